@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one place where this package blocks.
+
+On native threads a blocking call is a plain call.  Where eventlet has monkey-patched the process,
+the call goes to eventlet's pool of native threads so that other green threads run meanwhile.
+Eventlet is never imported unless the process has imported it itself: nova on native threads
+forbids that import.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_registry_guard = threading.Lock()
+_registry: dict[str, tuple[threading.Lock, int]] = {}
+
+
+def is_patched() -> bool:
+    """Tell whether eventlet has replaced this process's threads by green ones."""
+    patcher = sys.modules.get("eventlet.patcher")
+    return patcher is not None and bool(patcher.is_monkey_patched("thread"))
+
+
+def native(name: str) -> Any:
+    """Return the standard library's module *name*, unpatched even under eventlet."""
+    if is_patched():
+        return sys.modules["eventlet.patcher"].original(name)
+    return __import__(name)
+
+
+def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function that blocks its native thread, without stopping green threads.
+
+    :return: what the function returns.
+    :raises: what the function raises.
+    """
+    if not is_patched():
+        return function(*args, **kwargs)
+    from eventlet import tpool  # the process has imported eventlet already
+
+    return tpool.execute(function, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+@contextlib.contextmanager
+def lock(path: Path) -> Iterator[None]:
+    """Hold the exclusive lock that *path* names, among all threads and processes of the host.
+
+    The file is made on demand and removed with the last holder; the kernel drops the lock of a
+    process that dies.
+    """
+    # One native wait per process and lock at most: waiting green threads must not fill
+    # eventlet's pool, which the holder needs to make progress.
+    with _within_process(str(path)):
+        descriptor = run_blocking(_acquire, path, fcntl.LOCK_EX)
+        assert descriptor is not None
+        try:
+            yield
+        finally:
+            _release(path, descriptor)
+
+
+@contextlib.contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Like :func:`lock`, but yield False at once if somebody holds it."""
+    descriptor = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    try:
+        yield descriptor is not None
+    finally:
+        if descriptor is not None:
+            _release(path, descriptor)
+
+
+@contextlib.contextmanager
+def _within_process(name: str) -> Iterator[None]:
+    with _registry_guard:
+        held, users = _registry.get(name, (threading.Lock(), 0))
+        _registry[name] = held, users + 1
+    try:
+        with held:
+            yield
+    finally:
+        with _registry_guard:
+            held, users = _registry.pop(name)
+            if users > 1:
+                _registry[name] = held, users - 1
+
+
+def _acquire(path: Path, operation: int) -> int | None:
+    while True:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, operation)
+            # A holder removes the file as it leaves: a lock on a removed file locks nothing.
+            if os.fstat(descriptor).st_nlink:
+                return descriptor
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _release(path: Path, descriptor: int) -> None:
+    path.unlink(missing_ok=True)
+    os.close(descriptor)

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of group ``[hypervisor]``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from oslo_config import cfg, types
+
+GROUP = cfg.OptGroup(
+    "hypervisor",
+    title="Hypervisor",
+    help="How guests are run on this host, and where what they own is kept.",
+)
+
+
+def _default_state_path() -> str:
+    if os.geteuid() == 0:
+        return "/var/lib/compute-driver"
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return str(Path(data) / "compute-driver")
+
+
+class AbsolutePath(types.ConfigType):
+    """A path from the root, so that it means the same from every working directory."""
+
+    def __init__(self) -> None:
+        super().__init__(type_name="absolute path")
+
+    def __call__(self, value: object) -> str:
+        """Return *value* if it is an absolute path without control characters."""
+        text = str(value)
+        if not text.startswith("/") or not text.isprintable():
+            raise ValueError(f"{text!r} is not an absolute path such as /var/lib/compute-driver")
+        return os.path.normpath(text)
+
+    def __repr__(self) -> str:
+        return "AbsolutePath"
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def _formatter(self, value: str) -> str:
+        return value
+
+
+OPTIONS = [
+    cfg.StrOpt(
+        "driver",
+        default="libvirt",
+        help="Which driver runs the guests: the name of an entry point in namespace "
+        "compute_driver.drivers. 'fake' keeps guests in memory only, for trying things out.",
+    ),
+    cfg.StrOpt(
+        "virt_type",
+        default="kvm",
+        choices=[
+            ("kvm", "hardware acceleration (Intel VT, AMD-V, ...) where the host has it"),
+            ("qemu", "emulation by QEMU's TCG, on any host and for any guest architecture"),
+        ],
+        help="Whether guests are accelerated by the hardware or emulated. A guest of an "
+        "architecture that is not the host's is always emulated.",
+    ),
+    cfg.BoolOpt(
+        "emulation_fallback",
+        default=True,
+        help="What happens when virt_type is kvm and this host has no usable KVM: true emulates "
+        "the guest and says why in the log and in 'show'; false refuses it before anything is "
+        "made.",
+    ),
+    cfg.StrOpt(
+        "connection_uri",
+        help="URI of the libvirt daemon that runs the guests; qemu:///system is the production "
+        "setting. Unset, the driver starts a libvirt daemon of its own, private to state_path, "
+        "on demand.",
+    ),
+    cfg.Opt(
+        "state_path",
+        type=AbsolutePath(),
+        default=_default_state_path(),
+        sample_default="/var/lib/compute-driver",
+        help="Directory of all that the driver keeps. Ordinary users get a directory of their "
+        "own below $XDG_DATA_HOME by default. Its path must be short enough for UNIX sockets.",
+    ),
+    cfg.Opt(
+        "instances_path",
+        type=AbsolutePath(),
+        default="$state_path/instances",
+        help="Directory with one directory for each guest: disks, config drive, console log, "
+        "firmware variables.",
+    ),
+    cfg.Opt(
+        "image_cache_path",
+        type=AbsolutePath(),
+        default="$state_path/images",
+        help="Directory of fetched images, the backing files of guests' disks.",
+    ),
+    cfg.StrOpt(
+        "disk_format",
+        default="qcow2",
+        choices=[
+            ("qcow2", "an overlay that keeps only what differs from the cached image"),
+            ("raw", "a full copy: more space and a slower spawn, no dependence on the cache"),
+        ],
+        help="Format of the guests' disks.",
+    ),
+    cfg.FloatOpt(
+        "start_timeout",
+        default=60.0,
+        min=1.0,
+        help="Seconds to wait for the driver's own libvirt daemon to come up.",
+    ),
+    cfg.FloatOpt(
+        "soft_reboot_timeout",
+        default=60.0,
+        min=0.0,
+        help="Seconds that a guest may take to answer a soft reboot before it is made hard.",
+    ),
+    cfg.FloatOpt(
+        "stop_timeout",
+        default=60.0,
+        min=0.0,
+        help="Seconds that a guest may take to shut down before it is powered off.",
+    ),
+    cfg.FloatOpt(
+        "image_fetch_timeout",
+        default=60.0,
+        min=1.0,
+        help="Seconds without a byte after which fetching an image is tried again.",
+    ),
+    cfg.IntOpt(
+        "image_fetch_retries",
+        default=3,
+        min=0,
+        help="How often an interrupted fetch is continued before it fails.",
+    ),
+    cfg.IntOpt(
+        "image_tool_cpu_seconds",
+        default=600,
+        min=1,
+        help="Processor seconds that one run of qemu-img may use.",
+    ),
+    cfg.IntOpt(
+        "image_tool_memory_mib",
+        default=1024,
+        min=128,
+        help="Address space in MiB that one run of qemu-img may use.",
+    ),
+    cfg.IntOpt(
+        "console_log_max_kib",
+        default=2048,
+        min=4,
+        help="Size in KiB at which a guest's console log is rotated (three older parts are "
+        "kept). It holds for the driver's own libvirt daemon; with connection_uri, virtlogd's "
+        "own configuration decides.",
+    ),
+]

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract that every driver keeps.
+
+Guests are named by their UUID.  Every method is safe to call from any thread; two operations on
+one guest run one after the other, operations on different guests never wait for each other.
+Methods raise the classes of :mod:`compute_driver.exceptions` and nothing else on purpose, and
+leave nothing half-made when they do.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+from oslo_config import cfg
+
+from compute_driver import exceptions
+from compute_driver.guest import Guest, RebootKind
+from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
+
+#: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
+#: means that it is not known.
+Progress = Callable[[str, int, int], None]
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Ignore the progress."""
+
+
+class ConsoleSession(abc.ABC):
+    """An open, interactive serial console."""
+
+    @abc.abstractmethod
+    def receive(self) -> bytes:
+        """Return what the guest wrote next; empty once the console has ended."""
+
+    @abc.abstractmethod
+    def send(self, data: bytes) -> None:
+        """Type *data* at the guest's console."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """End the session; the guest does not notice."""
+
+
+class ComputeDriver(abc.ABC):
+    """Runs guests on one host.
+
+    :param conf: configuration with group ``[hypervisor]`` registered.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.conf = conf
+
+    @abc.abstractmethod
+    def spawn(self, guest: Guest, *, progress: Progress = no_progress) -> GuestInfo:
+        """Make a guest and start it.
+
+        :raises GuestExists: if its name or UUID is taken.
+        :raises InvalidParameter: if the host cannot make such a guest.
+        :raises ImageError: if its image cannot be had or used.
+        :raises HostError: if the host fails; nothing of the guest is left.
+        """
+
+    @abc.abstractmethod
+    def destroy(self, uuid: str) -> None:
+        """Power a guest off and remove all that it owned; no error if there is none."""
+
+    @abc.abstractmethod
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest.
+
+        :param timeout: seconds that a soft reboot may take before it is made hard; None means
+            option ``soft_reboot_timeout``.
+        :return: the kind that was carried out in the end.
+        :raises InvalidGuestState: if a soft reboot is asked of a guest that does not run.
+        """
+
+    @abc.abstractmethod
+    def start(self, uuid: str) -> None:
+        """Power a stopped guest on, or continue a suspended one; nothing if it runs."""
+
+    @abc.abstractmethod
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force after the deadline; nothing if it is stopped.
+
+        :param timeout: seconds to wait for the guest; 0 pulls the plug at once; None means
+            option ``stop_timeout``.
+        """
+
+    @abc.abstractmethod
+    def pause(self, uuid: str) -> None:
+        """Freeze a running guest in memory; nothing if it is paused.
+
+        :raises InvalidGuestState: if it is neither running nor paused.
+        """
+
+    @abc.abstractmethod
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest; nothing if it runs.
+
+        :raises InvalidGuestState: if it is stopped.
+        """
+
+    @abc.abstractmethod
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off; nothing if it is suspended.
+
+        :raises InvalidGuestState: if it is stopped.
+        """
+
+    @abc.abstractmethod
+    def list(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name; never those of others."""
+
+    @abc.abstractmethod
+    def show(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest."""
+
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest with that name or UUID.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        for info in self.list():
+            if guest in (info.guest.name, info.guest.uuid):
+                return info.guest.uuid
+        raise exceptions.GuestNotFound(guest)
+
+    @abc.abstractmethod
+    def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        """Return what the guest wrote on its serial console, over all its boots.
+
+        :param max_bytes: return at most so many, the latest ones.
+        """
+
+    @abc.abstractmethod
+    def console_wait(self, uuid: str, text: str, *, timeout: float) -> None:
+        """Return when the serial console has shown *text*.
+
+        :param timeout: seconds.
+        :raises OperationTimeout: if it did not by then.
+        :raises InvalidGuestState: if the guest stopped without showing it.
+        """
+
+    @abc.abstractmethod
+    def console_attach(self, uuid: str) -> ConsoleSession:
+        """Open the interactive serial console of a running guest.
+
+        :raises GuestBusy: if somebody else has it open.
+        """
+
+    @abc.abstractmethod
+    def screenshot(self, uuid: str) -> bytes:
+        """Return the guest's first screen as a PNG image.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises GuestError: if it has no display.
+        """
+
+    @abc.abstractmethod
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest or by all of them, by name."""
+
+    @abc.abstractmethod
+    def host_show(self) -> HostInfo:
+        """Describe the host."""
+
+    @abc.abstractmethod
+    def host_check(self) -> tuple[Check, ...]:
+        """Find out what this host can run, what it cannot and why, and what would help."""
+
+    @abc.abstractmethod
+    def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        """List what no guest owns and what guests lack.
+
+        :param repair: remove or mend what is found.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Let go of connections and threads; the guests go on."""

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One small tree of typed errors.
+
+Every error that a user can cause or cure derives from :class:`ComputeDriverError` and is written
+as one line: what was wrong, then what would be right.  Adapters translate the classes, never the
+texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ComputeDriverError(Exception):
+    """Base of everything this package raises on purpose."""
+
+
+class InvalidParameter(ComputeDriverError):
+    """A value that cannot be used, refused before anything is made.
+
+    :param field: name of the parameter or option as its user wrote it.
+    :param value: what was given.
+    :param accepted: what would be right, in words or as the list of accepted values.
+    """
+
+    def __init__(self, field: str, value: object, accepted: str | Iterable[str]) -> None:
+        self.field = field
+        self.value = value
+        self.accepted = accepted if isinstance(accepted, str) else ", ".join(sorted(accepted))
+        shown = repr(value)
+        if len(shown) > 120:
+            shown = shown[:117] + "..."
+        super().__init__(f"{field}: {shown} is not usable; accepted: {self.accepted}")
+
+
+class ConfigurationError(ComputeDriverError):
+    """A configuration file or option that cannot be used."""
+
+
+class PluginError(ComputeDriverError):
+    """An entry point that is missing or does not load.
+
+    :param namespace: the entry-point group that was searched.
+    :param name: the entry point.
+    :param cause: why it does not load, and what is there instead.
+    """
+
+    def __init__(self, namespace: str, name: str, cause: object) -> None:
+        self.namespace = namespace
+        self.name = name
+        super().__init__(f"plugin {name!r} of {namespace!r} cannot be loaded: {cause}")
+
+
+class HostError(ComputeDriverError):
+    """The host cannot do what was asked."""
+
+
+class LibvirtUnavailable(HostError):
+    """No connection to libvirt can be had."""
+
+
+class LibvirtError(HostError):
+    """libvirt refused or failed a call, for a reason that has no class of its own."""
+
+
+class MissingDependency(HostError):
+    """A program, a firmware or an emulator that the host lacks."""
+
+
+class AccelerationUnavailable(HostError):
+    """Hardware acceleration was demanded and cannot be had."""
+
+
+class NotEnoughSpace(HostError):
+    """The file system of an image or a disk is full."""
+
+
+class ToolFailed(HostError):
+    """A helper program such as ``qemu-img`` failed or passed its limits."""
+
+
+class GuestError(ComputeDriverError):
+    """An operation on one guest failed."""
+
+
+class GuestNotFound(GuestError):
+    """No guest of this driver has that name or UUID."""
+
+    def __init__(self, guest: str) -> None:
+        self.guest = guest
+        super().__init__(f"no such guest: {guest!r}")
+
+
+class GuestExists(GuestError):
+    """The name or the UUID is taken."""
+
+
+class GuestBusy(GuestError):
+    """Another operation on the same guest has not ended."""
+
+
+class InvalidGuestState(GuestError):
+    """The guest's power state does not allow the operation.
+
+    :param guest: its name.
+    :param operation: the verb that was asked for.
+    :param state: the state it is in.
+    :param accepted: the states in which the verb is possible.
+    """
+
+    def __init__(self, guest: str, operation: str, state: str, accepted: Iterable[str]) -> None:
+        wanted = " or ".join(sorted(accepted))
+        super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
+
+
+class OperationTimeout(GuestError):
+    """What was waited for did not come before the deadline."""
+
+
+class ImageError(ComputeDriverError):
+    """An image cannot be used."""
+
+
+class ImageNotFound(ImageError):
+    """There is no image at that source."""
+
+
+class ImageFetchFailed(ImageError):
+    """The image could not be fetched whole."""
+
+
+class ImageUnacceptable(ImageError):
+    """The image's bytes are not what they claim, or not safe to use."""
+
+
+class ImageTooLarge(ImageError):
+    """The image's virtual size does not fit the disk it is for."""

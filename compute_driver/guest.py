@@ -1,0 +1,391 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The nouns: one frozen description of a guest.
+
+A :class:`Guest` is all that an operation needs.  Adapters build it, the libvirt side consumes it,
+and it is stored in the domain's ``<metadata>`` (all but the fields marked ``secret``).  Nothing
+here acts; the only behaviour is refusing values that could never work.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import random
+import re
+import uuid as uuidlib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from compute_driver import exceptions
+
+MIB = 1024**2
+GIB = 1024**3
+
+#: Upper bounds that catch slips of the unit; the host's real limits are far below.
+MAX_MEMORY_MIB = 64 * 1024**2
+MAX_DISK_BYTES = 8 * 1024 * 1024 * GIB
+MAX_VCPUS = 4096
+MAX_NAME_BYTES = 128
+MAX_USER_DATA_BYTES = 65535
+
+_SECRET = {"secret": True}
+_MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
+_SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
+_CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):[0-9a-f]{32,128}")
+
+_E = TypeVar("_E", bound="Choice")
+
+
+class Choice(str, enum.Enum):
+    """A closed set of words, written as themselves."""
+
+    __str__ = str.__str__
+
+    @classmethod
+    def parse(cls: type[_E], field: str, value: str) -> _E:
+        """Return the member that *value* spells.
+
+        :param field: the parameter's name, for the error.
+        :param value: a word, in any case.
+        :raises InvalidParameter: if it is none of the members; names them all.
+        """
+        try:
+            return cls(value.lower())
+        except ValueError:
+            raise exceptions.InvalidParameter(field, value, [str(m) for m in cls]) from None
+
+
+class DiskFormat(Choice):
+    """Formats of disk images, by Glance's ``disk_format`` words."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+    VMDK = "vmdk"
+    VDI = "vdi"
+    VHD = "vhd"
+    VHDX = "vhdx"
+    ISO = "iso"
+
+
+class DiskBus(Choice):
+    """Buses for disks, by libvirt's ``<target bus=>`` words."""
+
+    VIRTIO = "virtio"
+    SCSI = "scsi"
+    SATA = "sata"
+    IDE = "ide"
+    USB = "usb"
+
+
+class NicModel(Choice):
+    """Network card models, by libvirt's ``<interface><model type=>`` words."""
+
+    VIRTIO = "virtio"
+    E1000 = "e1000"
+    E1000E = "e1000e"
+    RTL8139 = "rtl8139"
+    NE2K_PCI = "ne2k_pci"
+    PCNET = "pcnet"
+    VMXNET3 = "vmxnet3"
+
+
+class VideoModel(Choice):
+    """Display adapters, by libvirt's ``<video><model type=>`` words."""
+
+    VIRTIO = "virtio"
+    VGA = "vga"
+    CIRRUS = "cirrus"
+    QXL = "qxl"
+    BOCHS = "bochs"
+    RAMFB = "ramfb"
+    NONE = "none"
+
+
+class Firmware(Choice):
+    """What starts the boot loader."""
+
+    BIOS = "bios"
+    UEFI = "uefi"
+
+
+class InterfaceKind(Choice):
+    """What an interface is plugged into."""
+
+    #: QEMU's own user-mode stack: DHCP and outgoing traffic, no privilege needed.
+    USER = "user"
+    #: A virtual network that libvirt manages.
+    NETWORK = "network"
+    #: A bridge device that the host already has.
+    BRIDGE = "bridge"
+
+
+class PowerState(Choice):
+    """What a guest is doing."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    #: Memory saved to disk; resume continues where it was.
+    SUSPENDED = "suspended"
+    STOPPED = "stopped"
+    CRASHED = "crashed"
+
+
+class RebootKind(Choice):
+    """How a guest is rebooted."""
+
+    #: Ask the guest; after the deadline, hard.
+    SOFT = "soft"
+    #: Power off, rebuild the domain from the stored description, power on.
+    HARD = "hard"
+
+
+def random_mac() -> str:
+    """Return a MAC address in the range that QEMU and libvirt use for guests (52:54:00)."""
+    return "52:54:00:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))
+
+
+def is_uuid(text: str) -> bool:
+    """Tell whether *text* is a UUID in its canonical form (36 characters)."""
+    try:
+        return str(uuidlib.UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _require(condition: bool, field: str, value: object, accepted: str) -> None:
+    if not condition:
+        raise exceptions.InvalidParameter(field, value, accepted)
+
+
+def _whole(field: str, value: object, low: int, high: int, unit: str) -> None:
+    sound = isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    _require(sound, field, value, f"a whole number of {unit}, {low} to {high}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Image:
+    """Where the bytes of a disk, kernel or ramdisk come from.
+
+    :param location: a local path or a URL whose scheme an image source serves.
+    :param checksum: ``ALGORITHM:HEX`` of the bytes at the location, if known.
+    :param format: what the image is said to be; checked against the bytes.
+    """
+
+    location: str
+    checksum: str | None = None
+    format: DiskFormat | None = None
+
+    def __post_init__(self) -> None:
+        sound = bool(self.location.strip()) and "\x00" not in self.location
+        _require(sound, "image", self.location, "a local path or a URL")
+        _require(
+            self.checksum is None or _CHECKSUM.fullmatch(self.checksum) is not None,
+            "checksum",
+            self.checksum,
+            "sha256:HEX (also sha512, sha1, md5), in lower case",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Disk:
+    """One disk of the guest.
+
+    :param size_bytes: size that the guest sees; 0 on the root disk means the image's own size.
+    :param bus: where it is attached; None means the architecture's paravirtual default.
+    """
+
+    size_bytes: int = 0
+    bus: DiskBus | None = None
+
+    def __post_init__(self) -> None:
+        _whole("disk", self.size_bytes, 0, MAX_DISK_BYTES, "bytes")
+        _require(self.size_bytes % 512 == 0, "disk", self.size_bytes, "a multiple of 512 bytes")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Interface:
+    """One network interface.
+
+    :param kind: what it is plugged into.
+    :param source: name of the libvirt network or of the bridge; None for ``user``.
+    :param model: the card's model; None means the architecture's paravirtual default.
+    :param mac: hardware address, kept over reboots.
+    """
+
+    kind: InterfaceKind = InterfaceKind.USER
+    source: str | None = None
+    model: NicModel | None = None
+    mac: str = dataclasses.field(default_factory=random_mac)
+
+    def __post_init__(self) -> None:
+        _require(
+            _MAC.fullmatch(self.mac) is not None and int(self.mac[:2], 16) % 2 == 0,
+            "nic",
+            self.mac,
+            "a unicast MAC address such as 52:54:00:12:34:56",
+        )
+        if self.kind is InterfaceKind.USER:
+            _require(self.source is None, "nic", self.source, "no name with kind user")
+        else:
+            _require(
+                self.source is not None and _SOURCE.fullmatch(self.source) is not None,
+                "nic",
+                self.source,
+                f"{self.kind}=NAME, the name of a {self.kind}",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Cpu:
+    """What processor the guest sees.
+
+    :param model: a named CPU model, ``host-model``, ``host-passthrough`` or ``maximum``;
+        None means the default of the architecture and accelerator.
+    """
+
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(
+            self.model is None or _WORD.fullmatch(self.model) is not None,
+            "cpu",
+            self.model,
+            "a CPU model name",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DirectBoot:
+    """A kernel that QEMU loads itself, without a boot loader in the image."""
+
+    kernel: Image
+    ramdisk: Image | None = None
+    cmdline: str = ""
+
+    def __post_init__(self) -> None:
+        sound = self.cmdline.isprintable() and len(self.cmdline) <= 2048
+        _require(sound, "cmdline", self.cmdline, "at most 2048 printable characters")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConfigDrive:
+    """What the guest is told about itself, in OpenStack's ``config-2`` layout.
+
+    :param hostname: name that the guest should take.
+    :param user_data: opaque bytes for cloud-init or the like, at most 65535.
+    :param public_keys: SSH keys, name to key.
+    :param meta: free key-value pairs.
+    :param admin_password: initial password of the administrator.
+    """
+
+    hostname: str
+    user_data: bytes | None = dataclasses.field(default=None, metadata=_SECRET, repr=False)
+    public_keys: Mapping[str, str] = dataclasses.field(
+        default_factory=dict, metadata=_SECRET, repr=False
+    )
+    meta: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=_SECRET, repr=False)
+    admin_password: str | None = dataclasses.field(default=None, metadata=_SECRET, repr=False)
+
+    def __post_init__(self) -> None:
+        size = len(self.user_data or b"")
+        _require(
+            size <= MAX_USER_DATA_BYTES,
+            "user_data",
+            f"{size} bytes",
+            f"at most {MAX_USER_DATA_BYTES} bytes",
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guest:
+    """Everything that makes one guest.
+
+    :param uuid: its identity, in canonical form.
+    :param name: unique on the host, and the libvirt domain's name.
+    :param vcpus: number of virtual processors.
+    :param memory_mib: RAM in MiB.
+    :param architecture: canonical name, a key of :data:`compute_driver.architecture.TABLE`.
+    :param machine: QEMU machine type; None means the architecture's default.
+    :param cpu: processor model.
+    :param firmware: None means the architecture's default.
+    :param image: content of the root disk, or an ISO 9660 image to boot from; None for an
+        empty root disk or no disk at all.
+    :param root: the root disk; None means that the guest has none.
+    :param ephemerals: further empty disks, formatted.
+    :param swap: a disk prepared as swap space.
+    :param boot: kernel to start directly instead of the image's boot loader.
+    :param config_drive: None means no config drive.
+    :param interfaces: network interfaces, in the guest's order.
+    :param video: display adapter; None means the architecture's default.
+    :param guest_agent: whether a channel for the QEMU guest agent is there.
+    """
+
+    uuid: str
+    name: str
+    vcpus: int = 1
+    memory_mib: int = 512
+    architecture: str
+    machine: str | None = None
+    cpu: Cpu = Cpu()
+    firmware: Firmware | None = None
+    image: Image | None = None
+    root: Disk | None = None
+    ephemerals: tuple[Disk, ...] = ()
+    swap: Disk | None = None
+    boot: DirectBoot | None = None
+    config_drive: ConfigDrive | None = None
+    interfaces: tuple[Interface, ...] = ()
+    video: VideoModel | None = None
+    guest_agent: bool = True
+
+    def __post_init__(self) -> None:
+        _require(is_uuid(self.uuid), "uuid", self.uuid, "a UUID in canonical form")
+        check_name(self.name)
+        _whole("vcpus", self.vcpus, 1, MAX_VCPUS, "virtual CPUs")
+        _whole("memory", self.memory_mib, 1, MAX_MEMORY_MIB, "MiB")
+        _require(
+            self.machine is None or _WORD.fullmatch(self.machine) is not None,
+            "machine",
+            self.machine,
+            "a QEMU machine type",
+        )
+        for field, disk in [*(("ephemeral", d) for d in self.ephemerals), ("swap", self.swap)]:
+            if disk is not None:
+                _require(disk.size_bytes >= MIB, field, disk.size_bytes, "at least 1 MiB")
+        _require(
+            self.image is not None or self.boot is not None or self.root is not None,
+            "image",
+            None,
+            "an image, a kernel, or an empty root disk",
+        )
+        _require(
+            self.boot is None or self.firmware is not Firmware.UEFI,
+            "firmware",
+            self.firmware,
+            "bios when a kernel is given",
+        )
+
+
+def check_name(name: str) -> None:
+    """Refuse names that libvirt or its file names could not carry.
+
+    :raises InvalidParameter: names the rule.
+    """
+    _require(
+        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
+        and name.isprintable()
+        and "/" not in name
+        and name == name.strip()
+        and not name.startswith((".", "-"))
+        and not is_uuid(name),
+        "name",
+        name,
+        f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
+        " '-' nor ending in a blank, and not itself a UUID",
+    )
+
+
+def stored(value: Any) -> bool:
+    """Tell whether a dataclass field may be written into the domain's metadata."""
+    return not value.metadata.get("secret", False)

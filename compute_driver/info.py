@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What drivers report: frozen records about guests and the host."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver.guest import Guest, PowerState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuestInfo:
+    """A guest as it is now.
+
+    :param guest: its stored description.
+    :param state: what it is doing.
+    :param accelerator: ``kvm`` or ``tcg``, as its domain really has it.
+    :param reason: why that accelerator, in plain words.
+    :param emulator: path of the QEMU binary that runs it.
+    :param console: where its serial console is logged.
+    """
+
+    guest: Guest
+    state: PowerState
+    accelerator: str
+    reason: str
+    emulator: str = ""
+    console: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiskStats:
+    """Counters of one disk since the guest was started."""
+
+    name: str
+    read_bytes: int
+    read_requests: int
+    write_bytes: int
+    write_requests: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InterfaceStats:
+    """Counters of one interface since the guest was started."""
+
+    name: str
+    received_bytes: int
+    received_packets: int
+    sent_bytes: int
+    sent_packets: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuestStats:
+    """Use of resources by one guest.
+
+    :param cpu_time_ns: processor time used since start, in nanoseconds.
+    :param memory_bytes: RAM that the guest has now.
+    :param resident_bytes: memory of the host that its process holds.
+    """
+
+    uuid: str
+    name: str
+    state: PowerState
+    vcpus: int
+    cpu_time_ns: int
+    memory_bytes: int
+    resident_bytes: int
+    disks: tuple[DiskStats, ...] = ()
+    interfaces: tuple[InterfaceStats, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ArchitectureInfo:
+    """What the host can do for guests of one architecture.
+
+    :param accelerator: ``kvm`` or ``tcg``: what a guest would really get.
+    :param reason: why, in plain words.
+    """
+
+    architecture: str
+    emulator: str
+    accelerator: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HostInfo:
+    """The host, as a scheduler or an operator wants to know it."""
+
+    hostname: str
+    driver: str
+    connection_uri: str
+    libvirt_version: str
+    qemu_version: str
+    virt_type: str
+    cpus: int
+    memory_bytes: int
+    memory_free_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+    guests: int
+    architectures: tuple[ArchitectureInfo, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the preflight.
+
+    :param subject: what was looked at.
+    :param verdict: ``ok``, ``warning`` (works, but not as well as it could) or ``failure``.
+    :param detail: what was found, in plain words.
+    :param remedy: what to do or to install; empty if nothing is needed.
+    """
+
+    subject: str
+    verdict: str
+    detail: str
+    remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """Something that no guest owns, or that a guest lacks.
+
+    :param kind: what it is, in one or two words.
+    :param subject: its path or UUID.
+    :param detail: why it is listed.
+    :param repaired: whether it was removed or mended.
+    """
+
+    kind: str
+    subject: str
+    detail: str
+    repaired: bool = False

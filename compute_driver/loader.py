@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds drivers and operations by stevedore.
+
+Namespace ``compute_driver.drivers`` holds subclasses of
+:class:`~compute_driver.driver.ComputeDriver`, namespace ``compute_driver.operations`` callables
+that take a driver first: its own methods, or functions of other distributions.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import inspect
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import stevedore
+import stevedore.exception
+from oslo_config import cfg
+
+from compute_driver import exceptions
+from compute_driver.driver import ComputeDriver
+
+DRIVERS = "compute_driver.drivers"
+OPERATIONS = "compute_driver.operations"
+
+Operation = Callable[..., Any]
+
+
+def load(namespace: str, name: str) -> Any:
+    """Return what the entry point *name* of *namespace* names.
+
+    :raises PluginError: if there is none or it does not load; names both and the cause.
+    """
+
+    def fail(manager: object, entrypoint: object, error: BaseException) -> NoReturn:
+        raise exceptions.PluginError(namespace, name, error) from error
+
+    try:
+        return stevedore.DriverManager(
+            namespace, name, on_load_failure_callback=fail, warn_on_missing_entrypoint=False
+        ).driver
+    except stevedore.exception.NoMatches:
+        known = ", ".join(names(namespace)) or "none"
+        raise exceptions.PluginError(
+            namespace, name, f"no such entry point; there are: {known}"
+        ) from None
+    except stevedore.exception.MultipleMatches as error:
+        raise exceptions.PluginError(namespace, name, error) from error
+
+
+def names(namespace: str) -> list[str]:
+    """Return the names of all entry points of *namespace*, loading none of them."""
+    return sorted({point.name for point in importlib.metadata.entry_points(group=namespace)})
+
+
+def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
+    """Return the driver that option ``[hypervisor] driver`` names, ready for use.
+
+    :raises PluginError: if there is no such driver or it does not load.
+    """
+    name = conf.hypervisor.driver
+    cls = load(DRIVERS, name)
+    if not (inspect.isclass(cls) and issubclass(cls, ComputeDriver)):
+        raise exceptions.PluginError(DRIVERS, name, f"{cls!r} is not a ComputeDriver")
+    return cls(conf)
+
+
+def load_operation(name: str) -> Operation:
+    """Return the callable of one operation; its first parameter is the driver."""
+    operation = load(OPERATIONS, name)
+    if not callable(operation):
+        raise exceptions.PluginError(OPERATIONS, name, f"{operation!r} is not callable")
+    return operation  # type: ignore[no-any-return]
+
+
+def bind(operation: Operation, driver: ComputeDriver) -> Operation:
+    """Return *operation* ready to be called on *driver*.
+
+    An entry point names the method of one driver class; another driver answers with its own
+    method of that name.  Functions of other distributions get the driver as first argument.
+    """
+    own = getattr(type(driver), operation.__name__, None)
+    if own is not None and "." in getattr(operation, "__qualname__", ""):
+        operation = own
+    return functools.partial(operation, driver)
