@@ -25,9 +25,11 @@ class Architecture:
     :param package: Debian package that has it.
     :param console: how the first serial console is attached: ``serial`` or ``sclp``.
     :param emulated_cpu: CPU model under TCG; None lets QEMU choose.
+    :param accelerated_cpu: CPU mode under KVM; None lets libvirt choose.
     :param firmwares: supported ways to boot from a disk, the default first; empty where the
         machine has one of its own.
     :param acpi: whether the machine has ACPI without UEFI.
+    :param apic: whether the machine has an APIC.
     :param cdrom_bus: bus for CD-ROM drives.
     :param buses: disk buses its machines have, the default first.
     :param nics: network cards its machines take, the default first.
@@ -41,8 +43,10 @@ class Architecture:
     package: str
     console: str = "serial"
     emulated_cpu: str | None = None
+    accelerated_cpu: str | None = "host-model"
     firmwares: tuple[Firmware, ...] = ()
     acpi: bool = False
+    apic: bool = False
     cdrom_bus: DiskBus = DiskBus.SCSI
     buses: tuple[DiskBus, ...] = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.USB)
     nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
@@ -70,6 +74,7 @@ TABLE: dict[str, Architecture] = {
             package="qemu-system-x86",
             firmwares=(Firmware.BIOS, Firmware.UEFI),
             acpi=True,
+            apic=True,
             cdrom_bus=DiskBus.SATA,
             buses=_X86_BUSES,
             nics=tuple(NicModel),
@@ -83,6 +88,7 @@ TABLE: dict[str, Architecture] = {
             package="qemu-system-x86",
             firmwares=(Firmware.BIOS,),
             acpi=True,
+            apic=True,
             cdrom_bus=DiskBus.SATA,
             buses=_X86_BUSES,
             nics=tuple(NicModel),
@@ -96,6 +102,8 @@ TABLE: dict[str, Architecture] = {
             package="qemu-system-arm",
             # QEMU's default for this machine is a 32-bit processor.
             emulated_cpu="cortex-a57",
+            # libvirt has no host-model for ARM and RISC-V processors.
+            accelerated_cpu="host-passthrough",
             firmwares=(Firmware.UEFI,),
         ),
         Architecture(
@@ -105,6 +113,7 @@ TABLE: dict[str, Architecture] = {
             emulator="qemu-system-arm",
             package="qemu-system-arm",
             emulated_cpu="cortex-a15",
+            accelerated_cpu="host-passthrough",
         ),
         Architecture(
             name="ppc64le",
@@ -131,6 +140,7 @@ TABLE: dict[str, Architecture] = {
             kvm_hosts=frozenset({"riscv64"}),
             emulator="qemu-system-riscv64",
             package="qemu-system-misc",
+            accelerated_cpu="host-passthrough",
         ),
     )
 }

@@ -51,33 +51,57 @@ def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
     return tpool.execute(function, *args, **kwargs)  # type: ignore[no-any-return]
 
 
+class Lock:
+    """A lock that is held: its file, which tells the next holder what was going on.
+
+    :ivar interrupted: the note of a holder that died without releasing; empty if there was none.
+    """
+
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
+        self._descriptor = descriptor
+        self.interrupted = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+
+    def note(self, text: str) -> None:
+        """Write what the holder is doing; it outlives the holder's death, not its release."""
+        os.pwrite(self._descriptor, text.encode(), 0)
+        os.ftruncate(self._descriptor, len(text.encode()))
+
+    def release(self) -> None:
+        """Remove the file and let the next one in."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._descriptor)
+
+
 @contextlib.contextmanager
-def lock(path: Path) -> Iterator[None]:
+def lock(path: Path) -> Iterator[Lock]:
     """Hold the exclusive lock that *path* names, among all threads and processes of the host.
 
-    The file is made on demand and removed with the last holder; the kernel drops the lock of a
-    process that dies.
+    The file is made on demand and removed at release.  The kernel drops the lock of a process
+    that dies, but leaves the file: that is how the next holder learns of it.
     """
     # One native wait per process and lock at most: waiting green threads must not fill
     # eventlet's pool, which the holder needs to make progress.
     with _within_process(str(path)):
-        descriptor = run_blocking(_acquire, path, fcntl.LOCK_EX)
-        assert descriptor is not None
+        held = run_blocking(_acquire, path, fcntl.LOCK_EX)
         try:
-            yield
+            yield held
         finally:
-            _release(path, descriptor)
+            held.release()
 
 
 @contextlib.contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
-    """Like :func:`lock`, but yield False at once if somebody holds it."""
-    descriptor = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+def try_lock(path: Path) -> Iterator[Lock | None]:
+    """Like :func:`lock`, but yield None at once if somebody holds it."""
     try:
-        yield descriptor is not None
+        held = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield None
+        return
+    try:
+        yield held
     finally:
-        if descriptor is not None:
-            _release(path, descriptor)
+        held.release()
 
 
 @contextlib.contextmanager
@@ -95,7 +119,7 @@ def _within_process(name: str) -> Iterator[None]:
                 _registry[name] = held, users - 1
 
 
-def _acquire(path: Path, operation: int) -> int | None:
+def _acquire(path: Path, operation: int) -> Lock:
     while True:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -103,16 +127,8 @@ def _acquire(path: Path, operation: int) -> int | None:
             fcntl.flock(descriptor, operation)
             # A holder removes the file as it leaves: a lock on a removed file locks nothing.
             if os.fstat(descriptor).st_nlink:
-                return descriptor
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
+                return Lock(path, descriptor)
         except BaseException:
             os.close(descriptor)
             raise
         os.close(descriptor)
-
-
-def _release(path: Path, descriptor: int) -> None:
-    path.unlink(missing_ok=True)
-    os.close(descriptor)

@@ -80,7 +80,7 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def start(self, uuid: str) -> None:
-        """Power a stopped guest on, or continue a suspended one; nothing if it runs."""
+        """Power a stopped guest on, or continue a paused or suspended one; nothing if it runs."""
 
     @abc.abstractmethod
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
@@ -137,10 +137,12 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def console_wait(self, uuid: str, text: str, *, timeout: float) -> None:
+    def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
         """Return when the serial console has shown *text*.
 
         :param timeout: seconds.
+        :param skip_bytes: how much of the log, from its beginning, does not count: the length
+            that it had before a reboot, say.
         :raises OperationTimeout: if it did not by then.
         :raises InvalidGuestState: if the guest stopped without showing it.
         """

@@ -91,6 +91,10 @@ class GuestNotFound(GuestError):
         super().__init__(f"no such guest: {guest!r}")
 
 
+class MetadataDamaged(GuestError):
+    """A domain is this driver's, but the description stored in it cannot be understood."""
+
+
 class GuestExists(GuestError):
     """The name or the UUID is taken."""
 

@@ -9,17 +9,17 @@ that take a driver first: its own methods, or functions of other distributions.
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import inspect
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
-import stevedore
-import stevedore.exception
 from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
+from compute_driver.plugins import load, names
+
+__all__ = ["DRIVERS", "OPERATIONS", "bind", "load", "load_driver", "load_operation", "names"]
 
 DRIVERS = "compute_driver.drivers"
 OPERATIONS = "compute_driver.operations"
@@ -27,39 +27,18 @@ OPERATIONS = "compute_driver.operations"
 Operation = Callable[..., Any]
 
 
-def load(namespace: str, name: str) -> Any:
-    """Return what the entry point *name* of *namespace* names.
-
-    :raises PluginError: if there is none or it does not load; names both and the cause.
-    """
-
-    def fail(manager: object, entrypoint: object, error: BaseException) -> NoReturn:
-        raise exceptions.PluginError(namespace, name, error) from error
-
-    try:
-        return stevedore.DriverManager(
-            namespace, name, on_load_failure_callback=fail, warn_on_missing_entrypoint=False
-        ).driver
-    except stevedore.exception.NoMatches:
-        known = ", ".join(names(namespace)) or "none"
-        raise exceptions.PluginError(
-            namespace, name, f"no such entry point; there are: {known}"
-        ) from None
-    except stevedore.exception.MultipleMatches as error:
-        raise exceptions.PluginError(namespace, name, error) from error
-
-
-def names(namespace: str) -> list[str]:
-    """Return the names of all entry points of *namespace*, loading none of them."""
-    return sorted({point.name for point in importlib.metadata.entry_points(group=namespace)})
-
-
 def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
     """Return the driver that option ``[hypervisor] driver`` names, ready for use.
 
-    :raises PluginError: if there is no such driver or it does not load.
+    :raises ConfigurationError: if there is no such driver.
+    :raises PluginError: if it does not load.
     """
     name = conf.hypervisor.driver
+    known = names(DRIVERS)
+    if name not in known:
+        raise exceptions.ConfigurationError(
+            f"driver in [hypervisor]: {name!r} is not usable; accepted: {', '.join(known)}"
+        )
     cls = load(DRIVERS, name)
     if not (inspect.isclass(cls) and issubclass(cls, ComputeDriver)):
         raise exceptions.PluginError(DRIVERS, name, f"{cls!r} is not a ComputeDriver")

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
-from oslo_log import log
 
 from compute_driver import exceptions
-from compute_driver.conf import hypervisor
+from compute_driver.conf import hypervisor, sources
 
 PROJECT = "compute-driver"
 SYSTEM_DIRECTORY = Path("/etc") / PROJECT
@@ -18,8 +18,9 @@ SYSTEM_DIRECTORY = Path("/etc") / PROJECT
 
 def register(conf: cfg.ConfigOpts) -> None:
     """Register this package's options with *conf*; nova's own CONF is as good as any."""
-    conf.register_group(hypervisor.GROUP)
-    conf.register_opts(hypervisor.OPTIONS, group=hypervisor.GROUP)
+    # A copy: values set on one ConfigOpts would otherwise be those of all in the process.
+    conf.register_group(copy.deepcopy(hypervisor.GROUP))
+    conf.register_opts(hypervisor.OPTIONS, group=hypervisor.GROUP.name)
 
 
 def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
@@ -35,17 +36,47 @@ def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.Conf
 
     :raises ConfigurationError: names the option or file and what would be accepted.
     """
-    conf = cfg.ConfigOpts()
-    log.register_options(conf)
-    register(conf)
+    paths = _paths(files, directories)
+    conf = _read(paths)
+    for option, error in _bad_values(conf):
+        raise exceptions.ConfigurationError(
+            sources.complaint(option, error, sources.written(paths))
+        ) from error
+    return conf
+
+
+def problems(files: Sequence[str] = (), directories: Sequence[str] = ()) -> list[str]:
+    """Return one line for each bad value or unknown option in the sources of :func:`load`.
+
+    :raises ConfigurationError: if a file cannot be read or is no configuration file.
+    """
+    paths = _paths(files, directories)
+    written = sources.written(paths)
+    bad = [sources.complaint(*fault, written) for fault in _bad_values(_read(paths))]
+    return bad + sources.unknown(written)
+
+
+def _paths(files: Sequence[str], directories: Sequence[str]) -> list[str]:
     if not files and not directories:
-        files = [str(path) for path in sorted(SYSTEM_DIRECTORY.glob("*.conf"))]
-    arguments = [f"--config-file={path}" for path in files]
-    arguments += [f"--config-dir={path}" for path in directories]
+        return [str(path) for path in sorted(SYSTEM_DIRECTORY.glob("*.conf"))]
+    return [*files, *(path for name in directories for path in sources.files_in(name))]
+
+
+def _read(paths: Sequence[str]) -> cfg.ConfigOpts:
+    conf = cfg.ConfigOpts()
+    register(conf)
+    arguments = [f"--config-file={path}" for path in paths]
     try:
         conf(arguments, project=PROJECT, default_config_files=[], default_config_dirs=[])
-        for option in hypervisor.OPTIONS:
-            conf.hypervisor[option.dest]
     except (cfg.Error, ValueError, OSError) as error:
+        sources.written(paths)  # meets the same fault and tells it in one line
         raise exceptions.ConfigurationError(" ".join(str(error).split())) from error
     return conf
+
+
+def _bad_values(conf: cfg.ConfigOpts) -> Iterator[tuple[cfg.Opt, Exception]]:
+    for option in hypervisor.OPTIONS:
+        try:
+            conf[hypervisor.GROUP.name][option.dest]
+        except (cfg.Error, ValueError) as error:
+            yield option, error

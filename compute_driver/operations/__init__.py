@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
+"""One verb a module: short scripts of steps that undo themselves."""

@@ -1,1 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Small guests for tests, demonstrations and benchmarks, built from Debian packages.
+
+``build()`` gives a kernel with an initrd, a whole-disk image and an ISO image. What the guest
+does and prints is in ``rootfs/etc/guest/start``.
+"""
+
+from tests.guests.build import GuestImages, build
+from tests.guests.catalog import ARCHITECTURES, FLAVOURS
+from tests.guests.errors import GuestBuildError
+
+__all__ = ["ARCHITECTURES", "FLAVOURS", "GuestBuildError", "GuestImages", "build"]

@@ -1,0 +1,389 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A driver that keeps simulated guests in memory, for tests and for trying things out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from oslo_config import cfg
+
+from compute_driver import acceleration, architecture, exceptions
+from compute_driver.driver import ComputeDriver, ConsoleSession, Progress, no_progress
+from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
+from compute_driver.info import (
+    ArchitectureInfo,
+    Check,
+    DiskStats,
+    Finding,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+    InterfaceStats,
+)
+
+#: What every simulated guest writes on its console when it is up.
+BANNER = "simulated guest is up"
+
+_ACTIVE = (PowerState.RUNNING, PowerState.PAUSED)
+_ALIVE = (*_ACTIVE, PowerState.SUSPENDED)
+
+
+class _Machine:
+    """One simulated guest; whoever looks at it or changes it holds ``changed``."""
+
+    def __init__(self, guest: Guest, decision: acceleration.Decision) -> None:
+        self.guest = guest
+        self.decision = decision
+        self.changed = threading.Condition()
+        self.removed = False
+        self.state = PowerState.STOPPED
+        self.log = bytearray()
+        self.boots = 0
+        self.booted = 0.0
+        self.session: _Session | None = None
+
+    def boot(self) -> None:
+        self.boots += 1
+        self.booted = time.monotonic()
+        self.enter(PowerState.RUNNING)
+        self.write(f"{self.guest.name}: boot {self.boots}\r\n{BANNER}\r\n".encode())
+
+    def enter(self, state: PowerState) -> None:
+        self.state = state
+        if state not in _ACTIVE:
+            self.session = None
+        self.changed.notify_all()
+
+    def write(self, data: bytes) -> None:
+        self.log += data
+        if self.session is not None:
+            self.session.arrived += data
+        self.changed.notify_all()
+
+    def require(self, operation: str, *accepted: PowerState) -> None:
+        if self.state not in accepted:
+            raise exceptions.InvalidGuestState(
+                self.guest.name, operation, str(self.state), map(str, accepted)
+            )
+
+
+class _Session(ConsoleSession):
+    """A console that echoes what is typed, until the guest stops or the session is closed."""
+
+    def __init__(self, machine: _Machine) -> None:
+        self._machine = machine
+        self.arrived = bytearray()
+
+    def _open(self) -> bool:
+        return self._machine.session is self
+
+    def receive(self) -> bytes:
+        with self._machine.changed:
+            self._machine.changed.wait_for(lambda: self.arrived or not self._open())
+            data = bytes(self.arrived)
+            self.arrived.clear()
+            return data
+
+    def send(self, data: bytes) -> None:
+        with self._machine.changed:
+            if self._open():
+                self._machine.write(data)
+
+    def close(self) -> None:
+        with self._machine.changed:
+            if self._open():
+                self._machine.session = None
+                self._machine.changed.notify_all()
+
+
+class FakeDriver(ComputeDriver):
+    """Simulates a host that runs guests of its own architecture on KVM and emulates others."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._machines: dict[str, _Machine] = {}
+        self._guard = threading.Lock()
+
+    @contextlib.contextmanager
+    def _machine(self, uuid: str) -> Iterator[_Machine]:
+        """Hold one guest for the time of an operation."""
+        with self._guard:
+            machine = self._machines.get(uuid)
+        if machine is None:
+            raise exceptions.GuestNotFound(uuid)
+        with machine.changed:
+            if machine.removed:
+                raise exceptions.GuestNotFound(uuid)
+            yield machine
+
+    def spawn(self, guest: Guest, *, progress: Progress = no_progress) -> GuestInfo:
+        """Make a guest and start it."""
+        _check_devices(guest)
+        if guest.image is not None:
+            progress(guest.image.location, _size_of_image(guest.image.location), 0)
+        machine = _Machine(guest, self._decide(guest.architecture))
+        with machine.changed, self._guard:
+            for other in self._machines.values():
+                if guest.uuid == other.guest.uuid or guest.name == other.guest.name:
+                    raise exceptions.GuestExists(
+                        f"there is a guest {other.guest.name!r} with UUID {other.guest.uuid}"
+                    )
+            self._machines[guest.uuid] = machine
+            machine.boot()
+            return _info(machine)
+
+    def destroy(self, uuid: str) -> None:
+        """Power a guest off and remove all that it owned; no error if there is none."""
+        with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
+            machine.removed = True
+            machine.enter(PowerState.STOPPED)
+            with self._guard:
+                del self._machines[uuid]
+
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest."""
+        with self._machine(uuid) as machine:
+            if kind is RebootKind.SOFT:
+                machine.require("reboot", PowerState.RUNNING)
+            else:
+                machine.enter(PowerState.STOPPED)
+            machine.boot()
+        return kind
+
+    def start(self, uuid: str) -> None:
+        """Power a stopped guest on, or continue a paused or suspended one; nothing if it runs."""
+        with self._machine(uuid) as machine:
+            if machine.state in _ALIVE:
+                machine.enter(PowerState.RUNNING)
+            else:
+                machine.boot()
+
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force after the deadline; nothing if it is stopped."""
+        with self._machine(uuid) as machine:
+            machine.enter(PowerState.STOPPED)
+
+    def pause(self, uuid: str) -> None:
+        """Freeze a running guest in memory; nothing if it is paused."""
+        with self._machine(uuid) as machine:
+            machine.require("pause", *_ACTIVE)
+            machine.enter(PowerState.PAUSED)
+
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest; nothing if it runs."""
+        with self._machine(uuid) as machine:
+            machine.require("resume", *_ALIVE)
+            machine.enter(PowerState.RUNNING)
+
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off; nothing if it is suspended."""
+        with self._machine(uuid) as machine:
+            machine.require("suspend", *_ALIVE)
+            machine.enter(PowerState.SUSPENDED)
+
+    def list(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name; never those of others."""
+        return tuple(map(_info, self._all()))
+
+    def _all(self) -> tuple[_Machine, ...]:
+        with self._guard:
+            machines = tuple(self._machines.values())
+        return tuple(sorted(machines, key=lambda machine: machine.guest.name))
+
+    def show(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest."""
+        with self._machine(uuid) as machine:
+            return _info(machine)
+
+    def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        """Return what the guest wrote on its serial console, over all its boots."""
+        with self._machine(uuid) as machine:
+            kept = len(machine.log) if max_bytes is None else max_bytes
+            return bytes(machine.log[max(0, len(machine.log) - kept) :])
+
+    def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
+        """Return when the serial console has shown *text*."""
+        wanted = text.encode()
+        with self._machine(uuid) as machine:
+
+            def shown() -> bool:
+                return machine.log.find(wanted, skip_bytes) >= 0
+
+            machine.changed.wait_for(lambda: shown() or machine.state not in _ACTIVE, timeout)
+            if shown():
+                return
+            machine.require(f"see {text!r} of", *_ACTIVE)
+            raise exceptions.OperationTimeout(
+                f"the console of guest {machine.guest.name!r} did not show {text!r} within"
+                f" {timeout:g} s"
+            )
+
+    def console_attach(self, uuid: str) -> ConsoleSession:
+        """Open the interactive serial console of a running guest."""
+        with self._machine(uuid) as machine:
+            machine.require("attach to", *_ACTIVE)
+            if machine.session is not None:
+                raise exceptions.GuestBusy(
+                    f"the console of guest {machine.guest.name!r} is open elsewhere"
+                )
+            machine.session = _Session(machine)
+            return machine.session
+
+    def screenshot(self, uuid: str) -> bytes:
+        """Return the guest's first screen as a PNG image."""
+        with self._machine(uuid) as machine:
+            machine.require("take a screenshot of", *_ACTIVE)
+            if machine.guest.video is VideoModel.NONE:
+                raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
+        return _picture()
+
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest or by all of them, by name."""
+        if uuid is None:
+            return tuple(map(_stats, self._all()))
+        with self._machine(uuid) as machine:
+            return (_stats(machine),)
+
+    def host_show(self) -> HostInfo:
+        """Describe the host."""
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        used = sum(stats.memory_bytes for stats in self.stats())
+        disk = shutil.disk_usage("/")
+        return HostInfo(
+            hostname=socket.gethostname(),
+            driver="fake",
+            connection_uri="fake:///memory",
+            libvirt_version="",
+            qemu_version="",
+            virt_type=self.conf.hypervisor.virt_type,
+            cpus=os.cpu_count() or 1,
+            memory_bytes=memory,
+            memory_free_bytes=max(0, memory - used),
+            disk_bytes=disk.total,
+            disk_free_bytes=disk.free,
+            guests=len(self._all()),
+            architectures=tuple(map(self._architecture, architecture.TABLE)),
+        )
+
+    def _architecture(self, name: str) -> ArchitectureInfo:
+        decision = self._decide(name)
+        return ArchitectureInfo(
+            architecture=name,
+            emulator=architecture.get(name).emulator,
+            accelerator=decision.accelerator,
+            reason=decision.reason,
+        )
+
+    def _decide(self, name: str) -> acceleration.Decision:
+        host = architecture.of_host()
+        return acceleration.decide(
+            acceleration.VirtType(self.conf.hypervisor.virt_type),
+            architecture.get(name).name,
+            host,
+            acceleration.Ability(frozenset({host}), "simulated"),
+            emulation_fallback=self.conf.hypervisor.emulation_fallback,
+        )
+
+    def host_check(self) -> tuple[Check, ...]:
+        """Find out what this host can run, what it cannot and why, and what would help."""
+        return (
+            Check(
+                subject="driver",
+                verdict="warning",
+                detail="guests are simulated in memory and end with this process",
+                remedy="set driver = libvirt to run real ones",
+            ),
+        )
+
+    def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        """List what no guest owns and what guests lack."""
+        return ()  # memory has no leftovers
+
+    def close(self) -> None:
+        """Do nothing: there is nothing to let go of."""
+
+
+def _check_devices(guest: Guest) -> None:
+    """Refuse devices that machines of the guest's architecture do not have."""
+    facts = architecture.get(guest.architecture)
+    disks = [disk for disk in (guest.root, *guest.ephemerals, guest.swap) if disk is not None]
+    wanted = [
+        *(("disk_bus", disk.bus, facts.buses) for disk in disks),
+        *(("nic", nic.model, facts.nics) for nic in guest.interfaces),
+        ("video", guest.video, facts.videos),
+        ("firmware", guest.firmware, facts.firmwares),
+    ]
+    for field, value, accepted in wanted:
+        if value is not None and value not in accepted:
+            raise exceptions.InvalidParameter(field, str(value), map(str, accepted))
+
+
+def _size_of_image(location: str) -> int:
+    if "://" in location:
+        return 0
+    try:
+        return Path(location).stat().st_size
+    except OSError as error:
+        raise exceptions.ImageNotFound(f"no image at {location!r}: {error.strerror}") from error
+
+
+def _info(machine: _Machine) -> GuestInfo:
+    return GuestInfo(
+        guest=machine.guest,
+        state=machine.state,
+        accelerator=machine.decision.accelerator,
+        reason=machine.decision.reason,
+    )
+
+
+def _stats(machine: _Machine) -> GuestStats:
+    guest = machine.guest
+    active = machine.state in _ACTIVE
+    disks = sum(disk is not None for disk in (guest.root, *guest.ephemerals, guest.swap))
+    return GuestStats(
+        uuid=guest.uuid,
+        name=guest.name,
+        state=machine.state,
+        vcpus=guest.vcpus,
+        cpu_time_ns=int((time.monotonic() - machine.booted) * 1e9) if active else 0,
+        memory_bytes=guest.memory_mib * 1024**2 if active else 0,
+        resident_bytes=guest.memory_mib * 1024**2 if active else 0,
+        disks=tuple(
+            DiskStats(
+                name=f"vd{chr(ord('a') + index)}",
+                read_bytes=512,
+                read_requests=1,
+                write_bytes=0,
+                write_requests=0,
+            )
+            for index in range(disks if active else 0)
+        ),
+        interfaces=tuple(
+            InterfaceStats(
+                name=f"fake{index}",
+                received_bytes=64,
+                received_packets=1,
+                sent_bytes=64,
+                sent_packets=1,
+            )
+            for index in range(len(guest.interfaces) if active else 0)
+        ),
+    )
+
+
+def _picture() -> bytes:
+    from PIL import Image  # slow to load, and rarely wanted
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), "navy").save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Images by HTTP and HTTPS.
+
+An interrupted fetch continues with ``Range`` and ``If-Range`` (RFC 9110, sections 13.1.5 and 14),
+even in another process: the validator of the bytes that are there is kept beside them.  Proxies
+come from the environment, credentials from the URL or ``~/.netrc``, as ``requests`` has it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, TypeVar
+
+import requests
+import tenacity
+
+from compute_driver import exceptions
+from compute_driver.driver import Progress
+from compute_driver.images import space
+from compute_driver.images.sources import ImageSource, basename, shown
+
+#: Seconds before an interrupted fetch is continued.
+PAUSE = tenacity.wait_exponential(multiplier=0.5, max=10)
+
+_CHUNK = 1024**2
+_GONE = (404, 410)
+#: Answers that another attempt may change.
+_TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
+#: Answers of servers that serve GET alone; 403 is what a link signed for GET gives.
+_NO_HEAD = (403, 405, 501)
+
+_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+
+R = TypeVar("R")
+
+
+class _TransientError(Exception):
+    """The transfer failed in a way that another attempt may cure."""
+
+
+class HttpSource(ImageSource):
+    """Images of web servers: ``http://`` and ``https://`` URLs."""
+
+    def identify(self, location: str) -> str:
+        """Return the URL and the validators that the server gives for it."""
+        return self._persist(location, lambda: self._identify(location))
+
+    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+        """Download to *target*, continuing what an earlier fetch left there."""
+        download = _Download(target)
+        try:
+            self._persist(location, lambda: self._continue(location, download, progress))
+        except BaseException as error:
+            have, _ = download.state()
+            if not have or isinstance(error, (exceptions.ImageNotFound, exceptions.HostError)):
+                download.forget()
+                target.unlink(missing_ok=True)
+            raise
+        download.forget()
+
+    def _persist(self, location: str, attempt: Callable[[], R]) -> R:
+        retries = self.conf.hypervisor.image_fetch_retries
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_TransientError),
+            stop=tenacity.stop_after_attempt(retries + 1),
+            wait=PAUSE,
+            reraise=True,
+        )
+        try:
+            return retrying(attempt)
+        except _TransientError as error:
+            raise exceptions.ImageFetchFailed(
+                f"cannot fetch {shown(location)}: {error} (tried {retries + 1} times)"
+            ) from None
+
+    def _identify(self, location: str) -> str:
+        with self._answer("HEAD", location, {}, accepted=_NO_HEAD) as answer:
+            if answer.status_code not in _NO_HEAD:
+                return _identity(location, answer)
+        with self._answer("GET", location, {}) as answer:
+            return _identity(location, answer)
+
+    def _continue(self, location: str, download: _Download, progress: Progress) -> None:
+        have, validator = download.state()
+        headers = {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
+        with self._answer("GET", location, headers, accepted=(416,)) as answer:
+            start, total = _range(answer)
+            if answer.status_code == 416 and total == have:
+                return  # all was there
+            if answer.status_code == 416 or start not in (0, have):
+                download.forget()
+                raise _TransientError(f"the server does not continue from byte {have}")
+            space.require(download.target.parent, total - start)
+            with (
+                space.writing(download.target.parent, total),
+                download.opened(start, _validator(answer)) as file,
+            ):
+                done = start
+                for chunk in answer.iter_content(_CHUNK):
+                    file.write(chunk)
+                    done += len(chunk)
+                    progress(f"fetching {basename(location)}", done, total)
+        if done < total:
+            raise _TransientError(f"the connection ended after {done} of {total} bytes")
+
+    @contextlib.contextmanager
+    def _answer(
+        self, method: str, location: str, headers: dict[str, str], accepted: tuple[int, ...] = ()
+    ) -> Iterator[requests.Response]:
+        """Send a request; what requests raises, here or in the body, shows no credentials.
+
+        :param accepted: status codes other than 2xx that the caller understands.
+        """
+        # Lengths and ranges count the bytes as they are, so no compression.
+        headers = {"Accept-Encoding": "identity"} | headers
+        seconds = self.conf.hypervisor.image_fetch_timeout
+        try:
+            with (
+                requests.Session() as session,
+                session.request(
+                    method,
+                    location,
+                    headers=headers,
+                    timeout=seconds,
+                    stream=True,
+                    allow_redirects=True,
+                ) as answer,
+            ):
+                _check(answer, location, accepted)
+                yield answer
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.InvalidSchema,
+            requests.exceptions.InvalidProxyURL,
+            UnicodeError,
+        ):
+            raise exceptions.InvalidParameter("image", shown(location), "a valid URL") from None
+        except requests.exceptions.Timeout:
+            raise _TransientError(f"no byte came for {seconds:g} seconds") from None
+        except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects) as error:
+            raise exceptions.ImageFetchFailed(
+                f"cannot fetch {shown(location)}: {_reason(error)}"
+            ) from None
+        except requests.exceptions.RequestException as error:
+            raise _TransientError(_reason(error)) from None
+
+
+class _Download:
+    """A partial file and the validator of its bytes, both kept over processes."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self._note = target.with_name(target.name + ".validator")
+
+    def state(self) -> tuple[int, str]:
+        """Return how many bytes are there and their validator; 0 if they are of no use."""
+        try:
+            validator = self._note.read_text("ascii")
+            have = self.target.stat().st_size
+        except FileNotFoundError:
+            return 0, ""
+        return (have, validator) if validator else (0, "")
+
+    @contextlib.contextmanager
+    def opened(self, start: int, validator: str) -> Iterator[IO[bytes]]:
+        """Open the file to be written from byte *start* on, which is its end or 0."""
+        if start == 0:
+            self.forget()
+        with open(self.target, "ab" if start else "wb") as file:
+            if start == 0:
+                # After the old bytes are gone, before new ones come: it never names others.
+                self._note.write_text(validator, "ascii")
+            yield file
+
+    def forget(self) -> None:
+        """Make the next attempt start afresh."""
+        self._note.unlink(missing_ok=True)
+
+
+def _check(answer: requests.Response, location: str, accepted: tuple[int, ...]) -> None:
+    status = answer.status_code
+    said = f"the server answered {status} {answer.reason or ''}".rstrip()
+    if status in _GONE:
+        raise exceptions.ImageNotFound(f"there is no image {shown(location)}: {said}")
+    if status in _TRANSIENT:
+        raise _TransientError(said)
+    if status not in (200, 206, *accepted):
+        raise exceptions.ImageFetchFailed(f"cannot fetch {shown(location)}: {said}")
+    coding = answer.headers.get("Content-Encoding", "identity")
+    if coding != "identity":
+        raise exceptions.ImageFetchFailed(
+            f"cannot fetch {shown(location)}: the server sends it in coding {coding!r}, not as is"
+        )
+
+
+def _identity(location: str, answer: requests.Response) -> str:
+    names = ("ETag", "Last-Modified", "Content-Length")
+    return "\n".join([location, *(answer.headers.get(name, "") for name in names)])
+
+
+def _validator(answer: requests.Response) -> str:
+    """Return what If-Range accepts: a strong ETag or else the date, RFC 9110 section 13.1.5."""
+    etag = answer.headers.get("ETag", "")
+    strong = "" if etag.startswith("W/") else etag
+    validator = strong or answer.headers.get("Last-Modified", "")
+    return validator if validator.isascii() else ""
+
+
+def _range(answer: requests.Response) -> tuple[int, int]:
+    """Return the position of the body's first byte and the whole length, 0 if not known."""
+    if answer.status_code == 200:
+        return 0, _number(answer.headers.get("Content-Length"))
+    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
+    return (_number(found[1]), _number(found[2])) if found else (-1, 0)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdecimal() else 0
+
+
+def _reason(error: BaseException) -> str:
+    """Return the system's reason inside *error*, whose own text shows the whole URL."""
+    seen: list[BaseException] = []
+    todo: list[object] = [error]
+    while todo:
+        inner = todo.pop(0)
+        if isinstance(inner, BaseException) and inner not in seen:
+            seen.append(inner)
+            if isinstance(inner, OSError) and inner.strerror:
+                return inner.strerror
+            todo += [*inner.args, getattr(inner, "reason", None), inner.__context__]
+    return type(error).__name__

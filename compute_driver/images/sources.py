@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the bytes of images come from.
+
+A source is an entry point of namespace ``compute_driver.image_sources``, named by the URL scheme
+it serves.  Other distributions may add their own.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import fcntl
+import functools
+import os
+import re
+import stat
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+from oslo_config import cfg
+
+from compute_driver import exceptions, plugins
+from compute_driver.concurrency import run_blocking
+from compute_driver.driver import Progress
+from compute_driver.images import space
+
+NAMESPACE = "compute_driver.image_sources"
+
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:[^/?#]*@)?([^/?#]*)([^?#]*)")
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*)(:[0-9]*)?")
+_FICLONE = 0x40049409  # linux/fs.h: _IOW(0x94, 9, int)
+_CHUNK = 64 * 1024**2
+
+
+class ImageSource(abc.ABC):
+    """Reads images of one URL scheme.
+
+    :param conf: configuration with group ``[hypervisor]`` registered.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.conf = conf
+
+    @abc.abstractmethod
+    def identify(self, location: str) -> str:
+        """Return a string that changes when the bytes at *location* change.
+
+        It may hold secrets of the location and is never shown nor stored as it is.
+
+        :raises ImageNotFound: if nothing is there.
+        :raises ImageError: if it cannot be asked for.
+        """
+
+    @abc.abstractmethod
+    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+        """Write the bytes at *location* to *target*, whose directory is there.
+
+        The caller serialises fetches to one target.  What a failure leaves at *target* is what
+        the next fetch continues from; a source that cannot continue leaves nothing.
+
+        :raises ImageNotFound: if nothing is there.
+        :raises ImageFetchFailed: if not all of it could be had.
+        :raises NotEnoughSpace: if the file system of *target* is full.
+        """
+
+
+def find(location: str, conf: cfg.ConfigOpts) -> ImageSource:
+    """Return the source that serves *location*, a URL or a local path.
+
+    :raises InvalidParameter: if no source serves its scheme; names those that are served.
+    :raises PluginError: if the source does not load.
+    """
+    url = _URL.match(location)
+    scheme = url[1].lower() if url else "file"
+    source = _load(scheme)
+    if source is None:
+        schemes = ", ".join(plugins.names(NAMESPACE))
+        raise exceptions.InvalidParameter(
+            "image", shown(location), f"a local path or a URL with one of the schemes {schemes}"
+        )
+    return source(conf)
+
+
+@functools.cache
+def _load(scheme: str) -> type[ImageSource] | None:
+    try:
+        return plugins.load(NAMESPACE, scheme)  # type: ignore[no-any-return]
+    except exceptions.PluginError:
+        if scheme in plugins.names(NAMESPACE):
+            raise
+        return None
+
+
+def shown(location: str) -> str:
+    """Return *location* for logs and errors: without credentials, which queries hold as well."""
+    url = _URL.match(location)
+    if url is None:
+        return location
+    scheme, host, path = url.groups()
+    # A password with an unquoted '/' or '?' looks like a host.
+    return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://..."
+
+
+def basename(location: str) -> str:
+    """Return the last part of *location*, for progress messages."""
+    return shown(location).rstrip("/").rpartition("/")[2]
+
+
+class FileSource(ImageSource):
+    """Local files: a path or a ``file://`` URL."""
+
+    def identify(self, location: str) -> str:
+        """Return path, size, time of change and inode."""
+        path = _path(location)
+        with _explained(path):
+            return _identity(path, os.stat(path))
+
+    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+        """Clone or copy the file; holes stay holes."""
+        path = _path(location)
+        try:
+            # A FIFO would keep a plain open waiting for its writer.
+            with _explained(path):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as source:
+                before = os.fstat(descriptor)
+                identity = _identity(path, before)
+                with space.writing(target.parent, before.st_blocks * 512), target.open("wb") as copy:
+                    _copy(descriptor, copy.fileno(), before.st_size, path.name, progress)
+                if _identity(path, os.fstat(source.fileno())) != identity:
+                    raise exceptions.ImageFetchFailed(f"{path} changed while it was copied")
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _path(location: str) -> Path:
+    url = _URL.match(location)
+    if url is None:
+        return Path(location).absolute()
+    path = urllib.parse.unquote(url[3])
+    sound = url[2] in ("", "localhost") and path.startswith("/") and "\x00" not in path
+    if not sound or url.end() < len(location):
+        raise exceptions.InvalidParameter("image", shown(location), "file:///ABSOLUTE/PATH")
+    return Path(path)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (FileNotFoundError, NotADirectoryError):
+        raise exceptions.ImageNotFound(f"there is no image {path}") from None
+    except OSError as error:
+        raise exceptions.ImageFetchFailed(f"cannot read image {path}: {error.strerror}") from error
+
+
+_KINDS = {
+    stat.S_IFDIR: "a directory",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def _identity(path: Path, status: os.stat_result) -> str:
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+    if kind:
+        raise exceptions.ImageUnacceptable(f"{path} is {kind}, not a regular file")
+    fields = (path, status.st_size, status.st_mtime_ns, status.st_dev, status.st_ino)
+    return "file:" + ":".join(map(str, fields))
+
+
+def _copy(source: int, copy: int, size: int, name: str, progress: Progress) -> None:
+    what = f"copying {name}"
+    try:
+        run_blocking(fcntl.ioctl, copy, _FICLONE, source)
+    except OSError:
+        for start, end in _extents(source, size):
+            position = start
+            while position < end:
+                done = run_blocking(
+                    _copy_range, source, copy, position, min(_CHUNK, end - position)
+                )
+                if not done:  # truncated under our hands: told by its identity
+                    break
+                position += done
+                progress(what, position, size)
+        os.ftruncate(copy, size)
+    progress(what, size, size)
+
+
+def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of what is not a hole; lseek(2)."""
+    end = 0
+    while end < size:
+        try:
+            start = os.lseek(source, end, os.SEEK_DATA)
+        except OSError:  # ENXIO: only a hole is left
+            return
+        end = os.lseek(source, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _copy_range(source: int, copy: int, position: int, count: int) -> int:
+    try:
+        return os.copy_file_range(source, copy, count, position, position)
+    except OSError:  # another file system, or one that cannot; a real error shows again
+        os.lseek(copy, position, os.SEEK_SET)
+        return os.sendfile(copy, source, position, count)

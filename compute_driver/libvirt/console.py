@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The serial console: its log on disk, waiting for a text in it, and the interactive session."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import inotify_simple
+import libvirt
+
+from compute_driver import concurrency, driver, exceptions
+from compute_driver.libvirt import events
+from compute_driver.libvirt.connection import Connection
+
+_CHUNK = 65536
+
+
+def parts(log: Path) -> list[Path]:
+    """Return the files of a console log, oldest first: virtlogd rotates to ``.0``, ``.1``..."""
+    older = [p for p in log.parent.glob(log.name + ".*") if p.suffix[1:].isdigit()]
+    older.sort(key=lambda path: int(path.suffix[1:]), reverse=True)
+    return [*older, *([log] if log.exists() else [])]
+
+
+def read(log: Path, max_bytes: int | None = None) -> bytes:
+    """Return the whole log, or its last *max_bytes* bytes."""
+    data = b"".join(path.read_bytes() for path in parts(log))
+    return data if max_bytes is None else data[max(0, len(data) - max_bytes) :]
+
+
+def wait_for(log: Path, text: str, watch: events.Watch, deadline: float, skip: int) -> bool:
+    """Return when the log shows *text* after its first *skip* bytes.
+
+    :param watch: events of the guest; it wakes the wait when the guest stops.
+    :return: False if the guest stopped, or the deadline (by :func:`time.monotonic`) passed, before.
+    """
+    wanted = text.encode()
+    with inotify_simple.INotify() as notifier:
+        flags = inotify_simple.flags
+        notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE | flags.MOVED_TO)
+        while wanted not in read(log)[skip:]:
+            ready = watch.wait_any([notifier.fileno()], deadline)
+            if ready == notifier.fileno():
+                notifier.read(timeout=0)
+            else:
+                # Stopped, or too late: what was written last still counts.
+                return wanted in read(log)[skip:]
+    return True
+
+
+def attach(gateway: Connection, uuid: str) -> Session:
+    """Open the interactive console of a running guest.
+
+    :raises GuestBusy: if somebody else has it open.
+    """
+    return gateway.run(lambda shared: Session(gateway.open(), uuid))
+
+
+class Session(driver.ConsoleSession):
+    """An interactive console over a libvirt stream.
+
+    :param connection: a connection of its own, since the session blocks it; closed with it.
+    :param uuid: the guest.
+    """
+
+    def __init__(self, connection: libvirt.virConnect, uuid: str) -> None:
+        self._connection = connection
+        self._stream = connection.newStream(0)
+        try:
+            domain = connection.lookupByUUIDString(uuid)
+            domain.openConsole(None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
+        except libvirt.libvirtError as error:
+            connection.close()
+            if "Active console session" in str(error):
+                raise exceptions.GuestBusy(
+                    f"the console of guest {uuid} is open elsewhere; close it there first"
+                ) from error
+            raise
+
+    def receive(self) -> bytes:
+        """Return what the guest wrote next; empty once the console has ended."""
+        try:
+            return bytes(concurrency.run_blocking(self._stream.recv, _CHUNK))
+        except libvirt.libvirtError:
+            return b""
+
+    def send(self, data: bytes) -> None:
+        """Type *data* at the guest's console."""
+        while data:
+            try:
+                sent = concurrency.run_blocking(self._stream.send, data)
+            except libvirt.libvirtError as error:
+                raise exceptions.GuestError(f"the console has ended: {error}") from error
+            data = data[sent:]
+
+    def close(self) -> None:
+        """End the session."""
+        concurrency.run_blocking(self._close)
+
+    def _close(self) -> None:
+        for end in (self._stream.abort, self._connection.close):
+            try:
+                end()
+            except libvirt.libvirtError:
+                continue  # it had ended by itself

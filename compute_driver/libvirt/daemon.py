@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An embedded libvirt: a libvirtd of one state directory's own, started when it is needed.
+
+With nothing configured the command line needs no system daemon: it connects to a libvirtd that
+sees only the guests of its state directory, runs as the user who started it, outlives the command
+and ends some time after the last client and the last guest.  Root gets a *system* daemon (networks,
+storage, secrets), whose directories are hidden from the host by mounts of its own, since libvirt
+has no option to move them and serves even root's ``qemu:///session`` from the system daemon; an
+ordinary user gets a *session* daemon, whose directories follow the XDG base directory variables.
+
+    STATE/libvirt/lock                          serialises starts
+    STATE/libvirt/supervisor.pid                locked by the one who serves
+    STATE/libvirt/daemon.log                    what supervisor, libvirtd and virtlogd complain of
+    STATE/libvirt/{etc,run,lib,cache,log}/libvirt    libvirt's own directories
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from compute_driver.exceptions import (
+    HostError,
+    InvalidParameter,
+    LibvirtUnavailable,
+    MissingDependency,
+)
+from compute_driver.libvirt import supervisor
+
+MIB = 1024 * 1024
+STATE_OPTION = "[hypervisor] state_path"
+SOCKET_PATH_MAX = 107  # bytes, sockaddr_un(7)
+LONGEST_SOCKET = "libvirt/run/libvirt/virtlogd-sock"
+SHORT_NAMES = Path("/tmp")  # noqa: S108 - a fixed place; the link's owner is checked
+SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
+PACKAGES = {
+    "libvirtd": "libvirt-daemon and libvirt-daemon-driver-qemu",
+    "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
+}
+LOG_TAIL_BYTES = 1500
+# The supervisor reports its own failure in time; this only catches one that hangs.
+SLACK_SECONDS = 15.0
+
+Setting = str | int | list[str]
+
+
+class EmbeddedDaemon:
+    """The libvirt of one state directory; all methods are safe to call from several threads.
+
+    :param state_path: directory that holds everything; made when missing.
+    :param console_log_max_bytes: size at which virtlogd starts a new file for a guest's console
+        log (and for QEMU's messages); one older file is kept beside it.
+    :param start_timeout: seconds libvirtd may take from its start until it is ready.
+    :param idle_timeout: whole seconds after the last client and the last guest until it ends.
+    """
+
+    def __init__(
+        self,
+        state_path: Path,
+        *,
+        console_log_max_bytes: int = 2 * MIB,
+        start_timeout: float = 60.0,
+        idle_timeout: int = 60,
+    ) -> None:
+        self._base = state_path.expanduser().absolute() / "libvirt"
+        self._console_log_max_bytes = console_log_max_bytes
+        self._start_timeout = start_timeout
+        self._idle_timeout = idle_timeout
+        self._privileged = os.geteuid() == 0
+        self._home = self._base if self._privileged else short_name(self._base)
+        self._mutex = threading.Lock()
+        self._lease: socket.socket | None = None
+
+    @property
+    def socket_path(self) -> Path:
+        """The unix socket where clients connect."""
+        return self._home / "run" / "libvirt" / "libvirt-sock"
+
+    @property
+    def uri(self) -> str:
+        """The connection URI, whether the daemon runs or not.
+
+        See libvirt's "Connection URIs", remote transport ``unix``.
+        """
+        mode = "system" if self._privileged else "session"
+        return f"qemu+unix:///{mode}?socket={quote(str(self.socket_path))}"
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the supervisor that serves, or None."""
+        try:
+            with open(self._base / "supervisor.pid", encoding="ascii") as identity:
+                try:
+                    fcntl.flock(identity, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    return int(identity.read() or 0) or None
+        except FileNotFoundError:
+            pass
+        return None
+
+    @property
+    def libvirtd_pid(self) -> int | None:
+        """Process id of the supervisor's libvirtd, or None while it runs none."""
+        path = self._base / "run" / "libvirt" / f"libvirtd-{self.pid}.pid"
+        try:
+            return int(path.read_text(encoding="ascii"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def ensure(self) -> str:
+        """Make sure that the daemon runs, and keep it from going idle until :meth:`close`.
+
+        Where it runs already this costs one look at an open socket.
+
+        :return: its connection URI.
+        :raises InvalidParameter: the state directory cannot be used.
+        :raises MissingDependency: libvirt's daemons are not installed.
+        :raises LibvirtUnavailable: the daemon does not start; the text has the end of its log.
+        """
+        with self._mutex:
+            if not self._alive():
+                self._drop_lease()
+                self._lease = self._connect() or self._start()
+        return self.uri
+
+    def close(self) -> None:
+        """Let the daemon end when it is idle."""
+        with self._mutex:
+            self._drop_lease()
+
+    def stop(self) -> None:
+        """End the daemon.  Its guests run on, and the next :meth:`ensure` finds them.
+
+        Only the reaping is lost for guests that run: they become PID 1's children.
+
+        :raises HostError: the process belongs to another user.
+        """
+        self.close()
+        if not self._base.is_dir():
+            return
+        with self._locked():
+            pid = self.pid
+            if pid is None:
+                return
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                return
+            except PermissionError as error:
+                raise HostError(f"cannot end the libvirt supervisor {pid}: {error}") from error
+            with open(self._base / "supervisor.pid", "rb") as identity:
+                fcntl.flock(identity, fcntl.LOCK_SH)  # it ends within bounds of its own
+
+    def _alive(self) -> bool:
+        """Whether the connection we hold is still served, and found by its name."""
+        if self._lease is None:
+            return False
+        try:
+            return not self._lost_name() and bool(self._lease.recv(1, socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def _drop_lease(self) -> None:
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def _connect(self) -> socket.socket | None:
+        """Connect, which keeps the daemon from going idle; None where nobody listens."""
+        if self._lost_name():
+            return None
+        lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            lease.connect(str(self.socket_path))
+        except OSError:
+            lease.close()
+            return None
+        return lease
+
+    def _lost_name(self) -> bool:
+        return not self._privileged and not self._home.is_symlink()
+
+    def _start(self) -> socket.socket:
+        self._check()
+        programs = {name: find_program(name) for name in PACKAGES}
+        self._make_directories()
+        with self._locked() as lock:
+            if not self._privileged:
+                make_short_name(self._home, self._base)
+            connection = self._connect()  # another process may have been first
+            if connection is None:
+                self._write_configuration()
+                self._run_supervisor(programs, lock)
+                connection = self._connect()
+        if connection is None:
+            raise LibvirtUnavailable(f"the embedded libvirt ended at once; {self._log_tail()}")
+        return connection
+
+    def _check(self) -> None:
+        """Refuse what libvirt would fail on later, with less clear words."""
+        if self._privileged:
+            room = SOCKET_PATH_MAX - len(f"/{LONGEST_SOCKET}")
+            if len(os.fsencode(self._base.parent)) > room:
+                accepted = f"a path of at most {room} bytes, since it holds unix sockets"
+                raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted)
+            return
+        try:
+            pwd.getpwuid(os.geteuid())
+        except KeyError as error:
+            raise LibvirtUnavailable(
+                f"libvirt refuses users without a name: user ID {os.geteuid()} has no entry in "
+                f"the password database; add one, or set [hypervisor] connection_uri"
+            ) from error
+
+    def _make_directories(self) -> None:
+        accepted = f"a directory that user ID {os.geteuid()} owns or can make"
+        try:
+            self._base.parent.mkdir(parents=True, exist_ok=True)
+            self._base.mkdir(mode=0o700, exist_ok=True)
+            if self._base.stat().st_uid != os.geteuid():
+                raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted)
+            for ours in supervisor.SYSTEM_DIRECTORIES:
+                (self._base / ours / "libvirt").mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            accepted = f"{accepted} ({error.strerror}: {error.filename})"
+            raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted) from error
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        lock = os.open(self._base / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _write_configuration(self) -> None:
+        directory = self._base / "etc" / "libvirt"
+        for name, settings in configuration(self._privileged, self._console_log_max_bytes).items():
+            # JSON's strings, numbers and lists are those of libvirt's configuration files.
+            lines = [f"{key} = {json.dumps(value)}\n" for key, value in settings.items()]
+            (directory / name).write_text("".join(lines), encoding="utf-8")
+
+    def _run_supervisor(self, programs: Mapping[str, str], lock: int) -> None:
+        """Start the supervisor and wait until it says that libvirtd is ready, or why not."""
+        command = [sys.executable, "-I", "-S", supervisor.__file__]
+        command += ["--base", str(self._home)]
+        command += ["--idle-timeout", str(self._idle_timeout)]
+        command += ["--start-timeout", str(self._start_timeout)]
+        for name, program in programs.items():
+            command += [f"--{name}", program]
+        (self._base / "daemon.log").unlink(missing_ok=True)
+        with open(self._base / "daemon.log", "ab") as log:
+            try:
+                done = subprocess.run(
+                    command,
+                    stdin=lock,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    cwd="/",
+                    start_new_session=True,
+                    timeout=self._start_timeout + SLACK_SECONDS,
+                    check=False,
+                )
+                answer = done.stdout
+            except subprocess.TimeoutExpired:
+                answer = b"its supervisor does not answer"
+        if answer != supervisor.READY:
+            reason = answer.decode(errors="replace") or "its supervisor failed"
+            raise LibvirtUnavailable(
+                f"the embedded libvirt did not start: {reason}; {self._log_tail()}"
+            )
+
+    def _log_tail(self) -> str:
+        path = self._base / "daemon.log"
+        tail = path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+        return f"end of {path}: {tail}"
+
+
+def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dict[str, Setting]]:
+    """Return the settings of the three daemon parts, by file name.
+
+    :param privileged: whether the daemon runs as root.
+    :param console_log_max_bytes: see :class:`EmbeddedDaemon`.
+    """
+    log: dict[str, Setting] = {"log_outputs": "3:stderr"}
+    root: dict[str, Setting] = {"user": "root", "group": "root", "remember_owner": 0}
+    qemu: dict[str, Setting] = {
+        "security_driver": "none",
+        "namespaces": [],
+        "cgroup_controllers": [],
+        "stdio_handler": "logd",
+    }
+    return {
+        # Who may connect is decided by the directory, which only its owner can enter.
+        "libvirtd.conf": log | {"auth_unix_ro": "none", "auth_unix_rw": "none"},
+        "virtlogd.conf": log | {"max_size": console_log_max_bytes, "max_backups": 1},
+        "qemu.conf": qemu | (root if privileged else {}),
+    }
+
+
+def find_program(name: str) -> str:
+    """Path of a daemon, also where ``PATH`` has no ``sbin``.
+
+    :raises MissingDependency: it is not installed.
+    """
+    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{SEARCH_PATH}")
+    if found is None:
+        raise MissingDependency(
+            f"no {name} for the embedded libvirt: install the Debian package {PACKAGES[name]}, "
+            f"or set [hypervisor] connection_uri to a libvirt that runs already"
+        )
+    return os.path.abspath(found)
+
+
+def short_name(base: Path) -> Path:
+    """Return the name under which a session daemon knows its directory.
+
+    A session libvirtd makes unix sockets some 85 bytes below its configuration directory
+    (``libvirt/qemu/channel/target/domain-1-name/org.qemu.guest_agent.0``), too deep for most home
+    directories; hence a symbolic link with a short name, the same for each start.
+    """
+    identity = f"{os.geteuid()}:{os.path.realpath(base)}"
+    return SHORT_NAMES / (f"cd-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")
+
+
+def make_short_name(name: Path, base: Path) -> None:
+    """Make the link unless it is there.
+
+    :raises LibvirtUnavailable: the name is taken by something else, or cannot be made.
+    """
+    target = os.path.realpath(base)
+    try:
+        if not name.is_symlink():
+            name.symlink_to(target)
+        usable = name.lstat().st_uid == os.geteuid() and os.readlink(name) == target
+    except OSError as error:
+        raise LibvirtUnavailable(f"cannot make {name} for the embedded libvirt: {error}") from error
+    if not usable:
+        raise LibvirtUnavailable(
+            f"{name} should be a link to {target}, made by user ID {os.geteuid()}; remove it"
+        )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Looking at domains: which are ours, and what they are doing.
+
+These functions run behind the gateway, on a native thread: they take an open connection or a
+domain of one, and let ``libvirtError`` through.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.guest import PowerState
+from compute_driver.xml import metadata
+
+_STATES = {
+    libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
+    libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_BLOCKED: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_PAUSED: PowerState.PAUSED,
+    libvirt.VIR_DOMAIN_SHUTDOWN: PowerState.RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF: PowerState.STOPPED,
+    libvirt.VIR_DOMAIN_CRASHED: PowerState.CRASHED,
+    libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
+}
+
+_UNDEFINE = (
+    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
+    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+)
+
+
+def power_state(number: int, *, saved: bool) -> PowerState:
+    """Return the power state for libvirt's.
+
+    :param number: ``VIR_DOMAIN_*`` state.
+    :param saved: whether the domain has a managed save image.
+    """
+    state = _STATES.get(number, PowerState.STOPPED)
+    return PowerState.SUSPENDED if saved and state is PowerState.STOPPED else state
+
+
+def state_of(domain: libvirt.virDomain) -> PowerState:
+    """Return what one domain is doing."""
+    return power_state(domain.state()[0], saved=bool(domain.hasManagedSaveImage()))
+
+
+def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
+    """Tell whether this driver made a domain.
+
+    It did if our metadata is there and names a directory among *instances*: another driver on
+    the same libvirt has other directories.
+    """
+    return _is_ours(domain, _metadata(domain), instances)
+
+
+def stored(domain: libvirt.virDomain, instances: Path) -> metadata.Stored | None:
+    """Return the description that this driver stored in a domain; None if it is not ours.
+
+    :raises MetadataDamaged: if it is ours but cannot be understood.
+    """
+    text = _metadata(domain)
+    return metadata.read(text) if _is_ours(domain, text, instances) else None
+
+
+def _is_ours(domain: libvirt.virDomain, text: str, instances: Path) -> bool:
+    return bool(text) and metadata.directory(text) == instances / domain.UUIDString()
+
+
+def _metadata(domain: libvirt.virDomain) -> str:
+    try:
+        return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, metadata.NAMESPACE))
+    except libvirt.libvirtError as error:
+        # The domain may have gone since it was listed.
+        if error.get_error_code() in (
+            libvirt.VIR_ERR_NO_DOMAIN_METADATA,
+            libvirt.VIR_ERR_NO_DOMAIN,
+        ):
+            return ""
+        raise
+
+
+def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
+    """Return the domain with that UUID, whoever made it; None if there is none."""
+    try:
+        return connection.lookupByUUIDString(uuid)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def lookup_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
+    """Return the domain with that name, whoever made it; None if there is none."""
+    try:
+        return connection.lookupByName(name)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return None
+        raise
+
+
+def lookup_ours(
+    connection: libvirt.virConnect, uuid: str, instances: Path
+) -> tuple[libvirt.virDomain, metadata.Stored]:
+    """Return one of our domains and its stored description.
+
+    :raises GuestNotFound: if there is none, or somebody else made it.
+    """
+    domain = lookup(connection, uuid)
+    found = stored(domain, instances) if domain is not None else None
+    if domain is None or found is None:
+        raise exceptions.GuestNotFound(uuid)
+    return domain, found
+
+
+def define_and_start(connection: libvirt.virConnect, xml: str) -> None:
+    """Make libvirt know a domain, or its new description, and power it on.
+
+    libvirt checks the XML by its own schema first.
+    """
+    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE).create()
+
+
+def unless_stopped(call: Callable[[], object]) -> None:
+    """Make a call that needs a running domain; nothing if it has stopped or gone meanwhile."""
+    _ignoring({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}, call)
+
+
+def power_off(domain: libvirt.virDomain) -> None:
+    """End a domain's process and drop its saved memory; nothing if it has neither."""
+    unless_stopped(domain.destroy)
+    if domain.hasManagedSaveImage():
+        domain.managedSaveRemove()
+
+
+def undefine(domain: libvirt.virDomain) -> None:
+    """Remove a domain with all that libvirt keeps for it; nothing if it has gone."""
+    _ignoring({libvirt.VIR_ERR_NO_DOMAIN}, functools.partial(domain.undefineFlags, _UNDEFINE))
+
+
+def _ignoring(codes: Collection[int], call: Callable[[], object]) -> None:
+    try:
+        call()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in codes:
+            raise

@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver for KVM and QEMU guests: wires the parts together, each verb in a line or two."""
+
+from __future__ import annotations
+
+import time
+
+from oslo_config import cfg
+
+from compute_driver import concurrency, driver, exceptions
+from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.images.cache import ImageCache
+from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.libvirt import console, screenshot
+from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.host import Host
+from compute_driver.operations import audit, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations.parts import Parts
+
+
+class LibvirtDriver(driver.ComputeDriver):
+    """Runs guests through libvirt, accelerated by KVM or emulated by QEMU.
+
+    :param conf: configuration with group ``[hypervisor]`` registered.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        connection = Connection(conf)
+        self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
+        journal.recover(self._parts)
+
+    def spawn(self, guest: Guest, *, progress: driver.Progress = driver.no_progress) -> GuestInfo:
+        """Make a guest and start it."""
+        with journal.exclusive(self._parts, guest.uuid, "spawn"):
+            spawn.spawn(self._parts, guest, progress)
+        return self.show(guest.uuid)
+
+    def destroy(self, uuid: str) -> None:
+        """Power a guest off and remove all that it owned; no error if there is none."""
+        with journal.exclusive(self._parts, uuid, "destroy"):
+            destroy.destroy(self._parts, uuid)
+
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest, softly if it answers in time."""
+        deadline = self.conf.hypervisor.soft_reboot_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "reboot"):
+            return reboot.reboot(self._parts, uuid, kind, deadline)
+
+    def start(self, uuid: str) -> None:
+        """Power a guest on."""
+        with journal.exclusive(self._parts, uuid, "start"):
+            power.start(self._parts, uuid)
+
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force if it does not answer in time."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "stop"):
+            power.stop(self._parts, uuid, deadline)
+
+    def pause(self, uuid: str) -> None:
+        """Freeze a guest in memory."""
+        with journal.exclusive(self._parts, uuid, "pause"):
+            power.pause(self._parts, uuid)
+
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest."""
+        with journal.exclusive(self._parts, uuid, "resume"):
+            power.resume(self._parts, uuid)
+
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off."""
+        with journal.exclusive(self._parts, uuid, "suspend"):
+            power.suspend(self._parts, uuid)
+
+    def list(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name."""
+        return self._parts.host.guests()
+
+    def show(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest."""
+        return self._parts.host.guest(uuid)
+
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest with that name or UUID."""
+        return self._parts.host.find(guest)
+
+    def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        """Return what the guest wrote on its serial console."""
+        log = self._parts.host.console_log(uuid)
+        return concurrency.run_blocking(console.read, log, max_bytes)
+
+    def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
+        """Return when the serial console has shown *text*."""
+        log = self._parts.host.console_log(uuid)
+        deadline = time.monotonic() + timeout
+        with self._parts.connection.events.watch(uuid) as watch:
+            if console.wait_for(log, text, watch, deadline, skip_bytes):
+                return
+        state = self._parts.state(uuid)
+        if state is not PowerState.RUNNING:
+            raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
+        raise exceptions.OperationTimeout(
+            f"the console of guest {uuid} did not show {text!r} within {timeout:g} s"
+        )
+
+    def console_attach(self, uuid: str) -> driver.ConsoleSession:
+        """Open the interactive serial console of a running guest."""
+        self._parts.require(uuid, "attach to", {PowerState.RUNNING, PowerState.PAUSED})
+        return console.attach(self._parts.connection, uuid)
+
+    def screenshot(self, uuid: str) -> bytes:
+        """Return the guest's first screen as a PNG image."""
+        self._parts.require(uuid, "take a picture of", {PowerState.RUNNING, PowerState.PAUSED})
+        return self._parts.on_domain(uuid, screenshot.take)
+
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest or by all of them, by name."""
+        return self._parts.host.stats(uuid)
+
+    def host_show(self) -> HostInfo:
+        """Describe the host."""
+        return self._parts.host.show()
+
+    def host_check(self) -> tuple[Check, ...]:
+        """Find out what this host can run, what it cannot and why, and what would help."""
+        return check.check(self._parts)
+
+    def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        """List what no guest owns and what guests lack."""
+        return audit.audit(self._parts, repair=repair)
+
+    def close(self) -> None:
+        """Let go of the connection to libvirt; the guests go on."""
+        self._parts.connection.close()

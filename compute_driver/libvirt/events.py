@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Events of domains, and waiting for them.
+
+libvirt calls back on one native thread that runs its event loop.  That thread only stores and
+wakes; who waits does so with a deadline through :mod:`compute_driver.concurrency`.
+
+Source: libvirt's "Event loop" and "virConnectDomainEventRegisterAny".
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import libvirt
+
+from compute_driver import concurrency
+
+REBOOT = -1
+STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
+
+_threading = concurrency.native("threading")
+_loop_guard = _threading.Lock()
+_loop_runs = False
+
+
+def ensure_loop() -> None:
+    """Run libvirt's event loop in this process; must come before any connection is opened."""
+    global _loop_runs
+    with _loop_guard:
+        if not _loop_runs:
+            # Errors come as exceptions; libvirt would print them on stderr as well.
+            libvirt.registerErrorHandler(lambda context, error: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            _threading.Thread(target=_run_loop, name="libvirt-events", daemon=True).start()
+            _loop_runs = True
+
+
+def _run_loop() -> None:
+    while True:
+        libvirt.virEventRunDefaultImpl()
+
+
+@dataclasses.dataclass(frozen=True)
+class Event:
+    """Something that happened to a domain.
+
+    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, or :data:`REBOOT`.
+    :param detail: what brought it about, by libvirt's numbers for that kind.
+    """
+
+    kind: int
+    detail: int = 0
+
+
+class Watch:
+    """The events of one domain from now on."""
+
+    def __init__(self) -> None:
+        self._events: collections.deque[Event] = collections.deque()
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def push(self, event: Event | None) -> None:
+        """Store an event and wake who waits; None wakes only."""
+        if event is not None:
+            self._events.append(event)
+        os.write(self._writer, b"\0")
+
+    def wait(self, kinds: Collection[int], deadline: float) -> Event | None:
+        """Return the next event of one of *kinds*.
+
+        :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
+        :return: None if there was none by then, or the connection was lost: look at the state.
+        """
+        while True:
+            while self._events:
+                event = self._events.popleft()
+                if event.kind in kinds:
+                    return event
+            if self.wait_any((), deadline) is None:
+                return None
+            if not self._events:
+                return None
+
+    def wait_any(self, descriptors: Collection[int], deadline: float) -> int | None:
+        """Return once an event came or one of *descriptors* is readable.
+
+        :return: the readable descriptor (this watch's own for an event); None at the deadline.
+        """
+        ready = concurrency.run_blocking(_poll, [self._reader, *descriptors], deadline)
+        if ready == self._reader:
+            os.read(self._reader, 4096)
+        return ready
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        os.close(self._reader)
+        os.close(self._writer)
+
+
+def _poll(descriptors: list[int], deadline: float) -> int | None:
+    poll = concurrency.native("select").poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, 1)  # POLLIN
+    ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
+    return ready[0][0] if ready else None
+
+
+class Dispatcher:
+    """Takes the events of one connection to the watches."""
+
+    def __init__(self) -> None:
+        self._guard = _threading.Lock()
+        self._watches: dict[str, set[Watch]] = {}
+
+    def register(self, connection: libvirt.virConnect) -> None:
+        """Begin to receive the events of *connection*."""
+        connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
+        )
+        connection.domainEventRegisterAny(
+            None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot, None
+        )
+        connection.registerCloseCallback(self._closed, None)
+
+    @contextmanager
+    def watch(self, uuid: str) -> Iterator[Watch]:
+        """Collect the events of one domain; enter before doing what brings them about."""
+        watch = Watch()
+        with self._guard:
+            self._watches.setdefault(uuid, set()).add(watch)
+        try:
+            yield watch
+        finally:
+            with self._guard:
+                self._watches[uuid].discard(watch)
+                if not self._watches[uuid]:
+                    del self._watches[uuid]
+                watch.close()
+
+    def _lifecycle(
+        self, connection: object, domain: libvirt.virDomain, kind: int, detail: int, opaque: object
+    ) -> None:
+        self._push(domain.UUIDString(), Event(kind, detail))
+
+    def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
+        self._push(domain.UUIDString(), Event(REBOOT))
+
+    def _closed(self, connection: object, reason: int, opaque: object) -> None:
+        with self._guard:
+            for watches in self._watches.values():
+                for watch in watches:
+                    watch.push(None)
+
+    def _push(self, uuid: str, event: Event) -> None:
+        with self._guard:
+            for watch in self._watches.get(uuid, ()):
+                watch.push(event)

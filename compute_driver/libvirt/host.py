@@ -1,0 +1,336 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host: what it can run, what it has, and what all its guests are doing.
+
+Questions about all guests take a constant number of libvirt calls, but for reading the stored
+description of a guest that this process has not met yet: libvirt has no bulk call for metadata.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterable
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+from oslo_config import cfg
+
+from compute_driver import acceleration, architecture, exceptions, kvm
+from compute_driver.guest import MIB, Guest, PowerState, is_uuid
+from compute_driver.info import (
+    ArchitectureInfo,
+    DiskStats,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+    InterfaceStats,
+)
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.connection import Connection
+from compute_driver.storage import layout
+from compute_driver.xml import metadata
+
+_STATS = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
+
+
+class Host:
+    """What is known of the host that runs the guests.
+
+    :param conf: configuration with group ``[hypervisor]``.
+    :param connection: the gateway to its libvirt.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
+        self._conf = conf
+        self._connection = connection
+        self.instances = Path(conf.hypervisor.instances_path)
+        self.architecture = architecture.of_host()
+
+    def decide(self, guest_architecture: str) -> acceleration.Decision:
+        """Choose the accelerator for a guest.
+
+        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
+        """
+        options = self._conf.hypervisor
+        return acceleration.decide(
+            acceleration.VirtType(options.virt_type),
+            guest_architecture,
+            self.architecture,
+            kvm.detect(self.architecture),
+            emulation_fallback=options.emulation_fallback,
+        )
+
+    def emulator(self, facts: architecture.Architecture) -> str:
+        """Return the path of the QEMU program for guests of one architecture.
+
+        :raises MissingDependency: if the host has none; names the package.
+        """
+        path = shutil.which(facts.emulator)
+        if path is None:
+            # Distributions may keep it where only libvirt looks.
+            path = self._capabilities().findtext(
+                f"guest/arch[@name='{facts.name}']/emulator", default=None
+            )
+        if path is None:
+            raise exceptions.MissingDependency(
+                f"no emulator for {facts.name} guests: {facts.emulator} is not installed"
+                f" (Debian package {facts.package})"
+            )
+        return path
+
+    def check_models(self, guest: Guest) -> None:
+        """Refuse a machine type or CPU model that the host does not have.
+
+        Only what was asked for is looked up; defaults cost nothing.
+
+        :raises InvalidParameter: names those that there are.
+        """
+        if guest.machine is not None:
+            machines = {
+                m.text or ""
+                for m in self._capabilities().iterfind(
+                    f"guest/arch[@name='{guest.architecture}']/machine"
+                )
+            }
+            if guest.machine not in machines:
+                raise exceptions.InvalidParameter("machine", guest.machine, machines)
+        if guest.cpu.model is not None:
+            models = self._cpu_models(guest)
+            if guest.cpu.model not in models:
+                raise exceptions.InvalidParameter("cpu", guest.cpu.model, models)
+
+    def _capabilities(self) -> etree._Element:
+        return etree.fromstring(self._connection.run(libvirt.virConnect.getCapabilities))
+
+    def _cpu_models(self, guest: Guest) -> set[str]:
+        decision = self.decide(guest.architecture)
+        text = self._connection.run(
+            libvirt.virConnect.getDomainCapabilities,
+            None,
+            guest.architecture,
+            guest.machine or architecture.get(guest.architecture).machine,
+            decision.accelerator.domain_type,
+        )
+        cpu = etree.fromstring(text).find("cpu")
+        if cpu is None:
+            return set()
+        modes = {
+            mode.get("name", "")
+            for mode in cpu.iterfind("mode[@supported='yes']")
+            if mode.get("name") != "custom"
+        }
+        named = {m.text or "" for m in cpu.iterfind("mode[@name='custom']/model[@usable!='no']")}
+        return modes | named
+
+    def guests(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name."""
+        found = self._connection.run(_list, self.instances)
+        return tuple(sorted(found, key=lambda info: info.guest.name))
+
+    def guest(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_show, uuid, self.instances)
+
+    def find(self, name_or_uuid: str) -> str:
+        """Return the UUID of the guest with that name or UUID.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_find, name_or_uuid, self.instances)
+
+    def console_log(self, uuid: str) -> Path:
+        """Return where the serial console of one guest is logged."""
+        return Path(self.guest(uuid).console)
+
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest, or by all of this driver."""
+        found = self._connection.run(_stats, self.instances, uuid)
+        return tuple(sorted(found, key=lambda stats: stats.name))
+
+    def show(self) -> HostInfo:
+        """Describe the host."""
+        libvirt_version, qemu_version, guests = self._connection.run(_versions, self.instances)
+        memory = _meminfo()
+        disk = os.statvfs(_existing(self.instances))
+        return HostInfo(
+            hostname=socket.gethostname(),
+            driver="libvirt",
+            connection_uri=self._connection.uri,
+            libvirt_version=_dotted(libvirt_version),
+            qemu_version=_dotted(qemu_version),
+            virt_type=self._conf.hypervisor.virt_type,
+            cpus=os.cpu_count() or 1,
+            memory_bytes=memory["MemTotal"],
+            memory_free_bytes=memory["MemAvailable"],
+            disk_bytes=disk.f_blocks * disk.f_frsize,
+            disk_free_bytes=disk.f_bavail * disk.f_frsize,
+            guests=guests,
+            architectures=tuple(self.architectures()),
+        )
+
+    def architectures(self) -> Iterable[ArchitectureInfo]:
+        """Tell for which guest architectures there is an emulator; none of them is started."""
+        for facts in architecture.TABLE.values():
+            path = shutil.which(facts.emulator)
+            if path is None:
+                continue
+            try:
+                decision = self.decide(facts.name)
+            except exceptions.AccelerationUnavailable as error:
+                yield ArchitectureInfo(
+                    architecture=facts.name, emulator=path, accelerator="none", reason=str(error)
+                )
+                continue
+            yield ArchitectureInfo(
+                architecture=facts.name,
+                emulator=path,
+                accelerator=str(decision.accelerator),
+                reason=decision.reason,
+            )
+
+
+def _describe(
+    found: metadata.Stored, state: PowerState, accelerator: str, emulator: str = ""
+) -> GuestInfo:
+    return GuestInfo(
+        guest=found.guest,
+        state=state,
+        accelerator=accelerator,
+        reason=found.decision.reason,
+        emulator=emulator,
+        console=str(found.directory / layout.CONSOLE_LOG),
+    )
+
+
+def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestInfo:
+    domain, found = domains.lookup_ours(connection, uuid, instances)
+    xml = etree.fromstring(domain.XMLDesc())
+    return _describe(
+        found,
+        domains.state_of(domain),
+        # What libvirt really runs it with, whatever was planned.
+        "kvm" if xml.get("type") == "kvm" else "tcg",
+        xml.findtext("devices/emulator", default=""),
+    )
+
+
+def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
+    domain = (
+        domains.lookup(connection, name_or_uuid)
+        if is_uuid(name_or_uuid)
+        else domains.lookup_name(connection, name_or_uuid)
+    )
+    if domain is None or not domains.is_ours(domain, instances):
+        raise exceptions.GuestNotFound(name_or_uuid)
+    return str(domain.UUIDString())
+
+
+def _list(connection: libvirt.virConnect, instances: Path) -> list[GuestInfo]:
+    saved = _saved(connection)
+    states = {
+        domain.UUIDString(): values["state.state"]
+        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
+    }
+    found = []
+    for domain in connection.listAllDomains():
+        uuid = domain.UUIDString()
+        ours = domains.stored(domain, instances) if uuid in states else None
+        if ours is not None:
+            state = domains.power_state(states[uuid], saved=uuid in saved)
+            found.append(_describe(ours, state, str(ours.decision.accelerator)))
+    return found
+
+
+def _saved(connection: libvirt.virConnect) -> set[str]:
+    flag = libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
+    return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+
+
+def _versions(connection: libvirt.virConnect, instances: Path) -> tuple[int, int, int]:
+    return connection.getLibVersion(), connection.getVersion(), len(_list(connection, instances))
+
+
+def _stats(
+    connection: libvirt.virConnect, instances: Path, uuid: str | None
+) -> list[GuestStats]:
+    saved = _saved(connection)
+    if uuid is None:
+        records = connection.getAllDomainStats(_STATS, 0)
+    else:
+        domain, _ = domains.lookup_ours(connection, uuid, instances)
+        records = connection.domainListGetStats([domain], _STATS, 0)
+    return [
+        _guest_stats(domain, values, saved)
+        for domain, values in records
+        if domains.stored(domain, instances) is not None
+    ]
+
+
+def _guest_stats(
+    domain: libvirt.virDomain, values: dict[str, int | str], saved: set[str]
+) -> GuestStats:
+    def number(key: str) -> int:
+        return int(values.get(key, 0))
+
+    return GuestStats(
+        uuid=domain.UUIDString(),
+        name=domain.name(),
+        state=domains.power_state(number("state.state"), saved=domain.UUIDString() in saved),
+        vcpus=number("vcpu.current"),
+        cpu_time_ns=number("cpu.time"),
+        memory_bytes=number("balloon.current") * 1024,
+        resident_bytes=number("balloon.rss") * 1024,
+        disks=tuple(
+            DiskStats(
+                name=str(values[f"block.{n}.name"]),
+                read_bytes=number(f"block.{n}.rd.bytes"),
+                read_requests=number(f"block.{n}.rd.reqs"),
+                write_bytes=number(f"block.{n}.wr.bytes"),
+                write_requests=number(f"block.{n}.wr.reqs"),
+            )
+            for n in range(number("block.count"))
+        ),
+        interfaces=tuple(
+            InterfaceStats(
+                name=str(values.get(f"net.{n}.name", n)),
+                received_bytes=number(f"net.{n}.rx.bytes"),
+                received_packets=number(f"net.{n}.rx.pkts"),
+                sent_bytes=number(f"net.{n}.tx.bytes"),
+                sent_packets=number(f"net.{n}.tx.pkts"),
+            )
+            for n in range(number("net.count"))
+        ),
+    )
+
+
+def _dotted(version: int) -> str:
+    return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
+
+
+def _meminfo() -> dict[str, int]:
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return {key: int(value.split()[0]) * 1024 for key, value in (x.split(":") for x in lines)}
+
+
+def _existing(path: Path) -> Path:
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def memory_limit_mib() -> int:
+    """Return the host's RAM and swap together, in MiB: no guest can have more."""
+    memory = _meminfo()
+    return (memory["MemTotal"] + memory["SwapTotal"]) // MIB

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What no guest owns, and what guests lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.info import Finding
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations import destroy, journal
+from compute_driver.operations.parts import Parts
+
+
+def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
+    """Compare libvirt's domains with the files; what an operation works on now is left alone.
+
+    :param repair: remove what nobody owns; a guest that lacks files is only listed.
+    """
+    return (
+        *_directories(parts, repair),
+        *_guests(parts),
+        *_images(parts, repair),
+    )
+
+
+def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
+    root = parts.host.instances
+    owned = parts.connection.run(_ours, root)
+    for path in sorted(root.iterdir()) if root.is_dir() else ():
+        if path.name in owned:
+            continue
+        with journal.unless_busy(parts, path.name) as idle:
+            # It may have become a guest since the domains were listed.
+            if not idle or path.name in parts.connection.run(_ours, root):
+                continue
+            if repair:
+                destroy.remove_files(parts, path.name)
+            yield Finding(
+                kind="orphan directory",
+                subject=str(path),
+                detail="no guest owns it",
+                repaired=repair,
+            )
+
+
+def _guests(parts: Parts) -> Iterator[Finding]:
+    for uuid in sorted(parts.connection.run(_ours, parts.host.instances)):
+        with journal.unless_busy(parts, uuid) as idle:
+            if idle:
+                yield from _guest(parts, uuid)
+
+
+def _guest(parts: Parts, uuid: str) -> Iterator[Finding]:
+    try:
+        plan = parts.plan(parts.stored(uuid).guest)
+    except exceptions.GuestNotFound:
+        return  # destroyed meanwhile
+    except exceptions.ComputeDriverError as error:
+        yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
+        return
+    for disk in plan.disks:
+        if not disk.path.exists():
+            detail = f"the {disk.role} disk of guest {uuid}"
+            yield Finding(kind="missing file", subject=str(disk.path), detail=detail)
+
+
+def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
+    for path in parts.images.leftovers():
+        if repair:
+            path.unlink(missing_ok=True)
+        yield Finding(
+            kind="partial image",
+            subject=str(path),
+            detail="an interrupted fetch left it",
+            repaired=repair,
+        )
+
+
+def _ours(connection: libvirt.virConnect, instances: Path) -> set[str]:
+    return {
+        domain.UUIDString()
+        for domain in connection.listAllDomains()
+        if domains.is_ours(domain, instances)
+    }

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What operations are built from: the parts of one driver, and a way to undo steps."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TypeVar
+
+import libvirt
+from oslo_config import cfg
+
+from compute_driver import exceptions
+from compute_driver.guest import DiskFormat, Guest, PowerState
+from compute_driver.images.cache import ImageCache
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.host import Host
+from compute_driver.storage import disks, layout
+from compute_driver.xml import metadata
+
+LOG = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The parts of one driver.
+
+    :param conf: configuration with group ``[hypervisor]``.
+    :param connection: the gateway to libvirt.
+    :param host: the host's abilities.
+    :param images: the cache of images.
+    """
+
+    conf: cfg.ConfigOpts
+    connection: Connection
+    host: Host
+    images: ImageCache
+
+    def directory(self, uuid: str) -> Path:
+        """Return the directory that holds all files of one guest."""
+        return self.host.instances / uuid
+
+    def plan(self, guest: Guest) -> layout.Layout:
+        """Return which files the guest has or will have.
+
+        :raises InvalidParameter: if its machine lacks what the guest asks for.
+        """
+        directory = self.directory(guest.uuid)
+        configured = DiskFormat(self.conf.hypervisor.disk_format)
+        return layout.plan(
+            guest,
+            directory,
+            disk_format=disks.root_format(directory, configured),
+            root=layout.RootKind.of(guest),
+        )
+
+    def on_domain(self, uuid: str, function: Callable[[libvirt.virDomain], R]) -> R:
+        """Call *function* with the guest's domain, through the gateway.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self.connection.run(self._on_domain, uuid, function)
+
+    def _on_domain(
+        self, connection: libvirt.virConnect, uuid: str, function: Callable[[libvirt.virDomain], R]
+    ) -> R:
+        return function(domains.lookup_ours(connection, uuid, self.host.instances)[0])
+
+    def stored(self, uuid: str) -> metadata.Stored:
+        """Return what the guest's domain has stored of it."""
+        return self.connection.run(domains.lookup_ours, uuid, self.host.instances)[1]
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what a guest is doing."""
+        return self.on_domain(uuid, domains.state_of)
+
+    def require(self, uuid: str, operation: str, accepted: Collection[PowerState]) -> PowerState:
+        """Return what a guest is doing, if that allows the operation.
+
+        :raises InvalidGuestState: if it does not.
+        """
+        name, state = self.on_domain(uuid, lambda domain: (domain.name(), domains.state_of(domain)))
+        if state not in accepted:
+            raise exceptions.InvalidGuestState(name, operation, state, accepted)
+        return state
+
+
+class Undo(contextlib.ExitStack):
+    """What to take back if a later step fails.
+
+    Register the undo of a step *before* the step, so that a step which fails half-way is undone
+    too; it must therefore cope with nothing to undo.  Call :meth:`commit` when all is done.
+    """
+
+    def add(self, what: str, function: Callable[..., object], *args: object) -> None:
+        """Register *function* to undo *what*; its own failure hides neither the cause nor others.
+        """
+        self.callback(_attempt, what, function, *args)
+
+    def commit(self) -> None:
+        """Keep everything: nothing is undone any more."""
+        self.pop_all()
+
+
+def _attempt(what: str, function: Callable[..., object], *args: object) -> None:
+    try:
+        function(*args)
+    except Exception:
+        LOG.exception("Could not undo: %s; 'audit' will list what is left", what)

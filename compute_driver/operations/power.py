@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power a guest on and off, freeze it and save it."""
+
+from __future__ import annotations
+
+import time
+
+import libvirt
+
+from compute_driver.guest import PowerState
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.operations.parts import Parts
+from compute_driver.xml import domain as domain_xml
+
+#: Seconds after which a guest that has not answered is asked again: one that was still booting
+#: has missed the first time.
+ASK_AGAIN = 10.0
+
+_ALIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED})
+
+
+def start(parts: Parts, uuid: str) -> None:
+    """Power on what is stopped, continue what is suspended or paused; nothing if it runs."""
+    if parts.state(uuid) in _ALIVE:
+        resume(parts, uuid)
+    else:
+        cold_start(parts, uuid)
+
+
+def stop(parts: Parts, uuid: str, timeout: float) -> None:
+    """Shut down what runs, by force after *timeout* seconds; drop what was suspended."""
+    deadline = time.monotonic() + timeout
+    with parts.connection.events.watch(uuid) as watch:
+        while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
+            parts.on_domain(uuid, _ask_to_shut_down)
+            watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))
+    parts.on_domain(uuid, domains.power_off)
+
+
+def pause(parts: Parts, uuid: str) -> None:
+    """Freeze a running guest; nothing if it is paused."""
+    accepted = {PowerState.RUNNING, PowerState.PAUSED}
+    if parts.require(uuid, "pause", accepted) is PowerState.RUNNING:
+        parts.on_domain(uuid, libvirt.virDomain.suspend)
+
+
+def resume(parts: Parts, uuid: str) -> None:
+    """Continue a paused or suspended guest; nothing if it runs."""
+    match parts.require(uuid, "resume", _ALIVE):
+        case PowerState.PAUSED:
+            parts.on_domain(uuid, libvirt.virDomain.resume)
+        case PowerState.SUSPENDED:
+            # libvirt restores the saved memory, paused if it was saved so.
+            parts.on_domain(uuid, _restore)
+
+
+def suspend(parts: Parts, uuid: str) -> None:
+    """Save a guest's memory to disk and power it off; nothing if it is suspended."""
+    if parts.require(uuid, "suspend", _ALIVE) is not PowerState.SUSPENDED:
+        parts.on_domain(uuid, libvirt.virDomain.managedSave)
+
+
+def cold_start(parts: Parts, uuid: str) -> None:
+    """Power a guest on from its stored description, as configuration and host are now.
+
+    The accelerator is decided again and the domain built anew.
+    """
+    guest = parts.stored(uuid).guest
+    xml = domain_xml.build(guest, parts.plan(guest), parts.host.decide(guest.architecture))
+    parts.connection.run(domains.define_and_start, xml)
+
+
+def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
+    # Without flags libvirt asks the guest agent if it is there, then presses the power button.
+    domains.unless_stopped(domain.shutdown)
+
+
+def _restore(domain: libvirt.virDomain) -> None:
+    domain.create()
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+        domain.resume()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reboot a guest: by asking it, or by rebuilding its domain."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+import libvirt
+
+from compute_driver.guest import PowerState, RebootKind
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.operations import power
+from compute_driver.operations.parts import Parts
+
+LOG = logging.getLogger(__name__)
+
+
+def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float) -> RebootKind:
+    """Reboot a guest; softly first if *kind* says so, hard after *timeout* seconds.
+
+    :return: the kind that was carried out in the end.
+    """
+    if kind is RebootKind.SOFT:
+        parts.require(uuid, "soft reboot", {PowerState.RUNNING})
+        if _soft(parts, uuid, timeout):
+            return RebootKind.SOFT
+        LOG.warning("Guest %s did not reboot within %s s: hard reboot", uuid, timeout)
+    hard(parts, uuid)
+    return RebootKind.HARD
+
+
+def hard(parts: Parts, uuid: str) -> None:
+    """Power off, build the domain from the stored description, power on."""
+    parts.on_domain(uuid, domains.power_off)
+    power.cold_start(parts, uuid)
+
+
+def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
+    """Ask the guest to reboot; tell whether it did.
+
+    After the power button libvirt resets the guest as it powers off, and keeps its process; a
+    guest that powers off for reasons of its own meanwhile is started again.
+    """
+    deadline = time.monotonic() + timeout
+    with parts.connection.events.watch(uuid) as watch:
+        while time.monotonic() < deadline:
+            parts.on_domain(uuid, _ask_to_reboot)
+            event = watch.wait(
+                {events.REBOOT, events.STOPPED}, min(deadline, time.monotonic() + power.ASK_AGAIN)
+            )
+            if event is not None and event.kind == events.REBOOT:
+                return True
+            if parts.state(uuid) is not PowerState.RUNNING:
+                return False
+    return False
+
+
+def _ask_to_reboot(domain: libvirt.virDomain) -> None:
+    # Without flags libvirt asks the guest agent if it is there, then presses the power button.
+    domains.unless_stopped(domain.reboot)

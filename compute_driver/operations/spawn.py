@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Make a guest and start it."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import acceleration, architecture, exceptions
+from compute_driver.driver import Progress
+from compute_driver.guest import Guest, Image
+from compute_driver.images.cache import CachedImage
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import host
+from compute_driver.operations.destroy import remove_domain, remove_files
+from compute_driver.operations.parts import Parts, Undo
+from compute_driver.network import interfaces
+from compute_driver.storage import config_drive, disks, layout, tools
+from compute_driver.xml import domain as domain_xml
+
+LOG = logging.getLogger(__name__)
+
+
+def spawn(parts: Parts, guest: Guest, progress: Progress) -> None:
+    """Make and start *guest*; on failure nothing of it is left.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
+    """
+    decision = _check(parts, guest)
+    base = parts.images.get(guest.image, progress) if guest.image else None
+    if guest.image and base:
+        guest = dataclasses.replace(
+            guest, image=dataclasses.replace(guest.image, format=base.format)
+        )
+    plan = parts.plan(guest)
+    for disk in plan.disks:
+        disks.check_size(disk, base)
+    xml = domain_xml.build(guest, plan, decision)
+
+    with Undo() as undo:
+        undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
+        _make_files(parts, guest, plan, base, progress)
+        undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
+        parts.connection.run(domains.define_and_start, xml)
+        undo.commit()
+    LOG.info("Guest %s (%s) runs under %s: %s", guest.name, guest.uuid, decision.accelerator,
+             decision.reason)
+
+
+def _check(parts: Parts, guest: Guest) -> acceleration.Decision:
+    """Refuse, before anything is made, what cannot work."""
+    facts = architecture.get(guest.architecture)
+    decision = parts.host.decide(facts.name)
+    if decision.fallback:
+        LOG.warning("Guest %s is emulated: %s", guest.name, decision.reason)
+    limit = host.memory_limit_mib()
+    if guest.memory_mib > limit:
+        raise exceptions.InvalidParameter(
+            "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
+        )
+    if guest.config_drive is not None:
+        config_drive.check(guest.config_drive)
+    parts.host.emulator(facts)
+    parts.host.check_models(guest)
+    parts.connection.run(_refuse_duplicate, guest)
+    for interface in guest.interfaces:
+        parts.connection.run(interfaces.check, interface)
+    if parts.directory(guest.uuid).exists():
+        raise exceptions.GuestExists(
+            f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
+        )
+    return decision
+
+
+def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
+    for domain in connection.listAllDomains():
+        if domain.name() == guest.name:
+            raise exceptions.GuestExists(f"name {guest.name!r} is taken on this host")
+        if domain.UUIDString() == guest.uuid:
+            raise exceptions.GuestExists(f"UUID {guest.uuid} is taken on this host")
+
+
+def _make_files(
+    parts: Parts, guest: Guest, plan: layout.Layout, base: CachedImage | None, progress: Progress
+) -> None:
+    limits = tools.limits(parts.conf)
+    plan.directory.mkdir(mode=0o711, parents=True)
+    for image, target in _boot_files(guest, plan):
+        disks.place(parts.images.get_file(image, progress), target)
+    for disk in plan.disks:
+        if disk.role == "config-drive":
+            assert guest.config_drive is not None
+            config_drive.build(guest.config_drive, guest, disk.path)
+        else:
+            disks.make(disk, base, limits)
+
+
+def _boot_files(guest: Guest, plan: layout.Layout) -> list[tuple[Image, Path]]:
+    if guest.boot is None:
+        return []
+    pairs = [(guest.boot.kernel, plan.kernel), (guest.boot.ramdisk, plan.ramdisk)]
+    return [(image, path) for image, path in pairs if image is not None and path is not None]

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the config drive: what a guest is told about itself, on a small CD-ROM.
+
+Sources: Nova's "Metadata" user guide (layout and keys of ``meta_data.json``), its JSON schema of
+``network_data.json``, and the cloud-init data source "Config drive" (volume label).  Keys whose
+values are not known here (``project_id``, ``availability_zone``, ``devices``) are left out.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pycdlib
+
+from compute_driver import exceptions
+from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.storage import files
+
+LABEL = "config-2"
+
+#: The newest version that cloud-init asks for by name, and the name that all others ask for.
+_VERSIONS = ("2018-08-27", "latest")
+
+_MAX_KEY = 16384
+#: What Nova's interface accepts for names and values of metadata.
+_MAX_WORD = 255
+
+
+def check(config: ConfigDrive) -> None:
+    """Refuse values that a config drive cannot carry or that no guest could use.
+
+    :raises InvalidParameter: names the field, and never shows a value.
+    """
+    _text("hostname", "a name", config.hostname, low=1, high=_MAX_WORD, printable=True)
+    if any(character.isspace() or character == "/" for character in config.hostname):
+        raise exceptions.InvalidParameter("hostname", config.hostname, "no blanks and no '/'")
+    for name, key in config.public_keys.items():
+        _text("public_keys", "a name for a key", name, low=1, high=_MAX_WORD, printable=True)
+        _text("public_keys", f"an SSH key as {name!r}", key, low=1, high=_MAX_KEY, printable=True)
+    for name, value in config.meta.items():
+        _text("meta", "a name", name, low=1, high=_MAX_WORD, printable=True)
+        _text("meta", f"a text as {name!r}", value, low=0, high=_MAX_WORD)
+    if config.admin_password is not None:
+        password = config.admin_password
+        _text("admin_password", "a password", password, low=1, high=_MAX_WORD, printable=True)
+    if not isinstance(config.user_data, (bytes, type(None))):
+        raise exceptions.InvalidParameter("user_data", type(config.user_data).__name__, "bytes")
+
+
+def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
+    """Return the files of one version directory of the drive, name to bytes.
+
+    :raises InvalidParameter: if a value cannot be carried; see :func:`check`.
+    """
+    check(config)
+    documents = {
+        "meta_data.json": _json(_meta_data(config, guest)),
+        "network_data.json": _json(_network_data(guest)),
+        "vendor_data.json": _json({}),
+        "vendor_data2.json": _json({}),
+    }
+    if config.user_data is not None:
+        documents["user_data"] = config.user_data
+    return documents
+
+
+def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
+    """Make the config drive of a guest, complete or not at all, readable by its owner only.
+
+    :param config: what the guest is told.
+    :param guest: gives its identity and its interfaces.
+    :param target: the ISO 9660 file to make or to replace, with Rock Ridge and Joliet names.
+    :raises InvalidParameter: if a value cannot be carried; see :func:`check`.
+    :raises NotEnoughSpace: if the file system is full.
+    """
+    documents = contents(config, guest)
+    image = pycdlib.PyCdlib()
+    image.new(interchange_level=3, rock_ridge="1.09", joliet=3, vol_ident=LABEL)
+    _add_directory(image, "/openstack")
+    for version in _VERSIONS:
+        _add_directory(image, f"/openstack/{version}")
+        for name, data in documents.items():
+            _add_file(image, f"/openstack/{version}/{name}", data)
+    with files.new_file(target) as path, path.open("wb") as stream:
+        image.write_fp(stream)
+    image.close()
+
+
+def _meta_data(config: ConfigDrive, guest: Guest) -> dict[str, object]:
+    optional: dict[str, object] = {
+        "meta": dict(config.meta),
+        "admin_pass": config.admin_password,
+        "public_keys": dict(config.public_keys),
+        "keys": [
+            {"name": name, "type": "ssh", "data": key} for name, key in config.public_keys.items()
+        ],
+    }
+    return {
+        "uuid": guest.uuid,
+        "name": guest.name,
+        "hostname": config.hostname,
+        "launch_index": 0,
+        "random_seed": base64.b64encode(os.urandom(512)).decode("ascii"),
+        **{key: value for key, value in optional.items() if value},
+    }
+
+
+def _network_data(guest: Guest) -> dict[str, object]:
+    links = [
+        {"id": f"interface{index}", "type": "phy", "ethernet_mac_address": interface.mac}
+        for index, interface in enumerate(guest.interfaces)
+    ]
+    networks = [
+        {
+            "id": f"network{index}",
+            "type": "ipv4_dhcp",
+            "link": f"interface{index}",
+            "network_id": interface.source or str(interface.kind),
+        }
+        for index, interface in enumerate(guest.interfaces)
+    ]
+    return {"links": links, "networks": networks, "services": []}
+
+
+def _json(document: Mapping[str, object]) -> bytes:
+    return json.dumps(document).encode("ascii")
+
+
+def _add_directory(image: pycdlib.PyCdlib, path: str) -> None:
+    image.add_directory(_plain(path), rr_name=path.rpartition("/")[2], joliet_path=path)
+
+
+def _add_file(image: pycdlib.PyCdlib, path: str, data: bytes) -> None:
+    name = path.rpartition("/")[2]
+    plain = _plain(path) + (";1" if "." in name else ".;1")
+    image.add_fp(io.BytesIO(data), len(data), plain, rr_name=name, joliet_path=path)
+
+
+def _plain(path: str) -> str:
+    """Return a path in the few characters that ISO 9660 has without extensions."""
+    return path.upper().replace("-", "_")
+
+
+def _text(
+    field: str, what: str, value: object, *, low: int, high: int, printable: bool = False
+) -> None:
+    accepted = f"{what}, {low} to {high} characters long"
+    if not isinstance(value, str):
+        raise exceptions.InvalidParameter(field, type(value).__name__, accepted)
+    if not low <= len(value) <= high:
+        raise exceptions.InvalidParameter(field, f"{len(value)} characters", accepted)
+    if printable and not value.isprintable():
+        shown = "line breaks or control characters"
+        raise exceptions.InvalidParameter(field, shown, f"{accepted}, without them")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise exceptions.InvalidParameter(field, "half a character", f"{accepted}, in Unicode")

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the files behind a guest's disks.
+
+Sources: qemu-img(1), mke2fs(8), mkswap(8); the labels are those that Nova gives to ephemeral
+disks.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import string
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from compute_driver import concurrency, exceptions
+from compute_driver.guest import GIB, DiskFormat
+from compute_driver.storage import files, tools
+from compute_driver.storage.layout import DiskFile
+
+#: Why a hard link may be impossible where a copy is not: another file system, too many links,
+#: a file of somebody else (sysctl fs.protected_hardlinks), a file system without links.
+_UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
+
+
+class Source(Protocol):
+    """A complete, inspected image that is never written again."""
+
+    @property
+    def path(self) -> Path:
+        """The file, absolute."""
+
+    @property
+    def format(self) -> DiskFormat:
+        """Its format, as inspected: ``qcow2``, ``raw`` or ``iso``."""
+
+    @property
+    def virtual_size(self) -> int:
+        """Size of the disk that it holds, in bytes."""
+
+
+def root_format(directory: Path, configured: DiskFormat) -> DiskFormat:
+    """Return the format that a guest's root disk has, or will have if it is not made yet.
+
+    The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
+
+    :param directory: the guest's own directory.
+    :param configured: what option ``disk_format`` says.
+    """
+    for known in (DiskFormat.QCOW2, DiskFormat.RAW):
+        if (directory / f"root.{known}").exists():
+            return known
+    return configured
+
+
+def check_size(disk: DiskFile, source: Source | None) -> None:
+    """Refuse an image that the disk made of it has no room for.
+
+    :raises ImageTooLarge: names both sizes.
+    """
+    content = _content(disk, source)
+    if content is not None and 0 < disk.size_bytes < content.virtual_size:
+        enough = -(-content.virtual_size // GIB)
+        raise exceptions.ImageTooLarge(
+            f"the image is a disk of {_shown(content.virtual_size)}, the {disk.role} disk has only"
+            f" {_shown(disk.size_bytes)}; accepted: a disk of {enough} GiB or more, or of size 0"
+            " for the image's own size"
+        )
+
+
+def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> None:
+    """Make the file behind a disk, complete or not at all, readable by its owner only.
+
+    An installer shares the image's bytes and permissions where it can.
+
+    :param disk: any disk but the config drive.
+    :param source: the guest's image; only the disks made of it take notice.
+    :param limits: what each helper program may use.
+    :raises ImageTooLarge: if the image does not fit the disk.
+    :raises NotEnoughSpace: if the file system is full.
+    :raises HostError: if a helper program is missing or fails, or the operating system refuses.
+    """
+    if source is not None and disk.role == "installer":
+        place(source.path, disk.path)
+        return
+    check_size(disk, source)
+    content = _content(disk, source)
+    with files.new_file(disk.path) as path:
+        if content is not None:
+            _FROM_IMAGE[disk.format](disk, path, content, limits)
+        else:
+            _EMPTY[disk.role.rstrip(string.digits), disk.format](disk, path, limits)
+
+
+def place(source: Path, target: Path) -> None:
+    """Give a file that is never written again a second name, or copy it where that cannot be.
+
+    :param source: a complete file: an ISO 9660 image, a kernel or a ramdisk.
+    :param target: a path that is free.
+    :raises NotEnoughSpace: if the copy does not fit.
+    :raises HostError: if the operating system refuses for another reason.
+    """
+    with files.host_errors(target):
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _UNLINKABLE:
+                raise
+            with files.new_file(target) as path:
+                concurrency.run_blocking(shutil.copyfile, source, path)
+
+
+def _content(disk: DiskFile, source: Source | None) -> Source | None:
+    """Return the image if it is the content of that disk."""
+    if source is None or source.format is DiskFormat.ISO or disk.role != "root":
+        return None
+    return source
+
+
+def _overlay(disk: DiskFile, path: Path, source: Source, limits: tools.ToolLimits) -> None:
+    size = str(disk.size_bytes or source.virtual_size)
+    base = ["-F", str(source.format), "-b", str(source.path)]
+    tools.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path), size], limits)
+
+
+def _copy(disk: DiskFile, path: Path, source: Source, limits: tools.ToolLimits) -> None:
+    formats = ["-f", str(source.format), "-O", "raw"]
+    tools.run(["qemu-img", "convert", "-q", *formats, str(source.path), str(path)], limits)
+    if disk.size_bytes:
+        os.truncate(path, disk.size_bytes)
+
+
+def _empty_qcow2(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), str(disk.size_bytes)]
+    tools.run(argv, limits)
+
+
+def _empty_raw(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
+    os.truncate(path, disk.size_bytes)
+
+
+def _ephemeral(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
+    os.truncate(path, disk.size_bytes)
+    # The file is all zeros: writing zeros for inodes and journal would only fill the host.
+    zeros = "lazy_itable_init=1,lazy_journal_init=1"
+    tools.run(["mkfs.ext4", "-q", "-F", "-L", disk.role, "-E", zeros, str(path)], limits)
+
+
+def _swap(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
+    # Where mkswap writes: it does not say so when the file system is full.
+    path.write_bytes(bytes(mmap.PAGESIZE))
+    os.truncate(path, disk.size_bytes)
+    tools.run(["mkswap", "-L", "swap1", str(path)], limits)
+
+
+_FROM_IMAGE: dict[DiskFormat, Callable[[DiskFile, Path, Source, tools.ToolLimits], None]] = {
+    DiskFormat.QCOW2: _overlay,
+    DiskFormat.RAW: _copy,
+}
+
+_EMPTY: dict[tuple[str, DiskFormat], Callable[[DiskFile, Path, tools.ToolLimits], None]] = {
+    ("root", DiskFormat.QCOW2): _empty_qcow2,
+    ("root", DiskFormat.RAW): _empty_raw,
+    ("ephemeral", DiskFormat.RAW): _ephemeral,
+    ("swap", DiskFormat.RAW): _swap,
+}
+
+
+def _shown(size: int) -> str:
+    return f"{size / GIB:.2f} GiB ({size} bytes)"

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a guest owns on disk: every file, its format and where the guest sees it.
+
+Pure: nothing is read or made here.  The same guest always has the same layout, so that a stored
+guest's domain can be built again at any time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from compute_driver import architecture, exceptions
+from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Firmware, Guest
+
+CONSOLE_LOG = "console.log"
+
+#: The i440FX machines have one IDE controller with two channels of two drives.
+MAX_IDE_DRIVES = 4
+
+
+class RootKind(Choice):
+    """What the guest's image makes of its root disk."""
+
+    #: The image is the content of a disk.
+    DISK = "disk"
+    #: The image is an ISO 9660 file to boot from: an installer or a live system.
+    ISO = "iso"
+    #: There is no image: the root disk, if there is one, is empty.
+    EMPTY = "empty"
+
+    @classmethod
+    def of(cls, guest: Guest) -> RootKind:
+        """Return the kind for a guest whose image, if any, has its format filled in."""
+        if guest.image is None:
+            return cls.EMPTY
+        return cls.ISO if guest.image.format is DiskFormat.ISO else cls.DISK
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DiskFile:
+    """One file that the guest sees as a disk.
+
+    :param role: ``root``, ``installer``, ``ephemeral0`` (and so on), ``swap`` or
+        ``config-drive``.
+    :param path: the file, absolute.
+    :param format: ``qcow2`` or ``raw``.
+    :param size_bytes: size that the guest sees; 0 means as large as its content.
+    :param bus: where it is attached.
+    :param device: ``disk`` or ``cdrom``, by libvirt's ``<disk device=>`` words.
+    :param boot_order: place among the devices to boot from, 1 the first; None means never.
+    """
+
+    role: str
+    path: Path
+    format: DiskFormat
+    size_bytes: int
+    bus: DiskBus
+    device: str = "disk"
+    boot_order: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Layout:
+    """All files of one guest.
+
+    :param directory: holds them all, and nothing of anybody else.
+    :param disks: in the guest's order.
+    :param kernel: kernel for direct boot.
+    :param ramdisk: initial ramdisk for direct boot.
+    :param nvram: UEFI's variables; None with any other firmware.
+    :param console_log: what the guest wrote on its serial console.
+    """
+
+    directory: Path
+    disks: tuple[DiskFile, ...]
+    kernel: Path | None
+    ramdisk: Path | None
+    nvram: Path | None
+    console_log: Path
+
+    def disk(self, role: str) -> DiskFile | None:
+        """Return the disk with that role, or None if the guest has none."""
+        return next((disk for disk in self.disks if disk.role == role), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Drives:
+    """Where drives can be attached on one machine."""
+
+    buses: tuple[DiskBus, ...]
+    cdrom: DiskBus
+
+
+def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKind) -> Layout:
+    """Lay out the files of a guest.
+
+    A guest whose image is a disk has a root disk even if ``guest.root`` is None: one of the
+    image's own size.
+
+    :param directory: the guest's own directory, absolute.
+    :param disk_format: ``qcow2`` or ``raw``, the format of the root disk.
+    :param root: what the guest's image is.
+    :raises InvalidParameter: if a bus is asked for that the machine does not have, or an empty
+        disk without a size.
+    """
+    drives = _drives(guest)
+    disks = []
+    size = _root_size(guest, root)
+    if size is not None:
+        disks.append(
+            DiskFile(
+                role="root",
+                path=directory / f"root.{disk_format}",
+                format=disk_format,
+                size_bytes=size,
+                bus=_bus(guest.root or Disk(), drives),
+                boot_order=2 if root is RootKind.ISO else 1,
+            )
+        )
+    if root is RootKind.ISO:
+        disks.append(_cdrom("installer", directory, drives, boot_order=1))
+    disks += [
+        _data_disk(f"ephemeral{index}", disk, directory, drives)
+        for index, disk in enumerate(guest.ephemerals)
+    ]
+    if guest.swap is not None:
+        disks.append(_data_disk("swap", guest.swap, directory, drives))
+    if guest.config_drive is not None:
+        disks.append(_cdrom("config-drive", directory, drives))
+    if guest.boot is not None:
+        # QEMU loads the kernel itself; no disk is ever booted from.
+        disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]
+    _check_ide(disks)
+    return Layout(
+        directory=directory,
+        disks=tuple(disks),
+        kernel=directory / "kernel" if guest.boot else None,
+        ramdisk=directory / "ramdisk" if guest.boot and guest.boot.ramdisk else None,
+        nvram=directory / "nvram.fd" if _has_uefi(guest) else None,
+        console_log=directory / CONSOLE_LOG,
+    )
+
+
+def _drives(guest: Guest) -> _Drives:
+    facts = architecture.get(guest.architecture)
+    machine = guest.machine or facts.machine
+    if DiskBus.IDE not in facts.buses:
+        return _Drives(facts.buses, facts.cdrom_bus)
+    if machine == "q35" or machine.startswith("pc-q35-"):
+        return _Drives(tuple(bus for bus in facts.buses if bus is not DiskBus.IDE), facts.cdrom_bus)
+    # The systems that need i440FX are those that may know IDE and not AHCI.
+    return _Drives(facts.buses, DiskBus.IDE)
+
+
+def _root_size(guest: Guest, root: RootKind) -> int | None:
+    """Return the size of the root disk in bytes, 0 for its image's own; None: there is none."""
+    size = guest.root.size_bytes if guest.root else 0
+    if root is RootKind.DISK or size:
+        return size
+    if root is RootKind.EMPTY and guest.boot is None:
+        raise exceptions.InvalidParameter("disk", size, "a size for a root disk without an image")
+    return None
+
+
+def _bus(disk: Disk, drives: _Drives) -> DiskBus:
+    bus = disk.bus or drives.buses[0]
+    if bus not in drives.buses:
+        raise exceptions.InvalidParameter("disk_bus", str(bus), [str(bus) for bus in drives.buses])
+    return bus
+
+
+def _data_disk(role: str, disk: Disk, directory: Path, drives: _Drives) -> DiskFile:
+    return DiskFile(
+        role=role,
+        path=directory / f"{role}.raw",
+        format=DiskFormat.RAW,
+        size_bytes=disk.size_bytes,
+        bus=_bus(disk, drives),
+    )
+
+
+def _cdrom(
+    role: str, directory: Path, drives: _Drives, *, boot_order: int | None = None
+) -> DiskFile:
+    return DiskFile(
+        role=role,
+        path=directory / f"{role}.iso",
+        format=DiskFormat.RAW,
+        size_bytes=0,
+        bus=drives.cdrom,
+        device="cdrom",
+        boot_order=boot_order,
+    )
+
+
+def _check_ide(disks: list[DiskFile]) -> None:
+    count = sum(disk.bus is DiskBus.IDE for disk in disks)
+    if count > MAX_IDE_DRIVES:
+        raise exceptions.InvalidParameter(
+            "disk_bus",
+            f"ide for {count} drives, CD-ROMs and config drive included",
+            f"ide for at most {MAX_IDE_DRIVES} drives",
+        )
+
+
+def _has_uefi(guest: Guest) -> bool:
+    if guest.boot is not None:
+        return False
+    facts = architecture.get(guest.architecture)
+    return (guest.firmware or next(iter(facts.firmwares), None)) is Firmware.UEFI

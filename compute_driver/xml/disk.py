@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks, CD-ROMs and the controllers they hang on.
+
+Source: libvirt, "Domain XML format", "Hard drives, floppy disks, CDROMs" and "Controllers".
+"""
+
+from __future__ import annotations
+
+import string
+from collections import Counter
+
+from compute_driver.architecture import Architecture
+from compute_driver.guest import DiskBus
+from compute_driver.storage.layout import DiskFile, Layout
+from compute_driver.xml.elements import E, Element
+
+#: Beginnings of device names; buses that share one share its letters, too.
+_PREFIXES = {
+    DiskBus.VIRTIO: "vd",
+    DiskBus.SCSI: "sd",
+    DiskBus.SATA: "sd",
+    DiskBus.USB: "sd",
+    DiskBus.IDE: "hd",
+}
+
+
+def controllers(layout: Layout, facts: Architecture) -> list[Element]:
+    """Return the controllers that libvirt would not add as we want them."""
+    buses = {disk.bus for disk in layout.disks}
+    elements = []
+    if DiskBus.USB in buses:
+        elements.append(E.controller(type="usb", model="qemu-xhci"))
+    elif DiskBus.USB in facts.buses:
+        # Emulating an idle USB controller costs time; the consoles need none.
+        elements.append(E.controller(type="usb", model="none"))
+    if DiskBus.SCSI in buses:
+        elements.append(E.controller(type="scsi", model="virtio-scsi"))
+    return elements
+
+
+def disks(layout: Layout) -> list[Element]:
+    """Return one ``<disk>`` for each of the guest's files that are disks."""
+    used: Counter[str] = Counter()
+    elements = []
+    for disk in layout.disks:
+        prefix = _PREFIXES[disk.bus]
+        elements.append(_disk(disk, prefix + _letters(used[prefix])))
+        used[prefix] += 1
+    return elements
+
+
+def _disk(disk: DiskFile, target: str) -> Element:
+    # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
+    # would need O_DIRECT, which tmpfs and other file systems do not have.
+    driver = E.driver(name="qemu", type=str(disk.format))
+    element = E.disk(
+        {"type": "file", "device": disk.device},
+        driver,
+        E.source(file=str(disk.path)),
+        E.target(dev=target, bus=str(disk.bus)),
+        # The guest finds its disks by role: /dev/disk/by-id/virtio-ephemeral0.
+        E.serial(disk.role),
+    )
+    if disk.device == "cdrom":
+        element.append(E.readonly())
+    else:
+        driver.set("discard", "unmap")
+    if disk.boot_order is not None:
+        element.append(E.boot(order=str(disk.boot_order)))
+    return element
+
+
+def _letters(index: int) -> str:
+    """Return the letters of the disk with that index: a to z, then aa, ab and so on."""
+    letters = ""
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        letters = string.ascii_lowercase[letter] + letters
+    return letters

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""lxml's maker of elements, with types."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from lxml.builder import ElementMaker
+from lxml.etree import _Element as Element
+
+__all__ = ["E", "Element", "Maker", "maker"]
+
+
+class Maker(Protocol):
+    """Makes an element by a call of the method of its name: ``E.disk(E.source(...), type=...)``.
+
+    Arguments are children, text, or a dictionary of attributes; keywords are attributes, too.
+    """
+
+    def __getattr__(self, tag: str) -> Callable[..., Element]: ...
+
+
+def maker(namespace: str, prefix: str) -> Maker:
+    """Return a maker of elements in *namespace*, written with *prefix*."""
+    made: Maker = ElementMaker(namespace=namespace, nsmap={prefix: namespace})
+    return made
+
+
+#: Makes elements without a namespace, as libvirt's are.
+E: Maker = ElementMaker()

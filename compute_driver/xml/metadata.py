@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's own description in the domain's ``<metadata>``, both ways.
+
+libvirt keeps the element with the domain, so that a restarted driver knows all its guests from
+libvirt alone, and those of others by its absence.
+
+Source: libvirt, "Domain XML format", "General metadata": applications put one element of their
+own namespace there.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import cattrs
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.guest import Guest, stored
+from compute_driver.xml.elements import Element, maker
+
+#: Ends in the version of the element; attributes and keys may come without a new one.
+NAMESPACE = "urn:compute-driver:guest:1"
+PREFIX = "driver"
+
+_TAG = f"{{{NAMESPACE}}}guest"
+#: virDomainGetMetadata takes the namespace off what it returns.
+_ROOT_TAGS = frozenset({_TAG, "guest"})
+_BOOLEANS = {"true": True, "false": False}
+_E = maker(NAMESPACE, PREFIX)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a domain's metadata says.
+
+    :param guest: its description; fields marked ``secret`` have their defaults.
+    :param directory: holds all the guest's files.
+    :param decision: the accelerator that its domain was built for.
+    """
+
+    guest: Guest
+    directory: Path
+    decision: Decision
+
+
+def element(guest: Guest, directory: Path, decision: Decision) -> Element:
+    """Return the element that stores a guest, without its secrets."""
+    return _E.guest(
+        # ASCII, so that libvirt's reading and writing of XML cannot change any of it.
+        json.dumps(_CONVERTER.unstructure(guest), ensure_ascii=True),
+        directory=str(directory),
+        accelerator=str(decision.accelerator),
+        reason=decision.reason,
+        fallback=str(decision.fallback).lower(),
+    )
+
+
+def read(xml: str) -> Stored | None:
+    """Return what is stored in a domain's XML or in our metadata element alone.
+
+    Unknown keys are ignored and missing ones take their defaults, so that versions of this
+    package can follow each other in both directions.
+
+    :param xml: what libvirt's virDomainGetXMLDesc returns, or its virDomainGetMetadata when
+        asked for the element of :data:`NAMESPACE`.
+    :return: None if the domain is not this driver's.
+    :raises MetadataDamaged: if it is, but cannot be understood.
+    """
+    root, found = _parse(xml)
+    if found is None:
+        return None
+    said = {str(name): str(value) for name, value in found.attrib.items()}
+    try:
+        return Stored(
+            guest=_CONVERTER.structure(json.loads(found.text or ""), Guest),
+            directory=Path(said["directory"]),
+            decision=Decision(
+                Accelerator(said["accelerator"]),
+                said["reason"],
+                _BOOLEANS[said["fallback"]],
+            ),
+        )
+    except (ValueError, TypeError, LookupError, AttributeError, exceptions.InvalidParameter) as bad:
+        name = root.findtext("name") or "of unknown name"
+        raise exceptions.MetadataDamaged(
+            f"the description stored in domain {name} cannot be understood"
+            f" ({type(bad).__name__}: {bad}); see 'virsh metadata DOMAIN {NAMESPACE}'"
+        ) from bad
+
+
+def directory(xml: str) -> Path | None:
+    """Return the directory of the guest that is stored there, even if the rest is damaged.
+
+    :param xml: what libvirt's virDomainGetXMLDesc returns, or its virDomainGetMetadata when
+        asked for the element of :data:`NAMESPACE`.
+    :return: None if the domain is not this driver's.
+    """
+    found = _parse(xml)[1]
+    return None if found is None else Path(found.get("directory", ""))
+
+
+def _parse(xml: str) -> tuple[Element, Element | None]:
+    root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
+    return root, root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(detailed_validation=False)
+
+    def without_secrets(cls: Any) -> dict[str, Any]:
+        fields = dataclasses.fields(cls)
+        return {field.name: override(omit=True) for field in fields if not stored(field)}
+
+    converter.register_unstructure_hook_factory(
+        dataclasses.is_dataclass,
+        lambda cls: make_dict_unstructure_fn(cls, converter, **without_secrets(cls)),
+    )
+    converter.register_structure_hook_factory(
+        dataclasses.is_dataclass,
+        lambda cls: make_dict_structure_fn(cls, converter, **without_secrets(cls)),
+    )
+    return converter
+
+
+_CONVERTER = _make_converter()

@@ -1,0 +1,388 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The behaviours that every driver must show, written against the contract alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import unittest
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from compute_driver import exceptions
+from compute_driver.driver import ComputeDriver
+from compute_driver.guest import Guest, Image, Interface, NicModel, PowerState, RebootKind
+from compute_driver.info import GuestInfo
+
+#: Seconds that a guest may take to boot, be it emulated on a busy machine.
+BOOT_TIMEOUT = 120.0
+
+#: Every verb on one guest that must refuse a UUID it does not know.
+VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
+    "reboot": lambda driver, guest: driver.reboot(guest),
+    "hard reboot": lambda driver, guest: driver.reboot(guest, kind=RebootKind.HARD),
+    "start": lambda driver, guest: driver.start(guest),
+    "stop": lambda driver, guest: driver.stop(guest),
+    "pause": lambda driver, guest: driver.pause(guest),
+    "resume": lambda driver, guest: driver.resume(guest),
+    "suspend": lambda driver, guest: driver.suspend(guest),
+    "show": lambda driver, guest: driver.show(guest),
+    "find": lambda driver, guest: driver.find(guest),
+    "console_log": lambda driver, guest: driver.console_log(guest),
+    "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
+    "console_attach": lambda driver, guest: driver.console_attach(guest),
+    "screenshot": lambda driver, guest: driver.screenshot(guest),
+    "stats": lambda driver, guest: driver.stats(guest),
+}
+
+
+class DriverContract(unittest.TestCase):
+    """A subclass supplies the driver and a guest that boots; this module is not collected.
+
+    Booting is what takes time: one guest, made on demand, serves all tests that leave it running.
+    """
+
+    driver: ComputeDriver
+    #: What a guest writes on its serial console when it is up.
+    banner: str
+    _shared: Guest | None = None
+
+    @classmethod
+    def make_driver(cls) -> ComputeDriver:
+        """Return the driver under test."""
+        raise NotImplementedError
+
+    @classmethod
+    def make_guest(cls, **changes: Any) -> Guest:
+        """Return the description of a new guest that boots to the banner."""
+        raise NotImplementedError
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.driver = cls.make_driver()
+        cls.addClassCleanup(cls.driver.close)
+
+    @classmethod
+    def shared(cls) -> Guest:
+        """Return the guest that is up and is left so by every test."""
+        if cls._shared is None:
+            guest = cls.make_guest()
+            cls.addClassCleanup(cls.driver.destroy, guest.uuid)
+            cls.driver.spawn(guest)
+            cls._shared = guest
+            cls.driver.console_wait(guest.uuid, cls.banner, timeout=BOOT_TIMEOUT)
+        return cls._shared
+
+    def spawn(self, **changes: Any) -> Guest:
+        guest = self.make_guest(**changes)
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest)
+        return guest
+
+    def state(self, guest: Guest) -> PowerState:
+        return self.driver.show(guest.uuid).state
+
+    def listed(self) -> dict[str, GuestInfo]:
+        return {info.guest.uuid: info for info in self.driver.list()}
+
+    @contextlib.contextmanager
+    def boots(self, guest: Guest) -> Iterator[None]:
+        """Expect that the guest comes up anew."""
+        before = len(self.driver.console_log(guest.uuid))
+        yield
+        self.driver.console_wait(guest.uuid, self.banner, timeout=BOOT_TIMEOUT, skip_bytes=before)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    # Spawn, list, show, find
+
+    def test_spawned_guest_runs_and_is_listed_and_shown(self) -> None:
+        guest = self.shared()
+        shown = self.driver.show(guest.uuid)
+        self.assertIs(shown.state, PowerState.RUNNING)
+        self.assertEqual((guest.uuid, guest.name), (shown.guest.uuid, shown.guest.name))
+        self.assertEqual(guest.memory_mib, shown.guest.memory_mib)
+        self.assertIn(shown.accelerator, ("kvm", "tcg"))
+        self.assertTrue(shown.reason)
+        self.assertEqual(shown, self.listed()[guest.uuid])
+
+    def test_guest_is_found_by_name_and_by_uuid(self) -> None:
+        guest = self.shared()
+        self.assertEqual(guest.uuid, self.driver.find(guest.name))
+        self.assertEqual(guest.uuid, self.driver.find(guest.uuid))
+
+    def test_taken_uuid_is_refused_and_its_guest_unharmed(self) -> None:
+        guest = self.shared()
+        with self.assertRaises(exceptions.GuestExists):
+            self.driver.spawn(self.make_guest(uuid=guest.uuid))
+        self.assert_unharmed(guest)
+
+    def test_taken_name_is_refused_and_its_guest_unharmed(self) -> None:
+        guest = self.shared()
+        other = self.make_guest(name=guest.name)
+        with self.assertRaises(exceptions.GuestExists):
+            self.driver.spawn(other)
+        self.assertNotIn(other.uuid, self.listed())
+        self.assert_unharmed(guest)
+
+    def assert_unharmed(self, guest: Guest) -> None:
+        shown = self.driver.show(guest.uuid)
+        self.assertIs(shown.state, PowerState.RUNNING)
+        self.assertEqual(guest.name, shown.guest.name)
+        self.assertIn(self.banner.encode(), self.driver.console_log(guest.uuid))
+
+    def test_missing_image_leaves_nothing(self) -> None:
+        guest = self.make_guest(image=Image(location="/nonexistent/image.qcow2"))
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.spawn(guest)
+        self.assert_nothing_left(guest)
+
+    def test_device_that_the_architecture_lacks_leaves_nothing(self) -> None:
+        guest = self.make_guest(architecture="s390x", interfaces=(Interface(model=NicModel.E1000),))
+        with self.assertRaises(exceptions.ComputeDriverError):
+            self.driver.spawn(guest)
+        self.assert_nothing_left(guest)
+
+    def assert_nothing_left(self, guest: Guest) -> None:
+        self.assertNotIn(guest.uuid, self.listed())
+        self.assertFalse([f for f in self.driver.audit() if guest.uuid in f.subject])
+
+    def test_unknown_guest_is_refused_by_every_verb(self) -> None:
+        for name, verb in VERBS.items():
+            with self.subTest(name), self.assertRaises(exceptions.GuestNotFound):
+                verb(self.driver, str(uuid.uuid4()))
+
+    def test_unknown_name_is_not_found(self) -> None:
+        with self.assertRaises(exceptions.GuestNotFound):
+            self.driver.find("no-such-guest")
+
+    # Console, screen, statistics
+
+    def test_console_log_can_be_cut_to_the_latest_bytes(self) -> None:
+        guest = self.shared()
+        whole = self.driver.console_log(guest.uuid)
+        self.assertEqual(whole[-10:], self.driver.console_log(guest.uuid, max_bytes=10)[-10:])
+        self.assertEqual(10, len(self.driver.console_log(guest.uuid, max_bytes=10)))
+        self.assertEqual(b"", self.driver.console_log(guest.uuid, max_bytes=0))
+
+    def test_waiting_for_what_never_comes_times_out(self) -> None:
+        started = time.monotonic()
+        with self.assertRaises(exceptions.OperationTimeout):
+            self.driver.console_wait(self.shared().uuid, "never written", timeout=0.3)
+        self.assertLess(time.monotonic() - started, 5)
+
+    def test_console_sends_and_receives_for_one_at_a_time(self) -> None:
+        guest = self.shared()
+        marker = f"marker-{os.getpid()}"
+        session = self.driver.console_attach(guest.uuid)
+        try:
+            with self.assertRaises(exceptions.GuestBusy):
+                self.driver.console_attach(guest.uuid)
+            session.send(f"echo {marker}\r".encode())
+            self.assertIn(marker.encode(), self.received(session.receive, marker))
+        finally:
+            session.close()
+        self.driver.console_attach(guest.uuid).close()
+
+    def received(self, receive: Callable[[], bytes], marker: str) -> bytes:
+        """Return what comes until *marker* has come, or until nothing more does."""
+        data = b""
+
+        def read() -> None:
+            nonlocal data
+            while marker.encode() not in data and (chunk := receive()):
+                data += chunk
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        reader.join(30)
+        return data
+
+    def test_screenshot_is_a_png(self) -> None:
+        picture = self.driver.screenshot(self.shared().uuid)
+        self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
+        self.assertIn(b"IEND", picture[-12:])
+
+    def test_stats_of_one_and_of_all(self) -> None:
+        guest = self.shared()
+        (stats,) = self.driver.stats(guest.uuid)
+        self.assertEqual((guest.uuid, guest.name), (stats.uuid, stats.name))
+        self.assertIs(stats.state, PowerState.RUNNING)
+        self.assertEqual(guest.vcpus, stats.vcpus)
+        self.assertGreater(stats.cpu_time_ns, 0)
+        self.assertGreater(stats.memory_bytes, 0)
+        self.assertEqual(len(guest.interfaces), len(stats.interfaces))
+        self.assertIn(guest.uuid, [each.uuid for each in self.driver.stats()])
+
+    # The host
+
+    def test_host_is_described(self) -> None:
+        self.shared()
+        host = self.driver.host_show()
+        self.assertTrue(host.hostname)
+        self.assertGreater(host.cpus, 0)
+        self.assertGreaterEqual(host.memory_bytes, host.memory_free_bytes)
+        self.assertGreaterEqual(host.disk_bytes, host.disk_free_bytes)
+        self.assertEqual(host.guests, len(self.driver.list()))
+        self.assertTrue(host.architectures)
+        for each in host.architectures:
+            self.assertIn(each.accelerator, ("kvm", "tcg"))
+            self.assertTrue(each.reason)
+
+    def test_host_check_gives_verdicts(self) -> None:
+        checks = self.driver.host_check()
+        self.assertTrue(checks)
+        for check in checks:
+            self.assertIn(check.verdict, ("ok", "warning", "failure"))
+            self.assertTrue(check.subject and check.detail)
+            self.assertTrue(check.verdict == "ok" or check.remedy, check)
+
+    def test_audit_finds_nothing_wrong_with_a_sound_guest(self) -> None:
+        self.shared()
+        self.assertEqual((), self.driver.audit())
+        self.assertEqual((), self.driver.audit(repair=True))
+        self.assert_unharmed(self.shared())
+
+    # Power; every test of the shared guest leaves it running
+
+    def test_pause_and_resume(self) -> None:
+        guest = self.shared()
+        for _twice in range(2):
+            self.driver.pause(guest.uuid)
+            self.assertIs(self.state(guest), PowerState.PAUSED)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.reboot(guest.uuid, kind=RebootKind.SOFT)
+        for _twice in range(2):
+            self.driver.resume(guest.uuid)
+            self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_suspended_guest_is_resumed_or_started_where_it_was(self) -> None:
+        guest = self.shared()
+        boots = self.driver.console_log(guest.uuid).count(self.banner.encode())
+        for awake in (self.driver.resume, self.driver.start):
+            for _twice in range(2):
+                self.driver.suspend(guest.uuid)
+                self.assertIs(self.state(guest), PowerState.SUSPENDED)
+            with self.assertRaises(exceptions.InvalidGuestState):
+                self.driver.pause(guest.uuid)
+            awake(guest.uuid)
+            self.assertIs(self.state(guest), PowerState.RUNNING)
+        log = self.driver.console_log(guest.uuid)
+        self.assertEqual(boots, log.count(self.banner.encode()))
+
+    def test_running_and_paused_guests_are_started_without_a_boot(self) -> None:
+        guest = self.shared()
+        self.driver.start(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+        self.driver.pause(guest.uuid)
+        self.driver.start(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_stopped_guest_stays_and_takes_few_verbs(self) -> None:
+        guest = self.shared()
+        for _twice in range(2):
+            self.driver.stop(guest.uuid, timeout=0)
+            self.assertIs(self.state(guest), PowerState.STOPPED)
+        self.assertIn(guest.uuid, self.listed())
+        self.assertIn(self.banner.encode(), self.driver.console_log(guest.uuid))
+        refused: dict[str, Callable[[], object]] = {
+            "pause": lambda: self.driver.pause(guest.uuid),
+            "resume": lambda: self.driver.resume(guest.uuid),
+            "suspend": lambda: self.driver.suspend(guest.uuid),
+            "soft reboot": lambda: self.driver.reboot(guest.uuid),
+            "screenshot": lambda: self.driver.screenshot(guest.uuid),
+            "console_attach": lambda: self.driver.console_attach(guest.uuid),
+            "console_wait": lambda: self.driver.console_wait(guest.uuid, "never", timeout=5),
+        }
+        for name, verb in refused.items():
+            with self.subTest(name), self.assertRaises(exceptions.InvalidGuestState):
+                verb()
+        self.assertEqual((), self.driver.stats(guest.uuid)[0].interfaces)
+        with self.boots(guest):
+            self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
+
+    def test_stop_asks_the_guest_and_start_boots_it(self) -> None:
+        guest = self.shared()
+        self.driver.stop(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.STOPPED)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+
+    def test_soft_reboot(self) -> None:
+        guest = self.shared()
+        with self.boots(guest):
+            self.assertIs(RebootKind.SOFT, self.driver.reboot(guest.uuid, kind=RebootKind.SOFT))
+
+    def test_console_session_ends_with_the_guest(self) -> None:
+        guest = self.shared()
+        session = self.driver.console_attach(guest.uuid)
+        self.addCleanup(session.close)
+        self.driver.stop(guest.uuid, timeout=0)
+        self.received(session.receive, "never written")
+        self.assertEqual(b"", session.receive())
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+
+    # Destroy, and two at once
+
+    def test_destroyed_guest_is_gone_and_its_name_free(self) -> None:
+        guest = self.spawn()
+        for _twice in range(2):
+            self.driver.destroy(guest.uuid)
+        self.assertNotIn(guest.uuid, self.listed())
+        with self.assertRaises(exceptions.GuestNotFound):
+            self.driver.find(guest.name)
+        again = self.spawn(name=guest.name)
+        self.driver.stop(again.uuid, timeout=0)
+        self.driver.destroy(again.uuid)
+        self.assert_nothing_left(guest)
+
+    def test_operations_on_one_guest_follow_each_other(self) -> None:
+        guest = self.shared()
+
+        def toggle() -> None:
+            for _each in range(3):
+                self.driver.pause(guest.uuid)
+                self.driver.resume(guest.uuid)
+
+        self.together(toggle, toggle)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_one_of_two_spawns_of_one_name_succeeds(self) -> None:
+        guests = [self.make_guest(name="contested") for _each in range(2)]
+        for guest in guests:
+            self.addCleanup(self.driver.destroy, guest.uuid)
+        refused: list[exceptions.GuestExists] = []
+
+        def spawn(guest: Guest) -> None:
+            try:
+                self.driver.spawn(guest)
+            except exceptions.GuestExists as error:
+                refused.append(error)
+
+        self.together(*((lambda guest=guest: spawn(guest)) for guest in guests))
+        self.assertEqual(1, len(refused))
+        names = [info.guest.name for info in self.driver.list()]
+        self.assertEqual(1, names.count("contested"))
+
+    def together(self, *calls: Callable[[], object]) -> None:
+        """Make calls at the same time; raise what the first to fail raised."""
+        failures: list[Exception] = []
+
+        def run(call: Callable[[], object]) -> None:
+            try:
+                call()
+            except Exception as error:  # noqa: BLE001 - handed to the test's thread
+                failures.append(error)
+
+        threads = [threading.Thread(target=run, args=(call,), daemon=True) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(BOOT_TIMEOUT)
+            self.assertFalse(thread.is_alive(), "a call did not return")
+        for failure in failures:
+            raise failure

@@ -1,0 +1,323 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The embedded libvirt with real daemons and real QEMU, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tests.functional import users
+
+PROCESS_SECONDS = 60.0
+PRELUDE = """
+import json, os, sys
+from pathlib import Path
+import libvirt
+from compute_driver import exceptions
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+
+libvirt.registerErrorHandler(lambda *_: None, None)
+daemon = EmbeddedDaemon(Path(sys.argv[1]), **json.loads(sys.argv[2]))
+answer = {}
+
+def connect():
+    return libvirt.open(daemon.ensure())
+
+def guest():
+    return connect().lookupByName("g\\u00e4st")
+"""
+START = """
+answer["pid"] = -1
+connection = connect()
+domain = connection.defineXML('''
+  <domain type='qemu'>
+    <name>g\\u00e4st</name>
+    <memory unit='MiB'>64</memory>
+    <os><type arch='x86_64' machine='q35'>hvm</type><bios useserial='yes'/></os>
+    <devices>
+      <serial type='pty'><log file='%s' append='off'/></serial>
+      <channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>
+    </devices>
+  </domain>''' % (Path(sys.argv[1]).parent / "console.log"))
+domain.create()
+"""
+FAILURE = """
+try:
+    daemon.ensure()
+except exceptions.ComputeDriverError as error:
+    answer["error"] = type(error).__name__
+    answer["text"] = str(error)
+"""
+
+
+def mentions(word: str) -> list[str]:
+    """Command lines of the living processes that name ``word``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if word in line and path.parent.name != str(os.getpid()):
+                found.append(f"{path.parent.name} {line}")
+    return found
+
+
+def ended(pids: list[int], seconds: float) -> bool:
+    """Wait until all processes have ended."""
+    deadline = time.monotonic() + seconds
+    for pid in pids:
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        with os.fdopen(handle):
+            if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                return False
+    return True
+
+
+@unittest.skipUnless(
+    shutil.which("libvirtd", path="/usr/sbin:/usr/bin") and shutil.which("qemu-system-x86_64"),
+    "needs libvirtd and qemu-system-x86_64",
+)
+class EmbeddedDaemonAsRoot(unittest.TestCase):
+    uid = 0
+
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+        self.home = self.make_home()
+        self.state = self.home / "a state"
+        self.options: dict[str, object] = {}
+        self.addCleanup(self.tear_down_guests)
+
+    def make_home(self) -> Path:
+        return Path(self.enterContext_(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
+
+    def enterContext_(self, manager: contextlib.AbstractContextManager[Any]) -> Any:  # noqa: N802
+        value = manager.__enter__()  # TestCase.enterContext came with Python 3.11
+        self.addCleanup(manager.__exit__, None, None, None)
+        return value
+
+    def tear_down_guests(self) -> None:
+        if not (self.state / "libvirt").exists():
+            return
+        code = "for d in connect().listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):\n"
+        code += "    d.destroy()\ndaemon.stop()"
+        self.python(code, check=False)
+
+    def command(self, code: str, state: Path | None = None) -> list[str]:
+        code = f"{PRELUDE}{code}\nprint(json.dumps(answer))"
+        return ["-c", code, str(state or self.state), json.dumps(self.options)]
+
+    def environment(self) -> Mapping[str, str]:
+        return {**os.environ, "PYTHONPATH": str(users.PACKAGE.parent)}
+
+    def start(self, argv: list[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.interpreter(argv),
+            cwd="/",
+            env=self.environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def interpreter(self, argv: list[str]) -> list[str]:
+        return [sys.executable, *argv]
+
+    def finish(self, process: subprocess.Popen[str], *, check: bool = True) -> dict[str, Any]:
+        output, errors = process.communicate(timeout=PROCESS_SECONDS)
+        if not check and process.returncode:
+            return {}
+        self.assertEqual(0, process.returncode, errors)
+        return dict(json.loads(output))
+
+    def python(self, code: str, state: Path | None = None, *, check: bool = True) -> dict[str, Any]:
+        """Run code in a process of its own and return its ``answer``."""
+        return self.finish(self.start(self.command(code, state)), check=check)
+
+    def pids(self) -> tuple[int, int]:
+        """Supervisor and libvirtd, once they run."""
+        code = "connect()\nanswer |= {'pids': [daemon.pid, daemon.libvirtd_pid]}"
+        first, second = self.python(code)["pids"]
+        return first, second
+
+    def guest_pid(self) -> int:
+        (line,) = mentions("guest=gäst")
+        return int(line.split()[0])
+
+    def test_a_second_command_finds_the_daemon_of_the_first(self) -> None:
+        self.assertEqual(self.pids(), self.pids())
+
+    def test_a_warm_ensure_costs_almost_nothing(self) -> None:
+        code = """
+import time
+daemon.ensure()
+begin = time.perf_counter()
+daemon.ensure()
+answer["seconds"] = time.perf_counter() - begin
+"""
+        self.assertLess(self.python(code)["seconds"], 0.002)
+
+    def test_many_commands_at_once_start_one_daemon(self) -> None:
+        code = "connect()\nanswer['pid'] = daemon.pid"
+        processes = [self.start(self.command(code)) for _ in range(8)]
+        answers = {self.finish(process)["pid"] for process in processes}
+        self.assertEqual(1, len(answers), answers)
+
+    def test_a_guest_outlives_the_command_and_goes_without_a_trace(self) -> None:
+        self.python(START)
+        pid = self.guest_pid()
+        code = """
+domain = guest()
+answer["active"] = domain.isActive()
+domain.destroy()
+"""
+        self.assertEqual(1, self.python(code)["active"])
+        self.assertFalse(Path("/proc", str(pid)).exists(), "an unreaped QEMU")
+
+    def test_a_killed_libvirtd_is_replaced_and_finds_its_guests(self) -> None:
+        self.python(START)
+        supervisor, libvirtd = self.pids()
+        os.kill(libvirtd, signal.SIGKILL)
+        self.assertTrue(ended([libvirtd], PROCESS_SECONDS))
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+        self.assertEqual(supervisor, self.pids()[0])
+        self.assertNotEqual(libvirtd, self.pids()[1])
+
+    def test_a_killed_supervisor_and_libvirtd_are_replaced(self) -> None:
+        self.python(START)
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+            self.assertTrue(ended([pid], PROCESS_SECONDS))
+        code = "answer['active'] = guest().isActive()\nguest().destroy()"
+        self.assertEqual(1, self.python(code)["active"])
+
+    def test_guests_outlive_a_stop(self) -> None:
+        self.python(START)
+        pids = self.pids()
+        self.python("daemon.stop()")
+        self.assertTrue(ended(list(pids), PROCESS_SECONDS))
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+
+    def test_nothing_stays_behind_when_idle(self) -> None:
+        self.options["idle_timeout"] = 1
+        self.python(START)
+        code = "answer['socket'] = str(daemon.socket_path)\nanswer['home'] = str(daemon._home)"
+        where = self.python(code)
+        supervisor, libvirtd = self.pids()
+        self.assertFalse(ended([libvirtd], 2.5), "libvirtd ended in spite of a guest")
+        self.python("guest().destroy()")
+        self.assertTrue(ended([supervisor, libvirtd], PROCESS_SECONDS))
+        self.assertEqual([], mentions(f"{where['home']}/"))
+        self.assertFalse(Path(where["socket"]).exists())
+        self.assertFalse(Path(where["home"]).is_symlink())
+
+    def test_a_console_log_is_bounded(self) -> None:
+        self.options["console_log_max_bytes"] = 32
+        self.python(START)
+        console = self.home / "console.log"
+        self.python("""
+from time import monotonic, sleep
+deadline = monotonic() + 30
+while not (Path(sys.argv[1]).parent / "console.log.0").exists() and monotonic() < deadline:
+    sleep(0.05)
+""")
+        self.assertTrue(console.with_name("console.log.0").exists())
+        self.assertLessEqual(console.stat().st_size, 32)
+
+    def test_two_state_directories_do_not_see_each_other(self) -> None:
+        self.python(START)
+        code = "answer['guests'] = len(connect().listAllDomains())\ndaemon.stop()"
+        self.assertEqual(0, self.python(code, self.home / "other")["guests"])
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+
+    def fake_libvirtd(self, script: str) -> None:
+        programs = self.home / "programs"
+        programs.mkdir()
+        programs.chmod(0o755)
+        fake = programs / "libvirtd"
+        fake.write_text(f"#!/bin/sh\n{script}\n")
+        fake.chmod(0o755)
+        search = f"{programs}:/usr/bin:/bin"
+        path = self.environment
+        self.environment = lambda: {**path(), "PATH": search}  # type: ignore[method-assign]
+        self.addCleanup(setattr, self, "environment", path)
+
+    def test_a_libvirtd_that_fails_is_reported_with_its_words(self) -> None:
+        self.fake_libvirtd("echo no luck today >&2; exit 3")
+        answer = self.python(FAILURE)
+        self.assertEqual("LibvirtUnavailable", answer["error"])
+        self.assertIn("exit code 3", answer["text"])
+        self.assertIn("no luck today", answer["text"])
+
+    def test_a_libvirtd_that_hangs_is_ended_and_reported(self) -> None:
+        self.fake_libvirtd("exec sleep 77.125")
+        self.options["start_timeout"] = 0.5
+        answer = self.python(FAILURE)
+        self.assertEqual("LibvirtUnavailable", answer["error"])
+        self.assertIn("not ready within 0.5 s", answer["text"])
+        self.assertEqual([], mentions("sleep 77.125"))
+
+
+class EmbeddedDaemonAsOrdinaryUser(EmbeddedDaemonAsRoot):
+    uid = users.NOBODY
+
+    def make_home(self) -> Path:
+        return Path(self.enterContext_(users.home_directory(self.uid)))
+
+    def environment(self) -> Mapping[str, str]:
+        return users.ordinary_environment(self.home, uid=self.uid)
+
+    def interpreter(self, argv: list[str]) -> list[str]:
+        return users.ordinary_command(argv, uid=self.uid)
+
+    def test_a_long_home_directory_works(self) -> None:
+        self.state = self.home / ("long" * 30)
+        self.python(START)
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+
+
+class RefusalTest(unittest.TestCase):
+    def setUp(self) -> None:
+        if os.geteuid() != 0:
+            self.skipTest("needs root")
+
+    def refusal(self, command: list[str], home: Path, uid: int) -> dict[str, str]:
+        code = f"{PRELUDE}{FAILURE}\nprint(json.dumps(answer))"
+        done = subprocess.run(
+            [*command, "-c", code, str(home / "state"), "{}"],
+            env=users.ordinary_environment(home, uid=uid),
+            capture_output=True,
+            text=True,
+            timeout=PROCESS_SECONDS,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        return dict(json.loads(done.stdout))
+
+    def test_root_of_a_plain_container_is_told_what_to_do(self) -> None:
+        command = ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin", sys.executable]
+        with tempfile.TemporaryDirectory() as home:
+            answer = self.refusal(command, Path(home), 0)
+        self.assertEqual("LibvirtUnavailable", answer["error"])
+        self.assertIn("[hypervisor] connection_uri", answer["text"])
+
+    def test_a_user_without_a_name_is_told_why(self) -> None:
+        uid = 4242
+        with users.home_directory(uid) as home:
+            answer = self.refusal(users.ordinary_command([], uid=uid), home, uid)
+        self.assertEqual("LibvirtUnavailable", answer["error"])
+        self.assertIn("4242", answer["text"])

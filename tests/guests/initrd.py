@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guest's root file system in RAM: a compressed cpio archive.
+
+Format: Documentation/driver-api/early-userspace/buffer-format.rst of the Linux kernel.
+"""
+
+import gzip
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+ROOTFS = Path(__file__).parent / "rootfs"
+
+_FOLDERS = ("bin", "config", "dev", "disk", "proc", "run", "sbin", "sys", "tmp", "usr/bin")
+_FOLDERS_OF_ROOT = ("root", "root/.ssh")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, folder or symbolic link: its mode, and its content or what it points to."""
+
+    mode: int
+    content: bytes = b""
+
+
+#: Entries by their path, relative to the root.
+Tree = dict[str, Entry]
+
+
+def regular(content: bytes, permissions: int = 0o644) -> Entry:
+    """A regular file."""
+    return Entry(stat.S_IFREG | permissions, content)
+
+
+def link(target: str) -> Entry:
+    """A symbolic link."""
+    return Entry(stat.S_IFLNK | 0o777, target.encode())
+
+
+def files(root: Path, patterns: tuple[str, ...]) -> Tree:
+    """The files and symbolic links below a folder that match one of the patterns.
+
+    :param root: such as an unpacked package
+    :param patterns: of paths relative to it
+    """
+    tree = {}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if not any(fnmatchcase(name, pattern) for pattern in patterns):
+            continue
+        if path.is_symlink():
+            tree[name] = link(path.readlink().as_posix())
+        elif path.is_file():
+            tree[name] = regular(path.read_bytes(), stat.S_IMODE(path.stat().st_mode))
+    return tree
+
+
+def scripts() -> Tree:
+    """The guest's own files. A script is known by its first line, not by its mode on disk."""
+    tree = {}
+    for path in ROOTFS.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            permissions = 0o755 if content.startswith(b"#!") else 0o644
+            tree[path.relative_to(ROOTFS).as_posix()] = regular(content, permissions)
+    return tree
+
+
+def userland(busybox: Path) -> Tree:
+    """Busybox, the few names by which it must be found, and the guest's own files.
+
+    :param busybox: the unpacked package of the static busybox
+    """
+    return {
+        **files(busybox, ("bin/busybox",)),
+        "bin/sh": link("busybox"),
+        "init": link("bin/busybox"),
+        "sbin/modprobe": link("/bin/busybox"),
+        **scripts(),
+    }
+
+
+def archive(tree: Mapping[str, Entry]) -> bytes:
+    """The compressed archive of a tree, with all folders it needs."""
+    return gzip.compress(b"".join(_records(_with_folders(tree))), mtime=0)
+
+
+def _with_folders(tree: Mapping[str, Entry]) -> Tree:
+    """The tree in an order in which each folder comes before what it holds."""
+    folders = {*_FOLDERS, *_FOLDERS_OF_ROOT}
+    for name in tree:
+        folders.update(parent.as_posix() for parent in PurePosixPath(name).parents)
+    folders.discard(".")
+    modes = {name: 0o700 if name in _FOLDERS_OF_ROOT else 0o755 for name in folders}
+    made = {name: Entry(stat.S_IFDIR | mode) for name, mode in modes.items()}
+    return dict(sorted({**made, **tree}.items()))
+
+
+def _records(tree: Tree) -> Iterator[bytes]:
+    for number, (name, entry) in enumerate(tree.items(), start=1):
+        yield _record(number, name, entry)
+    yield _record(0, "TRAILER!!!", Entry(0))
+
+
+def _record(number: int, name: str, entry: Entry) -> bytes:
+    encoded = name.encode() + b"\0"
+    # ino, mode, uid, gid, nlink, mtime, size, four device numbers, size of the name, check
+    values = (number, entry.mode, 0, 0, 1, 0, len(entry.content), 0, 0, 0, 0, len(encoded), 0)
+    header = b"070701" + b"".join(b"%08x" % value for value in values)
+    return _padded(header + encoded) + _padded(entry.content)
+
+
+def _padded(part: bytes) -> bytes:
+    return part + bytes(-len(part) % 4)

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Kernel modules with all that they need, and the indexes by which modprobe finds them."""
+
+import lzma
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guests.errors import GuestBuildError
+from tests.guests.initrd import Tree, regular
+
+
+@dataclass(frozen=True)
+class Module:
+    """A module's content and what its ``.modinfo`` section says (see modinfo(8))."""
+
+    name: str
+    content: bytes
+    depends: tuple[str, ...]
+    aliases: tuple[str, ...]
+
+
+def modules(root: Path, wanted: Iterable[str]) -> Tree:
+    """The wanted modules with those they depend on, as they lie in an initrd.
+
+    :param root: an unpacked kernel package
+    :param wanted: names of modules; those built into the kernel are left out
+    :raises: GuestBuildError when the kernel has no such module
+    """
+    (folder,) = (root / "lib/modules").iterdir()
+    builtin = {_name(line) for line in (folder / "modules.builtin").read_text().split()}
+    files = {_name(path.name): path for path in folder.rglob("*.ko*")}
+    chosen: dict[str, Module] = {}
+
+    def add(name: str) -> None:
+        if name in chosen or name in builtin:
+            return
+        if name not in files:
+            raise GuestBuildError(f"kernel {folder.name} has no module {name}")
+        module = _read(name, files[name])
+        for needed in module.depends:
+            add(needed)
+        chosen[name] = module
+
+    for name in wanted:
+        add(_name(name))
+    target = f"lib/modules/{folder.name}"
+    tree = {f"{target}/{name}.ko": regular(module.content) for name, module in chosen.items()}
+    dependencies = "".join(
+        f"{name}.ko:{''.join(f' {needed}.ko' for needed in _all_needed(name, chosen))}\n"
+        for name in chosen
+    )
+    aliases = "".join(
+        f"alias {alias} {name}\n" for name, module in chosen.items() for alias in module.aliases
+    )
+    tree[f"{target}/modules.dep"] = regular(dependencies.encode())
+    tree[f"{target}/modules.alias"] = regular(aliases.encode())
+    return tree
+
+
+def _name(file_name: str) -> str:
+    """The name of a module as the kernel writes it."""
+    return Path(file_name).name.partition(".")[0].replace("-", "_")
+
+
+def _read(name: str, path: Path) -> Module:
+    content = path.read_bytes()
+    if path.suffix == ".xz":
+        content = lzma.decompress(content)
+    values: dict[str, list[str]] = {"alias": [], "depends": []}
+    for key, value in re.findall(rb"\0(alias|depends)=([^\0]*)", content):
+        values[key.decode()].append(value.decode())
+    depends = tuple(
+        _name(needed) for value in values["depends"] for needed in value.split(",") if needed
+    )
+    return Module(name, content, depends, tuple(values["alias"]))
+
+
+def _all_needed(name: str, chosen: dict[str, Module]) -> list[str]:
+    """What must be loaded before a module, the first to load last, as depmod(8) writes it."""
+    order: list[str] = []
+    for needed in chosen[name].depends:
+        if needed in chosen:
+            for deeper in (needed, *_all_needed(needed, chosen)):
+                if deeper in order:
+                    order.remove(deeper)
+                order.append(deeper)
+    return order

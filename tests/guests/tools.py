@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Running Debian's tools."""
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tests.guests.errors import GuestBuildError
+
+#: Debian package of each tool that is run by name.
+PACKAGES: Mapping[str, str] = {
+    "apt-cache": "apt",
+    "apt-get": "apt",
+    "dpkg-deb": "dpkg",
+    "mcopy": "mtools",
+    "mkfs.vfat": "dosfstools",
+    "mmd": "mtools",
+    "qemu-img": "qemu-utils",
+    "xorriso": "xorriso",
+}
+
+# An ordinary user's PATH lacks the sbin folders; mtools distrusts images it did not make.
+_ENVIRONMENT: Mapping[str, str] = {
+    "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
+    "MTOOLS_SKIP_CHECK": "1",
+    "LC_ALL": "C.UTF-8",
+    "SOURCE_DATE_EPOCH": "0",
+}
+
+
+def run(arguments: Sequence[str | Path], cwd: Path | None = None) -> str:
+    """Runs a tool to its end and returns its standard output.
+
+    :param arguments: the program and its arguments
+    :param cwd: folder to run it in
+    :raises: GuestBuildError when it is missing or fails
+    """
+    program = Path(arguments[0]).name
+    try:
+        done = subprocess.run(
+            arguments,
+            cwd=cwd,
+            env={**os.environ, **_ENVIRONMENT},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except FileNotFoundError as missing:
+        raise GuestBuildError(
+            f"{program} is needed to build guests: install {PACKAGES.get(program, program)}"
+        ) from missing
+    except subprocess.CalledProcessError as failed:
+        raise GuestBuildError(
+            f"{program} failed with status {failed.returncode}: {failed.stderr.strip()}"
+        ) from failed
+    return done.stdout

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest becomes the domain XML in ``golden/``, and libvirt's schema accepts it.
+
+``COMPUTE_DRIVER_WRITE_GOLDEN=1`` rewrites the files; read their difference like code.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import os
+import unittest
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+
+from compute_driver import architecture, exceptions
+from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    ConfigDrive,
+    Cpu,
+    DirectBoot,
+    Disk,
+    DiskBus,
+    DiskFormat,
+    Firmware,
+    Guest,
+    Image,
+    Interface,
+    InterfaceKind,
+    NicModel,
+    VideoModel,
+)
+from compute_driver.storage.layout import Layout, RootKind, plan
+from compute_driver.xml import domain
+
+GOLDEN = Path(__file__).parent / "golden"
+SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
+DIRECTORY = Path("/instances/3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10")
+
+KVM = Decision(Accelerator.KVM, "virt_type is kvm: svm, and the probe passed")
+TCG = Decision(Accelerator.TCG, "virt_type is qemu: emulation as configured")
+FALLBACK = Decision(Accelerator.TCG, "KVM is not usable: no svm or vmx", fallback=True)
+
+IMAGE = Image(location="/images/debian.qcow2", format=DiskFormat.QCOW2)
+ISO = Image(location="https://images.example.org/live.iso", format=DiskFormat.ISO)
+KERNEL = DirectBoot(
+    kernel=Image(location="/images/vmlinuz"),
+    ramdisk=Image(location="/images/initrd.img"),
+    cmdline="console=ttyS0 root=/dev/vda1 quiet",
+)
+
+
+def nic(number: int, **fields: Any) -> Interface:
+    return Interface(mac=f"52:54:00:00:00:{number:02x}", **fields)
+
+
+def guest(**fields: Any) -> Guest:
+    defaults = {
+        "uuid": "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10",
+        "name": "web1",
+        "architecture": "x86_64",
+        "image": IMAGE,
+        "interfaces": (nic(1),),
+    }
+    return Guest(**{**defaults, **fields})
+
+
+def layout(made: Guest, *, disk_format: DiskFormat = DiskFormat.QCOW2) -> Layout:
+    return plan(made, DIRECTORY, disk_format=disk_format, root=RootKind.of(made))
+
+
+def on_bus(bus: DiskBus) -> dict[str, Any]:
+    return {
+        "root": Disk(size_bytes=10 * GIB, bus=bus),
+        "ephemerals": (Disk(size_bytes=GIB, bus=bus),),
+    }
+
+
+PLAIN: dict[str, tuple[Guest, Decision]] = {
+    "bios-q35": (guest(vcpus=2, memory_mib=2048), TCG),
+    "pc-ide-e1000": (
+        guest(
+            machine="pc",
+            interfaces=(nic(1, model=NicModel.E1000),),
+            config_drive=ConfigDrive(hostname="web1"),
+            **on_bus(DiskBus.IDE),
+        ),
+        TCG,
+    ),
+    "uefi": (guest(firmware=Firmware.UEFI), TCG),
+    "direct-kernel": (guest(boot=KERNEL), TCG),
+    "direct-kernel-alone": (
+        guest(image=None, boot=DirectBoot(kernel=Image(location="/images/unikernel"))),
+        TCG,
+    ),
+    "iso": (guest(image=ISO), TCG),
+    "iso-with-root": (guest(image=ISO, root=Disk(size_bytes=20 * GIB)), TCG),
+    "empty-root": (guest(image=None, root=Disk(size_bytes=20 * GIB)), TCG),
+    "scsi": (guest(**on_bus(DiskBus.SCSI)), TCG),
+    "sata": (guest(**on_bus(DiskBus.SATA)), TCG),
+    "usb": (guest(**on_bus(DiskBus.USB)), TCG),
+    "usb-and-scsi": (
+        guest(
+            root=Disk(bus=DiskBus.SCSI),
+            ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.USB),),
+            swap=Disk(size_bytes=MIB, bus=DiskBus.SCSI),
+            config_drive=ConfigDrive(hostname="web1"),
+        ),
+        TCG,
+    ),
+    "interfaces-of-all-kinds": (
+        guest(
+            interfaces=(
+                nic(1),
+                nic(2, kind=InterfaceKind.NETWORK, source="default"),
+                nic(3, kind=InterfaceKind.BRIDGE, source="br0", model=NicModel.VMXNET3),
+                nic(4, model=NicModel.E1000E),
+            )
+        ),
+        TCG,
+    ),
+    "no-interface": (guest(interfaces=()), TCG),
+    "all-disks": (
+        guest(
+            root=Disk(size_bytes=10 * GIB),
+            ephemerals=(Disk(size_bytes=GIB), Disk(size_bytes=2 * GIB)),
+            swap=Disk(size_bytes=512 * MIB),
+            config_drive=ConfigDrive(
+                hostname="web1",
+                user_data=b"#!/bin/sh\necho TOP-SECRET\n",
+                public_keys={"admin": "ssh-ed25519 TOP-SECRET"},
+                meta={"role": "TOP-SECRET"},
+                admin_password="TOP-SECRET",
+            ),
+        ),
+        TCG,
+    ),
+    "kvm": (guest(), KVM),
+    "fallback": (guest(), FALLBACK),
+    "cpu-model": (guest(cpu=Cpu(model="Nehalem")), TCG),
+    "cpu-host-model": (guest(cpu=Cpu(model="host-model")), KVM),
+    "cpu-host-passthrough": (guest(cpu=Cpu(model="host-passthrough")), KVM),
+    "cpu-maximum": (guest(cpu=Cpu(model="maximum")), TCG),
+    "video-vga": (guest(video=VideoModel.VGA), TCG),
+    "video-none": (guest(video=VideoModel.NONE), TCG),
+    "no-agent": (guest(guest_agent=False), TCG),
+    "names": (
+        guest(
+            name="<b>\"R&D\"</b> 'größe' 名前".replace("/", "|"),
+            image=Image(location='/images/<R&D>\'"größe".qcow2', format=DiskFormat.QCOW2),
+            boot=dataclasses.replace(KERNEL, cmdline="a=\"<b>\" c='&amp;' größe=名前"),
+        ),
+        Decision(Accelerator.TCG, "because of <this> & \"that\" & 'größe'"),
+    ),
+}
+
+#: Every architecture with paravirtual devices, emulated and accelerated.
+FOREIGN = {
+    f"{name}-{decision.accelerator}": (guest(architecture=name), decision)
+    for name in architecture.TABLE
+    for decision in (TCG, KVM)
+}
+
+CASES = {**PLAIN, **FOREIGN}
+
+
+def built(made: Guest, decision: Decision = TCG) -> etree._Element:
+    return etree.fromstring(domain.build(made, layout(made), decision))
+
+
+@functools.cache
+def schema() -> etree.RelaxNG:
+    return etree.RelaxNG(etree.parse(str(SCHEMA)))
+
+
+class TestGolden(unittest.TestCase):
+    maxDiff = None
+
+    def test_domains_are_as_reviewed(self) -> None:
+        for name, (made, decision) in CASES.items():
+            with self.subTest(name):
+                path = GOLDEN / f"{name}.xml"
+                text = domain.build(made, layout(made), decision)
+                if os.environ.get("COMPUTE_DRIVER_WRITE_GOLDEN"):
+                    path.write_text(text, encoding="utf-8")
+                self.assertEqual(path.read_text(encoding="utf-8"), text)
+
+    def test_every_golden_file_has_its_case(self) -> None:
+        self.assertEqual({path.stem for path in GOLDEN.glob("*.xml")}, set(CASES))
+
+    @unittest.skipUnless(SCHEMA.exists(), "libvirt's schemas are not installed")
+    def test_domains_satisfy_the_schema_of_libvirt(self) -> None:
+        for name, (made, decision) in CASES.items():
+            with self.subTest(name):
+                schema().assertValid(built(made, decision))
+
+    def test_no_domain_holds_a_secret(self) -> None:
+        for name, (made, decision) in CASES.items():
+            with self.subTest(name):
+                self.assertNotIn("TOP-SECRET", domain.build(made, layout(made), decision))
+
+
+class TestRefusals(unittest.TestCase):
+    def assert_refused(
+        self, field: str, accepted: str, made: Guest, decision: Decision = TCG
+    ) -> None:
+        with self.assertRaises(exceptions.InvalidParameter) as caught:
+            domain.build(made, layout(made), decision)
+        self.assertEqual(field, caught.exception.field)
+        self.assertIn(accepted, str(caught.exception))
+
+    def test_network_card_that_the_architecture_lacks(self) -> None:
+        interfaces = (nic(1, model=NicModel.E1000),)
+        self.assert_refused(
+            "nic model", "accepted: virtio", guest(architecture="s390x", interfaces=interfaces)
+        )
+
+    def test_video_that_the_architecture_lacks(self) -> None:
+        self.assert_refused(
+            "video",
+            "accepted: none, virtio",
+            guest(architecture="riscv64", video=VideoModel.CIRRUS),
+        )
+
+    def test_firmware_that_the_architecture_lacks(self) -> None:
+        for name, firmware, accepted in (
+            ("i686", Firmware.UEFI, "accepted: bios"),
+            ("aarch64", Firmware.BIOS, "accepted: uefi"),
+            ("s390x", Firmware.UEFI, "one of their own"),
+        ):
+            with self.subTest(name):
+                self.assert_refused(
+                    "firmware", accepted, guest(architecture=name, firmware=firmware)
+                )
+
+    def test_host_processor_under_emulation(self) -> None:
+        self.assert_refused(
+            "cpu", "host-model or maximum", guest(cpu=Cpu(model="host-passthrough")), FALLBACK
+        )
+
+    def test_text_that_xml_cannot_carry(self) -> None:
+        made = guest()
+        for directory in ("/instances/\x01", "/instances/\ud800"):
+            with (
+                self.subTest(repr(directory)),
+                self.assertRaisesRegex(exceptions.InvalidParameter, "control characters"),
+            ):
+                domain.build(
+                    made, dataclasses.replace(layout(made), directory=Path(directory)), TCG
+                )
+
+
+class TestDisks(unittest.TestCase):
+    def test_device_names_are_unique_across_buses(self) -> None:
+        buses = (DiskBus.SCSI, DiskBus.USB, DiskBus.SATA, DiskBus.VIRTIO)
+        made = guest(
+            ephemerals=tuple(Disk(size_bytes=MIB, bus=bus) for bus in buses * 8),
+            config_drive=ConfigDrive(hostname="web1"),
+        )
+        names = [target.get("dev") for target in built(made).iterfind("devices/disk/target")]
+        self.assertEqual(len(names), len(set(names)))
+        self.assertEqual("sdy", names[-1])
+
+    def test_device_names_go_on_after_z(self) -> None:
+        made = guest(ephemerals=(Disk(size_bytes=MIB),) * 703)
+        names = [target.get("dev") for target in built(made).iterfind("devices/disk/target")]
+        self.assertEqual(
+            ["vda", "vdz", "vdaa", "vdaz", "vdba", "vdzz", "vdaaa"],
+            [names[index] for index in (0, 25, 26, 51, 52, 701, 702)],
+        )
+
+    def test_formats_are_stated(self) -> None:
+        made = guest(ephemerals=(Disk(size_bytes=MIB),))
+        for disk_format in (DiskFormat.QCOW2, DiskFormat.RAW):
+            with self.subTest(str(disk_format)):
+                text = domain.build(made, layout(made, disk_format=disk_format), TCG)
+                drivers = etree.fromstring(text).findall("devices/disk/driver")
+                self.assertEqual(
+                    [str(disk_format), "raw"], [driver.get("type") for driver in drivers]
+                )
