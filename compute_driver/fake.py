@@ -286,11 +286,12 @@ class FakeDriver(ComputeDriver):
 
     def _decide(self, name: str) -> acceleration.Decision:
         host = architecture.of_host()
+        native = frozenset(a.name for a in architecture.TABLE.values() if host in a.kvm_hosts)
         return acceleration.decide(
             acceleration.VirtType(self.conf.hypervisor.virt_type),
             architecture.get(name).name,
             host,
-            acceleration.Ability(frozenset({host}), "simulated"),
+            acceleration.Ability(native, "simulated"),
             emulation_fallback=self.conf.hypervisor.emulation_fallback,
         )
 

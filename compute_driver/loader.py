@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +18,18 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
-from compute_driver.plugins import load, names
+from compute_driver.plugins import DRIVERS, OPERATIONS, load, names
 
-__all__ = ["DRIVERS", "OPERATIONS", "bind", "load", "load_driver", "load_operation", "names"]
-
-DRIVERS = "compute_driver.drivers"
-OPERATIONS = "compute_driver.operations"
+__all__ = [
+    "DRIVERS",
+    "OPERATIONS",
+    "bind",
+    "documentation",
+    "load",
+    "load_driver",
+    "load_operation",
+    "names",
+]
 
 Operation = Callable[..., Any]
 
@@ -56,10 +63,27 @@ def load_operation(name: str) -> Operation:
 def bind(operation: Operation, driver: ComputeDriver) -> Operation:
     """Return *operation* ready to be called on *driver*.
 
-    An entry point names the method of one driver class; another driver answers with its own
+    An entry point may name the method of one driver class; another driver answers with its own
     method of that name.  Functions of other distributions get the driver as first argument.
+
+    :raises HostError: if the operation is another driver's and this one has none of that name.
     """
-    own = getattr(type(driver), operation.__name__, None)
-    if own is not None and "." in getattr(operation, "__qualname__", ""):
-        operation = own
+    if _is_method_of_driver(operation):
+        name = operation.__name__
+        if not hasattr(type(driver), name):
+            raise exceptions.HostError(f"{type(driver).__name__} has no operation {name!r}")
+        operation = getattr(type(driver), name)
     return functools.partial(operation, driver)
+
+
+def documentation(operation: Operation) -> str:
+    """Return what *operation* says of itself; for drivers' methods, what the contract says."""
+    if _is_method_of_driver(operation):
+        operation = getattr(ComputeDriver, operation.__name__, operation)
+    return inspect.getdoc(operation) or ""
+
+
+def _is_method_of_driver(operation: Operation) -> bool:
+    owner, _dot, _name = getattr(operation, "__qualname__", "").rpartition(".")
+    cls = getattr(sys.modules.get(operation.__module__), owner, None) if owner else None
+    return inspect.isclass(cls) and issubclass(cls, ComputeDriver)

@@ -11,6 +11,9 @@ import stevedore.exception
 
 from compute_driver import exceptions
 
+DRIVERS = "compute_driver.drivers"
+OPERATIONS = "compute_driver.operations"
+
 
 class _Manager(stevedore.DriverManager):  # type: ignore[type-arg]
     """A manager that looks at what is installed now.
@@ -35,7 +38,7 @@ def load(namespace: str, name: str) -> Any:
 
     try:
         return _Manager(
-            namespace, name, on_load_failure_callback=fail, warn_on_missing_entrypoint=False
+            namespace, name, on_load_failure_callback=fail, on_missing_entrypoints_callback=None
         ).driver
     except stevedore.exception.NoMatches:
         known = ", ".join(names(namespace)) or "none"

@@ -105,6 +105,15 @@ OPTIONS = [
         ],
         help="Format of the guests' disks.",
     ),
+    cfg.IntOpt(
+        "tcg_translation_buffer_mib",
+        default=64,
+        min=0,
+        help="Memory in MiB in which QEMU keeps the translated code of an emulated guest. Larger "
+        "ones make rebooting slow, since stale code is not dropped before the buffer is full; "
+        "smaller ones make large programs be translated again and again. 0 leaves it to QEMU "
+        "(up to 1024).",
+    ),
     cfg.FloatOpt(
         "start_timeout",
         default=60.0,
@@ -144,7 +153,7 @@ OPTIONS = [
     cfg.IntOpt(
         "image_tool_memory_mib",
         default=1024,
-        min=128,
+        min=256,
         help="Address space in MiB that one run of qemu-img may use.",
     ),
     cfg.IntOpt(

@@ -140,6 +140,8 @@ class ImageCache:
         if driver is None:
             return entry.part, details
         progress(f"converting {sources.basename(image.location)}", 0, 0)
+        # A killed driver's qemu-img may still hold QEMU's own lock on the file it writes.
+        entry.converted.unlink(missing_ok=True)
         convert = ["qemu-img", "convert", "-q", "-f", driver, "-O", "qcow2"]
         try:
             tools.run([*convert, str(entry.part), str(entry.converted)], tools.limits(self._conf))
@@ -203,7 +205,7 @@ class _Entry:
                 format=DiskFormat(note["format"]),
                 virtual_size=note["virtual_size"],
             )
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
     def publish(self, path: Path, details: ImageDetails) -> CachedImage:

@@ -9,6 +9,7 @@ come from the environment, credentials from the URL or ``~/.netrc``, as ``reques
 from __future__ import annotations
 
 import contextlib
+import http.client
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,7 +26,8 @@ from compute_driver.images.sources import ImageSource, basename, shown
 #: Seconds before an interrupted fetch is continued.
 PAUSE = tenacity.wait_exponential(multiplier=0.5, max=10)
 
-_CHUNK = 1024**2
+#: What an interruption loses at most.
+_CHUNK = 64 * 1024
 _GONE = (404, 410)
 #: Answers that another attempt may change.
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
@@ -33,6 +35,13 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 _NO_HEAD = (403, 405, 501)
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+
+#: What the system gives no reason for.
+_REASONS: tuple[tuple[type[BaseException], str], ...] = (
+    (TimeoutError, "no byte came within [hypervisor] image_fetch_timeout"),
+    (http.client.IncompleteRead, "the connection ended early"),
+    (ConnectionError, "the connection ended early"),
+)
 
 R = TypeVar("R")
 
@@ -116,7 +125,6 @@ class HttpSource(ImageSource):
         """
         # Lengths and ranges count the bytes as they are, so no compression.
         headers = {"Accept-Encoding": "identity"} | headers
-        seconds = self.conf.hypervisor.image_fetch_timeout
         try:
             with (
                 requests.Session() as session,
@@ -124,7 +132,7 @@ class HttpSource(ImageSource):
                     method,
                     location,
                     headers=headers,
-                    timeout=seconds,
+                    timeout=self.conf.hypervisor.image_fetch_timeout,
                     stream=True,
                     allow_redirects=True,
                 ) as answer,
@@ -138,8 +146,6 @@ class HttpSource(ImageSource):
             UnicodeError,
         ):
             raise exceptions.InvalidParameter("image", shown(location), "a valid URL") from None
-        except requests.exceptions.Timeout:
-            raise _TransientError(f"no byte came for {seconds:g} seconds") from None
         except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects) as error:
             raise exceptions.ImageFetchFailed(
                 f"cannot fetch {shown(location)}: {_reason(error)}"
@@ -222,14 +228,18 @@ def _number(text: str | None) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the system's reason inside *error*, whose own text shows the whole URL."""
+    """Return the reason that is inside *error*, whose own text shows the whole URL."""
     seen: list[BaseException] = []
     todo: list[object] = [error]
     while todo:
         inner = todo.pop(0)
-        if isinstance(inner, BaseException) and inner not in seen:
-            seen.append(inner)
-            if isinstance(inner, OSError) and inner.strerror:
-                return inner.strerror
-            todo += [*inner.args, getattr(inner, "reason", None), inner.__context__]
+        if not isinstance(inner, BaseException) or inner in seen:
+            continue
+        seen.append(inner)
+        if isinstance(inner, OSError) and inner.strerror:
+            return inner.strerror
+        for kind, reason in _REASONS:
+            if isinstance(inner, kind):
+                return reason
+        todo += [*inner.args, getattr(inner, "reason", None), inner.__context__]
     return type(error).__name__

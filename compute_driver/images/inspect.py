@@ -28,6 +28,12 @@ _FORMATS = {
     "raw": DiskFormat.RAW,
 }
 
+#: What is accepted of formats that come in kinds.
+_KINDS = {
+    "qcow2": "version 2 or 3 without backing file, data file and extended L2 entries",
+    "vmdk": "monolithicSparse or streamOptimized",
+}
+
 #: Formats whose content begins at byte 0, so that their size is that of the file.
 _PLAIN = (DiskFormat.RAW, DiskFormat.ISO)
 
@@ -96,33 +102,32 @@ def _inspect(path: Path, claimed: DiskFormat | None) -> ImageDetails:
         raise _Refusal(f"is of format {inspector}; accepted: {', '.join(sorted(DiskFormat))}")
     if claimed not in (None, found):
         raise _Refusal(f"says {claimed}, is {found}")
-    if found is DiskFormat.QCOW2:
-        _check_qcow2(path, size)
     virtual_size = size if found in _PLAIN else inspector.virtual_size
     if not 0 < virtual_size <= MAX_DISK_BYTES:
         raise _Refusal(
             f"is a disk of {virtual_size} bytes by its header; accepted: 1 to {MAX_DISK_BYTES}"
         )
+    if found is DiskFormat.QCOW2:
+        _check_qcow2(path, size)
     return ImageDetails(format=found, virtual_size=-(-virtual_size // _SECTOR) * _SECTOR)
 
 
 def _recognise(path: Path) -> Any:
     """Return the one inspector that recognises the file, after its safety check."""
-    try:
-        inspectors = _run_inspectors(path)
-        if set(inspectors) == {"iso", "gpt"}:  # made to boot from a USB stick as well
-            return inspectors["iso"]
-        if len(inspectors) > 1:
-            raise _Refusal(f"is {' and '.join(sorted(inspectors))} at once")
-        [(name, inspector)] = inspectors.items()
-        if name == "raw":
-            _refuse_remains(path)
-        elif name in _FORMATS and name != "gpt":
+    inspectors = _run_inspectors(path)
+    if set(inspectors) == {"iso", "gpt"}:  # made to boot from a USB stick as well
+        return inspectors["iso"]
+    if len(inspectors) > 1:
+        raise _Refusal(f"is {' and '.join(sorted(inspectors))} at once")
+    [(name, inspector)] = inspectors.items()
+    if name == "raw":
+        _refuse_remains(path)
+    elif name in _FORMATS and name != "gpt":
+        try:
             inspector.safety_check()
-    except (_Refusal, OSError):
-        raise
-    except Exception as error:  # bytes of strangers may make a parser fail in any way
-        raise _Refusal(f"is damaged or not safe: {_why(error)}") from error
+        except Exception as error:
+            kind = _KINDS.get(name, "whole images")
+            raise _Refusal(f"is {name}, but: {_why(error)}; accepted: {kind}") from error
     return inspector
 
 
@@ -132,10 +137,15 @@ def _run_inspectors(path: Path) -> dict[str, Any]:
 
     with path.open("rb") as file:
         wrapper = format_inspector.InspectWrapper(file)
-        while wrapper.formats is None and wrapper.read(_CHUNK):
-            pass
-        wrapper.close()
-        return {str(inspector): inspector for inspector in wrapper.formats or ()}
+        try:
+            while wrapper.formats is None and wrapper.read(_CHUNK):
+                pass
+            wrapper.close()
+            return {str(inspector): inspector for inspector in wrapper.formats or ()}
+        except OSError:
+            raise
+        except Exception as error:  # bytes of strangers may make a parser fail in any way
+            raise _Refusal(f"is damaged: no parser makes sense of it ({error})") from error
 
 
 def _why(error: Exception) -> str:

@@ -73,23 +73,22 @@ def find(location: str, conf: cfg.ConfigOpts) -> ImageSource:
     """
     url = _URL.match(location)
     scheme = url[1].lower() if url else "file"
-    source = _load(scheme)
-    if source is None:
-        schemes = ", ".join(plugins.names(NAMESPACE))
+    try:
+        return _load(scheme)(conf)
+    except exceptions.PluginError:
+        schemes = plugins.names(NAMESPACE)
+        if scheme in schemes:
+            raise
         raise exceptions.InvalidParameter(
-            "image", shown(location), f"a local path or a URL with one of the schemes {schemes}"
-        )
-    return source(conf)
+            "image",
+            shown(location),
+            f"a local path or a URL with one of the schemes {', '.join(schemes)}",
+        ) from None
 
 
 @functools.cache
-def _load(scheme: str) -> type[ImageSource] | None:
-    try:
-        return plugins.load(NAMESPACE, scheme)  # type: ignore[no-any-return]
-    except exceptions.PluginError:
-        if scheme in plugins.names(NAMESPACE):
-            raise
-        return None
+def _load(scheme: str) -> type[ImageSource]:
+    return plugins.load(NAMESPACE, scheme)  # type: ignore[no-any-return]
 
 
 def shown(location: str) -> str:
@@ -126,7 +125,10 @@ class FileSource(ImageSource):
             with open(descriptor, "rb") as source:
                 before = os.fstat(descriptor)
                 identity = _identity(path, before)
-                with space.writing(target.parent, before.st_blocks * 512), target.open("wb") as copy:
+                with (
+                    space.writing(target.parent, before.st_blocks * 512),
+                    target.open("wb") as copy,
+                ):
                     _copy(descriptor, copy.fileno(), before.st_size, path.name, progress)
                 if _identity(path, os.fstat(source.fileno())) != identity:
                     raise exceptions.ImageFetchFailed(f"{path} changed while it was copied")

@@ -27,9 +27,7 @@ R = TypeVar("R")
 _KEEPALIVE = (5, 3)
 
 #: libvirt's error numbers, and what they mean to a caller.  Sources: libvirt's virterror.h.
-_LOST = frozenset(
-    {libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC}
-)
+_LOST = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC})
 _CLASSES: dict[int, type[exceptions.ComputeDriverError]] = {
     libvirt.VIR_ERR_NO_DOMAIN: exceptions.GuestNotFound,
     libvirt.VIR_ERR_DOM_EXIST: exceptions.GuestExists,

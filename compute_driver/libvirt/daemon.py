@@ -144,7 +144,7 @@ class EmbeddedDaemon:
     def stop(self) -> None:
         """End the daemon.  Its guests run on, and the next :meth:`ensure` finds them.
 
-        Only the reaping is lost for guests that run: they become PID 1's children.
+        While they do, the supervisor stays as the mere parent who reaps them.
 
         :raises HostError: the process belongs to another user.
         """
@@ -169,9 +169,9 @@ class EmbeddedDaemon:
         if self._lease is None:
             return False
         try:
-            return not self._lost_name() and bool(self._lease.recv(1, socket.MSG_DONTWAIT))
+            return bool(self._lease.recv(1, socket.MSG_DONTWAIT))
         except BlockingIOError:
-            return True
+            return self.socket_path.exists()
         except OSError:
             return False
 
@@ -182,8 +182,6 @@ class EmbeddedDaemon:
 
     def _connect(self) -> socket.socket | None:
         """Connect, which keeps the daemon from going idle; None where nobody listens."""
-        if self._lost_name():
-            return None
         lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             lease.connect(str(self.socket_path))
@@ -191,9 +189,6 @@ class EmbeddedDaemon:
             lease.close()
             return None
         return lease
-
-    def _lost_name(self) -> bool:
-        return not self._privileged and not self._home.is_symlink()
 
     def _start(self) -> socket.socket:
         self._check()

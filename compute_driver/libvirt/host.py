@@ -262,9 +262,7 @@ def _versions(connection: libvirt.virConnect, instances: Path) -> tuple[int, int
     return connection.getLibVersion(), connection.getVersion(), len(_list(connection, instances))
 
 
-def _stats(
-    connection: libvirt.virConnect, instances: Path, uuid: str | None
-) -> list[GuestStats]:
+def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
     saved = _saved(connection)
     if uuid is None:
         records = connection.getAllDomainStats(_STATS, 0)

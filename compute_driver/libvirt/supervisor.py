@@ -111,7 +111,7 @@ def hide_system_libvirt(base: Path) -> None:
     Later mounts of the host still arrive here (slave propagation).  A mount needs a directory to
     go over: those of the five that the host lacks are made and stay, empty.
 
-    :raises StartError: without CAP_SYS_ADMIN.
+    :raises StartError: without CAP_SYS_ADMIN, or where a mount point cannot be made.
     """
     try:
         _system_call("unshare", CLONE_NEWNS)
@@ -127,12 +127,14 @@ def hide_system_libvirt(base: Path) -> None:
                 extended = base / "etc" / database
                 extended.write_bytes(text.rstrip(b"\n") + b"\n" + entry.encode())
                 _bind(extended, original)
-    except OSError as error:
+    except PermissionError as error:
         raise StartError(
             f"an embedded libvirt of root's needs mounts of its own (CAP_SYS_ADMIN), which this "
             f"process may not make ({error}); set [hypervisor] connection_uri to a libvirt that "
             f"runs already, or run as an ordinary user"
         ) from error
+    except OSError as error:
+        raise StartError(f"cannot put its directories over the system's: {error}") from error
 
 
 def environment(base: Path) -> dict[str, str]:
@@ -166,7 +168,7 @@ def connect(path: Path) -> socket.socket:
 
 
 def children() -> set[int]:
-    """Process ids of the supervisor's living children."""
+    """Return the process IDs of the supervisor's children, the unreaped among them."""
     return set(map(int, Path("/proc/thread-self/children").read_text().split()))
 
 
@@ -297,33 +299,48 @@ class Supervisor:
         Under the start lock, so that nobody starts another supervisor meanwhile.  Who connected
         before the socket was renamed is seen and served; who comes later finds no socket.
         """
-        with open(self._base / "lock", "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            path = self._libvirtd.path
-            hidden = path.with_name("closing")
-            path.rename(hidden)
-            if select.select([self._libvirtd.listener], [], [], 0)[0]:
-                hidden.rename(path)
-                return False
-            hidden.unlink()
-            self._close()
+        path = self._libvirtd.path
+        hidden = path.with_name("closing")
+        try:
+            with open(self._base / "lock", "rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                path.rename(hidden)
+                if select.select([self._libvirtd.listener], [], [], 0)[0]:
+                    hidden.rename(path)
+                    return False
+                hidden.unlink()
+                self._close()
+                self._forget()
+        except FileNotFoundError:  # somebody removed the directory
             self._forget()
-            return True
+        return True
 
     def _stop(self) -> None:
-        """End libvirtd.  Guests go on, and virtlogd with them as long as they write to it."""
+        """End libvirtd.  Guests go on, and with them the virtlogd that they write to."""
         self._probe = None
         self._close()
         self._end(self._libvirtd)
+        if not self._dismiss():
+            self._forget()
+
+    def linger(self) -> None:
+        """Stay the reaper of guests that outlive a stop, while a successor may serve."""
+        while self._dismiss():
+            select.select([self._signals], [], [])
+            if signal.SIGTERM in self._signals.recv(4096):
+                return
+
+    def _dismiss(self) -> bool:
+        """End virtlogd once no guest can write to it; whether any child is left."""
+        self._reap()
         for service in self._services:
             if service.pid and children() == {service.pid}:
                 self._end(service)
-        if not self._reap():
-            self._forget()
+        return self._reap()
 
     def _end(self, service: Service) -> None:
         number, deadline = signal.SIGTERM, time.monotonic()
-        while service.pid and self._reap():
+        while self._reap() and service.pid:
             left = deadline - time.monotonic()
             if left <= 0:
                 os.kill(service.pid, number)
@@ -368,21 +385,27 @@ def main() -> int:
     if os.fork():
         os._exit(0)  # the caller has no child to wait for once we serve
     os.umask(0o077)
-    # Locked as long as this process lives: says who serves, and lets a successor wait its turn.
+    # Locked as long as this process serves: says who serves, and lets a successor wait its turn.
     identity = os.open(options.base / "supervisor.pid", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(identity, fcntl.LOCK_EX)
     os.truncate(identity, 0)
     os.write(identity, b"%d\n" % os.getpid())
+    serving = None
     try:
         if os.geteuid() == 0:
             hide_system_libvirt(options.base)
         _system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         programs = {"libvirtd": options.libvirtd, "virtlogd": options.virtlogd}
-        Supervisor(options.base, programs, options.idle_timeout, options.start_timeout).run()
+        serving = Supervisor(options.base, programs, options.idle_timeout, options.start_timeout)
+        serving.run()
+        status = 0
     except StartError as failure:
         announce(str(failure).encode())
-        return 1
-    return 0
+        status = 1
+    os.close(identity)
+    if serving:
+        serving.linger()
+    return status
 
 
 if __name__ == "__main__":

@@ -13,13 +13,14 @@ from typing import TypeVar
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import exceptions
+from compute_driver import acceleration, exceptions
 from compute_driver.guest import DiskFormat, Guest, PowerState
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
 from compute_driver.storage import disks, layout
+from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
@@ -58,6 +59,15 @@ class Parts:
             directory,
             disk_format=disks.root_format(directory, configured),
             root=layout.RootKind.of(guest),
+        )
+
+    def xml(self, guest: Guest, plan: layout.Layout, decision: acceleration.Decision) -> str:
+        """Return the XML of the guest's domain, as configuration is now."""
+        return domain_xml.build(
+            guest,
+            plan,
+            decision,
+            translation_buffer_mib=self.conf.hypervisor.tcg_translation_buffer_mib,
         )
 
     def on_domain(self, uuid: str, function: Callable[[libvirt.virDomain], R]) -> R:
@@ -99,8 +109,7 @@ class Undo(contextlib.ExitStack):
     """
 
     def add(self, what: str, function: Callable[..., object], *args: object) -> None:
-        """Register *function* to undo *what*; its own failure hides neither the cause nor others.
-        """
+        """Register *function* to undo *what*; its own failure hides neither the cause nor others."""
         self.callback(_attempt, what, function, *args)
 
     def commit(self) -> None:

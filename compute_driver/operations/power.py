@@ -11,7 +11,6 @@ from compute_driver.guest import PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.parts import Parts
-from compute_driver.xml import domain as domain_xml
 
 #: Seconds after which a guest that has not answered is asked again: one that was still booting
 #: has missed the first time.
@@ -67,7 +66,7 @@ def cold_start(parts: Parts, uuid: str) -> None:
     The accelerator is decided again and the domain built anew.
     """
     guest = parts.stored(uuid).guest
-    xml = domain_xml.build(guest, parts.plan(guest), parts.host.decide(guest.architecture))
+    xml = parts.xml(guest, parts.plan(guest), parts.host.decide(guest.architecture))
     parts.connection.run(domains.define_and_start, xml)
 
 

@@ -12,6 +12,7 @@ import libvirt
 from compute_driver import acceleration, architecture, exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Image
+from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import host
@@ -19,7 +20,6 @@ from compute_driver.operations.destroy import remove_domain, remove_files
 from compute_driver.operations.parts import Parts, Undo
 from compute_driver.network import interfaces
 from compute_driver.storage import config_drive, disks, layout, tools
-from compute_driver.xml import domain as domain_xml
 
 LOG = logging.getLogger(__name__)
 
@@ -31,23 +31,25 @@ def spawn(parts: Parts, guest: Guest, progress: Progress) -> None:
     """
     decision = _check(parts, guest)
     base = parts.images.get(guest.image, progress) if guest.image else None
-    if guest.image and base:
-        guest = dataclasses.replace(
-            guest, image=dataclasses.replace(guest.image, format=base.format)
-        )
+    asked, guest = guest, _to_store(guest, base)
     plan = parts.plan(guest)
     for disk in plan.disks:
         disks.check_size(disk, base)
-    xml = domain_xml.build(guest, plan, decision)
+    xml = parts.xml(guest, plan, decision)
 
     with Undo() as undo:
         undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
-        _make_files(parts, guest, plan, base, progress)
+        _make_files(parts, asked, plan, base, progress)
         undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
         parts.connection.run(domains.define_and_start, xml)
         undo.commit()
-    LOG.info("Guest %s (%s) runs under %s: %s", guest.name, guest.uuid, decision.accelerator,
-             decision.reason)
+    LOG.info(
+        "Guest %s (%s) runs under %s: %s",
+        guest.name,
+        guest.uuid,
+        decision.accelerator,
+        decision.reason,
+    )
 
 
 def _check(parts: Parts, guest: Guest) -> acceleration.Decision:
@@ -81,6 +83,22 @@ def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
             raise exceptions.GuestExists(f"name {guest.name!r} is taken on this host")
         if domain.UUIDString() == guest.uuid:
             raise exceptions.GuestExists(f"UUID {guest.uuid} is taken on this host")
+
+
+def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
+    """Return the guest as its domain will store it: format known, no secret in any URL."""
+
+    def clean(image: Image) -> Image:
+        return dataclasses.replace(image, location=sources.shown(image.location))
+
+    if guest.image and base:
+        image = dataclasses.replace(clean(guest.image), format=base.format)
+        guest = dataclasses.replace(guest, image=image)
+    if guest.boot:
+        ramdisk = guest.boot.ramdisk and clean(guest.boot.ramdisk)
+        boot = dataclasses.replace(guest.boot, kernel=clean(guest.boot.kernel), ramdisk=ramdisk)
+        guest = dataclasses.replace(guest, boot=boot)
+    return guest
 
 
 def _make_files(

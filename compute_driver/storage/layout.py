@@ -48,6 +48,7 @@ class DiskFile:
     :param size_bytes: size that the guest sees; 0 means as large as its content.
     :param bus: where it is attached.
     :param device: ``disk`` or ``cdrom``, by libvirt's ``<disk device=>`` words.
+    :param readonly: whether the guest may only read it.
     :param boot_order: place among the devices to boot from, 1 the first; None means never.
     """
 
@@ -57,6 +58,7 @@ class DiskFile:
     size_bytes: int
     bus: DiskBus
     device: str = "disk"
+    readonly: bool = False
     boot_order: int | None = None
 
 
@@ -119,7 +121,7 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
             )
         )
     if root is RootKind.ISO:
-        disks.append(_cdrom("installer", directory, drives, boot_order=1))
+        disks.append(_iso("installer", directory, drives.cdrom, boot_order=1))
     disks += [
         _data_disk(f"ephemeral{index}", disk, directory, drives)
         for index, disk in enumerate(guest.ephemerals)
@@ -127,7 +129,9 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
     if guest.swap is not None:
         disks.append(_data_disk("swap", guest.swap, directory, drives))
     if guest.config_drive is not None:
-        disks.append(_cdrom("config-drive", directory, drives))
+        # On the bus of the root disk: a guest that can boot from that one can read this one too.
+        bus = _bus(guest.root or Disk(), drives)
+        disks.append(_iso("config-drive", directory, bus))
     if guest.boot is not None:
         # QEMU loads the kernel itself; no disk is ever booted from.
         disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]
@@ -180,16 +184,16 @@ def _data_disk(role: str, disk: Disk, directory: Path, drives: _Drives) -> DiskF
     )
 
 
-def _cdrom(
-    role: str, directory: Path, drives: _Drives, *, boot_order: int | None = None
-) -> DiskFile:
+def _iso(role: str, directory: Path, bus: DiskBus, *, boot_order: int | None = None) -> DiskFile:
     return DiskFile(
         role=role,
         path=directory / f"{role}.iso",
         format=DiskFormat.RAW,
         size_bytes=0,
-        bus=drives.cdrom,
-        device="cdrom",
+        bus=bus,
+        # There are no virtio CD-ROM drives; a read-only disk serves as well.
+        device="disk" if bus is DiskBus.VIRTIO else "cdrom",
+        readonly=True,
         boot_order=boot_order,
     )
 

@@ -31,8 +31,17 @@ PACKAGES = {
 #: mkfs and mkswap live in directories that are not on an ordinary user's PATH.
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
+#: Each of glibc's malloc arenas reserves 64 MiB of address space, and qemu-img has many threads:
+#: with one arena its conversions fit into 256 MiB, without they may pass 1 GiB.
+_ENVIRONMENT = {"LC_ALL": "C", "MALLOC_ARENA_MAX": "1"}
+
 #: What programs say, in the C locale, when their address space is used up.
-_OUT_OF_MEMORY = ("cannot allocate memory", "failed to allocate", "failed to map segment")
+_OUT_OF_MEMORY = (
+    "cannot allocate memory",
+    "failed to allocate",
+    "failed to map segment",
+    "qemu_thread_create: resource temporarily unavailable",
+)
 
 
 class LimitPassed(exceptions.ToolFailed):
@@ -92,7 +101,7 @@ def run(argv: Sequence[str], limits: ToolLimits, *, timeout: float | None = None
             capture_output=True,
             encoding="utf-8",
             errors="replace",
-            env=os.environ | {"LC_ALL": "C"},
+            env=os.environ | _ENVIRONMENT,
             timeout=timeout,
             check=False,
         )

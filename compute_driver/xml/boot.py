@@ -7,6 +7,7 @@ Source: libvirt, "Domain XML format", "Operating system booting" and "Hypervisor
 from __future__ import annotations
 
 from compute_driver import exceptions
+from compute_driver.acceleration import Accelerator
 from compute_driver.architecture import Architecture
 from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
@@ -35,11 +36,19 @@ def os(guest: Guest, layout: Layout, facts: Architecture) -> Element:
     return element
 
 
-def features(layout: Layout, facts: Architecture) -> list[Element]:
-    """Return ``<features>``, or nothing for machines that know none of them."""
+def features(
+    layout: Layout, facts: Architecture, accelerator: Accelerator, translation_buffer_mib: int
+) -> list[Element]:
+    """Return ``<features>``, or nothing for machines that know none of them.
+
+    :param translation_buffer_mib: how much translated code an emulated guest keeps, in MiB; 0
+        leaves it to QEMU.
+    """
     # Where the machine's own start-up code brings no ACPI tables, UEFI does.
     acpi = facts.acpi or layout.nvram is not None
     present = [E.acpi()] * acpi + [E.apic()] * facts.apic
+    if accelerator is Accelerator.TCG and translation_buffer_mib:
+        present.append(E.tcg(E("tb-cache", str(translation_buffer_mib), unit="MiB")))
     return [E.features(*present)] if present else []
 
 

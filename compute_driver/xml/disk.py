@@ -61,7 +61,7 @@ def _disk(disk: DiskFile, target: str) -> Element:
         # The guest finds its disks by role: /dev/disk/by-id/virtio-ephemeral0.
         E.serial(disk.role),
     )
-    if disk.device == "cdrom":
+    if disk.readonly:
         element.append(E.readonly())
     else:
         driver.set("discard", "unmap")

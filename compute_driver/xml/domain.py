@@ -16,11 +16,14 @@ from compute_driver.xml import boot, console, cpu, devices, disk, interface, met
 from compute_driver.xml.elements import E
 
 
-def build(guest: Guest, layout: Layout, decision: Decision) -> str:
+def build(
+    guest: Guest, layout: Layout, decision: Decision, *, translation_buffer_mib: int = 0
+) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
     :param layout: where the guest's files are.
     :param decision: the guest's accelerator.
+    :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``.
     :raises InvalidParameter: if the guest's architecture lacks what is asked for, or a text
         holds characters that XML forbids.
     """
@@ -34,7 +37,7 @@ def build(guest: Guest, layout: Layout, decision: Decision) -> str:
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),
             boot.os(guest, layout, facts),
-            *boot.features(layout, facts),
+            *boot.features(layout, facts, decision.accelerator, translation_buffer_mib),
             *cpu.model(guest, facts, decision.accelerator),
             E.clock(offset="utc"),
             E.on_poweroff("destroy"),

@@ -20,6 +20,8 @@ class Maker(Protocol):
 
     def __getattr__(self, tag: str) -> Callable[..., Element]: ...
 
+    def __call__(self, tag: str, *children: object, **attributes: str) -> Element: ...
+
 
 def maker(namespace: str, prefix: str) -> Maker:
     """Return a maker of elements in *namespace*, written with *prefix*."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cattrs
+from cattrs.errors import BaseValidationError
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 from lxml import etree
 
@@ -86,11 +87,12 @@ def read(xml: str) -> Stored | None:
                 _BOOLEANS[said["fallback"]],
             ),
         )
-    except (ValueError, TypeError, LookupError, AttributeError, exceptions.InvalidParameter) as bad:
+    except (ValueError, TypeError, LookupError, BaseValidationError) as bad:
         name = root.findtext("name") or "of unknown name"
+        cause = _first_cause(bad)
         raise exceptions.MetadataDamaged(
             f"the description stored in domain {name} cannot be understood"
-            f" ({type(bad).__name__}: {bad}); see 'virsh metadata DOMAIN {NAMESPACE}'"
+            f" ({type(cause).__name__}: {cause}); see 'virsh metadata DOMAIN {NAMESPACE}'"
         ) from bad
 
 
@@ -110,8 +112,15 @@ def _parse(xml: str) -> tuple[Element, Element | None]:
     return root, root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    """Return the first of the errors that cattrs gathered over the parts of a guest."""
+    while isinstance(error, BaseValidationError):
+        error = error.exceptions[0]
+    return error
+
+
 def _make_converter() -> cattrs.Converter:
-    converter = cattrs.Converter(detailed_validation=False)
+    converter = cattrs.Converter()
 
     def without_secrets(cls: Any) -> dict[str, Any]:
         fields = dataclasses.fields(cls)

@@ -39,7 +39,6 @@ def guest():
     return connect().lookupByName("g\\u00e4st")
 """
 START = """
-answer["pid"] = -1
 connection = connect()
 domain = connection.defineXML('''
   <domain type='qemu'>
@@ -52,6 +51,16 @@ domain = connection.defineXML('''
     </devices>
   </domain>''' % (Path(sys.argv[1]).parent / "console.log"))
 domain.create()
+"""
+# libvirt 9.0 can fail with "domain is not running" after it has killed the QEMU of a slow reaper.
+DESTROY = """
+domain = guest()
+try:
+    domain.destroy()
+except libvirt.libvirtError as error:
+    if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+        raise
+answer["left"] = domain.isActive()
 """
 FAILURE = """
 try:
@@ -155,7 +164,8 @@ class EmbeddedDaemonAsRoot(unittest.TestCase):
         return first, second
 
     def guest_pid(self) -> int:
-        (line,) = mentions("guest=gäst")
+        code = "answer['uuid'] = guest().UUIDString()"
+        (line,) = mentions(f"-uuid {self.python(code)['uuid']}")
         return int(line.split()[0])
 
     def test_a_second_command_finds_the_daemon_of_the_first(self) -> None:
@@ -198,19 +208,24 @@ domain.destroy()
         self.assertNotEqual(libvirtd, self.pids()[1])
 
     def test_a_killed_supervisor_and_libvirtd_are_replaced(self) -> None:
+        self.options["idle_timeout"] = 5  # the orphaned virtlogd ends by itself
         self.python(START)
         for pid in self.pids():
             os.kill(pid, signal.SIGKILL)
             self.assertTrue(ended([pid], PROCESS_SECONDS))
-        code = "answer['active'] = guest().isActive()\nguest().destroy()"
-        self.assertEqual(1, self.python(code)["active"])
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+        self.assertEqual(0, self.python(DESTROY)["left"])
 
     def test_guests_outlive_a_stop(self) -> None:
         self.python(START)
-        pids = self.pids()
-        self.python("daemon.stop()")
-        self.assertTrue(ended(list(pids), PROCESS_SECONDS))
+        pid, (supervisor, libvirtd) = self.guest_pid(), self.pids()
+        self.python("daemon.stop()\nassert daemon.pid is None")
+        self.assertTrue(ended([libvirtd], PROCESS_SECONDS))
         self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+        self.assertNotEqual(supervisor, self.pids()[0])
+        self.python("guest().destroy()")
+        self.assertFalse(Path("/proc", str(pid)).exists(), "an unreaped QEMU")
+        self.assertTrue(ended([supervisor], PROCESS_SECONDS))
 
     def test_nothing_stays_behind_when_idle(self) -> None:
         self.options["idle_timeout"] = 1
@@ -228,15 +243,16 @@ domain.destroy()
     def test_a_console_log_is_bounded(self) -> None:
         self.options["console_log_max_bytes"] = 32
         self.python(START)
-        console = self.home / "console.log"
         self.python("""
 from time import monotonic, sleep
 deadline = monotonic() + 30
 while not (Path(sys.argv[1]).parent / "console.log.0").exists() and monotonic() < deadline:
     sleep(0.05)
 """)
-        self.assertTrue(console.with_name("console.log.0").exists())
-        self.assertLessEqual(console.stat().st_size, 32)
+        sizes = {path.name: path.stat().st_size for path in self.home.glob("console.log*")}
+        self.assertIn("console.log.0", sizes)
+        self.assertLessEqual(set(sizes), {"console.log", "console.log.0"})
+        self.assertLessEqual(max(sizes.values()), 32, sizes)
 
     def test_two_state_directories_do_not_see_each_other(self) -> None:
         self.python(START)

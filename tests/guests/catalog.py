@@ -73,7 +73,7 @@ FLAVOURS: Mapping[str, Flavour] = {
             "qemu-guest-agent": ("usr/sbin/qemu-ga",),
             "libc6": ("*/ld-linux*", "*/libc.so.6", "*/libm.so.6", "*/libresolv.so.2"),
             "libcrypt1": _LIBRARY,
-            "libglib2.0-0": ("*/libglib-2.0.so.*",),
+            "libglib2.0-0": ("*/libglib-2.0.so.*", "*/libgmodule-2.0.so.*"),
             "libgmp10": _LIBRARY,
             "libnuma1": _LIBRARY,
             "libpcre2-8-0": _LIBRARY,

@@ -90,7 +90,7 @@ class DisksTest(unittest.TestCase):
                 ("ephemeral0", "ephemeral0.raw", "raw", GIB, "virtio"),
                 ("ephemeral1", "ephemeral1.raw", "raw", 2 * GIB, "scsi"),
                 ("swap", "swap.raw", "raw", 512 * MIB, "virtio"),
-                ("config-drive", "config-drive.iso", "raw", 0, "sata"),
+                ("config-drive", "config-drive.iso", "raw", 0, "virtio"),
             ],
         )
         self.assertEqual([d.boot_order for d in found.disks], [1, None, None, None, None])
@@ -181,21 +181,26 @@ class BusTest(unittest.TestCase):
         )
         self.assertEqual({case[0] for case in cases}, set(architecture.TABLE))
         for name, machine, accepted, cdrom in cases:
-            where: dict[str, Any] = {
-                "architecture": name,
-                "machine": machine,
-                "config_drive": ConfigDrive(hostname="a"),
-            }
+            where: dict[str, Any] = {"architecture": name, "machine": machine}
             for bus in DiskBus:
                 with self.subTest(bus=str(bus), **where):
                     if str(bus) in accepted:
-                        root, drive = plan(root=Disk(bus=bus), **where).disks
+                        root, drive = plan(root=Disk(size_bytes=GIB, bus=bus), image=ISO, **where).disks
                         self.assertEqual((root.bus, str(drive.bus)), (bus, cdrom))
                     else:
                         with self.assertRaises(exceptions.InvalidParameter) as caught:
                             plan(root=Disk(bus=bus), **where)
                         self.assertEqual(caught.exception.field, "disk_bus")
                         self.assertEqual(caught.exception.accepted, ", ".join(sorted(accepted)))
+
+    def test_the_config_drive_is_where_the_root_disk_is(self) -> None:
+        for bus, device in (("virtio", "disk"), ("scsi", "cdrom"), ("ide", "cdrom")):
+            with self.subTest(bus=bus):
+                root = Disk(bus=DiskBus(bus))
+                made = plan(machine="pc", root=root, config_drive=ConfigDrive(hostname="a"))
+                drive = made.disk("config-drive")
+                assert drive is not None
+                self.assertEqual((str(drive.bus), drive.device, drive.readonly), (bus, device, True))
 
     def test_every_disk_is_checked(self) -> None:
         wrong = Disk(size_bytes=GIB, bus=DiskBus.IDE)

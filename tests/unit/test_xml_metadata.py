@@ -118,7 +118,6 @@ class TestForeignAndDamaged(unittest.TestCase):
         sound = domain.build(guest(), layout(guest()), TCG)
         for name, old, new in (
             ("not JSON", '{"uuid"', '"uuid"'),
-            ("no object", '{"uuid": ', '[{"uuid": '),
             ("required key", '"architecture": "x86_64", ', ""),
             ("wrong type", '"interfaces": [', '"interfaces": 3, "x": ['),
             ("null", '"vcpus": 1', '"vcpus": null'),
@@ -132,6 +131,14 @@ class TestForeignAndDamaged(unittest.TestCase):
                 self.assertIn(old, sound)
                 with self.assertRaisesRegex(exceptions.MetadataDamaged, "domain web1 "):
                     metadata.read(sound.replace(old, new))
+
+    def test_text_that_is_no_object_is_damage(self) -> None:
+        for text in ("", "null", "3", "[]", '"guest"', "{}", '{"image": 3}', '{"cpu": null}'):
+            with self.subTest(text):
+                sound = metadata.element(guest(), DIRECTORY, TCG)
+                sound.text = text
+                with self.assertRaises(exceptions.MetadataDamaged):
+                    metadata.read(etree.tostring(sound, encoding="unicode"))
 
     def test_entities_are_not_followed(self) -> None:
         text = text_of(guest())

@@ -4,22 +4,14 @@
 # at OFFSET LENGTH: so many bytes of $device.
 at() { dd if="$device" bs=1 skip="$1" count="$2" 2>/dev/null; }
 
-# probe DEVICE: file system type and label, or "none", in $fs and $label.
+# probe NAME: file system type and label, or "none", in $fs and $label.
 probe() {
-    device=$1 fs=none label=
-    if [ "$(at 32769 5)" = CD001 ]; then
-        fs=iso9660 label=$(at 32808 32)
-    elif [ "$(at 1080 2)" = "$EXT_MAGIC" ]; then
-        fs=ext label=$(at 1144 16)
-    elif [ "$(at 4086 10)" = SWAPSPACE2 ]; then
-        fs=swap label=$(at 1052 16)
-    elif [ "$(at 82 5)" = FAT32 ]; then
-        fs=vfat label=$(at 71 11)
-    else
-        case $(at 54 5) in
-            FAT1[26]) fs=vfat label=$(at 43 11) ;;
-        esac
-    fi
+    device=/dev/$1 fs=none label=
+    case $(at 54 5) in FAT1[26]) fs=vfat label=$(at 43 11) ;; esac
+    [ $fs = none ] && [ "$(at 82 5)" = FAT32 ] && fs=vfat label=$(at 71 11)
+    [ $fs = none ] && [ "$(at 1080 2)" = "$EXT_MAGIC" ] && fs=ext label=$(at 1144 16)
+    [ $fs = none ] && [ "$(at 4086 10)" = SWAPSPACE2 ] && fs=swap label=$(at 1052 16)
+    [ $fs = none ] && [ "$(at 32769 5)" = CD001 ] && fs=iso9660 label=$(at 32808 32)
     label=${label%"${label##*[! ]}"}
     label=${label:-none}
 }
@@ -65,7 +57,7 @@ contents() {
     first "/sys/class/block/$1/ro" && ro=$value
     # An empty CD drive still claims a size.
     true 2>/dev/null <"/dev/$1" || size=0
-    probe "/dev/$1"
+    probe "$1"
     case $label in
         config-2 | CONFIG-2) CONFIG_DRIVE=/dev/$1 CONFIG_FS=$fs ;;
         CDGUEST) [ "$ro" = 0 ] && OWN_DISK=/dev/$1 ;;

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Makes a command out of any operation, by its signature and docstring."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import inspect
+import json
+import re
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from compute_driver import exceptions, loader
+from compute_driver.cmd import verb
+from compute_driver.guest import Choice
+
+_SIMPLE: dict[object, Callable[[str], object]] = {str: str, int: int, float: verb.number}
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+_FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
+
+
+class GenericVerb(verb.Verb):
+    """A verb whose arguments are the parameters of its operation."""
+
+    operation: ClassVar[loader.Operation]
+    parameters: ClassVar[dict[str, tuple[inspect.Parameter, Any]]]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the operation's parameters."""
+        parser = super().get_parser(prog_name)
+        helps = dict(_FIELD.findall(loader.documentation(type(self).operation)))
+        for name, (parameter, kind) in self.parameters.items():
+            text = " ".join(helps.get(name, "").split()).replace("%", "%%")
+            _add(parser, parameter, kind, text or None)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Carry out the operation and print what it returns."""
+        driver = self.driver
+        values = {name: getattr(parsed_args, name) for name in self.parameters}
+        if values.get("uuid") is not None:
+            values["uuid"] = self.find(values["uuid"])
+        _print(self.app.stdout, loader.bind(type(self).operation, driver)(**values))
+
+
+class BrokenVerb(verb.Verb):
+    """A verb whose operation does not load; it takes any arguments, and says why."""
+
+    error: ClassVar[exceptions.PluginError]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return a parser that takes anything."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+        return parser
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Say why there is no such operation."""
+        raise self.error
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Not reached: see :meth:`run`."""
+
+
+def present(name: str, operation: loader.Operation) -> type[GenericVerb]:
+    """Return the class of a command for *operation*.
+
+    :param name: its entry point.
+    :raises PluginError: if it has a parameter that a command line cannot give.
+    """
+    summary = loader.documentation(operation).partition("\n\n")[0] or f"Run operation {name}"
+    members = {
+        "__doc__": " ".join(summary.split()),
+        # cliff tells by the module which distribution a verb is of.
+        "__module__": getattr(operation, "__module__", __name__),
+        "operation": staticmethod(operation),
+        "parameters": _parameters(name, operation),
+    }
+    return type(f"{name.title()}Verb", (GenericVerb,), members)
+
+
+def broken(error: exceptions.PluginError) -> type[BrokenVerb]:
+    """Return the class of a command that raises *error*."""
+    members = {"error": error, "__doc__": f"Not usable: {error}", "__module__": __name__}
+    return type("Broken", (BrokenVerb,), members)
+
+
+def _parameters(name: str, operation: loader.Operation) -> dict[str, tuple[inspect.Parameter, Any]]:
+    """Return the parameters that a command line can give, with the type of each."""
+    try:
+        _driver, *declared = inspect.signature(operation).parameters.values()
+        hints = typing.get_type_hints(operation)
+    except Exception as error:
+        raise exceptions.PluginError(loader.OPERATIONS, name, error) from error
+    found = {}
+    for parameter in declared:
+        kind = _without_none(hints.get(parameter.name, str))
+        if parameter.kind in _NAMED and _is_simple(kind):
+            found[parameter.name] = parameter, kind
+        elif parameter.kind in _NAMED and parameter.default is inspect.Parameter.empty:
+            raise exceptions.PluginError(
+                loader.OPERATIONS, name, f"a command line cannot give its {parameter}"
+            )
+    return found
+
+
+def _without_none(hint: Any) -> Any:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        kinds = [kind for kind in typing.get_args(hint) if kind is not type(None)]
+        return kinds[0] if len(kinds) == 1 else hint
+    return hint
+
+
+def _is_simple(kind: Any) -> bool:
+    return kind is bool or kind in _SIMPLE or (inspect.isclass(kind) and issubclass(kind, Choice))
+
+
+def _add(
+    parser: argparse.ArgumentParser, parameter: inspect.Parameter, kind: Any, text: str | None
+) -> None:
+    name, required = parameter.name, parameter.default is inspect.Parameter.empty
+    if name == "uuid":
+        parser.add_argument(
+            name, metavar="GUEST", nargs=None if required else "?", help="name or UUID of the guest"
+        )
+        return
+    settings: dict[str, Any] = {"help": text}
+    if kind is bool:
+        settings["action"] = argparse.BooleanOptionalAction
+    elif kind in _SIMPLE:
+        settings["type"] = _SIMPLE[kind]
+    else:
+        # argparse compares after conversion, and a member is a string.
+        settings |= {"type": str.lower, "choices": [str(member) for member in kind]}
+    if required and kind is not bool:
+        parser.add_argument(name, metavar=name.upper(), **settings)
+        return
+    settings |= {"required": True} if required else {"default": parameter.default}
+    parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **settings)
+
+
+def _print(stream: typing.TextIO, value: object) -> None:
+    match value:
+        case None:
+            return
+        case bytes():
+            stream.flush()
+            stream.buffer.write(value)
+            stream.buffer.flush()
+        case str() | int() | float():
+            stream.write(f"{value}\n")
+        case _:
+            json.dump(value, stream, indent=2, default=_plain)
+            stream.write("\n")
+
+
+def _plain(value: object) -> object:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return str(value)

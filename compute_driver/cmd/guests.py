@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verbs that show guests, and ``reboot``."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cliff import lister, show
+
+from compute_driver.cmd import verb
+from compute_driver.cmd.columns import Lines
+from compute_driver.guest import MIB, Disk, Guest, Image, Interface, RebootKind
+from compute_driver.info import GuestInfo, GuestStats
+
+
+class List(lister.Lister, verb.Verb):
+    """List all guests of this driver."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
+        """Return the table."""
+        return _LIST, [_row(info) for info in self.operate()]
+
+
+class Show(show.ShowOne, verb.Verb):
+    """Show all that is known of a guest."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        verb.add_guest(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Return the table."""
+        return self.dict2columns(describe(self.operate(self.find(parsed_args.guest))))
+
+
+class Stats(lister.Lister, verb.Verb):
+    """Show the use of resources by one guest or by all."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        verb.add_guest(parser, optional=True)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
+        """Return the table."""
+        guest = None if parsed_args.guest is None else self.find(parsed_args.guest)
+        rows = [_use(stats) for stats in self.operate(guest)]
+        return _USE, rows
+
+
+class Reboot(verb.Verb):
+    """Reboot a guest; print whether it was done softly or hard in the end."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        verb.add_guest(parser)
+        kind = parser.add_mutually_exclusive_group()
+        kind.add_argument(
+            "--soft",
+            dest="kind",
+            action="store_const",
+            const=RebootKind.SOFT,
+            default=RebootKind.SOFT,
+            help="ask the guest, and reboot it hard if it does not answer in time (default)",
+        )
+        kind.add_argument(
+            "--hard",
+            dest="kind",
+            action="store_const",
+            const=RebootKind.HARD,
+            help="power off, rebuild the machine from its description, power on",
+        )
+        parser.add_argument(
+            "--timeout",
+            type=verb.seconds,
+            metavar="SECONDS",
+            help="how long the guest may take to answer (default: option soft_reboot_timeout)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        """Reboot it."""
+        uuid = self.find(parsed_args.guest)
+        kind = self.operate(uuid, kind=parsed_args.kind, timeout=parsed_args.timeout)
+        self.app.stdout.write(f"{kind}\n")
+
+
+_LIST = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")
+
+
+def _row(info: GuestInfo) -> list[Any]:
+    guest = info.guest
+    return [
+        guest.uuid,
+        guest.name,
+        str(info.state),
+        guest.architecture,
+        str(info.accelerator),
+        guest.vcpus,
+        guest.memory_mib,
+    ]
+
+
+def describe(info: GuestInfo) -> dict[str, Any]:
+    """Return what ``show`` shows of a guest."""
+    guest = info.guest
+    return {
+        "uuid": guest.uuid,
+        "name": guest.name,
+        "state": str(info.state),
+        "architecture": guest.architecture,
+        "accelerator": str(info.accelerator),
+        "reason": info.reason,
+        "emulator": info.emulator,
+        "machine": guest.machine or "default",
+        "cpu": guest.cpu.model or "default",
+        "vcpus": guest.vcpus,
+        "memory_mib": guest.memory_mib,
+        "firmware": str(guest.firmware or "default"),
+        "video": str(guest.video or "default"),
+        "image": _image(guest.image),
+        "kernel": _image(guest.boot.kernel if guest.boot else None),
+        "cmdline": guest.boot.cmdline if guest.boot else "",
+        "disks": Lines(_disks(guest)),
+        "interfaces": Lines([_interface(each) for each in guest.interfaces]),
+        "config_drive": guest.config_drive is not None,
+        "guest_agent": guest.guest_agent,
+        "console": info.console,
+    }
+
+
+def _image(image: Image | None) -> str:
+    return "" if image is None else image.location
+
+
+def _disks(guest: Guest) -> list[str]:
+    disks = [("root", guest.root), *(("ephemeral", disk) for disk in guest.ephemerals)]
+    return [_disk(role, disk) for role, disk in [*disks, ("swap", guest.swap)] if disk is not None]
+
+
+def _disk(role: str, disk: Disk) -> str:
+    size = f"{disk.size_bytes // MIB} MiB" if disk.size_bytes else "size of the image"
+    return f"{role}: {size}, bus {disk.bus or 'default'}"
+
+
+def _interface(nic: Interface) -> str:
+    kind = f"{nic.kind}={nic.source}" if nic.source else str(nic.kind)
+    return f"{kind},model={nic.model or 'default'},mac={nic.mac}"
+
+
+_USE = (
+    "UUID",
+    "Name",
+    "State",
+    "VCPUs",
+    "CPU Seconds",
+    "Memory MiB",
+    "Resident MiB",
+    "Read Bytes",
+    "Written Bytes",
+    "Received Bytes",
+    "Sent Bytes",
+)
+
+
+def _use(stats: GuestStats) -> list[Any]:
+    return [
+        stats.uuid,
+        stats.name,
+        str(stats.state),
+        stats.vcpus,
+        round(stats.cpu_time_ns / 1e9, 2),
+        stats.memory_bytes // MIB,
+        stats.resident_bytes // MIB,
+        sum(disk.read_bytes for disk in stats.disks),
+        sum(disk.write_bytes for disk in stats.disks),
+        sum(nic.received_bytes for nic in stats.interfaces),
+        sum(nic.sent_bytes for nic in stats.interfaces),
+    ]

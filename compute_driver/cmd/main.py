@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry of ``compute-driver``: errors to one line each, outcomes to exit statuses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import NoReturn
+
+from compute_driver import exceptions
+from compute_driver.cmd import app, errors
+
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    :param argv: its words; None means those of this process.
+    :return: exit status: 0 done, 1 refused or failed, 2 bad usage or configuration.
+    """
+    words = sys.argv[1:] if argv is None else list(argv)
+    debug = "--debug" in words
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        with _unwinding_signals():
+            status = app.Application().run(words)
+        if not sys.stdout.closed:  # cliff's pager closes what nobody reads
+            sys.stdout.flush()
+        return status
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BrokenPipeError:
+        _discard_output()
+        return BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _report("interrupted", INTERRUPTED, debug)
+    except exceptions.ComputeDriverError as error:
+        return _report(str(error), errors.status(error), debug)
+    except Exception as error:  # noqa: BLE001 - the last resort; --debug shows where
+        text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
+        return _report(text, errors.FAILED, debug)
+
+
+def _report(text: str, status: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    with contextlib.suppress(BrokenPipeError):
+        print(f"compute-driver: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    return status
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from complaining as it flushes what nobody reads."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _unwinding_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing half-made is left."""
+
+    def leave(number: int, frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    # A signal that is ignored, as under nohup, stays so.
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    handled = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, leave) for number in handled}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

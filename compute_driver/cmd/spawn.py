@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``spawn``: make a guest from the options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cliff import show
+
+from compute_driver import exceptions
+from compute_driver.cmd import errors, guests, options, progress, verb
+from compute_driver.guest import Guest
+
+
+class Spawn(show.ShowOne, verb.Verb):
+    """Make a guest and start it."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        add = parser.add_argument
+        add("name", metavar="NAME", help="name of the guest, unique on this host")
+        for titles in (_IMAGE, _MACHINE, _DEVICES, _DATA, _WAITING):
+            title, settings = titles
+            group = parser.add_argument_group(title)
+            for option, setting in settings.items():
+                group.add_argument(option, **setting)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        """Make the guest, and return what ``show`` shows of it."""
+        try:
+            guest = options.guest(parsed_args)
+        except exceptions.InvalidParameter as error:
+            raise errors.UsageError(str(error)) from error
+        with progress.shown(self.app.options.verbose_level > 0) as report:
+            info = self.operate(guest, progress=report)
+        if parsed_args.wait is not None:
+            self._wait(guest, parsed_args.wait, parsed_args.timeout)
+        return self.dict2columns(guests.describe(info))
+
+    def _wait(self, guest: Guest, text: str, timeout: float) -> None:
+        try:
+            self.driver.console_wait(guest.uuid, text, timeout=timeout)
+        except exceptions.OperationTimeout as error:
+            raise exceptions.OperationTimeout(f"{error}; guest {guest.name!r} stays") from error
+
+
+def _repeated(metavar: str, text: str, **settings: Any) -> dict[str, Any]:
+    text = f"{text}; can be repeated"
+    return {"action": "append", "default": [], "metavar": metavar, "help": text, **settings}
+
+
+_IMAGE: tuple[str, dict[str, dict[str, Any]]] = (
+    "what it boots from",
+    {
+        "--image": {"metavar": "SRC", "help": "path or URL of a disk or ISO image"},
+        "--image-format": {"metavar": "F", "help": "what the image must be: qcow2, raw, iso..."},
+        "--checksum": {"metavar": "ALG:HEX", "help": "checksum that the image must have"},
+        "--disk": {
+            "type": float,
+            "metavar": "GIB",
+            "help": "size of the root disk (default: the image's own)",
+        },
+        "--kernel": {"metavar": "SRC", "help": "path or URL of a kernel to start directly"},
+        "--ramdisk": {"metavar": "SRC", "help": "path or URL of the kernel's initial ramdisk"},
+        "--cmdline": {"metavar": "TEXT", "help": "command line of the kernel"},
+        "--firmware": {"metavar": "bios|uefi", "help": "what starts the boot loader"},
+    },
+)
+
+_MACHINE: tuple[str, dict[str, dict[str, Any]]] = (
+    "machine",
+    {
+        "--vcpus": {"type": int, "default": 1, "metavar": "N", "help": "virtual CPUs (default: 1)"},
+        "--memory": {
+            "type": int,
+            "default": 512,
+            "metavar": "MIB",
+            "help": "memory in MiB (default: 512)",
+        },
+        "--arch": {"metavar": "A", "help": "architecture (default: the host's)"},
+        "--machine": {"metavar": "M", "help": "QEMU machine type (default: by architecture)"},
+        "--cpu": {"metavar": "MODEL", "help": "CPU model (default: by architecture)"},
+        "--uuid": {"help": "identity (default: a new one)"},
+        "--hw": _repeated(
+            "KEY=VALUE",
+            f"OpenStack image property, one of {', '.join(options.PROPERTIES)};"
+            " options of their own win",
+        ),
+    },
+)
+
+_DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
+    "devices",
+    {
+        "--nic": _repeated(
+            "SPEC",
+            "network interface: user, network=NAME, bridge=NAME or none, then optionally"
+            " ,model=MODEL and ,mac=MAC (default: user)",
+        ),
+        "--ephemeral": _repeated("GIB", "an empty, formatted disk", type=float),
+        "--swap": {"type": int, "metavar": "MIB", "help": "a disk of swap space"},
+        "--disk-bus": {"metavar": "BUS", "help": "bus of all disks (default: by architecture)"},
+        "--video": {"metavar": "MODEL", "help": "display adapter (default: by architecture)"},
+    },
+)
+
+_DATA: tuple[str, dict[str, dict[str, Any]]] = (
+    "what the guest is told",
+    {
+        "--user-data": {"metavar": "FILE", "help": "user data for cloud-init or the like"},
+        "--key": _repeated("FILE", "public SSH key to let in"),
+        "--hostname": {"metavar": "H", "help": "name that the guest takes (default: like NAME)"},
+        "--meta": _repeated("KEY=VALUE", "free metadata"),
+        "--config-drive": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "whether there is a config drive (default: if there is something to tell)",
+        },
+    },
+)
+
+_WAITING: tuple[str, dict[str, dict[str, Any]]] = (
+    "waiting",
+    {
+        "--wait": {"metavar": "TEXT", "help": "return when the serial console has shown TEXT"},
+        "--timeout": {
+            "type": verb.seconds,
+            "default": 300.0,
+            "metavar": "SECONDS",
+            "help": "how long to wait for that (default: 300)",
+        },
+    },
+)

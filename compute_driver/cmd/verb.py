@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all verbs share: a terse parser, the driver, the operation behind the verb."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import typing
+from typing import Any, NoReturn
+
+from cliff import command
+
+from compute_driver.cmd import errors
+
+if typing.TYPE_CHECKING:
+    from compute_driver.cmd.app import Application
+    from compute_driver.driver import ComputeDriver
+
+
+class Parser(argparse.ArgumentParser):
+    """Refuses a bad command line by one line, and takes no abbreviated options.
+
+    An abbreviation that a script relies on could mean something else in the next release.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise errors.UsageError(f"{message}; see '{self.prog} --help'")
+
+
+class Verb(command.Command):
+    """A verb of the command line; its docstring is its help."""
+
+    app: Application
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser of the verb's own arguments."""
+        return Parser(description=self.get_description(), prog=prog_name)
+
+    @property
+    def driver(self) -> ComputeDriver:
+        """The driver that the configuration names."""
+        return self.app.driver
+
+    def operate(self, *arguments: Any, **options: Any) -> Any:
+        """Carry out the operation that is behind this verb."""
+        from compute_driver import loader
+
+        assert self.cmd_name is not None
+        operation = loader.load_operation(self.cmd_name.replace(" ", "_"))
+        return loader.bind(operation, self.driver)(*arguments, **options)
+
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest that the command line names."""
+        from compute_driver.guest import is_uuid
+
+        return self.driver.find(guest.lower() if is_uuid(guest) else guest)
+
+
+def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the positional argument that names a guest."""
+    parser.add_argument(
+        "guest", metavar="GUEST", nargs="?" if optional else None, help="name or UUID of the guest"
+    )
+
+
+def number(text: str) -> float:
+    """Read a finite number for argparse."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: a finite number")
+    return value
+
+
+def seconds(text: str) -> float:
+    """Read a duration for argparse."""
+    value = number(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: seconds, 0 or more")
+    return value

@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image cache with images made by qemu-img and xorriso, many askers, kills and full disks."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import stat
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+from unittest import mock
+
+from compute_driver import exceptions
+from compute_driver.guest import MIB, DiskFormat, Image
+from compute_driver.images.cache import CachedImage, ImageCache
+from compute_driver.storage import tools
+from tests.image_server import DEADLINE, ImageServer, configured
+
+SIZE = 4 * MIB
+PATTERN = bytes(range(1, 129)) * 512  # 64 KiB without a zero byte: nothing of it is left out
+
+#: qemu-img's format and options, what the image is, what the cache makes of it.
+ACCEPTED = {
+    "raw": ("raw", "", DiskFormat.RAW, DiskFormat.RAW),
+    "qcow2": ("qcow2", "", DiskFormat.QCOW2, DiskFormat.QCOW2),
+    "qcow2 of old": ("qcow2", "compat=0.10", DiskFormat.QCOW2, DiskFormat.QCOW2),
+    "qcow2 zstd": ("qcow2", "compression_type=zstd", DiskFormat.QCOW2, DiskFormat.QCOW2),
+    "vmdk": ("vmdk", "", DiskFormat.VMDK, DiskFormat.QCOW2),
+    "vmdk stream": ("vmdk", "subformat=streamOptimized", DiskFormat.VMDK, DiskFormat.QCOW2),
+    "vdi": ("vdi", "", DiskFormat.VDI, DiskFormat.QCOW2),
+    "vdi static": ("vdi", "static=on", DiskFormat.VDI, DiskFormat.QCOW2),
+    "vhd": ("vpc", "subformat=dynamic,force_size=on", DiskFormat.VHD, DiskFormat.QCOW2),
+    "vhdx": ("vhdx", "", DiskFormat.VHDX, DiskFormat.QCOW2),
+    "vhdx fixed": ("vhdx", "subformat=fixed", DiskFormat.VHDX, DiskFormat.QCOW2),
+}
+
+REFUSED = {
+    "qed": ("qed", "", "qed"),
+    "extended L2 entries": ("qcow2", "extended_l2=on", "Unknown"),
+    "backing file": ("qcow2", "backing_file={home}/disk.raw,backing_fmt=raw", "backing file"),
+    "data file": ("qcow2", "data_file={home}/data", "data_file"),
+    "vmdk flat": ("vmdk", "subformat=monolithicFlat", "monolithicSparse"),
+    "vmdk split": ("vmdk", "subformat=twoGbMaxExtentSparse", "monolithicSparse"),
+}
+
+ASK = """
+import sys
+from pathlib import Path
+from compute_driver.guest import Image
+from compute_driver.images.cache import ImageCache
+from tests.image_server import configured
+conf = configured(Path(sys.argv[1]))
+image = Image(location=sys.argv[2], checksum=sys.argv[3])
+print(ImageCache(conf).get(image).path)
+"""
+
+ASK_GREEN = """
+import eventlet
+eventlet.monkey_patch()
+import sys
+from pathlib import Path
+from compute_driver.guest import Image
+from compute_driver.images.cache import ImageCache
+from tests.image_server import configured
+cache, image = ImageCache(configured(Path(sys.argv[1]))), Image(location=sys.argv[2])
+asking = [eventlet.spawn(cache.get, image) for _ in range(30)]
+found = [asked.wait() for asked in asking]
+print(len(found), len(set(found)))
+"""
+
+
+def output(*argv: str | Path) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True)
+    if done.returncode:
+        raise AssertionError(f"{argv}: {done.stderr}")
+    return done.stdout
+
+
+def sha256(content: bytes) -> str:
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+class ImagesCase(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.home = Path(holder.name)
+        self.state = self.home / "state"
+        self.store = self.state / "images"
+        self.conf = configured(self.state)
+        self.cache = ImageCache(self.conf)
+        self.disk = self.home / "disk.raw"
+        self.disk.write_bytes((PATTERN * 2).ljust(SIZE, b"\0"))
+        logging.disable(logging.WARNING)  # of the parsers
+        self.addCleanup(logging.disable, logging.NOTSET)
+
+    def serve(self, content: bytes) -> ImageServer:
+        server = ImageServer(content)
+        self.addCleanup(server.close)
+        return server
+
+    def made(self, image_format: str, options: str = "") -> Path:
+        """Return a new image of that format with the content of the disk."""
+        path = self.home / f"image.{image_format}"
+        argv = ["qemu-img", "convert", "-f", "raw", "-O", image_format]
+        argv += ["-o", options] if options else []
+        output(*argv, self.disk, path)
+        return path
+
+    def content(self, image: CachedImage) -> bytes:
+        """Return what a guest reads from the beginning of the disk."""
+        driver = "qcow2" if image.format is DiskFormat.QCOW2 else "raw"
+        copy = self.home / "content"
+        output("qemu-img", "convert", "-f", driver, "-O", "raw", image.path, copy)
+        return copy.read_bytes()
+
+    def files(self) -> list[str]:
+        return sorted(
+            str(path.relative_to(self.store)) for path in self.store.rglob("*") if not path.is_dir()
+        )
+
+    @contextlib.contextmanager
+    def refusing(self, error: type[Exception], reason: str) -> Iterator[None]:
+        with self.assertRaisesRegex(error, reason):
+            yield
+        self.assertEqual([], self.files())
+
+
+class FormatTest(ImagesCase):
+    def test_every_format_becomes_a_disk_with_the_same_content(self) -> None:
+        for what, (image_format, options, known_as, wanted) in ACCEPTED.items():
+            with self.subTest(what):
+                path = self.made(image_format, options)
+                found = self.cache.get(Image(location=str(path), format=known_as))
+                self.assertEqual((wanted, SIZE), (found.format, found.virtual_size))
+                self.assertEqual(self.disk.read_bytes(), self.content(found))
+                told = output("qemu-img", "info", "-f", str(wanted), "--output=json", found.path)
+                self.assertEqual(SIZE, json.loads(told)["virtual-size"])
+        self.assertEqual([], self.cache.leftovers())
+
+    def test_dangerous_formats_are_refused(self) -> None:
+        for what, (image_format, options, reason) in REFUSED.items():
+            with (
+                self.subTest(what),
+                self.refusing(exceptions.ImageUnacceptable, reason),
+            ):
+                path = self.home / f"bad.{image_format}"
+                chosen = ["-o", options.format(home=self.home)] if options else []
+                output("qemu-img", "create", "-q", "-f", image_format, *chosen, path, "4M")
+                self.cache.get(Image(location=str(path)))
+
+    def test_encryption_is_refused(self) -> None:
+        path = self.home / "secret.qcow2"
+        output(
+            *("qemu-img", "create", "-q", "-f", "qcow2", "--object", "secret,id=key,data=words"),
+            *("-o", "encrypt.format=aes,encrypt.key-secret=key", path, "4M"),
+        )
+        with self.refusing(exceptions.ImageUnacceptable, "is encrypted"):
+            self.cache.get(Image(location=str(path)))
+
+    def test_an_iso_stays_one_even_if_it_boots_from_a_stick(self) -> None:
+        tree = self.home / "tree"
+        tree.mkdir()
+        (tree / "file").write_bytes(PATTERN)
+        plain, hybrid = self.home / "plain.iso", self.home / "hybrid.iso"
+        argv = ("xorriso", "-as", "mkisofs", "-quiet", "-o")
+        output(*argv, plain, tree)
+        output(*argv, hybrid, "-append_partition", "2", "0x83", self.disk, tree)
+        self.assertEqual(b"\x55\xaa", hybrid.read_bytes()[510:512])
+        for path in (plain, hybrid):
+            with self.subTest(path.name):
+                found = self.cache.get(Image(location=str(path), format=DiskFormat.ISO))
+                self.assertEqual(DiskFormat.ISO, found.format)
+                self.assertEqual(path.read_bytes(), found.path.read_bytes())
+
+    def test_a_wrong_label_is_refused(self) -> None:
+        path = self.made("qcow2")
+        with self.refusing(exceptions.ImageUnacceptable, "says raw, is qcow2"):
+            self.cache.get(Image(location=str(path), format=DiskFormat.RAW))
+
+    def test_a_truncated_image_is_refused(self) -> None:
+        for image_format, options, _, _ in ACCEPTED.values():
+            if image_format in ("raw", "vdi"):
+                continue  # what is missing at their end reads as zeros
+            path = self.made(image_format, options)
+            whole = path.read_bytes()
+            path.write_bytes(whole[: max(400, len(whole) // 40)])
+            with (
+                self.subTest(image_format, options=options),
+                self.refusing(exceptions.ImageUnacceptable, str(path)),
+            ):
+                self.cache.get(Image(location=str(path)))
+
+
+class CacheTest(ImagesCase):
+    def get(self, **fields: str) -> CachedImage:
+        return self.cache.get(Image(location=str(self.disk), **fields))
+
+    def test_qemu_may_read_images_and_nobody_else_what_is_being_made(self) -> None:
+        before = os.umask(0o077)
+        self.addCleanup(os.umask, before)
+        found = self.get()
+        modes = {
+            path.name: stat.S_IMODE(path.stat().st_mode)
+            for path in (self.store, self.store / "tmp", self.store / "locks", found.path)
+        }
+        self.assertEqual(
+            {"images": 0o755, "tmp": 0o700, "locks": 0o700, found.path.name: 0o644}, modes
+        )
+
+    def test_a_hit_is_quick_and_runs_no_program(self) -> None:
+        first = self.get()
+        image = Image(location=str(self.disk))
+        times = []
+        with mock.patch("subprocess.Popen", side_effect=AssertionError):
+            for _ in range(50):
+                begin = time.perf_counter()
+                self.assertEqual(first, ImageCache(self.conf).get(image))
+                times.append(time.perf_counter() - begin)
+        self.assertLess(statistics.median(times), 0.002)
+
+    def test_an_image_that_changed_is_another_one(self) -> None:
+        first = self.get()
+        self.disk.write_bytes(PATTERN)
+        second = self.get()
+        self.assertNotEqual(first.path, second.path)
+        self.assertEqual(PATTERN, second.path.read_bytes())
+        self.assertEqual(SIZE, first.path.stat().st_size)
+
+    def test_what_was_lost_or_cut_is_fetched_again(self) -> None:
+        found = self.get()
+        for damage in (
+            lambda: found.path.unlink(),
+            lambda: os.truncate(found.path, 1000),
+            lambda: found.path.with_name(found.path.name + ".json").unlink(),
+            lambda: found.path.with_name(found.path.name + ".json").write_text("{"),
+        ):
+            damage()
+            self.assertEqual(found, self.get())
+            self.assertEqual(self.disk.read_bytes(), found.path.read_bytes())
+        self.assertEqual(2, len(self.files()))
+
+    def test_a_checksum_is_verified(self) -> None:
+        content = self.disk.read_bytes()
+        for algorithm in ("md5", "sha1", "sha256", "sha512"):
+            right = hashlib.new(algorithm, content).hexdigest()
+            wrong = hashlib.new(algorithm, b"other").hexdigest()
+            with self.refusing(exceptions.ImageUnacceptable, f"{algorithm}:{right}, expected"):
+                self.get(checksum=f"{algorithm}:{wrong}")
+            os.remove(self.get(checksum=f"{algorithm}:{right}").path)
+            self.cache.remove_leftovers()
+
+    def test_a_kernel_is_kept_as_it_is(self) -> None:
+        kernel = self.made("qcow2")  # even if it looks like a disk
+        found = self.cache.get_file(Image(location=str(kernel)))
+        self.assertEqual(kernel.read_bytes(), found.read_bytes())
+        self.assertEqual(found, self.cache.get_file(Image(location=str(kernel))))
+        self.assertNotEqual(found, self.cache.get(Image(location=str(kernel))).path)
+
+    def test_a_kernel_that_is_empty_is_refused(self) -> None:
+        (self.home / "kernel").touch()
+        with self.refusing(exceptions.ImageUnacceptable, "empty"):
+            self.cache.get_file(Image(location=str(self.home / "kernel")))
+
+    def test_a_directory_that_cannot_be_written_is_named(self) -> None:
+        self.state.write_text("a file, not a directory")
+        with self.assertRaisesRegex(exceptions.HostError, "cannot write in .*images"):
+            self.get()
+
+    def test_a_conversion_fits_into_little_memory(self) -> None:
+        path = self.made("vmdk", "subformat=streamOptimized")
+        little = tools.ToolLimits(cpu_seconds=60, memory_bytes=256 * MIB)
+        with mock.patch.object(tools, "limits", return_value=little):
+            for _ in range(10):
+                os.remove(self.cache.get(Image(location=str(path))).path)
+
+    def test_a_conversion_beyond_its_limits_leaves_nothing(self) -> None:
+        path = self.made("vmdk")
+        tight = tools.ToolLimits(cpu_seconds=60, memory_bytes=80 * MIB)
+        with (
+            mock.patch.object(tools, "limits", return_value=tight),
+            self.refusing(tools.LimitPassed, "image_tool_memory_mib"),
+        ):
+            self.cache.get(Image(location=str(path)))
+
+
+class ManyAskersTest(ImagesCase):
+    def test_sixteen_threads_and_four_processes_fetch_once(self) -> None:
+        server = self.serve(self.made("vmdk", "subformat=streamOptimized").read_bytes())
+        server.gate.clear()
+        image = Image(location=server.url, checksum=sha256(server.content))
+        argv = [sys.executable, "-c", ASK, str(self.state), server.url, sha256(server.content)]
+        others = [subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:
+            futures = [pool.submit(self.cache.get, image) for _ in range(16)]
+            server.wait_for(20, "HEAD")
+            server.gate.set()
+            found = {future.result(DEADLINE).path for future in futures}
+        for other in others:
+            found.add(Path(other.communicate(timeout=DEADLINE)[0].strip()))
+            self.assertEqual(0, other.returncode)
+        self.assertEqual(1, len(found), found)
+        self.assertEqual(1, len(server.gets()))
+        self.assertEqual(2, len(self.files()), self.files())
+
+    def test_green_threads_fetch_once(self) -> None:
+        server = self.serve(self.made("vmdk").read_bytes())
+        argv = [sys.executable, "-W", "ignore", "-c", ASK_GREEN, str(self.state), server.url]
+        self.assertEqual("30 1\n", output(*argv))
+        self.assertEqual(1, len(server.gets()))
+
+
+class KillTest(ImagesCase):
+    def killed(self, server: ImageServer) -> None:
+        """Leave what a process leaves that is killed in the middle of a fetch."""
+        half = len(server.content) // 2
+        server.gate.clear()
+        argv = [sys.executable, "-c", ASK, str(self.state), server.url, sha256(server.content)]
+        with subprocess.Popen(argv) as other:
+            try:
+                deadline = time.monotonic() + DEADLINE
+                while sum(p.stat().st_size for p in self.store.glob("tmp/*.part")) < half:
+                    self.assertLess(time.monotonic(), deadline, "the fetch did not begin")
+                    time.sleep(0.02)
+                self.assertEqual([], self.cache.leftovers())  # somebody is at work on it
+            finally:
+                other.kill()
+        server.gate.set()
+
+    def setUp(self) -> None:
+        super().setUp()
+        # An even number of the pieces that are written at once, so that half of them is seen.
+        self.server = self.serve(os.urandom(2 * MIB))
+
+    def test_the_next_fetch_goes_on_where_a_killed_one_was(self) -> None:
+        self.killed(self.server)
+        checksum = sha256(self.server.content)
+        found = self.cache.get(Image(location=self.server.url, checksum=checksum))
+        self.assertEqual(self.server.content, found.path.read_bytes())
+        self.assertEqual([None, f"bytes={MIB}-"], [get.range for get in self.server.gets()])
+        self.assertEqual([], self.cache.leftovers())
+        self.assertEqual(2, len(self.files()))
+
+    def test_leftovers_of_a_killed_fetch_are_found_and_removed(self) -> None:
+        self.killed(self.server)
+        found = self.cache.leftovers()
+        self.assertEqual({".part", ".validator"}, {path.suffix for path in found})
+        self.assertEqual(found, self.cache.remove_leftovers())
+        self.assertEqual([], self.files())
+
+    def test_half_of_a_pair_is_a_leftover(self) -> None:
+        whole = self.cache.get(Image(location=str(self.disk)))
+        alone = self.store / ("0" * 64)
+        note = self.store / f"{'1' * 64}.json"
+        for path in (alone, note, self.store / "README"):
+            path.write_text("x")
+        self.assertEqual([alone, note], self.cache.remove_leftovers())
+        self.assertTrue(whole.path.exists())
+        self.assertTrue((self.store / "README").exists())
+
+    def test_without_a_cache_nothing_is_left_over_nor_made(self) -> None:
+        self.assertEqual([], self.cache.leftovers())
+        self.assertFalse(self.store.exists())
+
+
+@unittest.skipUnless(os.geteuid() == 0, "needs root to mount a small file system")
+class FullDiskTest(ImagesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.store.mkdir(parents=True)
+        output("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", self.store)
+        self.addCleanup(output, "umount", self.store)
+        self.disk.write_bytes(PATTERN * 128)  # 8 MiB, but few when compressed
+
+    def test_a_local_image_that_does_not_fit_leaves_nothing(self) -> None:
+        reason = f"not enough space in {self.store}.*: {8 * MIB} bytes are needed"
+        with self.refusing(exceptions.NotEnoughSpace, reason):
+            self.cache.get(Image(location=str(self.disk)))
+
+    def test_a_remote_image_that_does_not_fit_leaves_nothing(self) -> None:
+        server = self.serve(self.disk.read_bytes())
+        for says_length in (True, False):
+            server.says_length = says_length
+            with self.refusing(exceptions.NotEnoughSpace, f"not enough space in {self.store}"):
+                self.cache.get(Image(location=server.url))
+
+    def test_a_conversion_that_does_not_fit_leaves_nothing(self) -> None:
+        path = self.made("vmdk", "subformat=streamOptimized")
+        self.assertLess(path.stat().st_size, MIB)
+        with self.refusing(exceptions.NotEnoughSpace, f"not enough space in {self.store}"):
+            self.cache.get(Image(location=str(path)))

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verbs on guests that are there."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from unittest import mock
+
+from compute_driver import exceptions, fake
+from compute_driver.guest import Interface, InterfaceKind, PowerState, RebootKind
+from compute_driver.info import Check, Finding
+from tests.unit.command_line import CommandLineCase
+
+# Verbs that take one guest, with what else they need.
+ON_ONE = {
+    "destroy": (),
+    "start": (),
+    "stop": (),
+    "pause": (),
+    "resume": (),
+    "suspend": (),
+    "reboot": (),
+    "show": (),
+    "stats": (),
+    "console log": (),
+    "console attach": (),
+    "screenshot": ("/nonexistent/x.png",),
+}
+
+
+class Power(CommandLineCase):
+    def state(self, name: str = "web") -> PowerState:
+        return self.driver.show(self.driver.find(name)).state
+
+    def test_verbs_change_the_state(self) -> None:
+        self.spawned()
+        for words, state in (
+            (["pause", "web"], PowerState.PAUSED),
+            (["resume", "web"], PowerState.RUNNING),
+            (["suspend", "web"], PowerState.SUSPENDED),
+            (["start", "web"], PowerState.RUNNING),
+            (["stop", "web"], PowerState.STOPPED),
+            (["start", "web"], PowerState.RUNNING),
+            (["stop", "web", "--timeout", "0"], PowerState.STOPPED),
+        ):
+            with self.subTest(words):
+                self.assertEqual("", self.done(*words).out)
+                self.assertIs(self.state(), state)
+
+    def test_guest_is_named_by_uuid_in_any_case(self) -> None:
+        guest = self.spawned()
+        self.done("pause", guest.uuid.upper())
+        self.assertIs(self.state(), PowerState.PAUSED)
+
+    def test_options_reach_the_driver(self) -> None:
+        guest = self.spawned()
+        with mock.patch.object(fake.FakeDriver, "stop", autospec=True, return_value=None) as stop:
+            self.done("stop", "web", "--timeout", "1.5")
+            self.done("stop", "web")
+        self.assertEqual(
+            [
+                mock.call(self.driver, uuid=guest.uuid, timeout=1.5),
+                mock.call(self.driver, uuid=guest.uuid, timeout=None),
+            ],
+            stop.mock_calls,
+        )
+
+    def test_reboot_prints_the_kind(self) -> None:
+        self.spawned()
+        self.assertEqual("soft\n", self.done("reboot", "web").out)
+        self.assertEqual("hard\n", self.done("reboot", "web", "--hard").out)
+        with mock.patch.object(
+            fake.FakeDriver, "reboot", autospec=True, return_value=RebootKind.HARD
+        ) as reboot:
+            self.assertEqual("hard\n", self.done("reboot", "web", "--timeout", "3").out)
+        self.assertEqual(3, reboot.call_args.kwargs["timeout"])
+
+    def test_state_that_does_not_allow_it(self) -> None:
+        self.spawned()
+        self.done("stop", "web")
+        self.assertEqual(
+            "cannot pause guest 'web': it is stopped, not paused or running",
+            self.refused(1, "pause", "web"),
+        )
+
+    def test_destroy(self) -> None:
+        self.spawned()
+        self.done("destroy", "web")
+        self.assertEqual((), self.driver.list())
+
+    def test_unknown_guest_is_refused_by_every_verb(self) -> None:
+        for verb, more in ON_ONE.items():
+            for name in ("nobody", str(uuid.uuid4()), "it's", "a\nb", "x" * 300, ""):
+                with self.subTest(verb=verb, name=name):
+                    text = self.refused(1, *verb.split(), name, *more)
+                    self.assertIn("no such guest: ", text)
+
+    def test_missing_and_superfluous_arguments(self) -> None:
+        for verb, more in ON_ONE.items():
+            with self.subTest(verb):
+                if verb != "stats":
+                    self.assertIn("required: GUEST", self.refused(2, *verb.split()))
+                self.assertIn(
+                    "unrecognized arguments: too --bad",
+                    self.refused(2, *verb.split(), "web", *more, "too", "--bad"),
+                )
+
+    def test_bad_numbers(self) -> None:
+        self.spawned()
+        for words in (
+            ("stop", "web", "--timeout", "soon"),
+            ("stop", "web", "--timeout", "nan"),
+            ("reboot", "web", "--timeout=-1"),
+            ("reboot", "web", "--timeout", "inf"),
+            ("reboot", "web", "--hard", "--soft"),
+            ("console", "log", "web", "--bytes=-1"),
+            ("console", "log", "web", "--bytes", "many"),
+        ):
+            with self.subTest(words):
+                self.refused(2, *words)
+
+
+class Tables(CommandLineCase):
+    def test_list(self) -> None:
+        first = self.spawned("web", vcpus=2, memory_mib=256)
+        self.spawned("db", architecture="s390x")
+        self.assertEqual(
+            ["db", "web"], [row["Name"] for row in self.done("list", "-f", "json").json]
+        )
+        self.assertEqual(
+            {
+                "UUID": first.uuid,
+                "Name": "web",
+                "State": "running",
+                "Architecture": first.architecture,
+                "Accelerator": "kvm",
+                "VCPUs": 2,
+                "Memory MiB": 256,
+            },
+            self.done("list", "-f", "json").json[1],
+        )
+
+    def test_formats(self) -> None:
+        guest = self.spawned()
+        for words in (["list"], ["show", "web"], ["stats"], ["stats", "web"]):
+            for kind in ("table", "json", "yaml", "value"):
+                with self.subTest(words=words, kind=kind):
+                    self.assertIn(guest.uuid, self.done(*words, "-f", kind).out)
+            self.refused(2, *words, "-f", "xml")
+        self.assertEqual(
+            "web running\n", self.done("list", "-f", "value", "-c", "Name", "-c", "State").out
+        )
+
+    def test_list_of_nothing(self) -> None:
+        self.assertEqual([], self.done("list", "-f", "json").json)
+        self.assertEqual("\n", self.done("list").out)
+
+    def test_name_of_any_language(self) -> None:
+        self.spawned("büro 東京 'x'")
+        self.assertEqual("büro 東京 'x'\n", self.done("list", "-f", "value", "-c", "Name").out)
+        self.done("pause", "büro 東京 'x'")
+
+    def test_show(self) -> None:
+        nic = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac="52:54:00:00:00:01")
+        guest = self.spawned(interfaces=(nic,))
+        shown = self.done("show", "web", "-f", "json").json
+        self.assertEqual(
+            (guest.uuid, "web", "running"), (shown["uuid"], shown["name"], shown["state"])
+        )
+        self.assertIn("simulated", shown["reason"])
+        self.assertEqual(["root: 1 MiB, bus default"], shown["disks"])
+        self.assertEqual(["bridge=br0,model=default,mac=52:54:00:00:00:01"], shown["interfaces"])
+
+    def test_stats(self) -> None:
+        self.spawned("web", memory_mib=64)
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((64, 512, 64), (row["Memory MiB"], row["Read Bytes"], row["Sent Bytes"]))
+        self.assertEqual(1, len(self.done("stats", "-f", "json").json))
+
+
+class Host(CommandLineCase):
+    def test_show(self) -> None:
+        self.spawned()
+        shown = self.done("host", "show", "-f", "json").json
+        self.assertEqual(("fake", 1), (shown["driver"], shown["guests"]))
+        self.assertTrue(any("x86_64: " in line for line in shown["architectures"]))
+        for kind in ("table", "yaml", "value"):
+            self.assertIn("fake", self.done("host", "show", "-f", kind).out)
+
+    def test_check_fails_only_on_failures(self) -> None:
+        ok = Check(subject="kvm", verdict="ok", detail="fine")
+        failure = Check(subject="qemu", verdict="failure", detail="none", remedy="install it")
+        self.assertIn("warning", self.done("host", "check").out)
+        with mock.patch.object(fake.FakeDriver, "host_check", return_value=(ok, failure)):
+            outcome = self.run_command("host", "check", "-f", "json")
+        self.assertEqual((1, ""), (outcome.status, outcome.err))
+        self.assertEqual(["ok", "failure"], [row["Verdict"] for row in outcome.json])
+
+    def test_audit_fails_while_findings_remain(self) -> None:
+        def audit(driver: fake.FakeDriver, *, repair: bool = False) -> tuple[Finding, ...]:
+            return (Finding(kind="file", subject="/x", detail="nobody's", repaired=repair),)
+
+        self.assertEqual([], self.done("audit", "-f", "json").json)
+        with mock.patch.object(fake.FakeDriver, "audit", audit):
+            found = self.run_command("audit", "-f", "json")
+            self.assertEqual((1, False), (found.status, found.json[0]["Repaired"]))
+            self.assertTrue(self.done("audit", "--repair", "-f", "json").json[0]["Repaired"])
+
+
+class Screenshot(CommandLineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.spawned()
+
+    def test_file_is_written_whole_and_replaced(self) -> None:
+        path = self.directory / "x.png"
+        path.write_text("old")
+        self.done("screenshot", "web", str(path))
+        self.assertTrue(path.read_bytes().startswith(b"\x89PNG"))
+        self.assertEqual([path], list(self.directory.iterdir()))
+
+    def test_stdout(self) -> None:
+        self.assertTrue(self.done("screenshot", "web", "-").raw.startswith(b"\x89PNG"))
+
+    def test_unwritable_file(self) -> None:
+        for path in ("/nonexistent/x.png", str(self.directory)):
+            with self.subTest(path):
+                self.assertIn(f"cannot write '{path}'", self.refused(1, "screenshot", "web", path))
+        self.assertEqual([], list(self.directory.iterdir()))
+
+
+class ConsoleLog(CommandLineCase):
+    def test_bytes_are_printed_as_they_are(self) -> None:
+        guest = self.spawned()
+        session = self.driver.console_attach(guest.uuid)
+        session.send(b"\xff\x00\r\n")
+        log = self.done("console", "log", "web").raw
+        self.assertIn(fake.BANNER.encode(), log)
+        self.assertTrue(log.endswith(b"\xff\x00\r\n"))
+        self.assertEqual(b"\x00\r\n", self.done("console", "log", "web", "--bytes", "3").raw)
+        self.assertEqual(b"", self.done("console", "log", "web", "--bytes", "0").raw)
+
+
+class Failures(CommandLineCase):
+    def test_one_line_whatever_the_driver_raises(self) -> None:
+        for error, status in (
+            (exceptions.LibvirtUnavailable("no\nlibvirt"), 1),
+            (exceptions.AccelerationUnavailable("no KVM"), 1),
+            (exceptions.ConfigurationError("bad"), 2),
+            (RuntimeError("a bug"), 1),
+        ):
+            with self.subTest(error), mock.patch.object(fake.FakeDriver, "list", side_effect=error):
+                text = self.refused(status, "list")
+                self.assertIn(" ".join(str(error).split()), text)
+
+    def test_debug_shows_where(self) -> None:
+        with mock.patch.object(fake.FakeDriver, "list", side_effect=RuntimeError("a bug")):
+            outcome = self.run_command("list", "--debug")
+        self.assertEqual(1, outcome.status)
+        self.assertIn("Traceback", outcome.err)
+        self.assertTrue(
+            outcome.err.endswith(
+                "compute-driver: unexpected RuntimeError: a bug (--debug shows where)\n"
+            )
+        )
+
+    def test_interrupt(self) -> None:
+        with mock.patch.object(fake.FakeDriver, "list", side_effect=KeyboardInterrupt):
+            self.assertEqual("interrupted", self.refused(130, "list"))
+
+    def test_driver_is_closed_in_every_case(self) -> None:
+        for effect in (None, RuntimeError("x")):
+            with (
+                mock.patch.object(fake.FakeDriver, "close") as close,
+                mock.patch.object(fake.FakeDriver, "list", side_effect=effect, return_value=()),
+            ):
+                self.run_command("list")
+                close.assert_called_once_with()
+
+    def test_json_is_all_of_stdout(self) -> None:
+        self.assertEqual([], json.loads(self.done("list", "-f", "json").out))
