@@ -16,7 +16,6 @@ class GuestInfo:
     :param state: what it is doing.
     :param accelerator: ``kvm`` or ``tcg``, as its domain really has it.
     :param reason: why that accelerator, in plain words.
-    :param emulator: path of the QEMU binary that runs it.
     :param console: where its serial console is logged.
     """
 
@@ -24,7 +23,6 @@ class GuestInfo:
     state: PowerState
     accelerator: str
     reason: str
-    emulator: str = ""
     console: str = ""
 
 

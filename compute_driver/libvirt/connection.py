@@ -41,6 +41,8 @@ def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     code = error.get_error_code()
     if code in _LOST or error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return exceptions.LibvirtUnavailable(f"libvirt is not reachable: {text}")
+    if "already exists with uuid" in text:  # a name; libvirt has no number of its own for it
+        return exceptions.GuestExists(text)
     if "No space left on device" in text:
         return exceptions.NotEnoughSpace(text)
     return _CLASSES.get(code, exceptions.LibvirtError)(text)

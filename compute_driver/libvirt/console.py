@@ -39,12 +39,11 @@ def wait_for(log: Path, text: str, watch: events.Watch, deadline: float, skip: i
         flags = inotify_simple.flags
         notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE | flags.MOVED_TO)
         while wanted not in read(log)[skip:]:
-            ready = watch.wait_any([notifier.fileno()], deadline)
-            if ready == notifier.fileno():
-                notifier.read(timeout=0)
-            else:
-                # Stopped, or too late: what was written last still counts.
-                return wanted in read(log)[skip:]
+            stopped = watch.wait({events.STOPPED}, deadline, notifier.fileno())
+            if not stopped and notifier.read(timeout=0):
+                continue
+            # Stopped, or too late: what was written last still counts.
+            return wanted in read(log)[skip:]
     return True
 
 

@@ -21,6 +21,7 @@ import libvirt
 from compute_driver import concurrency
 
 REBOOT = -1
+_READABLE = 1  # POLLIN, whose module may be a patched one
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 _threading = concurrency.native("threading")
@@ -61,40 +62,35 @@ class Watch:
     """The events of one domain from now on."""
 
     def __init__(self) -> None:
-        self._events: collections.deque[Event] = collections.deque()
+        # None says that the connection was lost, and events with it.
+        self._events: collections.deque[Event | None] = collections.deque()
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def push(self, event: Event | None) -> None:
-        """Store an event and wake who waits; None wakes only."""
-        if event is not None:
-            self._events.append(event)
+        """Store an event, or the loss of the connection, and wake who waits."""
+        self._events.append(event)
         os.write(self._writer, b"\0")
 
-    def wait(self, kinds: Collection[int], deadline: float) -> Event | None:
+    def wait(
+        self, kinds: Collection[int], deadline: float, descriptor: int | None = None
+    ) -> Event | None:
         """Return the next event of one of *kinds*.
 
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
-        :return: None if there was none by then, or the connection was lost: look at the state.
+        :param descriptor: return as soon as this one is readable, too.
+        :return: None if there was no such event by then, or the connection was lost: look at the
+            state.
         """
+        watched = [self._reader] if descriptor is None else [self._reader, descriptor]
         while True:
             while self._events:
                 event = self._events.popleft()
-                if event.kind in kinds:
+                if event is None or event.kind in kinds:
                     return event
-            if self.wait_any((), deadline) is None:
+            ready = concurrency.run_blocking(_poll, watched, deadline)
+            if self._reader not in ready:
                 return None
-            if not self._events:
-                return None
-
-    def wait_any(self, descriptors: Collection[int], deadline: float) -> int | None:
-        """Return once an event came or one of *descriptors* is readable.
-
-        :return: the readable descriptor (this watch's own for an event); None at the deadline.
-        """
-        ready = concurrency.run_blocking(_poll, [self._reader, *descriptors], deadline)
-        if ready == self._reader:
             os.read(self._reader, 4096)
-        return ready
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -102,12 +98,12 @@ class Watch:
         os.close(self._writer)
 
 
-def _poll(descriptors: list[int], deadline: float) -> int | None:
+def _poll(descriptors: list[int], deadline: float) -> list[int]:
     poll = concurrency.native("select").poll()
     for descriptor in descriptors:
-        poll.register(descriptor, 1)  # POLLIN
-    ready = poll.poll(max(0.0, deadline - time.monotonic()) * 1000)
-    return ready[0][0] if ready else None
+        poll.register(descriptor, _READABLE)
+    timeout_ms = max(0.0, deadline - time.monotonic()) * 1000
+    return [descriptor for descriptor, _ in poll.poll(timeout_ms)]
 
 
 class Dispatcher:

@@ -201,15 +201,12 @@ class Host:
             )
 
 
-def _describe(
-    found: metadata.Stored, state: PowerState, accelerator: str, emulator: str = ""
-) -> GuestInfo:
+def _describe(found: metadata.Stored, state: PowerState, accelerator: str) -> GuestInfo:
     return GuestInfo(
         guest=found.guest,
         state=state,
         accelerator=accelerator,
         reason=found.decision.reason,
-        emulator=emulator,
         console=str(found.directory / layout.CONSOLE_LOG),
     )
 
@@ -222,7 +219,6 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
         domains.state_of(domain),
         # What libvirt really runs it with, whatever was planned.
         "kvm" if xml.get("type") == "kvm" else "tcg",
-        xml.findtext("devices/emulator", default=""),
     )
 
 

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the functional tests share: a private host for each test process, and real guests."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import os
+import shutil
+import tempfile
+import unittest
+import uuid
+from pathlib import Path
+from typing import Any
+
+from oslo_config import cfg
+
+from compute_driver import conf
+from compute_driver.guest import GIB, Disk, Guest, Image, Interface
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests import guests
+
+#: The last line that a test guest writes as it boots.
+BANNER = "GUEST-BANNER"
+
+#: Seconds that a guest may take to boot, emulated on a busy machine.
+BOOT_TIMEOUT = 180.0
+
+
+@functools.cache
+def state_path() -> Path:
+    """Return this process's private state directory; its daemon and it go with the process."""
+    path = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
+    atexit.register(_remove, path)
+    return path
+
+
+def _remove(path: Path) -> None:
+    EmbeddedDaemon(path).stop()
+    shutil.rmtree(path)
+
+
+def configuration(**options: Any) -> cfg.ConfigOpts:
+    """Return a configuration of this process's host.
+
+    :param options: of group ``[hypervisor]``.
+    """
+    loaded = conf.load(files=[os.devnull])
+    for name, value in {"state_path": str(state_path()), **options}.items():
+        loaded.set_override(name, value, group="hypervisor")
+    return loaded
+
+
+def guest(**changes: Any) -> Guest:
+    """Describe a guest that boots to the banner, from the basic test image unless told else."""
+    number = str(uuid.uuid4())
+    fields: dict[str, Any] = {
+        "uuid": number,
+        "name": f"guest-{number[:8]}",
+        "architecture": "x86_64",
+        "memory_mib": 192,
+        "interfaces": (Interface(),),
+    }
+    if not {"image", "boot"} & changes.keys():
+        fields |= {"image": disk_image(), "root": Disk(size_bytes=GIB)}
+    return Guest(**fields | changes)
+
+
+def disk_image(flavour: str = "basic") -> Image:
+    """Return the whole-disk image of one flavour of test guests."""
+    return Image(location=str(guests.build(flavour).disk))
+
+
+class HostTestCase(unittest.TestCase):
+    """A test with a driver of its own on this process's host; it leaves nothing behind."""
+
+    options: dict[str, Any] = {}
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver = LibvirtDriver(configuration(**self.options))
+        self.addCleanup(self.driver.close)
+        self.addCleanup(self._nothing_is_left)
+
+    def spawn(self, **changes: Any) -> Guest:
+        """Spawn a guest that goes with the test, and wait for its banner."""
+        made = guest(**changes)
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(made.uuid, BANNER, timeout=BOOT_TIMEOUT)
+        return made
+
+    def console(self, made: Guest) -> str:
+        """Return all that a guest wrote on its serial console."""
+        return self.driver.console_log(made.uuid).decode(errors="replace")
+
+    def fact(self, made: Guest, key: str) -> list[str]:
+        """Return what the guest said of itself at its last boot, in its own order.
+
+        :param key: such as ``DISK`` for the lines ``GUEST-DISK: ...``.
+        """
+        boot = self.console(made).rpartition("GUEST-DOWN")[2]
+        lines = boot.replace("\r", "").splitlines()
+        return [line.partition(": ")[2] for line in lines if line.startswith(f"GUEST-{key}: ")]
+
+    def _nothing_is_left(self) -> None:
+        self.assertEqual((), self.driver.list())
+        self.assertEqual((), self.driver.audit())
+        for directory in ("instances", "locks"):
+            path = state_path() / directory
+            self.assertEqual([], list(path.iterdir()) if path.exists() else [])
