@@ -26,7 +26,7 @@ class Accelerator(Choice):
 
     @property
     def domain_type(self) -> str:
-        """libvirt's ``<domain type=>`` word."""
+        """Libvirt's ``<domain type=>`` word."""
         return "kvm" if self is Accelerator.KVM else "qemu"
 
 

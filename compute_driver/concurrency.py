@@ -10,6 +10,7 @@ forbids that import.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
@@ -17,6 +18,8 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
+
+from compute_driver import exceptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,21 +58,28 @@ class Lock:
     """A lock that is held: its file, which tells the next holder what was going on.
 
     :ivar interrupted: the note of a holder that died without releasing; empty if there was none.
+    :ivar keep: whether the file and its note stay at release, as if the holder had died.
     """
 
     def __init__(self, path: Path, descriptor: int) -> None:
         self._path = path
         self._descriptor = descriptor
         self.interrupted = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+        self.keep = False
 
     def note(self, text: str) -> None:
-        """Write what the holder is doing; it outlives the holder's death, not its release."""
-        os.pwrite(self._descriptor, text.encode(), 0)
-        os.ftruncate(self._descriptor, len(text.encode()))
+        """Write what the holder is doing; it outlives the holder's death, not its release.
+
+        :raises HostError: if it cannot be written.
+        """
+        with _explained(self._path):
+            os.pwrite(self._descriptor, text.encode(), 0)
+            os.ftruncate(self._descriptor, len(text.encode()))
 
     def release(self) -> None:
         """Remove the file and let the next one in."""
-        self._path.unlink(missing_ok=True)
+        if not self.keep:
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
 
 
@@ -79,6 +89,8 @@ def lock(path: Path) -> Iterator[Lock]:
 
     The file is made on demand and removed at release.  The kernel drops the lock of a process
     that dies, but leaves the file: that is how the next holder learns of it.
+
+    :raises HostError: if the file cannot be made.
     """
     # One native wait per process and lock at most: waiting green threads must not fill
     # eventlet's pool, which the holder needs to make progress.
@@ -121,8 +133,9 @@ def _within_process(name: str) -> Iterator[None]:
 
 def _acquire(path: Path, operation: int) -> Lock:
     while True:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        with _explained(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, operation)
             # A holder removes the file as it leaves: a lock on a removed file locks nothing.
@@ -132,3 +145,13 @@ def _acquire(path: Path, operation: int) -> Lock:
             os.close(descriptor)
             raise
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        kind = exceptions.NotEnoughSpace if full else exceptions.HostError
+        raise kind(f"lock {path} cannot be written: {error.strerror}") from error

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-import random
+import os
 import re
 import uuid as uuidlib
 from collections.abc import Mapping
@@ -142,7 +142,7 @@ class RebootKind(Choice):
 
 def random_mac() -> str:
     """Return a MAC address in the range that QEMU and libvirt use for guests (52:54:00)."""
-    return "52:54:00:" + ":".join(f"{random.randrange(256):02x}" for _ in range(3))
+    return "52:54:00:" + ":".join(f"{byte:02x}" for byte in os.urandom(3))
 
 
 def is_uuid(text: str) -> bool:
@@ -340,7 +340,8 @@ class Guest:
     guest_agent: bool = True
 
     def __post_init__(self) -> None:
-        _require(is_uuid(self.uuid), "uuid", self.uuid, "a UUID in canonical form")
+        sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()
+        _require(sound, "uuid", self.uuid, "a UUID in canonical form, in lower case")
         check_name(self.name)
         _whole("vcpus", self.vcpus, 1, MAX_VCPUS, "virtual CPUs")
         _whole("memory", self.memory_mib, 1, MAX_MEMORY_MIB, "MiB")

@@ -116,7 +116,6 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "architecture": guest.architecture,
         "accelerator": str(info.accelerator),
         "reason": info.reason,
-        "emulator": info.emulator,
         "machine": guest.machine or "default",
         "cpu": guest.cpu.model or "default",
         "vcpus": guest.vcpus,

@@ -40,6 +40,9 @@ _CONVERTED = {
     DiskFormat.VHDX: "vhdx",
 }
 
+#: Exit status of "qemu-img check" for clusters that are merely wasted; qemu-img(1).
+_ONLY_LEAKS = 3
+
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1024**2
 
@@ -137,21 +140,28 @@ class ImageCache:
         name = sources.shown(image.location)
         details = run_blocking(inspect, entry.part, claimed=image.format, name=name)
         driver = _CONVERTED.get(details.format)
+        if details.format is DiskFormat.QCOW2:
+            # What a cut file lacks would read as zeros.
+            check = ["qemu-img", "check", "-q", "-f", "qcow2", str(entry.part)]
+            self._qemu_img(check, name, accepted=(0, _ONLY_LEAKS))
         if driver is None:
             return entry.part, details
         progress(f"converting {sources.basename(image.location)}", 0, 0)
         # A killed driver's qemu-img may still hold QEMU's own lock on the file it writes.
         entry.converted.unlink(missing_ok=True)
         convert = ["qemu-img", "convert", "-q", "-f", driver, "-O", "qcow2"]
+        self._qemu_img([*convert, str(entry.part), str(entry.converted)], name)
+        return entry.converted, run_blocking(inspect, entry.converted, name=name)
+
+    def _qemu_img(self, argv: list[str], name: str, accepted: tuple[int, ...] = (0,)) -> None:
         try:
-            tools.run([*convert, str(entry.part), str(entry.converted)], tools.limits(self._conf))
+            tools.run(argv, tools.limits(self._conf), accepted=accepted)
         except exceptions.NotEnoughSpace as error:
             raise space.full(self._directory) from error
         except tools.LimitPassed:
             raise
         except exceptions.ToolFailed as error:
             raise exceptions.ImageUnacceptable(f"image {name} is damaged: {error}") from error
-        return entry.converted, run_blocking(inspect, entry.converted, name=name)
 
     def _make_directory(self) -> None:
         if not self._directory.is_dir():

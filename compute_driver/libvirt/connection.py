@@ -96,6 +96,20 @@ class Connection:
         return concurrency.run_blocking(self._run, lambda shared: function(shared, *args, **kwargs))
 
     def _run(self, function: Callable[[libvirt.virConnect], R]) -> R:
+        old = self._open
+        try:
+            return self._attempt(function)
+        except exceptions.LibvirtUnavailable:
+            if old is None:
+                raise
+        # The daemon was restarted since the last call. Asking again does no harm: all calls say
+        # what should be, and what was done already is refused as such.
+        with self._guard:
+            if self._open is old:
+                self._open = None
+        return self._attempt(function)
+
+    def _attempt(self, function: Callable[[libvirt.virConnect], R]) -> R:
         try:
             return function(self._ensure_open())
         except libvirt.libvirtError as error:
@@ -105,9 +119,18 @@ class Connection:
         """Open a further connection, for a caller that blocks it and closes it itself.
 
         Blocks; raises ``libvirtError``.
+
+        :raises ConfigurationError: if another hypervisor than QEMU is behind it.
         """
         events.ensure_loop()
         connection = libvirt.open(self.uri)
+        kind = connection.getType()
+        if kind != "QEMU":
+            connection.close()
+            raise exceptions.ConfigurationError(
+                f"[hypervisor] connection_uri {self.uri} leads to {kind};"
+                " accepted: a URI of libvirt's QEMU driver, such as qemu:///system"
+            )
         connection.setKeepAlive(*_KEEPALIVE)
         return connection
 

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 import inotify_simple
 import libvirt
@@ -32,19 +35,52 @@ def wait_for(log: Path, text: str, watch: events.Watch, deadline: float, skip: i
     """Return when the log shows *text* after its first *skip* bytes.
 
     :param watch: events of the guest; it wakes the wait when the guest stops.
-    :return: False if the guest stopped, or the deadline (by :func:`time.monotonic`) passed, before.
+    :return: False if the guest stopped, the connection was lost, or the deadline (by
+        :func:`time.monotonic`) passed before.
     """
     wanted = text.encode()
-    with inotify_simple.INotify() as notifier:
+    with inotify_simple.INotify() as notifier, contextlib.closing(_Follower(log)) as follower:
         flags = inotify_simple.flags
         notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE | flags.MOVED_TO)
-        while wanted not in read(log)[skip:]:
+        seen = follower.read()[skip:]
+        while wanted not in seen:
             stopped = watch.wait({events.STOPPED}, deadline, notifier.fileno())
-            if not stopped and notifier.read(timeout=0):
-                continue
-            # Stopped, or too late: what was written last still counts.
-            return wanted in read(log)[skip:]
+            goes_on = not stopped and notifier.read(timeout=0)
+            # The text may have begun in what was read before.
+            seen = seen[max(0, len(seen) - len(wanted)) :] + follower.read()
+            if not goes_on:
+                # Stopped, or too late: what was written last still counts.
+                return wanted in seen
     return True
+
+
+class _Follower:
+    """Reads a log from its beginning and then on and on, over rotations."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        # The parts by inode, oldest first: a number is not used again while its file is open.
+        self._open: dict[int, BinaryIO] = {}
+
+    def read(self) -> bytes:
+        """Return what was written since the last time."""
+        fresh: dict[int, BinaryIO] = {}
+        # Newest first: should a rotation come between, a part is met twice and none is missed.
+        for path in reversed(parts(self._log)):
+            with contextlib.suppress(FileNotFoundError):
+                file = path.open("rb")
+                inode = os.fstat(file.fileno()).st_ino
+                if inode in self._open or inode in fresh:
+                    file.close()
+                else:
+                    fresh = {inode: file, **fresh}
+        self._open |= fresh
+        return b"".join(file.read() for file in self._open.values())
+
+    def close(self) -> None:
+        """Close the parts."""
+        for file in self._open.values():
+            file.close()
 
 
 def attach(gateway: Connection, uuid: str) -> Session:

@@ -14,7 +14,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import PowerState
+from compute_driver.guest import PowerState, is_uuid
 from compute_driver.xml import metadata
 
 _STATES = {
@@ -48,7 +48,9 @@ def power_state(number: int, *, saved: bool) -> PowerState:
 
 def state_of(domain: libvirt.virDomain) -> PowerState:
     """Return what one domain is doing."""
-    return power_state(domain.state()[0], saved=bool(domain.hasManagedSaveImage()))
+    state = power_state(domain.state()[0], saved=False)
+    stopped = state is PowerState.STOPPED  # only then is there a second question to ask
+    return PowerState.SUSPENDED if stopped and domain.hasManagedSaveImage() else state
 
 
 def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
@@ -66,7 +68,12 @@ def stored(domain: libvirt.virDomain, instances: Path) -> metadata.Stored | None
     :raises MetadataDamaged: if it is ours but cannot be understood.
     """
     text = _metadata(domain)
-    return metadata.read(text) if _is_ours(domain, text, instances) else None
+    if not _is_ours(domain, text, instances):
+        return None
+    try:
+        return metadata.read(text)
+    except exceptions.MetadataDamaged as error:
+        raise exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}") from error
 
 
 def _is_ours(domain: libvirt.virDomain, text: str, instances: Path) -> bool:
@@ -88,6 +95,8 @@ def _metadata(domain: libvirt.virDomain) -> str:
 
 def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
     """Return the domain with that UUID, whoever made it; None if there is none."""
+    if not is_uuid(uuid):
+        return None
     try:
         return connection.lookupByUUIDString(uuid)
     except libvirt.libvirtError as error:
@@ -120,12 +129,22 @@ def lookup_ours(
     return domain, found
 
 
-def define_and_start(connection: libvirt.virConnect, xml: str) -> None:
-    """Make libvirt know a domain, or its new description, and power it on.
+def define(connection: libvirt.virConnect, xml: str) -> libvirt.virDomain:
+    """Make libvirt know a domain, or its new description.
 
     libvirt checks the XML by its own schema first.
     """
-    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE).create()
+    return connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+
+
+def start(_: libvirt.virConnect, domain: libvirt.virDomain) -> None:
+    """Power on a domain that is defined."""
+    domain.create()
+
+
+def define_and_start(connection: libvirt.virConnect, xml: str) -> None:
+    """Make libvirt know a domain, or its new description, and power it on."""
+    start(connection, define(connection, xml))
 
 
 def unless_stopped(call: Callable[[], object]) -> None:

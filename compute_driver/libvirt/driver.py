@@ -32,8 +32,9 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def spawn(self, guest: Guest, *, progress: driver.Progress = driver.no_progress) -> GuestInfo:
         """Make a guest and start it."""
-        with journal.exclusive(self._parts, guest.uuid, "spawn"):
-            spawn.spawn(self._parts, guest, progress)
+        decision = spawn.check(self._parts, guest)
+        with journal.exclusive(self._parts, guest.uuid) as held:
+            spawn.spawn(self._parts, guest, decision, progress, held)
         return self.show(guest.uuid)
 
     def destroy(self, uuid: str) -> None:
@@ -97,14 +98,14 @@ class LibvirtDriver(driver.ComputeDriver):
         log = self._parts.host.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.events.watch(uuid) as watch:
-            if console.wait_for(log, text, watch, deadline, skip_bytes):
-                return
-        state = self._parts.state(uuid)
-        if state is not PowerState.RUNNING:
-            raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
-        raise exceptions.OperationTimeout(
-            f"the console of guest {uuid} did not show {text!r} within {timeout:g} s"
-        )
+            while not console.wait_for(log, text, watch, deadline, skip_bytes):
+                state = self._parts.state(uuid)  # opens a connection that was lost again
+                if state is not PowerState.RUNNING:
+                    raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
+                if time.monotonic() >= deadline:
+                    raise exceptions.OperationTimeout(
+                        f"the console of guest {uuid} did not show {text!r} within {timeout:g} s"
+                    )
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
         """Open the interactive serial console of a running guest."""

@@ -7,6 +7,7 @@ description of a guest that this process has not met yet: libvirt has no bulk ca
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import socket
@@ -18,7 +19,7 @@ from lxml import etree
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, kvm
-from compute_driver.guest import MIB, Guest, PowerState, is_uuid
+from compute_driver.guest import MIB, Firmware, Guest, PowerState, is_uuid
 from compute_driver.info import (
     ArchitectureInfo,
     DiskStats,
@@ -31,6 +32,8 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.storage import layout
 from compute_driver.xml import metadata
+
+LOG = logging.getLogger(__name__)
 
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_STATE
@@ -88,48 +91,47 @@ class Host:
         return path
 
     def check_models(self, guest: Guest) -> None:
-        """Refuse a machine type or CPU model that the host does not have.
-
-        Only what was asked for is looked up; defaults cost nothing.
+        """Refuse a machine, CPU model, number of CPUs or firmware that the host does not have.
 
         :raises InvalidParameter: names those that there are.
         """
+        facts = architecture.get(guest.architecture)
         if guest.machine is not None:
             machines = {
                 m.text or ""
-                for m in self._capabilities().iterfind(
-                    f"guest/arch[@name='{guest.architecture}']/machine"
-                )
+                for m in self._capabilities().iterfind(f"guest/arch[@name='{facts.name}']/machine")
             }
             if guest.machine not in machines:
                 raise exceptions.InvalidParameter("machine", guest.machine, machines)
+        able = self._domain_capabilities(guest, facts)
         if guest.cpu.model is not None:
-            models = self._cpu_models(guest)
+            models = _cpu_models(able)
             if guest.cpu.model not in models:
                 raise exceptions.InvalidParameter("cpu", guest.cpu.model, models)
+        vcpus = able.find("vcpu")
+        if vcpus is not None and guest.vcpus > int(vcpus.get("max", guest.vcpus)):
+            machine = able.findtext("machine", facts.machine)
+            accepted = f"at most {vcpus.get('max')}, which is what machine {machine} takes"
+            raise exceptions.InvalidParameter("vcpus", guest.vcpus, accepted)
+        firmwares = {value.text for value in able.iterfind("os/enum[@name='firmware']/value")}
+        if layout.has_uefi(guest) and "efi" not in firmwares:
+            accepted = "bios, or install UEFI firmware (Debian packages ovmf, qemu-efi-aarch64)"
+            raise exceptions.InvalidParameter("firmware", str(Firmware.UEFI), accepted)
 
     def _capabilities(self) -> etree._Element:
         return etree.fromstring(self._connection.run(libvirt.virConnect.getCapabilities))
 
-    def _cpu_models(self, guest: Guest) -> set[str]:
-        decision = self.decide(guest.architecture)
+    def _domain_capabilities(
+        self, guest: Guest, facts: architecture.Architecture
+    ) -> etree._Element:
         text = self._connection.run(
             libvirt.virConnect.getDomainCapabilities,
             None,
-            guest.architecture,
-            guest.machine or architecture.get(guest.architecture).machine,
-            decision.accelerator.domain_type,
+            facts.name,
+            guest.machine or facts.machine,
+            self.decide(facts.name).accelerator.domain_type,
         )
-        cpu = etree.fromstring(text).find("cpu")
-        if cpu is None:
-            return set()
-        modes = {
-            mode.get("name", "")
-            for mode in cpu.iterfind("mode[@supported='yes']")
-            if mode.get("name") != "custom"
-        }
-        named = {m.text or "" for m in cpu.iterfind("mode[@name='custom']/model[@usable!='no']")}
-        return modes | named
+        return etree.fromstring(text)
 
     def guests(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
@@ -201,6 +203,18 @@ class Host:
             )
 
 
+def _cpu_models(able: etree._Element) -> set[str]:
+    """Return the names and modes that are usable by a domain's capabilities."""
+    modes = {
+        mode.get("name", "")
+        for mode in able.iterfind("cpu/mode[@supported='yes']")
+        if mode.get("name") != "custom"
+    }
+    # lxml's iterfind knows no "!=".
+    custom = able.iterfind("cpu/mode[@name='custom']/model")
+    return modes | {model.text or "" for model in custom if model.get("usable") != "no"}
+
+
 def _describe(found: metadata.Stored, state: PowerState, accelerator: str) -> GuestInfo:
     return GuestInfo(
         guest=found.guest,
@@ -242,7 +256,12 @@ def _list(connection: libvirt.virConnect, instances: Path) -> list[GuestInfo]:
     found = []
     for domain in connection.listAllDomains():
         uuid = domain.UUIDString()
-        ours = domains.stored(domain, instances) if uuid in states else None
+        try:
+            ours = domains.stored(domain, instances) if uuid in states else None
+        except exceptions.MetadataDamaged as error:
+            # One guest that cannot be described must not hide the others; 'audit' lists it.
+            LOG.warning("Not listed: %s", error)
+            continue
         if ours is not None:
             state = domains.power_state(states[uuid], saved=uuid in saved)
             found.append(_describe(ours, state, str(ours.decision.accelerator)))
@@ -268,7 +287,7 @@ def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) ->
     return [
         _guest_stats(domain, values, saved)
         for domain, values in records
-        if domains.stored(domain, instances) is not None
+        if domains.is_ours(domain, instances)
     ]
 
 

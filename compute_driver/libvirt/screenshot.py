@@ -22,7 +22,7 @@ def take(domain: libvirt.virDomain) -> bytes:
     try:
         domain.screenshot(stream, 0, 0)
     except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+        if "no console to take" in str(error):  # QEMU's words, under libvirt's internal error
             raise exceptions.GuestError(f"guest {domain.name()!r} has no display") from error
         raise
     picture = io.BytesIO()

@@ -9,6 +9,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations import destroy, journal
@@ -31,20 +32,24 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
     root = parts.host.instances
     owned = parts.connection.run(_ours, root)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        if path.name in owned:
+        # Others' files, such as lost+found, may be there as well.
+        if path.name in owned or not is_uuid(path.name):
             continue
         with journal.unless_busy(parts, path.name) as idle:
             # It may have become a guest since the domains were listed.
-            if not idle or path.name in parts.connection.run(_ours, root):
-                continue
-            if repair:
-                destroy.remove_files(parts, path.name)
-            yield Finding(
-                kind="orphan directory",
-                subject=str(path),
-                detail="no guest owns it",
-                repaired=repair,
-            )
+            if idle and path.name not in parts.connection.run(_ours, root):
+                yield _orphan(parts, path, repair)
+
+
+def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
+    if parts.connection.run(domains.lookup, path.name) is not None:
+        detail = "the domain with its UUID lacks this driver's metadata, but may use it"
+        return Finding(kind="orphan directory", subject=str(path), detail=detail)
+    if repair:
+        destroy.remove_files(parts, path.name)
+    return Finding(
+        kind="orphan directory", subject=str(path), detail="no guest owns it", repaired=repair
+    )
 
 
 def _guests(parts: Parts) -> Iterator[Finding]:

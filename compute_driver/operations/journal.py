@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """One operation at a time on a guest, and an end for those that were interrupted.
 
-Every operation holds its guest's lock and writes its name into the lock's file.  The file of a
-process that dies stays, but nobody holds it: so that operation was interrupted.
+Every operation holds its guest's lock and notes its name in the lock's file: ``spawn`` when it
+begins to make what was not there, others at once.  The file of a process that dies stays, but
+nobody holds it: so that operation was interrupted.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute_driver import concurrency
+from compute_driver import concurrency, exceptions
+from compute_driver.guest import is_uuid
 from compute_driver.operations import destroy
-from compute_driver.operations.parts import Parts
+from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
 
@@ -23,24 +25,55 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 
 @contextlib.contextmanager
-def exclusive(parts: Parts, uuid: str, operation: str) -> Iterator[None]:
+def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator[concurrency.Lock]:
     """Let no other operation, of any process, touch the guest meanwhile.
 
-    :param operation: its name, noted for whoever comes after a sudden death.
+    :param operation: its name, noted for whoever comes after a sudden death; None if the caller
+        notes it when the time has come.
+    :raises GuestNotFound: if *uuid* is none as guests have them, and could name other files.
     """
+    if not is_uuid(uuid) or uuid != uuid.lower():
+        raise exceptions.GuestNotFound(uuid)
     with concurrency.lock(_directory(parts) / uuid) as held:
-        _finish(parts, uuid, held.interrupted)
-        held.note(operation)
-        yield
+        _finish(parts, uuid, held)
+        if operation is not None:
+            _note(held, uuid, operation)
+        yield held
+
+
+@contextlib.contextmanager
+def making(held: concurrency.Lock) -> Iterator[Undo]:
+    """Note that a guest is made from now on; on failure undo what was registered.
+
+    The note stays if something could not be undone, for the next one to do it.
+
+    :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
+        nothing may have it yet.
+    :raises HostError: if the note cannot be written.
+    """
+    held.note("spawn")
+    undo = Undo()
+    try:
+        with undo:
+            yield undo
+    finally:
+        held.keep = undo.failed
 
 
 def recover(parts: Parts) -> None:
-    """End every interrupted operation of this driver; those that go on are left alone."""
+    """End every interrupted operation of this driver; those that go on are left alone.
+
+    What cannot be ended now, because libvirt does not answer, say, is left to the next driver or
+    to the next operation on that guest.
+    """
     directory = _directory(parts)
     for path in directory.iterdir() if directory.is_dir() else ():
-        with concurrency.try_lock(path) as held:
-            if held is not None:
-                _finish(parts, path.name, held.interrupted)
+        try:
+            with concurrency.try_lock(path) as held:
+                if held is not None:
+                    _finish(parts, path.name, held)
+        except exceptions.ComputeDriverError as error:
+            LOG.warning("Guest %s cannot be removed yet: %s", path.name, error)
 
 
 @contextlib.contextmanager
@@ -54,8 +87,17 @@ def _directory(parts: Parts) -> Path:
     return Path(parts.conf.hypervisor.state_path) / "locks"
 
 
-def _finish(parts: Parts, uuid: str, operation: str) -> None:
+def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
+    try:
+        held.note(operation)
+    except exceptions.HostError as error:  # a full disk must not keep from making room on it
+        LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, operation, error)
+
+
+def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
     """Remove what was being made or removed; other operations left a guest that still is one."""
-    if operation in _REMOVING:
-        LOG.warning("Removing guest %s: its %s was interrupted", uuid, operation)
+    if held.interrupted in _REMOVING:
+        LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
+        held.keep = True
         destroy.destroy(parts, uuid)
+        held.keep = False

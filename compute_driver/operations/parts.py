@@ -106,19 +106,23 @@ class Undo(contextlib.ExitStack):
 
     Register the undo of a step *before* the step, so that a step which fails half-way is undone
     too; it must therefore cope with nothing to undo.  Call :meth:`commit` when all is done.
+
+    :ivar failed: whether something could not be taken back.
     """
 
+    failed = False
+
     def add(self, what: str, function: Callable[..., object], *args: object) -> None:
-        """Register *function* to undo *what*; its own failure hides neither the cause nor others."""
-        self.callback(_attempt, what, function, *args)
+        """Register *function* to undo *what*; should it fail, the other undos go on."""
+        self.callback(self._attempt, what, function, *args)
 
     def commit(self) -> None:
         """Keep everything: nothing is undone any more."""
         self.pop_all()
 
-
-def _attempt(what: str, function: Callable[..., object], *args: object) -> None:
-    try:
-        function(*args)
-    except Exception:
-        LOG.exception("Could not undo: %s; 'audit' will list what is left", what)
+    def _attempt(self, what: str, function: Callable[..., object], *args: object) -> None:
+        try:
+            function(*args)
+        except Exception:
+            self.failed = True
+            LOG.exception("Could not undo: %s; the next driver will try again", what)

@@ -5,31 +5,41 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from concurrent import futures
 from pathlib import Path
 
 import libvirt
 
-from compute_driver import acceleration, architecture, exceptions
+from compute_driver import acceleration, architecture, concurrency, exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import host
-from compute_driver.operations.destroy import remove_domain, remove_files
-from compute_driver.operations.parts import Parts, Undo
 from compute_driver.network import interfaces
-from compute_driver.storage import config_drive, disks, layout, tools
+from compute_driver.operations import journal
+from compute_driver.operations.destroy import remove_domain, remove_files
+from compute_driver.operations.parts import Parts
+from compute_driver.storage import config_drive, disks, files, layout, tools
 
 LOG = logging.getLogger(__name__)
 
 
-def spawn(parts: Parts, guest: Guest, progress: Progress) -> None:
+def spawn(
+    parts: Parts,
+    guest: Guest,
+    decision: acceleration.Decision,
+    progress: Progress,
+    held: concurrency.Lock,
+) -> None:
     """Make and start *guest*; on failure nothing of it is left.
 
+    :param decision: what :func:`check` returned.
+    :param held: the guest's lock, where the making is noted.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
-    decision = _check(parts, guest)
+    _refuse_taken(parts, guest)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     plan = parts.plan(guest)
@@ -37,13 +47,17 @@ def spawn(parts: Parts, guest: Guest, progress: Progress) -> None:
         disks.check_size(disk, base)
     xml = parts.xml(guest, plan, decision)
 
-    with Undo() as undo:
+    with journal.making(held) as undo:
         undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress)
         undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
-        parts.connection.run(domains.define_and_start, xml)
+        # libvirt takes as long to hold XML against its schema as most guests' files take.
+        with futures.ThreadPoolExecutor(1, "define") as meanwhile:
+            defined = meanwhile.submit(parts.connection.run, domains.define, xml)
+            _make_files(parts, asked, plan, base, progress)
+        parts.connection.run(domains.start, defined.result())
         undo.commit()
-    LOG.info(
+    LOG.log(
+        logging.WARNING if decision.fallback else logging.INFO,
         "Guest %s (%s) runs under %s: %s",
         guest.name,
         guest.uuid,
@@ -52,12 +66,14 @@ def spawn(parts: Parts, guest: Guest, progress: Progress) -> None:
     )
 
 
-def _check(parts: Parts, guest: Guest) -> acceleration.Decision:
-    """Refuse, before anything is made, what cannot work."""
+def check(parts: Parts, guest: Guest) -> acceleration.Decision:
+    """Refuse what cannot work, before anything is made, be it a lock.
+
+    :return: how the guest is to be accelerated.
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
+    """
     facts = architecture.get(guest.architecture)
     decision = parts.host.decide(facts.name)
-    if decision.fallback:
-        LOG.warning("Guest %s is emulated: %s", guest.name, decision.reason)
     limit = host.memory_limit_mib()
     if guest.memory_mib > limit:
         raise exceptions.InvalidParameter(
@@ -67,14 +83,17 @@ def _check(parts: Parts, guest: Guest) -> acceleration.Decision:
         config_drive.check(guest.config_drive)
     parts.host.emulator(facts)
     parts.host.check_models(guest)
-    parts.connection.run(_refuse_duplicate, guest)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
+    return decision
+
+
+def _refuse_taken(parts: Parts, guest: Guest) -> None:
+    parts.connection.run(_refuse_duplicate, guest)
     if parts.directory(guest.uuid).exists():
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )
-    return decision
 
 
 def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
@@ -105,7 +124,8 @@ def _make_files(
     parts: Parts, guest: Guest, plan: layout.Layout, base: CachedImage | None, progress: Progress
 ) -> None:
     limits = tools.limits(parts.conf)
-    plan.directory.mkdir(mode=0o711, parents=True)
+    with files.host_errors(plan.directory):
+        plan.directory.mkdir(mode=0o711, parents=True)
     for image, target in _boot_files(guest, plan):
         disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:

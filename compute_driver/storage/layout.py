@@ -141,7 +141,7 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
         disks=tuple(disks),
         kernel=directory / "kernel" if guest.boot else None,
         ramdisk=directory / "ramdisk" if guest.boot and guest.boot.ramdisk else None,
-        nvram=directory / "nvram.fd" if _has_uefi(guest) else None,
+        nvram=directory / "nvram.fd" if has_uefi(guest) else None,
         console_log=directory / CONSOLE_LOG,
     )
 
@@ -208,7 +208,8 @@ def _check_ide(disks: list[DiskFile]) -> None:
         )
 
 
-def _has_uefi(guest: Guest) -> bool:
+def has_uefi(guest: Guest) -> bool:
+    """Tell whether UEFI starts the guest."""
     if guest.boot is not None:
         return False
     facts = architecture.get(guest.architecture)

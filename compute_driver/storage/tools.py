@@ -11,7 +11,7 @@ import dataclasses
 import os
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -69,12 +69,19 @@ def limits(conf: cfg.ConfigOpts) -> ToolLimits:
     )
 
 
-def run(argv: Sequence[str], limits: ToolLimits, *, timeout: float | None = None) -> str:
+def run(
+    argv: Sequence[str],
+    limits: ToolLimits,
+    *,
+    timeout: float | None = None,
+    accepted: Collection[int] = (0,),
+) -> str:
     """Run a program under limits and return what it printed.
 
     :param argv: the program's name and its arguments; no shell reads them.
     :param limits: what it may use.
     :param timeout: seconds after which it is killed; None waits for as long as it takes.
+    :param accepted: exit statuses that are no failure.
     :return: its standard output.
     :raises MissingDependency: if the host lacks the program; names the Debian package.
     :raises NotEnoughSpace: if it found the file system full.
@@ -109,7 +116,7 @@ def run(argv: Sequence[str], limits: ToolLimits, *, timeout: float | None = None
         raise LimitPassed(
             f"{Path(program).name} was killed: it took longer than {timeout:g} seconds"
         ) from None
-    if done.returncode:
+    if done.returncode not in accepted:
         raise _failure(Path(program).name, done.returncode, done.stderr, limits)
     return str(done.stdout)
 

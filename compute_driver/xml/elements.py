@@ -20,7 +20,8 @@ class Maker(Protocol):
 
     def __getattr__(self, tag: str) -> Callable[..., Element]: ...
 
-    def __call__(self, tag: str, *children: object, **attributes: str) -> Element: ...
+    def __call__(self, tag: str, *children: object, **attributes: str) -> Element:
+        """Return an element whose tag is no name in Python."""
 
 
 def maker(namespace: str, prefix: str) -> Maker:

@@ -73,7 +73,7 @@ def read(xml: str) -> Stored | None:
     :return: None if the domain is not this driver's.
     :raises MetadataDamaged: if it is, but cannot be understood.
     """
-    root, found = _parse(xml)
+    found = _parse(xml)
     if found is None:
         return None
     said = {str(name): str(value) for name, value in found.attrib.items()}
@@ -88,10 +88,9 @@ def read(xml: str) -> Stored | None:
             ),
         )
     except (ValueError, TypeError, LookupError, BaseValidationError) as bad:
-        name = root.findtext("name") or "of unknown name"
         cause = _first_cause(bad)
         raise exceptions.MetadataDamaged(
-            f"the description stored in domain {name} cannot be understood"
+            "the description stored in its metadata cannot be understood"
             f" ({type(cause).__name__}: {cause}); see 'virsh metadata DOMAIN {NAMESPACE}'"
         ) from bad
 
@@ -103,13 +102,13 @@ def directory(xml: str) -> Path | None:
         asked for the element of :data:`NAMESPACE`.
     :return: None if the domain is not this driver's.
     """
-    found = _parse(xml)[1]
+    found = _parse(xml)
     return None if found is None else Path(found.get("directory", ""))
 
 
-def _parse(xml: str) -> tuple[Element, Element | None]:
+def _parse(xml: str) -> Element | None:
     root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
-    return root, root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
+    return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -44,4 +44,4 @@ class FtpSource(ImageSource):
         try:
             return urllib.request.urlopen(location, timeout=timeout)
         except urllib.error.URLError as error:
-            raise exceptions.ImageNotFound(f"{shown(location)}: {error.reason}") from error
+            raise exceptions.ImageFetchFailed(f"{shown(location)}: {error.reason}") from error

@@ -14,7 +14,14 @@ from functools import cache as memoize
 from pathlib import Path
 
 from tests.guests import bootable, initrd, modules, packages
-from tests.guests.catalog import ARCHITECTURES, BUSYBOX, FLAVOURS, KERNEL_OPTIONS
+from tests.guests.catalog import (
+    ARCHITECTURES,
+    BUSYBOX,
+    FLAVOURS,
+    KERNEL_OPTIONS,
+    Architecture,
+    Flavour,
+)
 from tests.guests.errors import GuestBuildError
 from tests.guests.packages import Package
 
@@ -51,14 +58,15 @@ def build(
     _check("flavour", flavour, FLAVOURS)
     _check("architecture", arch, ARCHITECTURES)
     root = Path(cache) if cache else _default_cache()
-    wanted = _packages(flavour, arch)
-    target = root / f"{flavour}-{arch}-{_digest(wanted)}"
+    recipe = _recipe(flavour, arch)
+    target = root / f"{flavour}-{arch}-{recipe.digest()}"
     if not target.exists():
         root.mkdir(parents=True, exist_ok=True)
         with _lock(root):
             if not target.exists():
-                _build_into(target, flavour, arch, wanted)
-    return _images(target, arch)
+                LOG.info("building guest %s for %s", flavour, arch)
+                _build_into(target, recipe)
+    return _images(target, recipe.architecture)
 
 
 def _check(what: str, value: str, known: Mapping[str, object]) -> None:
@@ -74,9 +82,34 @@ def _default_cache() -> Path:
     return Path(home) / "compute-driver-guests"
 
 
+@dataclass(frozen=True)
+class _Recipe:
+    """A flavour for an architecture, and the packages that apt offers for it."""
+
+    flavour: Flavour
+    architecture: Architecture
+    packages: Mapping[str, Package]
+
+    @property
+    def kernel(self) -> Package:
+        """The kernel's package."""
+        return packages.kernel_image(self.packages[self.architecture.kernels[self.flavour.kernel]])
+
+    def digest(self) -> str:
+        """Changes with the builder's own files and with the packages' versions."""
+        digest = hashlib.sha256()
+        folder = Path(__file__).parent
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and path.suffix != ".pyc":
+                digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+        for package in sorted(self.packages.values(), key=lambda package: package.name):
+            digest.update(f"{package.file_name}\0".encode())
+        return digest.hexdigest()[:16]
+
+
 @memoize
-def _packages(flavour: str, arch: str) -> Mapping[str, Package]:
-    """The packages that a guest is made of, the kernel's metapackage among them."""
+def _recipe(flavour: str, arch: str) -> _Recipe:
+    """Asks apt once per process: it may take a second."""
     architecture = ARCHITECTURES[arch]
     names = [
         architecture.kernels[FLAVOURS[flavour].kernel],
@@ -84,19 +117,8 @@ def _packages(flavour: str, arch: str) -> Mapping[str, Package]:
         *architecture.boot_loaders,
         *FLAVOURS[flavour].files,
     ]
-    return packages.candidates(names, architecture.debian)
-
-
-def _digest(wanted: Mapping[str, Package]) -> str:
-    """Changes with the builder's own files and with the packages' versions."""
-    digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.suffix != ".pyc":
-            digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-    for package in sorted(wanted.values(), key=lambda package: package.name):
-        digest.update(f"{package.file_name}\0".encode())
-    return digest.hexdigest()[:16]
+    found = packages.candidates(names, architecture.debian)
+    return _Recipe(FLAVOURS[flavour], architecture, found)
 
 
 @contextmanager
@@ -107,52 +129,39 @@ def _lock(root: Path) -> Iterator[None]:
         yield
 
 
-def _build_into(target: Path, flavour: str, arch: str, wanted: Mapping[str, Package]) -> None:
+def _build_into(target: Path, recipe: _Recipe) -> None:
     """Makes the images aside and moves them into place, so that they are there whole or not."""
-    LOG.info("building guest %s for %s", flavour, arch)
     # What a killed build has left; nobody else builds while the lock is held.
     for leftover in target.parent.glob(".building-*"):
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
         made = Path(scratch, "images")
         made.mkdir()
-        _make(made, Path(scratch), target.parent / "packages", flavour, arch, wanted)
+        _make(_images(made, recipe.architecture), recipe, Path(scratch))
         for path in made.iterdir():
             path.chmod(0o644)
         made.chmod(0o755)
         made.rename(target)
 
 
-def _make(
-    made: Path,
-    scratch: Path,
-    downloads: Path,
-    flavour: str,
-    arch: str,
-    wanted: Mapping[str, Package],
-) -> None:
-    architecture = ARCHITECTURES[arch]
-
+def _make(images: GuestImages, recipe: _Recipe, scratch: Path) -> None:
     def unpacked(package: Package, folder: Path = scratch) -> Path:
         LOG.info("  unpacking %s %s", package.name, package.version)
-        return packages.unpack(packages.fetch(package, downloads), folder)
+        return packages.unpack(packages.fetch(package, scratch.parent / "packages"), folder)
 
-    kernel = unpacked(
-        packages.kernel_image(wanted[architecture.kernels[FLAVOURS[flavour].kernel]])
-    )
-    tree = initrd.userland(unpacked(wanted[BUSYBOX]))
-    tree |= modules.modules(kernel, FLAVOURS[flavour].modules)
-    for name, patterns in FLAVOURS[flavour].files.items():
-        tree |= initrd.files(unpacked(wanted[name]), patterns)
-    images = _images(made, arch)
+    kernel = unpacked(recipe.kernel)
+    tree = initrd.userland(unpacked(recipe.packages[BUSYBOX]))
+    tree |= modules.modules(kernel, recipe.flavour.modules)
+    for name, patterns in recipe.flavour.files.items():
+        tree |= initrd.files(unpacked(recipe.packages[name]), patterns)
     (image,) = (kernel / "boot").glob("vmlinu*")
     shutil.copyfile(image, images.kernel)
     LOG.info("  making the initrd")
     images.initrd.write_bytes(initrd.archive(tree))
     if images.disk and images.iso:
         loaders = scratch / "loaders"
-        for name in architecture.boot_loaders:
-            unpacked(wanted[name], loaders)
+        for name in recipe.architecture.boot_loaders:
+            unpacked(recipe.packages[name], loaders)
         payload = bootable.Payload(images.kernel, images.initrd, images.cmdline, loaders)
         LOG.info("  making the disk image")
         bootable.disk(payload, images.disk, scratch)
@@ -160,8 +169,7 @@ def _make(
         bootable.iso(payload, images.iso, scratch)
 
 
-def _images(folder: Path, arch: str) -> GuestImages:
-    architecture = ARCHITECTURES[arch]
+def _images(folder: Path, architecture: Architecture) -> GuestImages:
     boots_alone = bool(architecture.boot_loaders)
     return GuestImages(
         kernel=folder / "vmlinuz",

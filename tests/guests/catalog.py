@@ -40,24 +40,17 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 # The self-tests of the kernel's cryptography take half a second of an emulated boot.
 KERNEL_OPTIONS = "quiet cryptomgr.notests mitigations=off"
 
-_BASIC_MODULES = (
-    # fmt: off
-    "virtio_pci", "virtio_mmio", "virtio_blk", "virtio_scsi", "virtio_net", "virtio_console",
-    "virtio_rng", "virtio_balloon", "virtio_mem", "virtio_input", "virtiofs",
-    "ata_piix", "ata_generic", "sd_mod", "sr_mod", "nvme",
-    "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "efivarfs", "ext4",
-    "button", "evdev", "pvpanic-pci", "vmxnet3",
-    # fmt: on
-)
-_LEGACY_MODULES = (
-    # fmt: off
-    *_BASIC_MODULES,
-    "ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas",
-    "uhci-hcd", "ehci-pci", "xhci-pci", "usb-storage", "uas", "usbhid", "hid-generic",
-    "e1000", "e1000e", "8139cp", "8139too", "ne2k-pci", "pcnet32",
-    "i6300esb", "crc32c_generic",
-    # fmt: on
-)
+_BUSES = ("virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "pvpanic-pci")
+_DISKS = ("virtio_blk", "virtio_scsi", "ata_piix", "ata_generic", "nvme", "sd_mod", "sr_mod")
+_FILE_SYSTEMS = ("ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "efivarfs")
+_OTHERS = ("virtio_net", "vmxnet3", "virtio_rng", "virtio_balloon", "virtio_mem", "virtiofs")
+_BASIC_MODULES = (*_BUSES, *_DISKS, *_FILE_SYSTEMS, *_OTHERS, "virtio_input")
+
+_OLD_DISKS = ("ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas", "crc32c_generic")
+_USB = ("uhci-hcd", "ehci-pci", "xhci-pci", "usb-storage", "uas", "usbhid", "hid-generic")
+_OLD_NETWORK = ("e1000", "e1000e", "8139cp", "8139too", "ne2k-pci", "pcnet32")
+_LEGACY_MODULES = (*_BASIC_MODULES, *_OLD_DISKS, *_USB, *_OLD_NETWORK, "i6300esb")
+
 _LIBRARY = ("*/lib*.so.*",)
 
 #: The flavours of guests. ``legacy`` takes twice as long to boot, for the sake of SATA, USB

@@ -8,7 +8,8 @@ import time
 import unittest
 
 import tests
-from compute_driver import concurrency
+from compute_driver import concurrency, loader, plugins
+from compute_driver.driver import ComputeDriver
 
 
 class GreenThreadsTest(unittest.TestCase):
@@ -19,6 +20,11 @@ class GreenThreadsTest(unittest.TestCase):
 
     def test_eventlet_is_not_imported_unless_asked(self) -> None:
         self.assertEqual(tests.GREEN_THREADS, "eventlet" in sys.modules)
+
+    def test_drivers_load(self) -> None:
+        for name in plugins.names(loader.DRIVERS):
+            with self.subTest(driver=name):
+                self.assertTrue(issubclass(plugins.load(loader.DRIVERS, name), ComputeDriver))
 
     def test_a_blocking_call_stops_no_other_thread(self) -> None:
         reader, writer = os.pipe()

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three ways to run the same guest: this driver, plain libvirt, plain QEMU.
+
+All three use the guest, the image and the devices that the functional tests use, in this process's
+private state directory and, but for plain QEMU, its one embedded libvirt.
+"""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import io
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import inotify_simple
+import libvirt
+import pycdlib
+
+from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.images.cache import CachedImage, ImageCache
+from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.libvirt.host import Host
+from compute_driver.operations.parts import Parts
+from compute_driver.storage.layout import Layout
+from tests.functional import base
+
+
+def describe() -> Guest:
+    """Return a new guest: 192 MiB, a disk image, one user-mode interface, a config drive."""
+    return base.guest(config_drive=ConfigDrive(hostname="benchmark"))
+
+
+class Way(abc.ABC):
+    """One way to run a guest, for one guest at a time."""
+
+    @abc.abstractmethod
+    def prepare(self) -> None:
+        """Decide which guest is next; what no way can do without is not measured."""
+
+    @abc.abstractmethod
+    def spawn(self) -> None:
+        """Make the guest's files and start it."""
+
+    @abc.abstractmethod
+    def wait(self) -> None:
+        """Return when the guest has shown its banner."""
+
+    @abc.abstractmethod
+    def destroy(self) -> None:
+        """End the guest and remove it; a spawn that failed has left parts of it only."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Give back what was held over all guests."""
+
+
+class Driver(Way):
+    """The way that is measured.
+
+    :param cached: whether its image cache keeps the image from one guest to the next.
+    """
+
+    def __init__(self, *, cached: bool) -> None:
+        self._conf = base.configuration()
+        self._driver = LibvirtDriver(self._conf)
+        self._cached = cached
+        self._guest = describe()
+
+    def prepare(self) -> None:
+        """Describe a guest."""
+        self._guest = describe()
+        if not self._cached:
+            shutil.rmtree(self._conf.hypervisor.image_cache_path, ignore_errors=True)
+
+    def spawn(self) -> None:
+        """Call the driver."""
+        self._driver.spawn(self._guest)
+
+    def wait(self) -> None:
+        """Call the driver."""
+        self._driver.console_wait(self._guest.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+
+    def destroy(self) -> None:
+        """Call the driver."""
+        self._driver.destroy(self._guest.uuid)
+
+    def close(self) -> None:
+        """Close the driver."""
+        self._driver.close()
+
+
+class Plain(Way):
+    """What plain ways share: a guest as the driver would make it, in a directory of its own.
+
+    :param cached: whether the image needs no copy for each guest.
+    """
+
+    def __init__(self, *, cached: bool) -> None:
+        # Another instances_path, so that the driver does not take the domains for its own.
+        conf = base.configuration(instances_path=str(base.state_path() / "plain"))
+        connection = Connection(conf)
+        self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
+        self._libvirt = connection.open()
+        self._cached = cached
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Write the domain's XML, by the driver's own hand."""
+        guest = describe()
+        assert guest.image is not None
+        self._image: CachedImage = self._parts.images.get(guest.image)
+        self._plan: Layout = self._parts.plan(guest)
+        decision = self._parts.host.decide(guest.architecture)
+        self._xml = self._parts.xml(guest, self._plan, decision)
+        self._guest = guest
+
+    def wait(self) -> None:
+        """Read the console's log whenever it changes."""
+        log = self._plan.console_log
+        deadline = time.monotonic() + base.BOOT_TIMEOUT
+        with inotify_simple.INotify() as notifier:
+            flags = inotify_simple.flags
+            notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE)
+            while not (log.exists() and base.BANNER.encode() in log.read_bytes()):
+                left = deadline - time.monotonic()
+                if left < 0:
+                    raise TimeoutError(f"{log} did not show {base.BANNER} in time")
+                notifier.read(timeout=1000 * left)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._libvirt.close()
+        self._parts.connection.close()
+
+    def _make_files(self) -> None:
+        directory = self._plan.directory
+        directory.mkdir(parents=True)
+        backing = self._image.path
+        if not self._cached:
+            backing = shutil.copyfile(backing, directory / "image")
+        for disk in self._plan.disks:
+            if disk.role == "config-drive":
+                _make_config_drive(self._guest, disk.path)
+            else:
+                formats = ["-f", str(disk.format), "-F", str(self._image.format)]
+                names = ["-b", str(backing), str(disk.path), str(disk.size_bytes)]
+                subprocess.run(["qemu-img", "create", "-q", *formats, *names], check=True)
+
+    def _remove_files(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._plan.directory)
+
+
+class PlainLibvirt(Plain):
+    """The fewest calls of libvirt's API that run the domain."""
+
+    def spawn(self) -> None:
+        """Define and create."""
+        self._make_files()
+        self._libvirt.defineXML(self._xml).create()
+
+    def destroy(self) -> None:
+        """Destroy and undefine."""
+        with _unless(libvirt.VIR_ERR_NO_DOMAIN):
+            domain = self._libvirt.lookupByUUIDString(self._guest.uuid)
+            with _unless(libvirt.VIR_ERR_OPERATION_INVALID):  # it was not started
+                domain.destroy()
+            domain.undefine()
+        self._remove_files()
+
+
+class PlainQemu(Plain):
+    """QEMU without libvirt, by the command line that libvirt writes for the domain."""
+
+    _process: subprocess.Popen[str] | None = None
+
+    def prepare(self) -> None:
+        """Let libvirt translate the XML."""
+        super().prepare()
+        native = self._libvirt.domainXMLToNative("qemu-argv", self._xml)
+        self._command = _standalone(native, self._plan.directory)
+
+    def spawn(self) -> None:
+        """Start QEMU; its monitor greets once the guest runs."""
+        self._make_files()
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        said = ""
+        while not said.startswith('{"QMP"'):
+            line = self._process.stdout.readline()
+            if not line:
+                raise RuntimeError(f"QEMU does not start: {said}")
+            said = line
+
+    def destroy(self) -> None:
+        """Send SIGTERM and wait for the end."""
+        if self._process is not None:
+            with self._process as process:
+                process.terminate()
+                process.wait()
+            self._process = None
+        self._remove_files()
+
+
+def _make_config_drive(guest: Guest, target: Path) -> None:
+    assert guest.config_drive is not None
+    said = {"uuid": guest.uuid, "name": guest.name, "hostname": guest.config_drive.hostname}
+    data = json.dumps(said).encode()
+    image = pycdlib.PyCdlib()
+    image.new(interchange_level=3, joliet=3, vol_ident="config-2")
+    image.add_directory("/OPENSTACK", joliet_path="/openstack")
+    image.add_directory("/OPENSTACK/LATEST", joliet_path="/openstack/latest")
+    name = "/OPENSTACK/LATEST/META_DATA.JSON;1"
+    image.add_fp(io.BytesIO(data), len(data), name, joliet_path="/openstack/latest/meta_data.json")
+    image.write(str(target))
+    image.close()
+
+
+def _standalone(native: str, directory: Path) -> list[str]:
+    """Return a command line of libvirt's as one that works without libvirt.
+
+    :param native: environment and command, as ``virsh domxml-to-native`` shows it.
+    :param directory: where QEMU is to make its sockets.
+    """
+    words = shlex.split(native)
+    while "=" in words[0]:
+        words.pop(0)
+    words.remove("-S")  # libvirt would start the processors by the monitor
+    secret = next(index for index, word in enumerate(words) if "masterKey0" in word)
+    del words[secret - 1 : secret + 1]
+    for pattern, replacement in (
+        (r"^socket,id=charmonitor,.*", "stdio,id=charmonitor"),
+        # libvirt opens taps and makes the directories of sockets itself.
+        (r'^\{"type":"tap","fd":"\d+"', '{"type":"user"'),
+        (r"(?<=,path=)[^,]*/(?=[^/,]+,server=on)", f"{directory}/"),
+    ):
+        words = [re.sub(pattern, replacement, word) for word in words]
+    return words
+
+
+@contextlib.contextmanager
+def _unless(code: int) -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != code:
+            raise

@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the installed command line as a process of its own, on this process's host."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.functional import base
+
+#: Seconds that any one command may take, booting included.
+DEADLINE = base.BOOT_TIMEOUT
+
+_SCRIPT = Path(sys.executable).with_name("compute-driver")
+COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "compute_driver.cmd.main"]
+
+_LINE = re.compile(r"compute-driver: [^\n]+\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What one command did."""
+
+    status: int
+    raw: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        return self.raw.decode()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+
+@dataclasses.dataclass(frozen=True)
+class CommandLine:
+    """Runs commands on one state directory; none heeds the configuration of the machine.
+
+    :param state: the state directory.
+    :param variables: environment of the commands, the state directory apart.
+    :param command: the program, with what comes before its own arguments.
+    :param directory: where the commands run; None is the test's own.
+    """
+
+    state: Path
+    variables: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    command: Sequence[str] = tuple(COMMAND)
+    directory: Path | None = None
+
+    @classmethod
+    def of_root(cls, state: Path | None = None, **variables: str) -> CommandLine:
+        """Return the command line with the caller's environment.
+
+        :param state: None means the state directory of this process's host.
+        :param variables: what differs.
+        """
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_HYPERVISOR__")}
+        # Asked for, emulation is nothing to warn of: what is on stderr is the command's own.
+        own = {"OS_HYPERVISOR__VIRT_TYPE": "qemu", "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+        return cls(state or base.state_path(), clean | own | variables)
+
+    def run(self, *words: str) -> Outcome:
+        """Run a command to its end."""
+        return ended(self.start(*words, stdin=subprocess.DEVNULL))
+
+    def done(self, *words: str) -> Outcome:
+        """Run a command that must succeed and say nothing on stderr."""
+        outcome = self.run(*words)
+        if outcome.status or outcome.err:
+            raise AssertionError(f"{words}: status {outcome.status}: {outcome.err}")
+        return outcome
+
+    def refused(self, status: int, *words: str) -> str:
+        """Run a command that must fail with one line on stderr; return that line."""
+        outcome = self.run(*words)
+        if (outcome.status, outcome.out) != (status, "") or not _LINE.fullmatch(outcome.err):
+            raise AssertionError(f"{words}: status {outcome.status}: {outcome.err}")
+        return outcome.err.removeprefix("compute-driver: ").rstrip("\n")
+
+    def start(self, *words: str, **streams: Any) -> subprocess.Popen[bytes]:
+        """Start a command in a session of its own; stdin, stdout and stderr are pipes."""
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        return subprocess.Popen(
+            [*self.command, f"--config-file={os.devnull}", *words],
+            env={**self.variables, "OS_HYPERVISOR__STATE_PATH": str(self.state)},
+            cwd=self.directory,
+            start_new_session=True,
+            **{**pipes, **streams},
+        )
+
+    def spawn(self, name: str, *words: str) -> Outcome:
+        """Spawn a small guest from the basic test image."""
+        return self.done(*spawn_words(name, *words))
+
+    def names(self) -> list[str]:
+        """Return the names of all guests."""
+        return self.done("list", "-f", "value", "-c", "Name").out.split()
+
+
+def spawn_words(name: str, *words: str) -> tuple[str, ...]:
+    """Return the words that spawn a small guest from the basic test image."""
+    return ("spawn", name, "--image", base.disk_image().location, "--memory", "192", *words)
+
+
+def ended(process: subprocess.Popen[bytes]) -> Outcome:
+    """Return what a command did, once it has ended; it is killed if it does not."""
+    with process:
+        try:
+            out, err = process.communicate(timeout=DEADLINE)
+        except BaseException:
+            process.kill()
+            raise
+    return Outcome(process.returncode, out or b"", (err or b"").decode())
+
+
+class Terminal:
+    """A pseudo-terminal with a command on it."""
+
+    def __init__(self) -> None:
+        self._keyboard, self.slave = pty.openpty()
+        self._before = termios.tcgetattr(self.slave)
+        self._seen = b""
+
+    def close(self) -> None:
+        os.close(self._keyboard)
+        os.close(self.slave)
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether keys are passed on as they are typed."""
+        return termios.tcgetattr(self.slave) != self._before
+
+    def type(self, keys: bytes) -> None:
+        os.write(self._keyboard, keys)
+
+    def expect(self, text: bytes) -> bytes:
+        """Return what was shown since the last call, up to *text* at least."""
+        deadline = time.monotonic() + DEADLINE
+        while text not in self._seen:
+            left = max(0.0, deadline - time.monotonic())
+            ready, _, _ = select.select([self._keyboard], [], [], left)
+            if not ready:
+                raise AssertionError(f"{text!r} was not shown: {self._seen!r}")
+            self._seen += os.read(self._keyboard, 65536)
+        shown, self._seen = self._seen, b""
+        return shown
+
+
+@contextlib.contextmanager
+def private_state() -> Iterator[Path]:
+    """Make another state directory; it goes in the end, with the daemon that served it."""
+    with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp") as name:
+        try:
+            yield Path(name)
+        finally:
+            EmbeddedDaemon(Path(name)).stop()
+
+
+def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
+    """Return when *condition* holds; for what another process does without telling.
+
+    :param what: tells how far it came, if it does not hold in time.
+    """
+    deadline = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not in time: {what()}")
+        time.sleep(0.05)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests do inside a guest, by its serial console, and one guest shared by many tests."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import libvirt
+from lxml import etree
+
+from compute_driver.driver import ComputeDriver
+from compute_driver.guest import Guest
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests.functional import base
+
+#: Seconds that a command in a guest may take, emulated on a busy machine.
+RUN_TIMEOUT = 60.0
+
+_STATUS = "GUEST-RC: "
+
+
+def run(driver: ComputeDriver, made: Guest, command: str) -> str:
+    """Run a shell command in a guest that is up, and return what it wrote."""
+    session = driver.console_attach(made.uuid)
+    try:
+        before = len(driver.console_log(made.uuid))
+        session.send(f"run {command}\r".encode())
+        driver.console_wait(made.uuid, _STATUS, timeout=RUN_TIMEOUT, skip_bytes=before)
+    finally:
+        session.close()
+    answer = driver.console_log(made.uuid)[before:].decode().replace("\r", "")
+    # The first line is what was typed.
+    return answer.partition("\n")[2].rpartition(_STATUS)[0]
+
+
+def boot_id(driver: ComputeDriver, made: Guest) -> str:
+    """Return what changes with every boot of the guest, and with nothing else."""
+    return run(driver, made, "cat /proc/sys/kernel/random/boot_id").strip()
+
+
+@contextlib.contextmanager
+def boots(driver: ComputeDriver, made: Guest) -> Iterator[None]:
+    """Expect that the guest comes up anew."""
+    before = len(driver.console_log(made.uuid))
+    yield
+    driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+
+
+@contextlib.contextmanager
+def connection(driver: ComputeDriver) -> Iterator[libvirt.virConnect]:
+    """Look at the driver's libvirt behind its back."""
+    opened = libvirt.open(driver.host_show().connection_uri)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def domain_xml(driver: ComputeDriver, made: Guest) -> etree._Element:
+    """Return what libvirt knows of a guest's domain."""
+    with connection(driver) as opened:
+        return etree.fromstring(opened.lookupByUUIDString(made.uuid).XMLDesc())
+
+
+class SharedGuestTestCase(base.HostTestCase):
+    """Tests of one guest, which boots once for all of them; each leaves it running."""
+
+    made: Guest
+
+    @classmethod
+    def changes(cls) -> dict[str, Any]:
+        """Return what makes the guest different from :func:`base.guest`'s."""
+        return {}
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        cls.driver = LibvirtDriver(base.configuration(**cls.options))
+        cls.addClassCleanup(cls.driver.close)
+        cls.addClassCleanup(cls()._nothing_is_left)
+        cls.made = base.guest(**cls.changes())
+        cls.addClassCleanup(cls.driver.destroy, cls.made.uuid)
+        cls.driver.spawn(cls.made)
+        cls.driver.console_wait(cls.made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+
+    def setUp(self) -> None:
+        """Leave driver and guest to the class."""
+
+    def run_inside(self, command: str) -> str:
+        """Run a shell command in the guest and return what it wrote."""
+        return run(self.driver, self.made, command)

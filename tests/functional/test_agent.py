@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest with the QEMU guest agent and an SSH server, on a bridge of the host."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from compute_driver.guest import ConfigDrive, PowerState, RebootKind
+from tests.functional import base, bridges, inside
+
+#: Seconds until the guest's server answers: link-local addresses are tried out first.
+SSH_ATTEMPTS = 30
+
+
+class TestAgent(inside.SharedGuestTestCase):
+    bridge: str
+    key: Path
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        cls.bridge = stack.enter_context(bridges.bridge())
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        cls.key = Path(folder, "key")
+        command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(cls.key)]
+        subprocess.run(command, check=True)
+        super().setUpClass()
+
+    @classmethod
+    def changes(cls) -> dict[str, Any]:
+        public = cls.key.with_suffix(".pub").read_text().strip()
+        return {
+            "image": base.disk_image("agent"),
+            "interfaces": (bridges.plugged(cls.bridge),),
+            "config_drive": ConfigDrive(hostname="reachable", public_keys={"test": public}),
+        }
+
+    def name_by_agent(self) -> str:
+        """Return the guest's name as its agent tells it."""
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(self.made.uuid)
+            return str(domain.hostname(libvirt.VIR_DOMAIN_GET_HOSTNAME_AGENT))
+
+    def said_since(self, size: int) -> str:
+        return self.driver.console_log(self.made.uuid)[size:].decode()
+
+    def log_size(self) -> int:
+        return len(self.driver.console_log(self.made.uuid))
+
+    def test_guest_is_reached_over_the_bridge_with_the_key_it_was_given(self) -> None:
+        (interface,) = self.made.interfaces
+        options = {
+            "BatchMode": "yes",
+            "StrictHostKeyChecking": "no",
+            "UserKnownHostsFile": "/dev/null",
+            "ConnectTimeout": "5",
+            "ConnectionAttempts": str(SSH_ATTEMPTS),
+        }
+        command = ["ssh", "-q", "-i", str(self.key)]
+        command += [f"-o{name}={value}" for name, value in options.items()]
+        command += [f"root@{bridges.link_local(interface)}%{self.bridge}", "hostname"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual((0, "reachable\n"), (done.returncode, done.stdout), done.stderr)
+
+    def test_agent_answers(self) -> None:
+        self.assertEqual("reachable", self.name_by_agent())
+
+    def test_soft_reboot_goes_by_the_agent(self) -> None:
+        self.name_by_agent()
+        before = self.log_size()
+        with inside.boots(self.driver, self.made):
+            self.assertIs(RebootKind.SOFT, self.driver.reboot(self.made.uuid))
+        said = self.said_since(before)
+        self.assertIn("GUEST-DOWN", said)
+        self.assertNotIn("GUEST-POWERBUTTON", said)
+
+    def test_stop_goes_by_the_agent_or_where_that_is_stuck_by_the_power_button(self) -> None:
+        for command, pressed in (("true", False), ("killall -STOP qemu-ga", True)):
+            with self.subTest(command):
+                self.name_by_agent()
+                self.run_inside(command)
+                before = self.log_size()
+                self.driver.stop(self.made.uuid)
+                self.assertIs(PowerState.STOPPED, self.driver.show(self.made.uuid).state)
+                said = self.said_since(before)
+                self.assertIn("GUEST-DOWN", said)
+                self.assertEqual(pressed, "GUEST-POWERBUTTON" in said)
+                with inside.boots(self.driver, self.made):
+                    self.driver.start(self.made.uuid)

@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The devices that guests are given, as the guests see them."""
+
+from __future__ import annotations
+
+import io
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import libvirt
+import PIL.Image
+
+from compute_driver import exceptions
+from compute_driver.guest import (
+    GIB,
+    ConfigDrive,
+    DirectBoot,
+    Disk,
+    DiskBus,
+    Guest,
+    Image,
+    Interface,
+    InterfaceKind,
+    NicModel,
+    VideoModel,
+)
+from tests import guests
+from tests.functional import base, bridges, inside
+
+#: Linux's driver for each card.
+NIC_DRIVERS = {
+    NicModel.VIRTIO: "virtio_net",
+    NicModel.E1000: "e1000",
+    NicModel.E1000E: "e1000e",
+    NicModel.RTL8139: "8139cp",
+    NicModel.NE2K_PCI: "ne2k-pci",
+    NicModel.PCNET: "pcnet32",
+    NicModel.VMXNET3: "vmxnet3",
+}
+
+
+def kernel_only() -> dict[str, Any]:
+    """Describe a guest without any disk."""
+    images = guests.build()
+    boot = DirectBoot(
+        kernel=Image(location=str(images.kernel)),
+        ramdisk=Image(location=str(images.initrd)),
+        cmdline=images.cmdline,
+    )
+    return {"boot": boot}
+
+
+class TestDefaults(inside.SharedGuestTestCase):
+    @classmethod
+    def changes(cls) -> dict[str, Any]:
+        return {"vcpus": 2, "interfaces": (Interface(mac="52:54:00:ab:cd:ef"), Interface())}
+
+    def test_disk_and_interfaces_are_virtio(self) -> None:
+        (disk,) = self.fact(self.made, "DISK")
+        self.assertRegex(disk, f"^vda size={GIB} bus=virtio driver=virtio_blk ro=0 serial=root ")
+        nics = self.fact(self.made, "NIC")
+        for nic, interface in zip(nics, self.made.interfaces, strict=True):
+            self.assertIn(f"mac={interface.mac} driver=virtio_net", nic)
+
+    def test_memory_and_processors_are_as_asked(self) -> None:
+        (memory,) = self.fact(self.made, "MEMORY")
+        # In KiB, less what the kernel took for itself.
+        self.assertGreater(int(memory), 0.7 * self.made.memory_mib * 1024)
+        self.assertLessEqual(int(memory), self.made.memory_mib * 1024)
+        self.assertEqual(["2"], self.fact(self.made, "CPUS"))
+        self.assertEqual([self.made.uuid], self.fact(self.made, "SMBIOS-UUID"))
+
+    def test_random_numbers_come_from_the_host(self) -> None:
+        self.assertEqual(["virtio_rng.0"], self.fact(self.made, "RNG"))
+
+    def test_user_network_leases_an_address_to_each(self) -> None:
+        for name in ("eth0", "eth1"):
+            wanted = f"GUEST-LEASE: {name} 10.0.2.15/"
+            self.driver.console_wait(self.made.uuid, wanted, timeout=30)
+
+
+class TestDiskBuses(base.HostTestCase):
+    """The guest boots from each, and finds its data disks and config drive there."""
+
+    def check(self, bus: DiskBus, **changes: Any) -> Guest:
+        disk = Disk(size_bytes=GIB, bus=bus)
+        drive = ConfigDrive(hostname=f"on-{bus}")
+        made = self.spawn(root=disk, ephemerals=(disk,), config_drive=drive, **changes)
+        disks = {line.partition("serial=")[2].split()[0]: line for line in self.fact(made, "DISK")}
+        for role in ("root", "ephemeral0", "config-drive"):
+            self.assertIn(f" bus={bus} ", disks[role])
+        self.assertIn("fs=ext label=ephemeral0", disks["ephemeral0"])
+        self.assertEqual([f"on-{bus}"], self.fact(made, "HOSTNAME"))
+        return made
+
+    def test_ide(self) -> None:
+        self.check(DiskBus.IDE, machine="pc", interfaces=())
+
+    def test_scsi(self) -> None:
+        self.check(DiskBus.SCSI, interfaces=())
+
+    def test_sata_and_every_network_card(self) -> None:
+        cards = tuple(Interface(model=model) for model in NicModel)
+        image = base.disk_image("legacy")
+        made = self.check(DiskBus.SATA, image=image, interfaces=cards)
+        nics = self.fact(made, "NIC")
+        self.assertEqual(len(cards), len(nics))
+        for card in cards:
+            assert card.model is not None
+            with self.subTest(card.model):
+                (line,) = (nic for nic in nics if card.mac in nic)
+                self.assertIn(f"driver={NIC_DRIVERS[card.model]} ", line)
+
+    def test_usb(self) -> None:
+        self.check(DiskBus.USB, image=base.disk_image("legacy"), interfaces=())
+
+
+class TestVideo(base.HostTestCase):
+    @contextmanager
+    def started(self, video: VideoModel | None) -> Iterator[Guest]:
+        made = base.guest(video=video, interfaces=(), **kernel_only())
+        self.driver.spawn(made)
+        try:
+            yield made
+        finally:
+            self.driver.destroy(made.uuid)
+
+    def test_every_adapter_can_be_photographed(self) -> None:
+        for video in (None, *VideoModel):
+            if video in (VideoModel.NONE, VideoModel.RAMFB):
+                continue
+            with self.subTest(video), self.started(video) as made:
+                picture = PIL.Image.open(io.BytesIO(self.driver.screenshot(made.uuid)))
+                self.assertEqual("PNG", picture.format)
+                self.assertGreaterEqual(picture.size, (640, 400))
+
+    def test_guest_without_an_adapter_cannot(self) -> None:
+        with self.started(VideoModel.NONE) as made, self.assertRaises(exceptions.GuestError):
+            self.driver.screenshot(made.uuid)
+
+
+class TestInterfaceKinds(base.HostTestCase):
+    def test_bridge_has_a_tap_until_the_guest_is_gone(self) -> None:
+        with bridges.bridge() as name:
+            made = base.guest(interfaces=(bridges.plugged(name),), **kernel_only())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.stop(made.uuid, timeout=0)
+            self.assertEqual([], bridges.ports(name))
+            self.driver.start(made.uuid)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.destroy(made.uuid)
+            self.assertEqual([], bridges.ports(name))
+
+    def test_network_of_libvirt_has_a_tap_until_the_guest_is_gone(self) -> None:
+        with self.network() as (network, name):
+            interface = Interface(kind=InterfaceKind.NETWORK, source=network)
+            made = base.guest(interfaces=(interface,), **kernel_only())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.destroy(made.uuid)
+            self.assertEqual([], bridges.ports(name))
+
+    @contextmanager
+    def network(self) -> Iterator[tuple[str, str]]:
+        """Start an isolated network without addresses; its name and its bridge's."""
+        name, device = f"net-{uuid.uuid4()}", f"cdn{uuid.uuid4().hex[:8]}"
+        xml = f"<network><name>{name}</name><bridge name='{device}'/></network>"
+        with inside.connection(self.driver) as opened:
+            try:
+                network = opened.networkCreateXML(xml)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_SUPPORT:
+                    raise
+                self.skipTest("this libvirt has no networks")
+            try:
+                yield name, device
+            finally:
+                network.destroy()
+
+    def test_network_or_bridge_that_is_not_there_is_refused(self) -> None:
+        for kind in (InterfaceKind.NETWORK, InterfaceKind.BRIDGE):
+            nowhere = Interface(kind=kind, source="nowhere")
+            refused = self.assertRaisesRegex(exceptions.InvalidParameter, "nowhere")
+            with self.subTest(kind), refused:
+                self.driver.spawn(base.guest(interfaces=(nowhere,), **kernel_only()))

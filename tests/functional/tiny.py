@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests too small to boot anything, and a look at all that a host keeps of its guests."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import tempfile
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import libvirt
+
+from compute_driver.guest import MIB, Disk, Guest
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests.functional import base
+
+
+def guest(**changes: Any) -> Guest:
+    """Describe a guest whose firmware finds nothing to boot; it starts in half a second."""
+    empty = {"image": None, "root": Disk(size_bytes=MIB), "memory_mib": 16, "interfaces": ()}
+    return base.guest(**empty | changes)
+
+
+def libvirt_connection(case: unittest.TestCase) -> libvirt.virConnect:
+    """Return a connection of the test's own to this process's libvirt."""
+    connection = libvirt.open(EmbeddedDaemon(base.state_path()).uri)
+    case.addCleanup(connection.close)
+    return connection
+
+
+def emulators() -> dict[str, int]:
+    """Return the process ID of each QEMU of this process's host, by the guest's UUID."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if words[0].find("qemu-system") >= 0 and str(base.state_path()) in "\0".join(words):
+                found[words[words.index("-uuid") + 1]] = int(path.parent.name)
+    return found
+
+
+def kept() -> dict[str, object]:
+    """Return all that there is of any guest: domains, emulators, files, locks, parts of images.
+
+    Complete images in the cache are no guest's.
+    """
+    connection = libvirt.open(EmbeddedDaemon(base.state_path()).uri)
+    try:
+        domains = {d.name(): (d.UUIDString(), d.state()) for d in connection.listAllDomains()}
+    finally:
+        connection.close()
+    return {"domains": domains, "emulators": emulators(), "files": files()}
+
+
+def files() -> set[Path]:
+    """Return the files of guests and of what is going on, relative to the state directory."""
+    state = base.state_path()
+    places = ("instances", "locks", "images/tmp", "images/locks")
+    return {p.relative_to(state) for place in places for p in (state / place).rglob("*")}
+
+
+@contextlib.contextmanager
+def file_system(size_kib: int, *, at: Path | None = None, readonly: bool = False) -> Iterator[Path]:
+    """Mount a small file system of the test's own.
+
+    :param at: where; a new directory by default.
+    :raises unittest.SkipTest: if this user may not mount.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        place = at or Path(scratch)
+        options = f"size={size_kib}k,mode=755" + (",ro" if readonly else "")
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+            raise unittest.SkipTest("needs the right to mount")
+        try:
+            yield place
+        finally:
+            subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def fill(place: Path) -> None:
+    """Use up the space of a file system."""
+    with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+
+
+class TinyTestCase(base.HostTestCase):
+    """A test with tiny guests, which checks that nothing at all is left of any."""
+
+    def spawn_tiny(self, **changes: Any) -> Guest:
+        """Spawn a tiny guest that goes with the test."""
+        made = guest(**changes)
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        return made
+
+    def other_driver(self, **options: Any) -> LibvirtDriver:
+        """Return a further driver on the same host."""
+        driver = LibvirtDriver(base.configuration(**options))
+        self.addCleanup(driver.close)
+        return driver
+
+    def _nothing_is_left(self) -> None:
+        super()._nothing_is_left()
+        self.assertEqual({"domains": {}, "emulators": {}, "files": set()}, kept())

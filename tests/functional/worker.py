@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes of their own at work on a test's host, to be killed half-way or to go on beside it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import pkgutil
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from compute_driver import conf
+from compute_driver.guest import GIB, Disk, Image
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests.functional import base, tiny
+
+#: Where a worker can pause: before or after a call of a function.
+POINTS = {
+    "checked": ("before", "compute_driver.operations.spawn._refuse_taken"),
+    "directory made": ("before", "compute_driver.operations.spawn._boot_files"),
+    "disk made": ("after", "compute_driver.storage.disks.make"),
+    "defined": ("before", "libvirt.virDomain.create"),
+    "started": ("after", "libvirt.virDomain.create"),
+    "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
+    "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
+}
+
+PAUSED = "paused\n"
+DONE = "done\n"
+
+
+class Worker:
+    """A process that spawns or destroys one guest.
+
+    :param action: ``spawn``, ``destroy`` or ``cycle``: several guests, each spawned and destroyed.
+    :param number: UUID of the guest.
+    :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
+    :param image: location of the guest's image; its root disk is empty by default.
+    """
+
+    def __init__(self, action: str, number: str = "", *, pause: str = "", image: str = "") -> None:
+        options = ["--state", str(base.state_path()), "--pause", pause, "--image", image]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, *options, action, number or str(uuid.uuid4())],
+            cwd=Path(__file__).parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def says(self) -> str:
+        """Return the next line that it writes: where it is."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline()
+
+    def go_on(self) -> None:
+        """End its pause."""
+        assert self.process.stdin is not None
+        self.process.stdin.write("go on\n")
+        self.process.stdin.flush()
+
+    def kill(self) -> None:
+        """Give it no chance to clean up."""
+        self.process.kill()
+        self.wait()
+
+    def wait(self) -> int:
+        """Return its exit status once it has ended."""
+        with self.process:
+            return self.process.wait(base.BOOT_TIMEOUT)
+
+
+@contextlib.contextmanager
+def running(*arguments: Any, **options: Any) -> Iterator[Worker]:
+    """Run a worker that does not outlive the block."""
+    worker = Worker(*arguments, **options)
+    try:
+        yield worker
+    finally:
+        worker.kill()
+
+
+def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def pause() -> None:
+        os.write(1, PAUSED.encode())
+        sys.stdin.readline()
+
+    @functools.wraps(function)
+    def wrapper(*arguments: Any, **options: Any) -> Any:
+        if when == "before":
+            pause()
+        result = function(*arguments, **options)
+        if when == "after":
+            pause()
+        return result
+
+    return wrapper
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--state", required=True)
+    parser.add_argument("--pause", required=True, choices=["", *POINTS])
+    parser.add_argument("--image", required=True)
+    parser.add_argument("action", choices=["spawn", "destroy", "cycle"])
+    parser.add_argument("number")
+    options = parser.parse_args()
+    loaded = conf.load(files=[os.devnull])
+    loaded.set_override("state_path", options.state, group="hypervisor")
+    driver = LibvirtDriver(loaded)
+    changes: dict[str, Any] = {}
+    if options.image:
+        changes = {"image": Image(location=options.image), "root": Disk(size_bytes=GIB)}
+    with contextlib.ExitStack() as patches:
+        if options.pause:
+            when, target = POINTS[options.pause]
+            wrapper = _pausing(when, pkgutil.resolve_name(target))
+            patches.enter_context(mock.patch(target, wrapper))
+        if options.action == "spawn":
+            driver.spawn(tiny.guest(uuid=options.number, **changes))
+        elif options.action == "destroy":
+            driver.destroy(options.number)
+        else:
+            for _round in range(4):
+                made = tiny.guest(**changes)
+                driver.spawn(made)
+                driver.destroy(made.uuid)
+    os.write(1, DONE.encode())
+
+
+if __name__ == "__main__":
+    main()

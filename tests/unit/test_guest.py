@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Descriptions that could never work are refused with the field, the value and the rule."""
+
+from __future__ import annotations
+
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+from compute_driver import exceptions
+from compute_driver.guest import (
+    MAX_DISK_BYTES,
+    ConfigDrive,
+    Cpu,
+    DirectBoot,
+    Disk,
+    DiskBus,
+    Firmware,
+    Guest,
+    Image,
+    Interface,
+    InterfaceKind,
+    is_uuid,
+    random_mac,
+)
+
+UUID = "8f5a1d8e-6a56-4f0c-8a53-1b9e4b1d2c3f"
+KERNEL = DirectBoot(kernel=Image(location="/vmlinuz"))
+
+
+def guest(**fields: Any) -> Guest:
+    defaults = {
+        "uuid": UUID,
+        "name": "web1",
+        "architecture": "x86_64",
+        "image": Image(location="/images/a.qcow2"),
+    }
+    return Guest(**{**defaults, **fields})
+
+
+class RefusalTest(unittest.TestCase):
+    def test_each_field(self) -> None:
+        cases: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("uuid", lambda: guest(uuid="web1")),
+            ("vcpus", lambda: guest(vcpus=0)),
+            ("vcpus", lambda: guest(vcpus=-1)),
+            ("vcpus", lambda: guest(vcpus=True)),
+            ("memory", lambda: guest(memory_mib=0)),
+            ("memory", lambda: guest(memory_mib=10**12)),
+            ("memory", lambda: guest(memory_mib=512.5)),
+            ("machine", lambda: guest(machine="q35;reboot")),
+            ("cpu", lambda: Cpu(model="a b")),
+            ("image", lambda: guest(image=None)),
+            ("image", lambda: Image(location=" ")),
+            ("image", lambda: Image(location="/a\0b")),
+            ("checksum", lambda: Image(location="/a", checksum="crc32:1234")),
+            ("disk", lambda: Disk(size_bytes=-512)),
+            ("disk", lambda: Disk(size_bytes=1000)),
+            ("disk", lambda: Disk(size_bytes=MAX_DISK_BYTES + 512)),
+            ("swap", lambda: guest(swap=Disk(size_bytes=512))),
+            ("ephemeral", lambda: guest(ephemerals=(Disk(),))),
+            ("nic", lambda: Interface(mac="52:54:00")),
+            ("nic", lambda: Interface(mac="53:54:00:00:00:01")),
+            ("nic", lambda: Interface(source="br0")),
+            ("nic", lambda: Interface(kind=InterfaceKind.BRIDGE)),
+            ("nic", lambda: Interface(kind=InterfaceKind.NETWORK, source="a/b")),
+            ("cmdline", lambda: DirectBoot(kernel=KERNEL.kernel, cmdline="a\nb")),
+            ("firmware", lambda: guest(boot=KERNEL, firmware=Firmware.UEFI)),
+            ("user_data", lambda: ConfigDrive(hostname="a", user_data=bytes(65536))),
+        )
+        for field, make in cases:
+            with self.subTest(field=field):
+                with self.assertRaises(exceptions.InvalidParameter) as caught:
+                    make()
+                self.assertEqual(field, caught.exception.field)
+                self.assertIn("accepted: ", str(caught.exception))
+
+    def test_names(self) -> None:
+        for name in ("", " a", "a ", "a\nb", "a/b", ".", "-a", "a" * 129, UUID, "\ud800"):
+            with self.subTest(name=name), self.assertRaises(exceptions.InvalidParameter):
+                guest(name=name)
+        for name in ("a", "a b", "<&>'\"", "größe-€", "a" * 128):
+            with self.subTest(name=name):
+                self.assertEqual(name, guest(name=name).name)
+
+    def test_words_name_the_accepted_ones(self) -> None:
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "ide, sata, scsi, usb, virtio"):
+            DiskBus.parse("disk_bus", "floppy")
+        self.assertIs(DiskBus.SCSI, DiskBus.parse("disk_bus", "SCSI"))
+
+    def test_a_long_value_is_cut(self) -> None:
+        with self.assertRaises(exceptions.InvalidParameter) as caught:
+            guest(name="x" * 100_000)
+        self.assertLess(len(str(caught.exception)), 500)
+
+
+class SecretTest(unittest.TestCase):
+    def test_no_secret_is_shown(self) -> None:
+        drive = ConfigDrive(
+            hostname="a",
+            user_data=b"hunter2",
+            admin_password="hunter2",
+            meta={"k": "hunter2"},
+            public_keys={"k": "hunter2"},
+        )
+        self.assertNotIn("hunter2", repr(guest(config_drive=drive)))
+
+
+class IdentityTest(unittest.TestCase):
+    def test_macs_are_unicast_and_differ(self) -> None:
+        macs = {random_mac() for _ in range(64)}
+        self.assertGreater(len(macs), 60)
+        self.assertTrue(all(Interface(mac=mac) for mac in macs))
+
+    def test_uuids_in_canonical_form(self) -> None:
+        self.assertTrue(is_uuid(UUID))
+        for text in (UUID.replace("-", ""), "{" + UUID + "}", "web1", ""):
+            with self.subTest(text=text):
+                self.assertFalse(is_uuid(text))
