@@ -77,7 +77,7 @@ class Lock:
             os.ftruncate(self._descriptor, len(text.encode()))
 
     def release(self) -> None:
-        """Remove the file and let the next one in."""
+        """Remove the file, unless it is to be kept, and let the next one in."""
         if not self.keep:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)

@@ -64,7 +64,10 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def destroy(self, uuid: str) -> None:
-        """Power a guest off and remove all that it owned; no error if there is none."""
+        """Power a guest off and remove all that it owned.
+
+        Nothing happens, and nothing is raised, if there is no such guest.
+        """
 
     @abc.abstractmethod
     def reboot(
@@ -72,8 +75,8 @@ class ComputeDriver(abc.ABC):
     ) -> RebootKind:
         """Reboot a guest.
 
-        :param timeout: seconds that a soft reboot may take before it is made hard; None means
-            option ``soft_reboot_timeout``.
+        :param timeout: seconds that a soft reboot may take before it is made hard; option
+            soft_reboot_timeout if not given.
         :return: the kind that was carried out in the end.
         :raises InvalidGuestState: if a soft reboot is asked of a guest that does not run.
         """
@@ -86,8 +89,8 @@ class ComputeDriver(abc.ABC):
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force after the deadline; nothing if it is stopped.
 
-        :param timeout: seconds to wait for the guest; 0 pulls the plug at once; None means
-            option ``stop_timeout``.
+        :param timeout: seconds to wait for the guest; 0 pulls the plug at once; option stop_timeout
+            if not given.
         """
 
     @abc.abstractmethod

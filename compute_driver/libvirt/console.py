@@ -65,17 +65,22 @@ class _Follower:
     def read(self) -> bytes:
         """Return what was written since the last time."""
         fresh: dict[int, BinaryIO] = {}
+        listed = set()
         # Newest first: should a rotation come between, a part is met twice and none is missed.
         for path in reversed(parts(self._log)):
             with contextlib.suppress(FileNotFoundError):
                 file = path.open("rb")
                 inode = os.fstat(file.fileno()).st_ino
-                if inode in self._open or inode in fresh:
+                if inode in self._open or inode in listed:
                     file.close()
                 else:
                     fresh = {inode: file, **fresh}
+                listed.add(inode)
         self._open |= fresh
-        return b"".join(file.read() for file in self._open.values())
+        data = b"".join(file.read() for file in self._open.values())
+        for inode in self._open.keys() - listed:
+            self._open.pop(inode).close()
+        return data
 
     def close(self) -> None:
         """Close the parts."""

@@ -51,6 +51,9 @@ PACKAGES = {
     "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
 }
 LOG_TAIL_BYTES = 1500
+# All threads of a driver share one connection, and a call may take long: libvirt waits 10 s for an
+# emulator that hangs.  With libvirt's default, 5, that would keep all others waiting.
+PARALLEL_CALLS = 100
 # The supervisor reports its own failure in time; this only catches one that hangs.
 SLACK_SECONDS = 15.0
 
@@ -62,7 +65,7 @@ class EmbeddedDaemon:
 
     :param state_path: directory that holds everything; made when missing.
     :param console_log_max_bytes: size at which virtlogd starts a new file for a guest's console
-        log (and for QEMU's messages); one older file is kept beside it.
+        log (and for QEMU's messages); three older files are kept beside it.
     :param start_timeout: seconds libvirtd may take from its start until it is ready.
     :param idle_timeout: whole seconds after the last client and the last guest until it ends.
     """
@@ -303,8 +306,10 @@ def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dic
     }
     return {
         # Who may connect is decided by the directory, which only its owner can enter.
-        "libvirtd.conf": log | {"auth_unix_ro": "none", "auth_unix_rw": "none"},
-        "virtlogd.conf": log | {"max_size": console_log_max_bytes, "max_backups": 1},
+        "libvirtd.conf": log
+        | {"auth_unix_ro": "none", "auth_unix_rw": "none"}
+        | {"max_client_requests": PARALLEL_CALLS, "max_workers": PARALLEL_CALLS},
+        "virtlogd.conf": log | {"max_size": console_log_max_bytes, "max_backups": 3},
         "qemu.conf": qemu | (root if privileged else {}),
     }
 

@@ -98,6 +98,8 @@ class LibvirtDriver(driver.ComputeDriver):
         log = self._parts.host.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.events.watch(uuid) as watch:
+            if self._parts.state(uuid) not in (PowerState.RUNNING, PowerState.PAUSED):
+                deadline = time.monotonic()  # no more will come
             while not console.wait_for(log, text, watch, deadline, skip_bytes):
                 state = self._parts.state(uuid)  # opens a connection that was lost again
                 if state is not PowerState.RUNNING:

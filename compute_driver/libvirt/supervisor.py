@@ -72,7 +72,7 @@ class StartError(Exception):
     """libvirtd cannot be had; the text is for the user."""
 
 
-class StopRequest(Exception):  # noqa: N818 - a request, no error
+class StopRequest(Exception):
     """Somebody asked the supervisor to end."""
 
 
@@ -85,6 +85,7 @@ class Service:
     :param path: of its unix socket.
     :param listener: the socket that listens there.
     :param pid: of the running daemon, or None.
+    :param lease: a connection of ours, which keeps it from going idle.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Service:
     path: Path
     listener: socket.socket
     pid: int | None = None
+    lease: socket.socket | None = None
 
 
 def _system_call(name: str, *arguments: object) -> None:
@@ -214,7 +216,7 @@ class Supervisor:
             self._launch(self._libvirtd)
             while True:
                 self._step()
-                if not self._reap() and self._retire():
+                if not self._dismiss() and self._retire():
                     return
         except StopRequest:
             self._stop()
@@ -272,6 +274,9 @@ class Supervisor:
                 os.execve(service.program, arguments, self._environment | activation)  # noqa: S606
             finally:
                 os._exit(127)
+        if service is not self._libvirtd:
+            # Of root's, virtlogd takes no account of the guests that write to it.
+            service.lease = connect(service.path)
 
     def _reap(self) -> bool:
         """Collect the dead; whether any child is left.
@@ -334,7 +339,7 @@ class Supervisor:
         """End virtlogd once no guest can write to it; whether any child is left."""
         self._reap()
         for service in self._services:
-            if service.pid and children() == {service.pid}:
+            if service is not self._libvirtd and children() == {service.pid}:
                 self._end(service)
         return self._reap()
 

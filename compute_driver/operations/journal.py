@@ -61,25 +61,26 @@ def making(held: concurrency.Lock) -> Iterator[Undo]:
 
 
 def recover(parts: Parts) -> None:
-    """End every interrupted operation of this driver; those that go on are left alone.
-
-    What cannot be ended now, because libvirt does not answer, say, is left to the next driver or
-    to the next operation on that guest.
-    """
+    """End every interrupted operation of this driver; those that go on are left alone."""
     directory = _directory(parts)
     for path in directory.iterdir() if directory.is_dir() else ():
-        try:
-            with concurrency.try_lock(path) as held:
-                if held is not None:
-                    _finish(parts, path.name, held)
-        except exceptions.ComputeDriverError as error:
-            LOG.warning("Guest %s cannot be removed yet: %s", path.name, error)
+        with unless_busy(parts, path.name):
+            continue
 
 
 @contextlib.contextmanager
 def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
-    """Like :func:`exclusive`, but yield False at once if an operation on the guest is going on."""
+    """Like :func:`exclusive`, but yield False at once if an operation on the guest is going on.
+
+    An interrupted one that cannot be ended now, because libvirt does not answer, say, is left to
+    the next one who comes.
+    """
     with concurrency.try_lock(_directory(parts) / uuid) as held:
+        if held is not None:
+            try:
+                _finish(parts, uuid, held)
+            except exceptions.ComputeDriverError as error:
+                LOG.warning("Guest %s cannot be removed yet: %s", uuid, error)
         yield held is not None
 
 

@@ -108,6 +108,13 @@ class CommandLine:
         """Spawn a small guest from the basic test image."""
         return self.done(*spawn_words(name, *words))
 
+    def nothing_is_left(self) -> None:
+        """Check that nothing is listed, nor found by the audit, and that no file is left."""
+        found = [self.done(verb, "-f", "json").json for verb in ("list", "audit")]
+        left = [str(path) for path in (self.state / "instances").glob("*")]
+        if any((*found, left)):
+            raise AssertionError(f"left: {found} {left}")
+
     def names(self) -> list[str]:
         """Return the names of all guests."""
         return self.done("list", "-f", "value", "-c", "Name").out.split()
@@ -172,13 +179,13 @@ def private_state() -> Iterator[Path]:
             EmbeddedDaemon(Path(name)).stop()
 
 
-def eventually(condition: Callable[[], bool], what: Callable[[], object]) -> None:
+def eventually(condition: Callable[[], bool], seen: Callable[[], object] = str) -> None:
     """Return when *condition* holds; for what another process does without telling.
 
-    :param what: tells how far it came, if it does not hold in time.
+    :param seen: tells what there is instead, if it does not hold in time.
     """
     deadline = time.monotonic() + DEADLINE
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"not in time: {what()}")
+            raise AssertionError(f"not in time: {seen()}")
         time.sleep(0.05)

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Under eventlet nothing that blocks stops the other green threads; without, it is not imported.
+
+Whatever blocks is made to take long: were it to block the hub, the ticking would stop as long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import textwrap
+import threading
+import unittest
+from pathlib import Path
+from typing import Any
+
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests.functional import base
+from tests.functional.command import private_state
+from tests.image_server import ImageServer
+
+#: Seconds that what blocks takes, and how long the ticking may pause on a busy machine meanwhile.
+STALL = 4.0
+LONGEST_PAUSE = 2.0
+
+NATIVE = """
+import json, os, sys, time, uuid
+arguments = json.loads(sys.argv[1])
+"""
+
+GREEN = f"""
+import eventlet
+eventlet.monkey_patch()
+{NATIVE}
+class Ticker:
+    "Ticks as long as the hub runs, and knows the longest pause."
+
+    def __init__(self):
+        self.pause = 0.0
+        self._last = time.monotonic()
+        eventlet.spawn(self._tick)
+
+    def _tick(self):
+        while True:
+            self.pause = max(self.pause, time.monotonic() - self._last)
+            self._last = time.monotonic()
+            eventlet.sleep(0.02)
+
+ticker = Ticker()
+"""
+
+DRIVER = """
+from compute_driver import conf
+from compute_driver.guest import Guest, Image, Interface, RebootKind
+from compute_driver.libvirt.driver import LibvirtDriver
+
+driver = LibvirtDriver(conf.load(files=[os.devnull]))
+
+def describe(image=arguments["image"]):
+    number = str(uuid.uuid4())
+    return Guest(uuid=number, name=f"guest-{number[:8]}", architecture="x86_64", memory_mib=192,
+                 image=Image(location=image), interfaces=(Interface(),))
+
+def spawn_and_destroy(**image):
+    guest = describe(**image)
+    driver.spawn(guest)
+    driver.destroy(guest.uuid)
+
+def boots(uuid, skip=0):
+    driver.console_wait(uuid, arguments["banner"], timeout=arguments["timeout"], skip_bytes=skip)
+
+def echo(uuid, text):
+    session = driver.console_attach(uuid)
+    session.send(text + b"\\n")
+    answer = b""
+    while b"GUEST-ECHO: " + text not in answer:
+        answer += session.receive()
+    session.close()
+"""
+
+LIFE = """
+guest = describe()
+driver.spawn(guest)
+boots(guest.uuid)
+echo(guest.uuid, b"hello")
+before = len(driver.console_log(guest.uuid))
+assert driver.reboot(guest.uuid) is RebootKind.SOFT
+boots(guest.uuid, before)
+driver.suspend(guest.uuid)
+driver.resume(guest.uuid)
+driver.reboot(guest.uuid, kind=RebootKind.HARD)
+driver.stop(guest.uuid, timeout=0)
+driver.start(guest.uuid)
+driver.screenshot(guest.uuid)
+driver.stats()
+driver.host_check()
+driver.destroy(guest.uuid)
+assert not driver.audit()
+"""
+
+
+class ScriptTestCase(unittest.TestCase):
+    """Runs scripts in processes of their own, on this process's host."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.state = base.state_path()
+        self.variables: dict[str, str] = {}
+
+    def script(self, *parts: str, **arguments: object) -> Any:
+        """Run a script, which ends with an answer, to its end; return the answer."""
+        arguments |= {
+            "image": arguments.get("image", base.disk_image().location),
+            "banner": base.BANNER,
+            "timeout": base.BOOT_TIMEOUT,
+        }
+        code = "\n".join(map(textwrap.dedent, parts))
+        done = subprocess.run(
+            [sys.executable, "-c", code, json.dumps(arguments)],
+            env={**os.environ, "OS_HYPERVISOR__STATE_PATH": str(self.state), **self.variables},
+            capture_output=True,
+            text=True,
+            timeout=3 * base.BOOT_TIMEOUT,
+            check=False,
+        )
+        self.assertEqual(0, done.returncode, done.stderr)
+        return json.loads(done.stdout.splitlines()[-1])
+
+    def slow(self, program: str) -> None:
+        """Make a program take long that scripts run."""
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = f"{os.environ['PATH']}:/usr/sbin"
+        slow = Path(directory.name, program)
+        slow.write_text(f'#!/bin/sh\nsleep {STALL}\nexec {shutil.which(program, path=path)} "$@"\n')
+        slow.chmod(0o755)
+        self.variables["PATH"] = f"{directory.name}:{path}"
+
+
+class GreenThreads(ScriptTestCase):
+    """One guest runs from the beginning; scripts may use it, and leave it running."""
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        driver = LibvirtDriver(base.configuration())
+        cls.addClassCleanup(driver.close)
+        guest = base.guest()
+        cls.addClassCleanup(driver.destroy, guest.uuid)
+        driver.spawn(guest)
+        driver.console_wait(guest.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        cls.uuid = guest.uuid
+
+    def ticks(self, code: str, **arguments: object) -> None:
+        """Check that the hub runs on while *code* does what takes at least the stall."""
+        seconds, pause = self.script(
+            *(GREEN, DRIVER, "driver.list()\nticker.pause, begin = 0.0, time.monotonic()", code),
+            "print(json.dumps([time.monotonic() - begin, ticker.pause]))",
+            uuid=self.uuid,
+            **arguments,
+        )
+        self.assertGreater(seconds, STALL)
+        self.assertLess(pause, LONGEST_PAUSE)
+
+    def test_life_of_a_guest(self) -> None:
+        self.ticks(LIFE)
+
+    def test_libvirt_does_not_answer(self) -> None:
+        pid = EmbeddedDaemon(self.state).libvirtd_pid
+        code = f"""
+            import subprocess
+            stalled = "kill -STOP {pid}; echo; sleep {STALL}; kill -CONT {pid}"
+            stall = subprocess.Popen(["sh", "-c", stalled], stdout=subprocess.PIPE)
+            stall.stdout.readline()
+            uuid = arguments["uuid"]
+            verbs = [
+                driver.list, driver.stats, driver.host_show, driver.host_check, driver.audit,
+                lambda: driver.show(uuid), lambda: driver.find(uuid), lambda: driver.stats(uuid),
+                lambda: driver.console_log(uuid), lambda: driver.screenshot(uuid),
+                lambda: echo(uuid, b"stalled"), lambda: boots(uuid), lambda: driver.destroy("none"),
+                lambda: (driver.pause(uuid), driver.resume(uuid)), spawn_and_destroy,
+            ]
+            for thread in [eventlet.spawn(verb) for verb in verbs]:
+                thread.wait()
+            stall.wait()
+        """
+        self.ticks(code)
+
+    def test_libvirt_is_slow_to_start(self) -> None:
+        self.slow("libvirtd")
+        code = """
+            answers = [eventlet.spawn(driver.list) for _ in range(5)]
+            assert [thread.wait() for thread in answers] == [()] * 5
+            seconds = time.monotonic() - begin
+            driver.close()
+            print(json.dumps([seconds, ticker.pause]))
+        """
+        with private_state() as self.state:
+            seconds, pause = self.script(
+                GREEN, DRIVER, "ticker.pause, begin = 0.0, time.monotonic()", code
+            )
+        self.assertGreater(seconds, STALL)
+        self.assertLess(pause, LONGEST_PAUSE)
+
+    def test_another_process_works_on_the_guest(self) -> None:
+        lock = f"""
+            import fcntl, time
+            with open("{self.state}/locks/{self.uuid}", "w") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                print(flush=True)
+                time.sleep({STALL})
+        """
+        code = """
+            import subprocess
+            holder = subprocess.Popen(
+                [sys.executable, "-c", arguments["lock"]], stdout=subprocess.PIPE)
+            holder.stdout.readline()
+            threads = [eventlet.spawn(driver.pause, arguments["uuid"]) for _ in range(30)]
+            driver.list()  # needs a native thread, however many wait
+            assert holder.poll() is None
+            for thread in threads:
+                thread.wait()
+            holder.wait()
+            driver.resume(arguments["uuid"])
+        """
+        self.ticks(code, lock=textwrap.dedent(lock))
+
+    def test_image_server_stalls(self) -> None:
+        server = ImageServer(Path(base.disk_image().location).read_bytes())
+        self.addCleanup(server.close)
+        server.gate.clear()
+
+        def stall() -> None:
+            server.wait_for(1, "GET")
+            threading.Event().wait(STALL)
+            server.gate.set()
+
+        staller = threading.Thread(target=stall)
+        staller.start()
+        self.addCleanup(staller.join)
+        # Both want the same image: one fetches it, the other waits for the lock.
+        code = """
+            for thread in [eventlet.spawn(spawn_and_destroy) for _ in range(2)]:
+                thread.wait()
+        """
+        self.ticks(code, image=server.url)
+        self.assertEqual(1, len(server.gets()))
+
+    def test_qemu_img_is_slow(self) -> None:
+        self.slow("qemu-img")
+        self.ticks("spawn_and_destroy()")
+
+    def test_many_wait(self) -> None:
+        code = f"""
+            from compute_driver import exceptions
+
+            def wait():
+                try:
+                    driver.console_wait(arguments["uuid"], "never shown", timeout={STALL})
+                except exceptions.OperationTimeout:
+                    return True
+
+            waits = [eventlet.spawn(wait) for _ in range(40)]
+            eventlet.sleep(0.5)
+            assert driver.list()
+            assert time.monotonic() - begin < {STALL}, "who waits keeps others from libvirt"
+            assert all(thread.wait() for thread in waits)
+        """
+        self.ticks(code)
+
+    def test_many_spawn_at_once(self) -> None:
+        code = """
+            pool = eventlet.GreenPool()
+            guests = [describe() for _ in range(3)]
+            names = [info.guest.name for info in pool.imap(driver.spawn, guests)]
+            assert names == [guest.name for guest in guests]
+            boots(guests[-1].uuid)
+            list(pool.imap(driver.destroy, [guest.uuid for guest in guests]))
+        """
+        self.ticks(code)
+
+
+class NativeThreads(ScriptTestCase):
+    ENDING = """
+        driver.close()
+        assert sys.modules.get("eventlet") is None
+        print(json.dumps([name for name in sys.modules if name.startswith("eventlet.")]))
+    """
+
+    def test_eventlet_is_not_imported(self) -> None:
+        self.assertEqual([], self.script(NATIVE, DRIVER, LIFE, self.ENDING))
+
+    def test_eventlet_is_not_even_tried(self) -> None:
+        poison = "import sys\nsys.modules['eventlet'] = None"
+        self.assertEqual([], self.script(poison, NATIVE, DRIVER, LIFE, self.ENDING))
