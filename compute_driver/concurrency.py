@@ -12,10 +12,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import importlib
 import os
+import select
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -38,7 +41,19 @@ def native(name: str) -> Any:
     """Return the standard library's module *name*, unpatched even under eventlet."""
     if is_patched():
         return sys.modules["eventlet.patcher"].original(name)
-    return __import__(name)
+    return importlib.import_module(name)
+
+
+def native_library(name: str, *needed: str) -> Any:
+    """Return a module of another project, whose standard modules are unpatched even under eventlet.
+
+    :param name: the module.
+    :param needed: those of the standard library's modules that it cannot do with patched.
+    """
+    if is_patched():
+        patcher = sys.modules["eventlet.patcher"]
+        return patcher.inject(name, None, *((each, native(each)) for each in needed))
+    return importlib.import_module(name)
 
 
 def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -52,6 +67,22 @@ def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
     from eventlet import tpool  # the process has imported eventlet already
 
     return tpool.execute(function, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
+    """Return those descriptors that can be read, as soon as there are any.
+
+    Takes none of eventlet's native threads: however many wait, others get on.
+
+    :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
+    """
+    seconds = max(0.0, deadline - time.monotonic())
+    if is_patched():
+        return select.select(descriptors, [], [], seconds)[0]  # eventlet's
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
 
 
 class Lock:

@@ -8,7 +8,6 @@ guests, or QEMU may not be allowed to open it.
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from compute_driver import architecture
@@ -49,6 +48,10 @@ def detect(host_architecture: str, device: Path = DEVICE, cpuinfo: Path = CPUINF
 
 
 def _has_flag(cpuinfo: Path, flags: tuple[str, ...]) -> bool:
-    # "flags" on x86, "features" on s390x; all processors are alike.
-    found = re.search(r"^(?:flags|features)\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE)
-    return found is not None and not set(flags).isdisjoint(found[1].split())
+    with cpuinfo.open() as lines:
+        for line in lines:
+            # "flags" on x86, "features" on s390x; all processors are alike.
+            name, _, words = line.partition(":")
+            if name.strip() in ("flags", "features"):
+                return not set(flags).isdisjoint(words.split())
+    return False

@@ -88,7 +88,7 @@ def inspect(
         raise exceptions.ImageUnacceptable(f"image {name or path} {refusal}") from refusal
 
 
-class _Refusal(Exception):  # noqa: N818 - not an error of its own
+class _Refusal(Exception):
     """Why an image is refused, as the rest of a sentence about it."""
 
 

@@ -23,8 +23,10 @@ LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Seconds between keep-alive messages, and how many may stay unanswered.
-_KEEPALIVE = (5, 3)
+#: Seconds between keep-alive messages, and how many may stay unanswered.  While a long call of one
+#: thread is under way, libvirt's client (seen with 9.0) may overlook another's until the next
+#: message comes; so that must not take long.
+_KEEPALIVE = (1, 15)
 
 #: libvirt's error numbers, and what they mean to a caller.  Sources: libvirt's virterror.h.
 _LOST = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC})

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-import inotify_simple
 import libvirt
 
 from compute_driver import concurrency, driver, exceptions
@@ -16,6 +15,9 @@ from compute_driver.libvirt import events
 from compute_driver.libvirt.connection import Connection
 
 _CHUNK = 65536
+
+# Eventlet takes poll() away, which it is made with.
+inotify_simple = concurrency.native_library("inotify_simple", "select")
 
 
 def parts(log: Path) -> list[Path]:

@@ -28,6 +28,9 @@ _STATES = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
 }
 
+#: How long a guest's agent may take to answer.
+AGENT_SECONDS = 5
+
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
@@ -150,6 +153,20 @@ def define_and_start(connection: libvirt.virConnect, xml: str) -> None:
 def unless_stopped(call: Callable[[], object]) -> None:
     """Make a call that needs a running domain; nothing if it has stopped or gone meanwhile."""
     _ignoring({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}, call)
+
+
+def agent_answers(domain: libvirt.virDomain) -> bool:
+    """Tell, within :data:`AGENT_SECONDS`, whether the guest's agent is there and answers.
+
+    To be asked before a request that it is to carry out: libvirt waits a minute for an agent that
+    has answered before and hangs now.
+    """
+    try:
+        domain.agentSetResponseTimeout(AGENT_SECONDS)
+        domain.getTime()
+    except libvirt.libvirtError:
+        return False
+    return True
 
 
 def power_off(domain: libvirt.virDomain) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import collections
 import dataclasses
 import os
-import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -21,7 +20,6 @@ import libvirt
 from compute_driver import concurrency
 
 REBOOT = -1
-_READABLE = 1  # POLLIN, whose module may be a patched one
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 _threading = concurrency.native("threading")
@@ -87,8 +85,7 @@ class Watch:
                 event = self._events.popleft()
                 if event is None or event.kind in kinds:
                     return event
-            ready = concurrency.run_blocking(_poll, watched, deadline)
-            if self._reader not in ready:
+            if self._reader not in concurrency.wait_readable(watched, deadline):
                 return None
             os.read(self._reader, 4096)
 
@@ -96,14 +93,6 @@ class Watch:
         """Give the descriptors back."""
         os.close(self._reader)
         os.close(self._writer)
-
-
-def _poll(descriptors: list[int], deadline: float) -> list[int]:
-    poll = concurrency.native("select").poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, _READABLE)
-    timeout_ms = max(0.0, deadline - time.monotonic()) * 1000
-    return [descriptor for descriptor, _ in poll.poll(timeout_ms)]
 
 
 class Dispatcher:

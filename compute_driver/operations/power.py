@@ -71,8 +71,10 @@ def cold_start(parts: Parts, uuid: str) -> None:
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
-    # Without flags libvirt asks the guest agent if it is there, then presses the power button.
-    domains.unless_stopped(domain.shutdown)
+    # Without flags libvirt asks the agent first.
+    button = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+    flags = 0 if domains.agent_answers(domain) else button
+    domains.unless_stopped(lambda: domain.shutdownFlags(flags))
 
 
 def _restore(domain: libvirt.virDomain) -> None:

@@ -58,5 +58,7 @@ def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
 
 
 def _ask_to_reboot(domain: libvirt.virDomain) -> None:
-    # Without flags libvirt asks the guest agent if it is there, then presses the power button.
-    domains.unless_stopped(domain.reboot)
+    # Without flags libvirt asks the agent first.
+    button = libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN
+    flags = 0 if domains.agent_answers(domain) else button
+    domains.unless_stopped(lambda: domain.reboot(flags))

@@ -97,11 +97,11 @@ def _refuse_taken(parts: Parts, guest: Guest) -> None:
 
 
 def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
-    for domain in connection.listAllDomains():
-        if domain.name() == guest.name:
-            raise exceptions.GuestExists(f"name {guest.name!r} is taken on this host")
-        if domain.UUIDString() == guest.uuid:
-            raise exceptions.GuestExists(f"UUID {guest.uuid} is taken on this host")
+    # A list of all would wait for every guest whose emulator hangs.
+    if domains.lookup_name(connection, guest.name) is not None:
+        raise exceptions.GuestExists(f"name {guest.name!r} is taken on this host")
+    if domains.lookup(connection, guest.uuid) is not None:
+        raise exceptions.GuestExists(f"UUID {guest.uuid} is taken on this host")
 
 
 def _to_store(guest: Guest, base: CachedImage | None) -> Guest:

@@ -114,7 +114,7 @@ class TestForeignAndDamaged(unittest.TestCase):
         self.assertEqual(DIRECTORY, metadata.directory(xml.replace('{"uuid"', "{")))
         self.assertIsNone(metadata.directory("<domain><name>x</name></domain>"))
 
-    def test_damage_is_told_with_the_name_of_the_domain(self) -> None:
+    def test_damage_is_told(self) -> None:
         sound = domain.build(guest(), layout(guest()), TCG)
         for name, old, new in (
             ("not JSON", '{"uuid"', '"uuid"'),
@@ -129,7 +129,7 @@ class TestForeignAndDamaged(unittest.TestCase):
         ):
             with self.subTest(name):
                 self.assertIn(old, sound)
-                with self.assertRaisesRegex(exceptions.MetadataDamaged, "domain web1 "):
+                with self.assertRaisesRegex(exceptions.MetadataDamaged, "cannot be understood"):
                     metadata.read(sound.replace(old, new))
 
     def test_text_that_is_no_object_is_damage(self) -> None:
