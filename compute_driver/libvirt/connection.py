@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway: every call to libvirt goes through :meth:`Connection.run`.
 
-It opens the connection on demand and again after it was lost, keeps green threads running, and
-turns ``libvirtError`` into this package's errors.
+It opens connections on demand and again after they were lost, keeps green threads running, and
+turns ``libvirtError`` into this package's errors.  Calls that are under way at the same time have
+a connection each: on one, a libvirtd serves five at most, and libvirt's client (seen with 9.0) may
+overlook an answer while another thread waits for a longer call.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -23,10 +26,11 @@ LOG = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Seconds between keep-alive messages, and how many may stay unanswered.  While a long call of one
-#: thread is under way, libvirt's client (seen with 9.0) may overlook another's until the next
-#: message comes; so that must not take long.
-_KEEPALIVE = (1, 15)
+#: Seconds between keep-alive messages, and how many may stay unanswered.
+_KEEPALIVE = (5, 3)
+
+#: How many open connections are kept for later calls.
+_MAX_IDLE = 8
 
 #: libvirt's error numbers, and what they mean to a caller.  Sources: libvirt's virterror.h.
 _LOST = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC})
@@ -50,8 +54,16 @@ def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     return _CLASSES.get(code, exceptions.LibvirtError)(text)
 
 
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        raise translate(error) from error
+
+
 class Connection:
-    """One connection to libvirt, shared by all threads.
+    """The way to one libvirt daemon, shared by all threads.
 
     :param conf: configuration with group ``[hypervisor]``.
     """
@@ -69,8 +81,9 @@ class Connection:
             )
         )
         self._guard = concurrency.native("threading").Lock()
-        self._open: libvirt.virConnect | None = None
-        self.events = events.Dispatcher()
+        self._idle: list[libvirt.virConnect] = []
+        self._listener: libvirt.virConnect | None = None
+        self._dispatcher = events.Dispatcher()
 
     @property
     def uri(self) -> str:
@@ -87,35 +100,58 @@ class Connection:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Call *function* with the open connection first, off the green threads.
+        """Call *function* with an open connection first, off the green threads.
+
+        It may be called twice, if the first connection turns out to be lost: calls say what should
+        be, and what was done already is refused as such.
 
         :raises LibvirtUnavailable: if there is no connection, or it was lost meanwhile.
         :raises GuestNotFound: if the domain is gone.
         :raises LibvirtError: for whatever else libvirt says, with its text.
         """
-        if self._open is not None and not self._open.isAlive():
-            LOG.warning("The connection to libvirt was lost; opening it again")
-        return concurrency.run_blocking(self._run, lambda shared: function(shared, *args, **kwargs))
+        return concurrency.run_blocking(self._run, lambda opened: function(opened, *args, **kwargs))
+
+    @contextlib.contextmanager
+    def watch(self, uuid: str) -> Iterator[events.Watch]:
+        """Collect the events of one domain; enter before doing what brings them about.
+
+        :raises LibvirtUnavailable: if there is no connection.
+        """
+        concurrency.run_blocking(self._listen)
+        with self._dispatcher.watch(uuid) as watch:
+            yield watch
 
     def _run(self, function: Callable[[libvirt.virConnect], R]) -> R:
-        old = self._open
-        try:
-            return self._attempt(function)
-        except exceptions.LibvirtUnavailable:
-            if old is None:
-                raise
-        # The daemon was restarted since the last call. Asking again does no harm: all calls say
-        # what should be, and what was done already is refused as such.
         with self._guard:
-            if self._open is old:
-                self._open = None
-        return self._attempt(function)
+            idle = self._idle.pop() if self._idle else None
+        if idle is not None:
+            # The daemon may have been restarted since the last call.
+            with contextlib.suppress(exceptions.LibvirtUnavailable):
+                return self._call(idle, function)
+        if self._listener is not None:
+            self._listen()
+        with _translated():
+            fresh = self.open()
+        return self._call(fresh, function)
 
-    def _attempt(self, function: Callable[[libvirt.virConnect], R]) -> R:
+    def _call(self, opened: libvirt.virConnect, function: Callable[[libvirt.virConnect], R]) -> R:
         try:
-            return function(self._ensure_open())
-        except libvirt.libvirtError as error:
-            raise translate(error) from error
+            with _translated():
+                return function(opened)
+        finally:
+            with self._guard:
+                kept = len(self._idle) < _MAX_IDLE and bool(opened.isAlive())
+                if kept:
+                    self._idle.append(opened)
+            if not kept:
+                _close_quietly(opened)
+
+    def _listen(self) -> None:
+        with self._guard, _translated():
+            if self._listener is None or not self._listener.isAlive():
+                listener = self.open()
+                self._dispatcher.register(listener)
+                self._listener = listener
 
     def open(self) -> libvirt.virConnect:
         """Open a further connection, for a caller that blocks it and closes it itself.
@@ -136,21 +172,14 @@ class Connection:
         connection.setKeepAlive(*_KEEPALIVE)
         return connection
 
-    def _ensure_open(self) -> libvirt.virConnect:
-        with self._guard:
-            if self._open is not None and not self._open.isAlive():
-                self._open = None
-            if self._open is None:
-                connection = self.open()
-                self.events.register(connection)
-                self._open = connection
-            return self._open
-
     def close(self) -> None:
-        """Let go of the connection; the next call opens it again."""
+        """Let go of what is open; the next call opens it again."""
         with self._guard:
-            connection, self._open = self._open, None
-        if connection is not None:
+            opened, self._idle = self._idle, []
+            if self._listener is not None:
+                opened.append(self._listener)
+                self._listener = None
+        for connection in opened:
             concurrency.run_blocking(_close_quietly, connection)
         if self._daemon is not None:
             self._daemon.close()

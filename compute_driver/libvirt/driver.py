@@ -97,7 +97,7 @@ class LibvirtDriver(driver.ComputeDriver):
         """Return when the serial console has shown *text*."""
         log = self._parts.host.console_log(uuid)
         deadline = time.monotonic() + timeout
-        with self._parts.connection.events.watch(uuid) as watch:
+        with self._parts.connection.watch(uuid) as watch:
             if self._parts.state(uuid) not in (PowerState.RUNNING, PowerState.PAUSED):
                 deadline = time.monotonic()  # no more will come
             while not console.wait_for(log, text, watch, deadline, skip_bytes):

@@ -30,7 +30,7 @@ def start(parts: Parts, uuid: str) -> None:
 def stop(parts: Parts, uuid: str, timeout: float) -> None:
     """Shut down what runs, by force after *timeout* seconds; drop what was suspended."""
     deadline = time.monotonic() + timeout
-    with parts.connection.events.watch(uuid) as watch:
+    with parts.connection.watch(uuid) as watch:
         while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
             parts.on_domain(uuid, _ask_to_shut_down)
             watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))

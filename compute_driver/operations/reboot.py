@@ -44,7 +44,7 @@ def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
     guest that powers off for reasons of its own meanwhile is started again.
     """
     deadline = time.monotonic() + timeout
-    with parts.connection.events.watch(uuid) as watch:
+    with parts.connection.watch(uuid) as watch:
         while time.monotonic() < deadline:
             parts.on_domain(uuid, _ask_to_reboot)
             event = watch.wait(

@@ -257,7 +257,7 @@ class TestGuestsOfTheirOwnMind(RecoveryTestCase):
 
     def test_guest_that_powers_itself_off_is_stopped_and_events_say_so(self) -> None:
         made = self.spawn()
-        with self.driver._parts.connection.events.watch(made.uuid) as watch:
+        with self.driver._parts.connection.watch(made.uuid) as watch:
             session = self.driver.console_attach(made.uuid)
             self.addCleanup(session.close)
             session.send(b"run poweroff\r")
@@ -268,7 +268,7 @@ class TestGuestsOfTheirOwnMind(RecoveryTestCase):
 
     def test_guest_whose_emulator_is_killed_is_stopped_and_starts_again(self) -> None:
         made = self.spawn_tiny()
-        with self.driver._parts.connection.events.watch(made.uuid) as watch:
+        with self.driver._parts.connection.watch(made.uuid) as watch:
             os.kill(tiny.emulators()[made.uuid], signal.SIGKILL)
             self.assertIsNotNone(watch.wait({events.STOPPED}, time.monotonic() + SLACK))
         self.assert_stopped(made)
