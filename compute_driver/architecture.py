@@ -118,7 +118,7 @@ TABLE: dict[str, Architecture] = {
         Architecture(
             name="ppc64le",
             machine="pseries",
-            kvm_hosts=frozenset({"ppc64le", "ppc64"}),
+            kvm_hosts=frozenset({"ppc64le"}),
             emulator="qemu-system-ppc64",
             package="qemu-system-ppc",
             emulated_cpu="POWER9",

@@ -10,7 +10,6 @@ forbids that import.
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import importlib
 import os
@@ -22,10 +21,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from compute_driver import exceptions
+from compute_driver.filesystem import host_errors, make_directory
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+#: Seconds that are waited at once: the kernel's limit is 24 days.
+_LONGEST_WAIT = 86400.0
 
 _registry_guard = threading.Lock()
 _registry: dict[str, tuple[threading.Lock, int]] = {}
@@ -76,7 +78,14 @@ def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
 
     :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
     """
-    seconds = max(0.0, deadline - time.monotonic())
+    while True:
+        left = max(0.0, deadline - time.monotonic())
+        ready = _readable(descriptors, min(left, _LONGEST_WAIT))
+        if ready or left <= _LONGEST_WAIT:
+            return ready
+
+
+def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
     if is_patched():
         return select.select(descriptors, [], [], seconds)[0]  # eventlet's
     poll = select.poll()
@@ -103,7 +112,7 @@ class Lock:
 
         :raises HostError: if it cannot be written.
         """
-        with _explained(self._path):
+        with _errors(self._path):
             os.pwrite(self._descriptor, text.encode(), 0)
             os.ftruncate(self._descriptor, len(text.encode()))
 
@@ -164,8 +173,8 @@ def _within_process(name: str) -> Iterator[None]:
 
 def _acquire(path: Path, operation: int) -> Lock:
     while True:
-        with _explained(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_directory(path.parent, 0o700)
+        with _errors(path):
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, operation)
@@ -178,11 +187,5 @@ def _acquire(path: Path, operation: int) -> Lock:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        kind = exceptions.NotEnoughSpace if full else exceptions.HostError
-        raise kind(f"lock {path} cannot be written: {error.strerror}") from error
+def _errors(path: Path) -> contextlib.AbstractContextManager[None]:
+    return host_errors(f"lock {path} cannot be written")

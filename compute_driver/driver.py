@@ -89,6 +89,8 @@ class ComputeDriver(abc.ABC):
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force after the deadline; nothing if it is stopped.
 
+        A suspended guest loses the memory that was saved.
+
         :param timeout: seconds to wait for the guest; 0 pulls the plug at once; option stop_timeout
             if not given.
         """
@@ -181,7 +183,7 @@ class ComputeDriver(abc.ABC):
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack.
 
-        :param repair: remove or mend what is found.
+        :param repair: remove what no guest owns; what a guest lacks is only listed.
         """
 
     @abc.abstractmethod

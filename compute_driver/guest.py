@@ -32,7 +32,10 @@ _SECRET = {"secret": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
-_CHECKSUM = re.compile(r"(md5|sha1|sha256|sha512):[0-9a-f]{32,128}")
+
+#: How checksums are made, and how many hexadecimal digits they have.
+_CHECKSUMS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
+_CHECKSUM = re.compile("|".join(f"{name}:[0-9a-f]{{{n}}}" for name, n in _CHECKSUMS.items()))
 
 _E = TypeVar("_E", bound="Choice")
 
@@ -69,9 +72,10 @@ class DiskFormat(Choice):
 
 
 class DiskBus(Choice):
-    """Buses for disks, by libvirt's ``<target bus=>`` words."""
+    """Buses for disks, by libvirt's ``<target bus=>`` words; the last three are emulated."""
 
     VIRTIO = "virtio"
+    #: By a virtio-scsi controller.
     SCSI = "scsi"
     SATA = "sata"
     IDE = "ide"
@@ -98,7 +102,6 @@ class VideoModel(Choice):
     CIRRUS = "cirrus"
     QXL = "qxl"
     BOCHS = "bochs"
-    RAMFB = "ramfb"
     NONE = "none"
 
 
@@ -183,7 +186,8 @@ class Image:
             self.checksum is None or _CHECKSUM.fullmatch(self.checksum) is not None,
             "checksum",
             self.checksum,
-            "sha256:HEX (also sha512, sha1, md5), in lower case",
+            ", ".join(f"{name}:HEX of {n} digits" for name, n in _CHECKSUMS.items())
+            + ", in lower case",
         )
 
 

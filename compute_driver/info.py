@@ -72,7 +72,8 @@ class GuestStats:
 class ArchitectureInfo:
     """What the host can do for guests of one architecture.
 
-    :param accelerator: ``kvm`` or ``tcg``: what a guest would really get.
+    :param accelerator: ``kvm`` or ``tcg``: what a guest would really get; ``none`` if it would be
+        refused.
     :param reason: why, in plain words.
     """
 
@@ -124,7 +125,7 @@ class Finding:
     :param kind: what it is, in one or two words.
     :param subject: its path or UUID.
     :param detail: why it is listed.
-    :param repaired: whether it was removed or mended.
+    :param repaired: whether it was removed.
     """
 
     kind: str

@@ -41,6 +41,8 @@ class ImageServer:
 
     :ivar cuts: after how many bytes of the body the connection ends, one for each GET to come.
     :ivar statuses: what is answered instead, one for each request to come.
+    :ivar says_length: whether the length is told; if not, the end of the connection ends the body.
+    :ivar chunked: whether a body comes in chunks, which tell its end.
     :ivar gate: bodies wait here after their first half.
     """
 
@@ -49,6 +51,7 @@ class ImageServer:
         self.headers = {"ETag": '"one"', "Last-Modified": "Mon, 01 Jan 2024 00:00:00 GMT"}
         self.ranges = True
         self.says_length = True
+        self.chunked = False
         self.cuts: list[int] = []
         self.statuses: list[int] = []
         self.no_head = 0
@@ -59,6 +62,8 @@ class ImageServer:
         server = self
 
         class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"  # which has chunks
+
             def do_HEAD(self) -> None:
                 server.answer(self)
 
@@ -125,7 +130,10 @@ class ImageServer:
             whole = len(content)
             handler.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
         body = content[start:] if status in (200, 206) else b""
-        if self.says_length:
+        if self.chunked:
+            handler.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        elif self.says_length:
             handler.send_header("Content-Length", str(len(body)))
         for name, value in self.headers.items():
             handler.send_header(name, value)

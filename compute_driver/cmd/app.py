@@ -115,7 +115,9 @@ class Application(app.App):
         """The driver that the configuration names, made when it is first wanted."""
         from compute_driver import conf, loader
 
-        return loader.load_driver(conf.load(self.options.config_file, self.options.config_dir))
+        configuration = conf.load(self.options.config_file, self.options.config_dir)
+        logs.follow(self.options, configuration)
+        return loader.load_driver(configuration)
 
     def close(self) -> None:
         """Let go of the driver if there is one."""

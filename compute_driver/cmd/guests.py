@@ -81,13 +81,27 @@ class Reboot(verb.Verb):
             metavar="SECONDS",
             help="how long the guest may take to answer (default: option soft_reboot_timeout)",
         )
+        parser.add_argument(
+            "--wait", metavar="TEXT", help="return when the serial console has shown TEXT again"
+        )
+        parser.add_argument(
+            "--wait-timeout",
+            type=verb.seconds,
+            default=300.0,
+            metavar="SECONDS",
+            help="how long to wait for that (default: 300)",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Reboot it."""
-        uuid = self.find(parsed_args.guest)
+        uuid, text = self.find(parsed_args.guest), parsed_args.wait
+        shown = 0 if text is None else len(self.driver.console_log(uuid))
         kind = self.operate(uuid, kind=parsed_args.kind, timeout=parsed_args.timeout)
         self.app.stdout.write(f"{kind}\n")
+        if text is not None:
+            timeout = parsed_args.wait_timeout
+            self.driver.console_wait(uuid, text, timeout=timeout, skip_bytes=shown)
 
 
 _LIST = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")

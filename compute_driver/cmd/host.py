@@ -68,7 +68,11 @@ class Audit(_Report):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("--repair", action="store_true", help="remove or mend what is found")
+        parser.add_argument(
+            "--repair",
+            action="store_true",
+            help="remove what no guest owns; what a guest lacks is only listed",
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:

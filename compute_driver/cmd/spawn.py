@@ -102,7 +102,11 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
         ),
         "--ephemeral": _repeated("GIB", "an empty, formatted disk", type=float),
         "--swap": {"type": int, "metavar": "MIB", "help": "a disk of swap space"},
-        "--disk-bus": {"metavar": "BUS", "help": "bus of all disks (default: by architecture)"},
+        "--disk-bus": {
+            "metavar": "BUS",
+            "help": "bus of all disks: virtio or scsi (that is virtio-scsi), which are"
+            " paravirtual; sata, ide or usb, which are emulated (default: by architecture)",
+        },
         "--video": {"metavar": "MODEL", "help": "display adapter (default: by architecture)"},
     },
 )

@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
+from oslo_log import _options as log_options
 
 from compute_driver import exceptions
 from compute_driver.conf import hypervisor, sources
 
 PROJECT = "compute-driver"
+_DEFAULT = "DEFAULT"
 SYSTEM_DIRECTORY = Path("/etc") / PROJECT
 
 
@@ -34,26 +36,27 @@ def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.Conf
     Sources, later ones winning: ``/etc/compute-driver/*.conf`` (unless *files* or *directories*
     are given), *files*, ``*.conf`` in *directories*, variables ``OS_HYPERVISOR__<OPTION>``.
 
+    :return: a configuration with group ``[hypervisor]`` and oslo.log's options.
     :raises ConfigurationError: names the option or file and what would be accepted.
     """
     paths = _paths(files, directories)
     conf = _read(paths)
-    for option, error in _bad_values(conf):
+    for group, option, error in _bad_values(conf):
         raise exceptions.ConfigurationError(
-            sources.complaint(option, error, sources.written(paths))
+            sources.complaint(group, option, error, sources.written(paths))
         ) from error
     return conf
 
 
 def problems(files: Sequence[str] = (), directories: Sequence[str] = ()) -> list[str]:
-    """Return one line for each bad value or unknown option in the sources of :func:`load`.
+    """Return one line for each bad value, unknown option or driver in the sources of :func:`load`.
 
     :raises ConfigurationError: if a file cannot be read or is no configuration file.
     """
     paths = _paths(files, directories)
     written = sources.written(paths)
     bad = [sources.complaint(*fault, written) for fault in _bad_values(_read(paths))]
-    return bad + sources.unknown(written)
+    return bad + sources.unknown_driver(written) + sources.unknown(written)
 
 
 def _paths(files: Sequence[str], directories: Sequence[str]) -> list[str]:
@@ -65,6 +68,8 @@ def _paths(files: Sequence[str], directories: Sequence[str]) -> list[str]:
 def _read(paths: Sequence[str]) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     register(conf)
+    # oslo.log's own function takes long to import, and these for options of the command line.
+    conf.register_opts(_log_options())
     arguments = [f"--config-file={path}" for path in paths]
     try:
         conf(arguments, project=PROJECT, default_config_files=[], default_config_dirs=[])
@@ -74,9 +79,16 @@ def _read(paths: Sequence[str]) -> cfg.ConfigOpts:
     return conf
 
 
-def _bad_values(conf: cfg.ConfigOpts) -> Iterator[tuple[cfg.Opt, Exception]]:
-    for option in hypervisor.OPTIONS:
-        try:
-            conf[hypervisor.GROUP.name][option.dest]
-        except (cfg.Error, ValueError) as error:
-            yield option, error
+def _log_options() -> list[cfg.Opt]:
+    return [option for _group, options in log_options.list_opts() for option in options]
+
+
+def _bad_values(conf: cfg.ConfigOpts) -> Iterator[tuple[str, cfg.Opt, Exception]]:
+    groups = {hypervisor.GROUP.name: hypervisor.OPTIONS, _DEFAULT: _log_options()}
+    for group, options in groups.items():
+        values = conf if group == _DEFAULT else conf[group]
+        for option in options:
+            try:
+                values[option.dest]
+            except (cfg.Error, ValueError) as error:
+                yield group, option, error

@@ -12,18 +12,19 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-from compute_driver import exceptions
+from compute_driver import exceptions, plugins
 from compute_driver.conf import hypervisor
 
 _GROUP = hypervisor.GROUP.name
-#: What oslo.config's environment source puts before the option's name.
-_VARIABLE = f"OS_{_GROUP.upper()}__"
+#: What oslo.config's environment source puts before an option's name, by group.
+_VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", "default": "OS_DEFAULT__"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
     """One option as somebody wrote it.
 
+    :param group: in lower case.
     :param where: the file or environment variable.
     """
 
@@ -53,20 +54,28 @@ def written(paths: Sequence[str]) -> list[Setting]:
     return [setting for path in paths for setting in _in_file(path)] + _in_environment()
 
 
-def complaint(option: cfg.Opt, error: Exception, settings: Sequence[Setting]) -> str:
+def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[Setting]) -> str:
     """Return one line on a value that *option* cannot take: where, what, and what is accepted.
 
     :param error: what oslo.config says of it.
     :param settings: where to look for who set it.
     """
-    setters = [s for s in settings if (s.group, s.name) == (_GROUP, option.dest)]
-    if not setters:
-        return f"{option.dest} in [{_GROUP}]: {error}"
-    last = setters[-1]
-    field = f"{option.dest} in {last.where} [{_GROUP}]"
+    last = _last(settings, group, option.dest)
+    if last is None:
+        return f"{option.dest} in [{group}]: {' '.join(str(error).split())}"
+    field = f"{option.dest} in {last.where} [{group}]"
     if isinstance(error, cfg.NoSuchOptError):
         return f"{field}: {last.value!r} is not usable: there is no option {error.opt_name!r}"
     return str(exceptions.InvalidParameter(field, last.value, _accepted(option.type)))
+
+
+def unknown_driver(settings: Sequence[Setting]) -> list[str]:
+    """Return one line if *settings* choose a driver that is not installed."""
+    last, known = _last(settings, _GROUP, "driver"), plugins.names(plugins.DRIVERS)
+    if last is None or last.value in known:
+        return []
+    field = f"driver in {last.where} [{_GROUP}]"
+    return [str(exceptions.InvalidParameter(field, last.value, known))]
 
 
 def unknown(settings: Sequence[Setting]) -> list[str]:
@@ -81,6 +90,12 @@ def unknown(settings: Sequence[Setting]) -> list[str]:
         elif setting.group != _GROUP and difflib.get_close_matches(setting.group, [_GROUP]):
             lines.append(f"{setting.name} in {where}: no such group; accepted: [{_GROUP}]")
     return lines
+
+
+def _last(settings: Sequence[Setting], group: str, name: str) -> Setting | None:
+    """Return the setting of an option that wins."""
+    found = [each for each in settings if (each.group, each.name) == (group.lower(), name)]
+    return found[-1] if found else None
 
 
 def _in_file(path: str) -> list[Setting]:
@@ -105,9 +120,10 @@ def _in_file(path: str) -> list[Setting]:
 
 def _in_environment() -> list[Setting]:
     return [
-        Setting(_GROUP, name.removeprefix(_VARIABLE).lower(), value, name)
+        Setting(group, name.removeprefix(prefix).lower(), value, name)
+        for group, prefix in _VARIABLES.items()
         for name, value in sorted(os.environ.items())
-        if name.startswith(_VARIABLE)
+        if name.startswith(prefix)
     ]
 
 
@@ -123,5 +139,5 @@ def _accepted(kind: Any) -> str:
         return "true, false"
     if isinstance(kind, types.Number):
         noun = "a whole number" if isinstance(kind, types.Integer) else "a number"
-        return f"{noun}, {kind.min:g} or more"
+        return noun if kind.min is None else f"{noun}, {kind.min:g} or more"
     return f"an {kind.type_name}"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps one copy of each image for all guests of the host.
 
-Layout of ``image_cache_path``, which QEMU must be able to read::
+Layout of ``image_cache_path``, which QEMU must be able to pass, and nobody else to list::
 
     KEY         an image, complete, in a format that guests' disks can be based on
     KEY.json    what it is; a hit needs nothing else
@@ -19,12 +19,13 @@ import hashlib
 import json
 import os
 import re
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_driver import concurrency, exceptions
+from compute_driver import concurrency, exceptions, filesystem
 from compute_driver.concurrency import run_blocking
 from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import DiskFormat, Image
@@ -51,7 +52,7 @@ _CHUNK = 1024**2
 class CachedImage:
     """An image that is ready for use and never changes.
 
-    :param path: an absolute path, readable by everyone.
+    :param path: an absolute path, readable by whoever knows it.
     :param format: qcow2, raw or iso.
     :param virtual_size: size of the disk that a guest sees, in bytes.
     """
@@ -107,13 +108,17 @@ class ImageCache:
         self, kind: str, image: Image, progress: Progress, prepare: _Preparation
     ) -> CachedImage:
         source = sources.find(image.location, self._conf)
-        told_apart = [kind, source.identify(image.location), image.checksum, image.format]
+        identity = source.identify(image.location)
+        if identity is None:  # it may have changed: only a checksum tells that it has not
+            identity = image.location if image.checksum else uuid.uuid4().hex
+        told_apart = [kind, identity, image.checksum, image.format]
         key = hashlib.sha256(json.dumps(told_apart).encode()).hexdigest()
         entry = _Entry(self._directory, key)
         found = entry.read()
         if found is None:
             with space.writing(self._directory):
-                self._make_directory()
+                filesystem.make_directory(self._directory, filesystem.PASSABLE)
+                filesystem.make_directory(self._directory / "tmp", 0o700)
                 with concurrency.lock(entry.lock):
                     found = entry.read() or self._make(entry, source, image, progress, prepare)
         return found
@@ -126,7 +131,7 @@ class ImageCache:
         progress: Progress,
         prepare: _Preparation,
     ) -> CachedImage:
-        source.fetch(image.location, entry.part, progress)
+        source.fetch(image.location, entry.part, progress, verified=image.checksum is not None)
         try:
             run_blocking(_verify, entry.part, image)
             path, details = prepare(entry, image, progress)
@@ -162,12 +167,6 @@ class ImageCache:
             raise
         except exceptions.ToolFailed as error:
             raise exceptions.ImageUnacceptable(f"image {name} is damaged: {error}") from error
-
-    def _make_directory(self) -> None:
-        if not self._directory.is_dir():
-            self._directory.mkdir(parents=True, exist_ok=True)
-            self._directory.chmod(0o755)  # whatever the umask: QEMU may run as another user
-        (self._directory / "tmp").mkdir(mode=0o700, exist_ok=True)
 
     def _abandoned(self) -> Iterator[Path]:
         """Yield each file that is left over, while its lock is held."""

@@ -34,6 +34,9 @@ _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
 #: Answers of servers that serve GET alone; 403 is what a link signed for GET gives.
 _NO_HEAD = (403, 405, 501)
 
+#: What changes with the bytes; RFC 9110, section 8.8.
+_VALIDATORS = ("ETag", "Last-Modified")
+
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
 #: What the system gives no reason for.
@@ -53,15 +56,17 @@ class _TransientError(Exception):
 class HttpSource(ImageSource):
     """Images of web servers: ``http://`` and ``https://`` URLs."""
 
-    def identify(self, location: str) -> str:
-        """Return the URL and the validators that the server gives for it."""
+    def identify(self, location: str) -> str | None:
+        """Return the URL and the validators that the server gives for it; None without any."""
         return self._persist(location, lambda: self._identify(location))
 
-    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+    def fetch(
+        self, location: str, target: Path, progress: Progress, *, verified: bool = False
+    ) -> None:
         """Download to *target*, continuing what an earlier fetch left there."""
         download = _Download(target)
         try:
-            self._persist(location, lambda: self._continue(location, download, progress))
+            self._persist(location, lambda: self._continue(location, download, progress, verified))
         except BaseException as error:
             have, _ = download.state()
             if not have or isinstance(error, (exceptions.ImageNotFound, exceptions.HostError)):
@@ -85,14 +90,16 @@ class HttpSource(ImageSource):
                 f"cannot fetch {shown(location)}: {error} (tried {retries + 1} times)"
             ) from None
 
-    def _identify(self, location: str) -> str:
+    def _identify(self, location: str) -> str | None:
         with self._answer("HEAD", location, {}, accepted=_NO_HEAD) as answer:
             if answer.status_code not in _NO_HEAD:
                 return _identity(location, answer)
         with self._answer("GET", location, {}) as answer:
             return _identity(location, answer)
 
-    def _continue(self, location: str, download: _Download, progress: Progress) -> None:
+    def _continue(
+        self, location: str, download: _Download, progress: Progress, verified: bool
+    ) -> None:
         have, validator = download.state()
         headers = {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
         with self._answer("GET", location, headers, accepted=(416,)) as answer:
@@ -102,6 +109,11 @@ class HttpSource(ImageSource):
             if answer.status_code == 416 or start not in (0, have):
                 download.forget()
                 raise _TransientError(f"the server does not continue from byte {have}")
+            if not (verified or _shows_its_end(answer, total)):
+                raise exceptions.ImageFetchFailed(
+                    f"cannot fetch {shown(location)}: the server does not tell its length, so that"
+                    " a part could pass for all of it; give the image's checksum"
+                )
             space.require(download.target.parent, total - start)
             with (
                 space.writing(download.target.parent, total),
@@ -202,8 +214,10 @@ def _check(answer: requests.Response, location: str, accepted: tuple[int, ...]) 
         )
 
 
-def _identity(location: str, answer: requests.Response) -> str:
-    names = ("ETag", "Last-Modified", "Content-Length")
+def _identity(location: str, answer: requests.Response) -> str | None:
+    if not any(name in answer.headers for name in _VALIDATORS):
+        return None  # an image that changes often keeps its length
+    names = (*_VALIDATORS, "Content-Length")
     return "\n".join([location, *(answer.headers.get(name, "") for name in names)])
 
 
@@ -221,6 +235,13 @@ def _range(answer: requests.Response) -> tuple[int, int]:
         return 0, _number(answer.headers.get("Content-Length"))
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
     return (_number(found[1]), _number(found[2])) if found else (-1, 0)
+
+
+def _shows_its_end(answer: requests.Response, total: int) -> bool:
+    """Tell whether a connection that is cut differs from one that ends; RFC 9112 section 6.3."""
+    chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
+    framed = chunked or "Content-Length" in answer.headers
+    return total > 0 or (answer.status_code == 200 and framed)
 
 
 def _number(text: str | None) -> int:

@@ -43,8 +43,8 @@ class ImageSource(abc.ABC):
         self.conf = conf
 
     @abc.abstractmethod
-    def identify(self, location: str) -> str:
-        """Return a string that changes when the bytes at *location* change.
+    def identify(self, location: str) -> str | None:
+        """Return a string that changes when the bytes at *location* change; None if nothing tells.
 
         It may hold secrets of the location and is never shown nor stored as it is.
 
@@ -53,12 +53,16 @@ class ImageSource(abc.ABC):
         """
 
     @abc.abstractmethod
-    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+    def fetch(
+        self, location: str, target: Path, progress: Progress, *, verified: bool = False
+    ) -> None:
         """Write the bytes at *location* to *target*, whose directory is there.
 
         The caller serialises fetches to one target.  What a failure leaves at *target* is what
         the next fetch continues from; a source that cannot continue leaves nothing.
 
+        :param verified: whether the caller holds the bytes against a checksum; if not, a source
+            that cannot tell whether all of them came must fail.
         :raises ImageNotFound: if nothing is there.
         :raises ImageFetchFailed: if not all of it could be had.
         :raises NotEnoughSpace: if the file system of *target* is full.
@@ -115,7 +119,9 @@ class FileSource(ImageSource):
         with _explained(path):
             return _identity(path, os.stat(path))
 
-    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+    def fetch(
+        self, location: str, target: Path, progress: Progress, *, verified: bool = False
+    ) -> None:
         """Clone or copy the file; holes stay holes."""
         path = _path(location)
         try:

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute_driver import exceptions
+from compute_driver import exceptions, filesystem
 
 
 @contextlib.contextmanager
@@ -26,7 +25,7 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
     except OSError as error:
         if error.errno is None:  # of a library that calls its own errors OSError
             raise
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if filesystem.is_full(error):
             raise full(path, needed) from error
         raise exceptions.HostError(f"cannot write in {path}: {error.strerror}") from error
 

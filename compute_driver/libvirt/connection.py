@@ -10,7 +10,6 @@ overlook an answer while another thread waits for a longer call.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -20,8 +19,6 @@ from oslo_config import cfg
 
 from compute_driver import concurrency, exceptions
 from compute_driver.libvirt import daemon, events
-
-LOG = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -35,7 +32,6 @@ _MAX_IDLE = 8
 #: libvirt's error numbers, and what they mean to a caller.  Sources: libvirt's virterror.h.
 _LOST = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC})
 _CLASSES: dict[int, type[exceptions.ComputeDriverError]] = {
-    libvirt.VIR_ERR_NO_DOMAIN: exceptions.GuestNotFound,
     libvirt.VIR_ERR_DOM_EXIST: exceptions.GuestExists,
     libvirt.VIR_ERR_OPERATION_TIMEOUT: exceptions.GuestBusy,
 }
@@ -91,7 +87,9 @@ class Connection:
 
         :raises LibvirtUnavailable: if the driver's own daemon does not come up.
         """
-        return self._daemon.ensure() if self._daemon else str(self._conf.hypervisor.connection_uri)
+        if self._daemon is None:
+            return str(self._conf.hypervisor.connection_uri)
+        return concurrency.run_blocking(self._daemon.ensure)
 
     def run(
         self,
@@ -106,7 +104,6 @@ class Connection:
         be, and what was done already is refused as such.
 
         :raises LibvirtUnavailable: if there is no connection, or it was lost meanwhile.
-        :raises GuestNotFound: if the domain is gone.
         :raises LibvirtError: for whatever else libvirt says, with its text.
         """
         return concurrency.run_blocking(self._run, lambda opened: function(opened, *args, **kwargs))
@@ -144,14 +141,14 @@ class Connection:
                 if kept:
                     self._idle.append(opened)
             if not kept:
-                _close_quietly(opened)
+                events.close_quietly(opened)
 
     def _listen(self) -> None:
         with self._guard, _translated():
             if self._listener is None or not self._listener.isAlive():
-                listener = self.open()
-                self._dispatcher.register(listener)
-                self._listener = listener
+                self._dispatcher.unregister()
+                self._listener = self.open()
+                self._dispatcher.register(self._listener)
 
     def open(self) -> libvirt.virConnect:
         """Open a further connection, for a caller that blocks it and closes it itself.
@@ -162,31 +159,26 @@ class Connection:
         """
         events.ensure_loop()
         connection = libvirt.open(self.uri)
-        kind = connection.getType()
-        if kind != "QEMU":
-            connection.close()
-            raise exceptions.ConfigurationError(
-                f"[hypervisor] connection_uri {self.uri} leads to {kind};"
-                " accepted: a URI of libvirt's QEMU driver, such as qemu:///system"
-            )
-        connection.setKeepAlive(*_KEEPALIVE)
+        try:
+            kind = connection.getType()
+            if kind != "QEMU":
+                raise exceptions.ConfigurationError(
+                    f"[hypervisor] connection_uri {self.uri} leads to {kind};"
+                    " accepted: a URI of libvirt's QEMU driver, such as qemu:///system"
+                )
+            connection.setKeepAlive(*_KEEPALIVE)
+        except BaseException:
+            events.close_quietly(connection)
+            raise
         return connection
 
     def close(self) -> None:
         """Let go of what is open; the next call opens it again."""
         with self._guard:
             opened, self._idle = self._idle, []
-            if self._listener is not None:
-                opened.append(self._listener)
-                self._listener = None
+            self._listener = None
+        concurrency.run_blocking(self._dispatcher.unregister)
         for connection in opened:
-            concurrency.run_blocking(_close_quietly, connection)
+            concurrency.run_blocking(events.close_quietly, connection)
         if self._daemon is not None:
-            self._daemon.close()
-
-
-def _close_quietly(connection: libvirt.virConnect) -> None:
-    try:
-        connection.close()
-    except libvirt.libvirtError as error:
-        LOG.debug("Closing the connection to libvirt: %s", error)
+            concurrency.run_blocking(self._daemon.close)

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,8 +30,12 @@ def parts(log: Path) -> list[Path]:
 
 
 def read(log: Path, max_bytes: int | None = None) -> bytes:
-    """Return the whole log, or its last *max_bytes* bytes."""
-    data = b"".join(path.read_bytes() for path in parts(log))
+    """Return the whole log, or its last *max_bytes* bytes.
+
+    :raises HostError: if it cannot be read.
+    """
+    with _explained(log), contextlib.closing(_Follower(log)) as follower:
+        data = follower.read()
     return data if max_bytes is None else data[max(0, len(data) - max_bytes) :]
 
 
@@ -39,9 +45,15 @@ def wait_for(log: Path, text: str, watch: events.Watch, deadline: float, skip: i
     :param watch: events of the guest; it wakes the wait when the guest stops.
     :return: False if the guest stopped, the connection was lost, or the deadline (by
         :func:`time.monotonic`) passed before.
+    :raises GuestNotFound: if the guest's directory is gone.
+    :raises HostError: if the log cannot be read or watched.
     """
     wanted = text.encode()
-    with inotify_simple.INotify() as notifier, contextlib.closing(_Follower(log)) as follower:
+    with (
+        _explained(log),
+        inotify_simple.INotify() as notifier,
+        contextlib.closing(_Follower(log)) as follower,
+    ):
         flags = inotify_simple.flags
         notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE | flags.MOVED_TO)
         seen = follower.read()[skip:]
@@ -54,6 +66,21 @@ def wait_for(log: Path, text: str, watch: events.Watch, deadline: float, skip: i
                 # Stopped, or too late: what was written last still counts.
                 return wanted in seen
     return True
+
+
+@contextlib.contextmanager
+def _explained(log: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise exceptions.GuestNotFound(log.parent.name) from error
+    except OSError as error:
+        # ENOSPC is inotify's word for too many watches: nothing is written here.
+        limits = error.errno in (errno.ENOSPC, errno.EMFILE)
+        hint = "; see sysctl fs.inotify and ulimit -n" if limits else ""
+        raise exceptions.HostError(
+            f"console log {log} cannot be read or watched: {error.strerror}{hint}"
+        ) from error
 
 
 class _Follower:

@@ -21,39 +21,37 @@ import hashlib
 import json
 import os
 import pwd
-import shutil
 import signal
 import socket
-import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from compute_driver import concurrency
 from compute_driver.exceptions import (
+    ConfigurationError,
     HostError,
-    InvalidParameter,
     LibvirtUnavailable,
     MissingDependency,
 )
+from compute_driver.guest import MIB
 from compute_driver.libvirt import supervisor
+from compute_driver.storage import tools
 
-MIB = 1024 * 1024
 STATE_OPTION = "[hypervisor] state_path"
 SOCKET_PATH_MAX = 107  # bytes, sockaddr_un(7)
 LONGEST_SOCKET = "libvirt/run/libvirt/virtlogd-sock"
 SHORT_NAMES = Path("/tmp")  # noqa: S108 - a fixed place; the link's owner is checked
-SEARCH_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 PACKAGES = {
     "libvirtd": "libvirt-daemon and libvirt-daemon-driver-qemu",
     "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
 }
 LOG_TAIL_BYTES = 1500
-# All threads of a driver share one connection, and a call may take long: libvirt waits 10 s for an
-# emulator that hangs.  With libvirt's default, 5, that would keep all others waiting.
-PARALLEL_CALLS = 100
+# Each call under way takes one, and may take long: libvirt waits 10 s for an emulator that hangs.
+# With libvirt's default, 20, so many of them would keep all others waiting.
+MAX_WORKERS = 100
 # The supervisor reports its own failure in time; this only catches one that hangs.
 SLACK_SECONDS = 15.0
 
@@ -62,6 +60,8 @@ Setting = str | int | list[str]
 
 class EmbeddedDaemon:
     """The libvirt of one state directory; all methods are safe to call from several threads.
+
+    They block their thread, which must be a native one wherever there are green ones.
 
     :param state_path: directory that holds everything; made when missing.
     :param console_log_max_bytes: size at which virtlogd starts a new file for a guest's console
@@ -84,7 +84,8 @@ class EmbeddedDaemon:
         self._idle_timeout = idle_timeout
         self._privileged = os.geteuid() == 0
         self._home = self._base if self._privileged else short_name(self._base)
-        self._mutex = threading.Lock()
+        # Threads of eventlet's pool wait for it, which are native.
+        self._mutex = concurrency.native("threading").Lock()
         self._lease: socket.socket | None = None
 
     @property
@@ -129,7 +130,7 @@ class EmbeddedDaemon:
         Where it runs already this costs one look at an open socket.
 
         :return: its connection URI.
-        :raises InvalidParameter: the state directory cannot be used.
+        :raises ConfigurationError: the state directory cannot be used.
         :raises MissingDependency: libvirt's daemons are not installed.
         :raises LibvirtUnavailable: the daemon does not start; the text has the end of its log.
         """
@@ -174,7 +175,7 @@ class EmbeddedDaemon:
         try:
             return bool(self._lease.recv(1, socket.MSG_DONTWAIT))
         except BlockingIOError:
-            return self.socket_path.exists()
+            return self._is_found() and self.socket_path.exists()
         except OSError:
             return False
 
@@ -183,9 +184,16 @@ class EmbeddedDaemon:
             self._lease.close()
             self._lease = None
 
+    def _is_found(self) -> bool:
+        """Whether the name of our directory leads there, and not to somebody else's daemon."""
+        return self._privileged or is_short_name(self._home, self._base)
+
     def _connect(self) -> socket.socket | None:
-        """Connect, which keeps the daemon from going idle; None where nobody listens."""
-        lease = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        """Connect, which keeps the daemon from going idle; None where nobody of ours listens."""
+        if not self._is_found():
+            return None
+        # An eventlet socket would wait wherever this one says that there is nothing to read.
+        lease: socket.socket = concurrency.native("socket").socket(socket.AF_UNIX)
         try:
             lease.connect(str(self.socket_path))
         except OSError:
@@ -215,7 +223,7 @@ class EmbeddedDaemon:
             room = SOCKET_PATH_MAX - len(f"/{LONGEST_SOCKET}")
             if len(os.fsencode(self._base.parent)) > room:
                 accepted = f"a path of at most {room} bytes, since it holds unix sockets"
-                raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted)
+                raise self._unusable(accepted)
             return
         try:
             pwd.getpwuid(os.geteuid())
@@ -231,12 +239,15 @@ class EmbeddedDaemon:
             self._base.parent.mkdir(parents=True, exist_ok=True)
             self._base.mkdir(mode=0o700, exist_ok=True)
             if self._base.stat().st_uid != os.geteuid():
-                raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted)
+                raise self._unusable(accepted)
             for ours in supervisor.SYSTEM_DIRECTORIES:
                 (self._base / ours / "libvirt").mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            accepted = f"{accepted} ({error.strerror}: {error.filename})"
-            raise InvalidParameter(STATE_OPTION, str(self._base.parent), accepted) from error
+            raise self._unusable(f"{accepted} ({error.strerror}: {error.filename})") from error
+
+    def _unusable(self, accepted: str) -> ConfigurationError:
+        path = str(self._base.parent)
+        return ConfigurationError(f"{STATE_OPTION}: {path!r} is not usable; accepted: {accepted}")
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -262,6 +273,7 @@ class EmbeddedDaemon:
         command += ["--start-timeout", str(self._start_timeout)]
         for name, program in programs.items():
             command += [f"--{name}", program]
+        subprocess = concurrency.native("subprocess")
         (self._base / "daemon.log").unlink(missing_ok=True)
         with open(self._base / "daemon.log", "ab") as log:
             try:
@@ -307,8 +319,7 @@ def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dic
     return {
         # Who may connect is decided by the directory, which only its owner can enter.
         "libvirtd.conf": log
-        | {"auth_unix_ro": "none", "auth_unix_rw": "none"}
-        | {"max_client_requests": PARALLEL_CALLS, "max_workers": PARALLEL_CALLS},
+        | {"auth_unix_ro": "none", "auth_unix_rw": "none", "max_workers": MAX_WORKERS},
         "virtlogd.conf": log | {"max_size": console_log_max_bytes, "max_backups": 3},
         "qemu.conf": qemu | (root if privileged else {}),
     }
@@ -319,13 +330,13 @@ def find_program(name: str) -> str:
 
     :raises MissingDependency: it is not installed.
     """
-    found = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:{SEARCH_PATH}")
+    found = tools.locate(name)
     if found is None:
         raise MissingDependency(
             f"no {name} for the embedded libvirt: install the Debian package {PACKAGES[name]}, "
             f"or set [hypervisor] connection_uri to a libvirt that runs already"
         )
-    return os.path.abspath(found)
+    return found
 
 
 def short_name(base: Path) -> Path:
@@ -339,6 +350,14 @@ def short_name(base: Path) -> Path:
     return SHORT_NAMES / (f"cd-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")
 
 
+def is_short_name(name: Path, base: Path) -> bool:
+    """Tell whether the link is there, made by ourselves: in ``/tmp`` anybody may make one."""
+    try:
+        return name.lstat().st_uid == os.geteuid() and os.readlink(name) == os.path.realpath(base)
+    except OSError:
+        return False
+
+
 def make_short_name(name: Path, base: Path) -> None:
     """Make the link unless it is there.
 
@@ -346,12 +365,11 @@ def make_short_name(name: Path, base: Path) -> None:
     """
     target = os.path.realpath(base)
     try:
-        if not name.is_symlink():
+        with suppress(FileExistsError):
             name.symlink_to(target)
-        usable = name.lstat().st_uid == os.geteuid() and os.readlink(name) == target
     except OSError as error:
         raise LibvirtUnavailable(f"cannot make {name} for the embedded libvirt: {error}") from error
-    if not usable:
+    if not is_short_name(name, base):
         raise LibvirtUnavailable(
             f"{name} should be a link to {target}, made by user ID {os.geteuid()}; remove it"
         )

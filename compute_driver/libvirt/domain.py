@@ -132,22 +132,21 @@ def lookup_ours(
     return domain, found
 
 
-def define(connection: libvirt.virConnect, xml: str) -> libvirt.virDomain:
-    """Make libvirt know a domain, or its new description.
+def define(connection: libvirt.virConnect, xml: str) -> None:
+    """Make libvirt know a domain, or its new description from the next power-on.
 
     libvirt checks the XML by its own schema first.
     """
-    return connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
-def start(_: libvirt.virConnect, domain: libvirt.virDomain) -> None:
-    """Power on a domain that is defined."""
-    domain.create()
-
-
-def define_and_start(connection: libvirt.virConnect, xml: str) -> None:
-    """Make libvirt know a domain, or its new description, and power it on."""
-    start(connection, define(connection, xml))
+def start(domain: libvirt.virDomain) -> None:
+    """Power a domain on; nothing if it runs."""
+    try:
+        domain.create()
+    except libvirt.libvirtError:
+        if not domain.isActive():
+            raise
 
 
 def unless_stopped(call: Callable[[], object]) -> None:
@@ -172,6 +171,10 @@ def agent_answers(domain: libvirt.virDomain) -> bool:
 def power_off(domain: libvirt.virDomain) -> None:
     """End a domain's process and drop its saved memory; nothing if it has neither."""
     unless_stopped(domain.destroy)
+    unless_stopped(functools.partial(_forget_memory, domain))
+
+
+def _forget_memory(domain: libvirt.virDomain) -> None:
     if domain.hasManagedSaveImage():
         domain.managedSaveRemove()
 

@@ -8,7 +8,7 @@ import time
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import Guest, PowerState, RebootKind, is_uuid
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console, screenshot
@@ -34,13 +34,13 @@ class LibvirtDriver(driver.ComputeDriver):
         """Make a guest and start it."""
         decision = spawn.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
-            spawn.spawn(self._parts, guest, decision, progress, held)
-        return self.show(guest.uuid)
+            return spawn.spawn(self._parts, guest, decision, progress, held)
 
     def destroy(self, uuid: str) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
-        with journal.exclusive(self._parts, uuid, "destroy"):
-            destroy.destroy(self._parts, uuid)
+        if is_uuid(uuid):
+            with journal.exclusive(self._parts, uuid.lower(), "destroy"):
+                destroy.destroy(self._parts, uuid.lower())
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None

@@ -10,10 +10,10 @@ Source: libvirt's "Event loop" and "virConnectDomainEventRegisterAny".
 from __future__ import annotations
 
 import collections
+import contextlib
 import dataclasses
 import os
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 
 import libvirt
 
@@ -42,6 +42,12 @@ def ensure_loop() -> None:
 def _run_loop() -> None:
     while True:
         libvirt.virEventRunDefaultImpl()
+
+
+def close_quietly(connection: libvirt.virConnect) -> None:
+    """Close a connection, which may be lost already."""
+    with contextlib.suppress(libvirt.libvirtError):
+        connection.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,18 +107,33 @@ class Dispatcher:
     def __init__(self) -> None:
         self._guard = _threading.Lock()
         self._watches: dict[str, set[Watch]] = {}
+        self._source: libvirt.virConnect | None = None
+        self._callbacks: list[int] = []
 
     def register(self, connection: libvirt.virConnect) -> None:
-        """Begin to receive the events of *connection*."""
-        connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle, None
-        )
-        connection.domainEventRegisterAny(
-            None, libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot, None
-        )
+        """Begin to receive the events of *connection*, which :meth:`unregister` closes."""
+        self._source = connection
+        for number, callback in (
+            (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
+            (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
+        ):
+            self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
 
-    @contextmanager
+    def unregister(self) -> None:
+        """Close the connection that events come from; each callback would keep it open."""
+        source, self._source = self._source, None
+        callbacks, self._callbacks = self._callbacks, []
+        if source is None:
+            return
+        for callback in callbacks:
+            with contextlib.suppress(libvirt.libvirtError):  # it may be lost
+                source.domainEventDeregisterAny(callback)
+        with contextlib.suppress(libvirt.libvirtError):
+            source.unregisterCloseCallback()
+        close_quietly(source)
+
+    @contextlib.contextmanager
     def watch(self, uuid: str) -> Iterator[Watch]:
         """Collect the events of one domain; enter before doing what brings them about."""
         watch = Watch()

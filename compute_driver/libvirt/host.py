@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The host: what it can run, what it has, and what all its guests are doing.
 
-Questions about all guests take a constant number of libvirt calls, but for reading the stored
-description of a guest that this process has not met yet: libvirt has no bulk call for metadata.
+Questions about all guests take a constant number of libvirt calls, and one more for each domain
+to read its metadata, for which libvirt has no bulk call; that one never waits for an emulator.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ from compute_driver.storage import layout
 from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
+
+#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
+#: Source: libvirt's virQEMUCapsGetDefaultEmulator.
+_NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_STATE
@@ -77,12 +81,7 @@ class Host:
 
         :raises MissingDependency: if the host has none; names the package.
         """
-        path = shutil.which(facts.emulator)
-        if path is None:
-            # Distributions may keep it where only libvirt looks.
-            path = self._capabilities().findtext(
-                f"guest/arch[@name='{facts.name}']/emulator", default=None
-            )
+        path = self._emulator(facts)
         if path is None:
             raise exceptions.MissingDependency(
                 f"no emulator for {facts.name} guests: {facts.emulator} is not installed"
@@ -90,9 +89,17 @@ class Host:
             )
         return path
 
-    def check_models(self, guest: Guest) -> None:
+    def _emulator(self, facts: architecture.Architecture) -> str | None:
+        """Look where libvirt does, without its help, which would start every emulator."""
+        path = shutil.which(facts.emulator)
+        if path is None and facts.name == self.architecture:
+            path = shutil.which(_NATIVE_EMULATOR)
+        return path
+
+    def check_models(self, guest: Guest, decision: acceleration.Decision) -> None:
         """Refuse a machine, CPU model, number of CPUs or firmware that the host does not have.
 
+        :param decision: how the guest is to be accelerated.
         :raises InvalidParameter: names those that there are.
         """
         facts = architecture.get(guest.architecture)
@@ -103,7 +110,7 @@ class Host:
             }
             if guest.machine not in machines:
                 raise exceptions.InvalidParameter("machine", guest.machine, machines)
-        able = self._domain_capabilities(guest, facts)
+        able = self._domain_capabilities(guest, facts, decision)
         if guest.cpu.model is not None:
             models = _cpu_models(able)
             if guest.cpu.model not in models:
@@ -122,20 +129,26 @@ class Host:
         return etree.fromstring(self._connection.run(libvirt.virConnect.getCapabilities))
 
     def _domain_capabilities(
-        self, guest: Guest, facts: architecture.Architecture
+        self,
+        guest: Guest,
+        facts: architecture.Architecture,
+        decision: acceleration.Decision,
     ) -> etree._Element:
         text = self._connection.run(
             libvirt.virConnect.getDomainCapabilities,
             None,
             facts.name,
             guest.machine or facts.machine,
-            self.decide(facts.name).accelerator.domain_type,
+            decision.accelerator.domain_type,
         )
         return etree.fromstring(text)
 
     def guests(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
-        found = self._connection.run(_list, self.instances)
+        found, damaged = self._connection.run(_list, self.instances)
+        for error in damaged:
+            # One guest that cannot be described must not hide the others; 'audit' lists it.
+            LOG.warning("Not listed: %s", error)
         return tuple(sorted(found, key=lambda info: info.guest.name))
 
     def guest(self, uuid: str) -> GuestInfo:
@@ -163,29 +176,29 @@ class Host:
 
     def show(self) -> HostInfo:
         """Describe the host."""
-        libvirt_version, qemu_version, guests = self._connection.run(_versions, self.instances)
+        libvirt_version, qemu_version = self._connection.run(_versions)
         memory = _meminfo()
-        disk = os.statvfs(_existing(self.instances))
+        disk = os.statvfs(nearest(self.instances))
         return HostInfo(
             hostname=socket.gethostname(),
             driver="libvirt",
             connection_uri=self._connection.uri,
-            libvirt_version=_dotted(libvirt_version),
-            qemu_version=_dotted(qemu_version),
+            libvirt_version=dotted(libvirt_version),
+            qemu_version=dotted(qemu_version),
             virt_type=self._conf.hypervisor.virt_type,
             cpus=os.cpu_count() or 1,
             memory_bytes=memory["MemTotal"],
             memory_free_bytes=memory["MemAvailable"],
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
-            guests=guests,
+            guests=len(self.guests()),
             architectures=tuple(self.architectures()),
         )
 
     def architectures(self) -> Iterable[ArchitectureInfo]:
         """Tell for which guest architectures there is an emulator; none of them is started."""
         for facts in architecture.TABLE.values():
-            path = shutil.which(facts.emulator)
+            path = self._emulator(facts)
             if path is None:
                 continue
             try:
@@ -247,25 +260,27 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) ->
     return str(domain.UUIDString())
 
 
-def _list(connection: libvirt.virConnect, instances: Path) -> list[GuestInfo]:
+def _list(
+    connection: libvirt.virConnect, instances: Path
+) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
+    """Return our guests, and what is wrong with those that cannot be described."""
     saved = _saved(connection)
     states = {
         domain.UUIDString(): values["state.state"]
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
     }
-    found = []
+    found, damaged = [], []
     for domain in connection.listAllDomains():
         uuid = domain.UUIDString()
         try:
             ours = domains.stored(domain, instances) if uuid in states else None
         except exceptions.MetadataDamaged as error:
-            # One guest that cannot be described must not hide the others; 'audit' lists it.
-            LOG.warning("Not listed: %s", error)
+            damaged.append(error)
             continue
         if ours is not None:
             state = domains.power_state(states[uuid], saved=uuid in saved)
             found.append(_describe(ours, state, str(ours.decision.accelerator)))
-    return found
+    return found, damaged
 
 
 def _saved(connection: libvirt.virConnect) -> set[str]:
@@ -273,14 +288,16 @@ def _saved(connection: libvirt.virConnect) -> set[str]:
     return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
 
 
-def _versions(connection: libvirt.virConnect, instances: Path) -> tuple[int, int, int]:
-    return connection.getLibVersion(), connection.getVersion(), len(_list(connection, instances))
+def _versions(connection: libvirt.virConnect) -> tuple[int, int]:
+    return connection.getLibVersion(), connection.getVersion()
 
 
 def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
     saved = _saved(connection)
     if uuid is None:
-        records = connection.getAllDomainStats(_STATS, 0)
+        # One guest whose emulator hangs must not hold up the others.
+        flag = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        records = connection.getAllDomainStats(_STATS, flag)
     else:
         domain, _ = domains.lookup_ours(connection, uuid, instances)
         records = connection.domainListGetStats([domain], _STATS, 0)
@@ -328,7 +345,8 @@ def _guest_stats(
     )
 
 
-def _dotted(version: int) -> str:
+def dotted(version: int) -> str:
+    """Return a version as people write it; libvirt has it as one number."""
     return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
 
 
@@ -337,10 +355,9 @@ def _meminfo() -> dict[str, int]:
     return {key: int(value.split()[0]) * 1024 for key, value in (x.split(":") for x in lines)}
 
 
-def _existing(path: Path) -> Path:
-    while not path.exists():
-        path = path.parent
-    return path
+def nearest(path: Path) -> Path:
+    """Return *path*, or the nearest directory above it that exists."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def memory_limit_mib() -> int:

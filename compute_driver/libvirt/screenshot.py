@@ -6,7 +6,6 @@ from __future__ import annotations
 import io
 
 import libvirt
-import PIL.Image
 
 from compute_driver import exceptions
 
@@ -18,6 +17,8 @@ def take(domain: libvirt.virDomain) -> bytes:
 
     :raises GuestError: if it has no display.
     """
+    import PIL.Image  # slow to import, and rarely wanted
+
     stream = domain.connect().newStream(0)
     try:
         domain.screenshot(stream, 0, 0)

@@ -67,16 +67,17 @@ def _guest(parts: Parts, uuid: str) -> Iterator[Finding]:
     except exceptions.ComputeDriverError as error:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return
-    for disk in plan.disks:
-        if not disk.path.exists():
-            detail = f"the {disk.role} disk of guest {uuid}"
-            yield Finding(kind="missing file", subject=str(disk.path), detail=detail)
+    files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
+    files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
+    for what, path in files.items():
+        if path is not None and not path.exists():
+            detail = f"the {what} of guest {uuid}"
+            yield Finding(kind="missing file", subject=str(path), detail=detail)
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for path in parts.images.leftovers():
-        if repair:
-            path.unlink(missing_ok=True)
+    images = parts.images
+    for path in images.remove_leftovers() if repair else images.leftovers():
         yield Finding(
             kind="partial image",
             subject=str(path),

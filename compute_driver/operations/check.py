@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from compute_driver import architecture, exceptions, kvm
 from compute_driver.acceleration import Accelerator
 from compute_driver.guest import GIB
 from compute_driver.info import Check
+from compute_driver.libvirt import host
 from compute_driver.operations.parts import Parts
+from compute_driver.storage import tools
 
 OK = "ok"
 WARNING = "warning"
@@ -23,13 +24,8 @@ FAILURE = "failure"
 #: Below so much free space a host will soon refuse guests.
 _LOW_DISK_BYTES = GIB
 
-#: Programs that spawning runs, and the Debian packages that have them.
-_TOOLS = {
-    "qemu-img": ("qemu-utils", FAILURE),
-    "mkfs.ext4": ("e2fsprogs", WARNING),
-    "mkswap": ("util-linux", WARNING),
-    "prlimit": ("util-linux", FAILURE),
-}
+#: Programs that only some guests need; without the others there is none.
+_DISPENSABLE = frozenset({"mkfs.ext4", "mkswap"})
 
 _FIRMWARE_DESCRIPTORS = Path("/usr/share/qemu/firmware")
 
@@ -51,8 +47,19 @@ def _libvirt(parts: Parts) -> Iterator[Check]:
             remedy="start the daemon of [hypervisor] connection_uri, or unset the option",
         )
         return
-    shown = f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"
-    yield Check(subject="libvirt", verdict=OK, detail=f"version {shown} at {uri}")
+    detail = f"version {host.dotted(version)} at {uri}"
+    yield Check(subject="libvirt", verdict=OK, detail=detail)
+
+
+def _confinement(parts: Parts) -> Iterator[Check]:
+    if os.geteuid() == 0 and not parts.conf.hypervisor.connection_uri:
+        yield Check(
+            subject="confinement",
+            verdict=WARNING,
+            detail="the driver's own libvirt daemon runs QEMU as root, unconfined: it is for"
+            " trying things out",
+            remedy="in production, set [hypervisor] connection_uri = qemu:///system",
+        )
 
 
 def _acceleration(parts: Parts) -> Iterator[Check]:
@@ -98,12 +105,13 @@ def _architectures(parts: Parts) -> Iterator[Check]:
 
 
 def _tools(parts: Parts) -> Iterator[Check]:
-    for tool, (package, verdict) in _TOOLS.items():
-        found = shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    for tool, package in tools.PACKAGES.items():
+        found = tools.locate(tool)
         if found:
             yield Check(subject=tool, verdict=OK, detail=found)
         else:
             remedy = f"install {package}"
+            verdict = WARNING if tool in _DISPENSABLE else FAILURE
             yield Check(subject=tool, verdict=verdict, detail="not installed", remedy=remedy)
 
 
@@ -123,7 +131,7 @@ def _firmware(parts: Parts) -> Iterator[Check]:
 def _space(parts: Parts) -> Iterator[Check]:
     for option in ("instances_path", "image_cache_path"):
         path = Path(parts.conf.hypervisor[option])
-        existing = next(p for p in (path, *path.parents) if p.exists())
+        existing = host.nearest(path)
         space = os.statvfs(existing)
         free = space.f_bavail * space.f_frsize
         subject = f"{option} {path}"
@@ -146,6 +154,7 @@ def _space(parts: Parts) -> Iterator[Check]:
 
 _LOOKS: tuple[Callable[[Parts], Iterator[Check]], ...] = (
     _libvirt,
+    _confinement,
     _acceleration,
     _architectures,
     _tools,

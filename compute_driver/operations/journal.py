@@ -38,7 +38,12 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
         _finish(parts, uuid, held)
         if operation is not None:
             _note(held, uuid, operation)
-        yield held
+        try:
+            yield held
+        except BaseException:
+            # What was not removed to the end will be by the next one.
+            held.keep = held.keep or operation in _REMOVING
+            raise
 
 
 @contextlib.contextmanager
@@ -63,9 +68,12 @@ def making(held: concurrency.Lock) -> Iterator[Undo]:
 def recover(parts: Parts) -> None:
     """End every interrupted operation of this driver; those that go on are left alone."""
     directory = _directory(parts)
-    for path in directory.iterdir() if directory.is_dir() else ():
-        with unless_busy(parts, path.name):
-            continue
+    try:
+        for path in list(directory.iterdir()) if directory.is_dir() else ():
+            with unless_busy(parts, path.name):
+                continue
+    except (OSError, exceptions.HostError) as error:
+        LOG.warning("Interrupted operations cannot be looked for: %s", error)
 
 
 @contextlib.contextmanager

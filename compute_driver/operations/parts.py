@@ -80,7 +80,13 @@ class Parts:
     def _on_domain(
         self, connection: libvirt.virConnect, uuid: str, function: Callable[[libvirt.virDomain], R]
     ) -> R:
-        return function(domains.lookup_ours(connection, uuid, self.host.instances)[0])
+        domain, _ = domains.lookup_ours(connection, uuid, self.host.instances)
+        try:
+            return function(domain)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
+                raise exceptions.GuestNotFound(uuid) from error
+            raise
 
     def stored(self, uuid: str) -> metadata.Stored:
         """Return what the guest's domain has stored of it."""
@@ -121,8 +127,9 @@ class Undo(contextlib.ExitStack):
         self.pop_all()
 
     def _attempt(self, what: str, function: Callable[..., object], *args: object) -> None:
+        before, self.failed = self.failed, True  # should even an interrupt end it
         try:
             function(*args)
+            self.failed = before
         except Exception:
-            self.failed = True
             LOG.exception("Could not undo: %s; the next driver will try again", what)

@@ -24,7 +24,8 @@ def start(parts: Parts, uuid: str) -> None:
     if parts.state(uuid) in _ALIVE:
         resume(parts, uuid)
     else:
-        cold_start(parts, uuid)
+        rebuild(parts, uuid)
+        parts.on_domain(uuid, domains.start)
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:
@@ -48,7 +49,7 @@ def resume(parts: Parts, uuid: str) -> None:
     """Continue a paused or suspended guest; nothing if it runs."""
     match parts.require(uuid, "resume", _ALIVE):
         case PowerState.PAUSED:
-            parts.on_domain(uuid, libvirt.virDomain.resume)
+            parts.on_domain(uuid, _continue)
         case PowerState.SUSPENDED:
             # libvirt restores the saved memory, paused if it was saved so.
             parts.on_domain(uuid, _restore)
@@ -60,14 +61,14 @@ def suspend(parts: Parts, uuid: str) -> None:
         parts.on_domain(uuid, libvirt.virDomain.managedSave)
 
 
-def cold_start(parts: Parts, uuid: str) -> None:
-    """Power a guest on from its stored description, as configuration and host are now.
+def rebuild(parts: Parts, uuid: str) -> None:
+    """Define the domain anew from the stored description, as configuration and host are now.
 
-    The accelerator is decided again and the domain built anew.
+    The accelerator is decided again.  It holds from the next power-on.
     """
     guest = parts.stored(uuid).guest
     xml = parts.xml(guest, parts.plan(guest), parts.host.decide(guest.architecture))
-    parts.connection.run(domains.define_and_start, xml)
+    parts.connection.run(domains.define, xml)
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
@@ -75,6 +76,13 @@ def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
     button = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
     flags = 0 if domains.agent_answers(domain) else button
     domains.unless_stopped(lambda: domain.shutdownFlags(flags))
+
+
+def _continue(domain: libvirt.virDomain) -> None:
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup()  # the guest has put itself to sleep
+    else:
+        domain.resume()
 
 
 def _restore(domain: libvirt.virDomain) -> None:

@@ -26,15 +26,19 @@ def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float) -> RebootK
         parts.require(uuid, "soft reboot", {PowerState.RUNNING})
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
-        LOG.warning("Guest %s did not reboot within %s s: hard reboot", uuid, timeout)
+        LOG.warning("Guest %s did not reboot softly: hard reboot", uuid)
     hard(parts, uuid)
     return RebootKind.HARD
 
 
 def hard(parts: Parts, uuid: str) -> None:
-    """Power off, build the domain from the stored description, power on."""
+    """Build the domain anew from the stored description, power off and on.
+
+    What cannot be built, or libvirt refuses, leaves the guest running as it was.
+    """
+    power.rebuild(parts, uuid)
     parts.on_domain(uuid, domains.power_off)
-    power.cold_start(parts, uuid)
+    parts.on_domain(uuid, domains.start)
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:

@@ -10,18 +10,19 @@ from pathlib import Path
 
 import libvirt
 
-from compute_driver import acceleration, architecture, concurrency, exceptions
+from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
+from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import host
 from compute_driver.network import interfaces
 from compute_driver.operations import journal
 from compute_driver.operations.destroy import remove_domain, remove_files
 from compute_driver.operations.parts import Parts
-from compute_driver.storage import config_drive, disks, files, layout, tools
+from compute_driver.storage import config_drive, disks, layout, tools
 
 LOG = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def spawn(
     decision: acceleration.Decision,
     progress: Progress,
     held: concurrency.Lock,
-) -> None:
+) -> GuestInfo:
     """Make and start *guest*; on failure nothing of it is left.
 
     :param decision: what :func:`check` returned.
@@ -54,7 +55,9 @@ def spawn(
         with futures.ThreadPoolExecutor(1, "define") as meanwhile:
             defined = meanwhile.submit(parts.connection.run, domains.define, xml)
             _make_files(parts, asked, plan, base, progress)
-        parts.connection.run(domains.start, defined.result())
+        defined.result()
+        parts.on_domain(guest.uuid, domains.start)
+        info = parts.host.guest(guest.uuid)
         undo.commit()
     LOG.log(
         logging.WARNING if decision.fallback else logging.INFO,
@@ -64,6 +67,7 @@ def spawn(
         decision.accelerator,
         decision.reason,
     )
+    return info
 
 
 def check(parts: Parts, guest: Guest) -> acceleration.Decision:
@@ -82,7 +86,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     parts.host.emulator(facts)
-    parts.host.check_models(guest)
+    parts.host.check_models(guest, decision)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
     return decision
@@ -124,8 +128,7 @@ def _make_files(
     parts: Parts, guest: Guest, plan: layout.Layout, base: CachedImage | None, progress: Progress
 ) -> None:
     limits = tools.limits(parts.conf)
-    with files.host_errors(plan.directory):
-        plan.directory.mkdir(mode=0o711, parents=True)
+    filesystem.make_directory(plan.directory, filesystem.PASSABLE)
     for image, target in _boot_files(guest, plan):
         disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:

@@ -14,12 +14,14 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-
-import pycdlib
+from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
 from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.storage import files
+
+if TYPE_CHECKING:
+    import pycdlib
 
 LABEL = "config-2"
 
@@ -78,6 +80,8 @@ def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
     :raises InvalidParameter: if a value cannot be carried; see :func:`check`.
     :raises NotEnoughSpace: if the file system is full.
     """
+    import pycdlib  # slow to import, and not wanted for every guest
+
     documents = contents(config, guest)
     image = pycdlib.PyCdlib()
     image.new(interchange_level=3, rock_ridge="1.09", joliet=3, vol_ident=LABEL)

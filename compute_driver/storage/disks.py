@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from compute_driver import concurrency, exceptions
+from compute_driver.filesystem import host_errors
 from compute_driver.guest import GIB, DiskFormat
 from compute_driver.storage import files, tools
 from compute_driver.storage.layout import DiskFile
@@ -103,7 +104,7 @@ def place(source: Path, target: Path) -> None:
     :raises NotEnoughSpace: if the copy does not fit.
     :raises HostError: if the operating system refuses for another reason.
     """
-    with files.host_errors(target):
+    with host_errors(f"{target} cannot be made"):
         try:
             os.link(source, target)
         except OSError as error:

@@ -4,15 +4,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute_driver import exceptions
-
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+from compute_driver.filesystem import host_errors
 
 
 @contextlib.contextmanager
@@ -25,7 +22,7 @@ def new_file(target: Path) -> Iterator[Path]:
     :raises NotEnoughSpace: if the file system is full.
     :raises HostError: if the operating system refuses for another reason.
     """
-    with host_errors(target):
+    with host_errors(f"{target} cannot be made"):
         descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
         os.close(descriptor)
         temporary = Path(name)
@@ -35,18 +32,3 @@ def new_file(target: Path) -> Iterator[Path]:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-
-
-@contextlib.contextmanager
-def host_errors(target: Path) -> Iterator[None]:
-    """Turn what the operating system refuses into typed errors.
-
-    :param target: the file that cannot be made, for the message.
-    :raises NotEnoughSpace: if the file system is full.
-    :raises HostError: if it refuses for another reason.
-    """
-    try:
-        yield
-    except OSError as error:
-        kind = exceptions.NotEnoughSpace if error.errno in _FULL else exceptions.HostError
-        raise kind(f"{target} cannot be made: {error.strerror or error}") from error

@@ -22,14 +22,13 @@ from compute_driver.guest import MIB
 #: Debian packages of the programs this driver runs.
 PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
-    "mkfs.vfat": "dosfstools",
     "mkswap": "util-linux",
     "prlimit": "util-linux",
     "qemu-img": "qemu-utils",
 }
 
-#: mkfs and mkswap live in directories that are not on an ordinary user's PATH.
-_SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+#: mkfs, mkswap and daemons live in directories that are not on an ordinary user's PATH.
+SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Each of glibc's malloc arenas reserves 64 MiB of address space, and qemu-img has many threads:
 #: with one arena its conversions fit into 256 MiB, without they may pass 1 GiB.
@@ -121,9 +120,15 @@ def run(
     return str(done.stdout)
 
 
-def _find(program: str) -> str:
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_SYSTEM_DIRECTORIES))
+def locate(program: str) -> str | None:
+    """Return the absolute path of a program, be it on ``PATH`` or not; None if there is none."""
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
     found = shutil.which(program, path=path)
+    return os.path.abspath(found) if found else None
+
+
+def _find(program: str) -> str:
+    found = locate(program)
     if found is None:
         package = PACKAGES.get(Path(program).name)
         hint = f"; Debian's package {package} has it" if package else ""

@@ -28,13 +28,17 @@ class FtpSource(ImageSource):
         with self._open(location) as response:
             return f"{location} {response.headers['Content-Length']}"
 
-    def fetch(self, location: str, target: Path, progress: Progress) -> None:
+    def fetch(
+        self, location: str, target: Path, progress: Progress, *, verified: bool = False
+    ) -> None:
         """Download the file from its beginning."""
         try:
             with self._open(location) as response, target.open("wb") as copy:
                 while data := response.read(1024**2):
                     copy.write(data)
                     progress(f"fetching {basename(location)}", copy.tell(), 0)
+            if not verified and str(target.stat().st_size) != response.headers["Content-Length"]:
+                raise OSError("it is not known whether all of it came")
         except OSError as error:
             target.unlink(missing_ok=True)
             raise exceptions.ImageFetchFailed(f"{shown(location)}: {error}") from error

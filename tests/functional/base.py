@@ -11,7 +11,7 @@ import tempfile
 import unittest
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from oslo_config import cfg
 
@@ -75,7 +75,7 @@ def disk_image(flavour: str = "basic") -> Image:
 class HostTestCase(unittest.TestCase):
     """A test with a driver of its own on this process's host; it leaves nothing behind."""
 
-    options: dict[str, Any] = {}
+    options: ClassVar[dict[str, Any]] = {}
 
     def setUp(self) -> None:
         super().setUp()

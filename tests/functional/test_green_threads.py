@@ -177,13 +177,13 @@ class GreenThreads(ScriptTestCase):
             stalled = "kill -STOP {pid}; echo; sleep {STALL}; kill -CONT {pid}"
             stall = subprocess.Popen(["sh", "-c", stalled], stdout=subprocess.PIPE)
             stall.stdout.readline()
-            uuid = arguments["uuid"]
+            guest = arguments["uuid"]
             verbs = [
                 driver.list, driver.stats, driver.host_show, driver.host_check, driver.audit,
-                lambda: driver.show(uuid), lambda: driver.find(uuid), lambda: driver.stats(uuid),
-                lambda: driver.console_log(uuid), lambda: driver.screenshot(uuid),
-                lambda: echo(uuid, b"stalled"), lambda: boots(uuid), lambda: driver.destroy("none"),
-                lambda: (driver.pause(uuid), driver.resume(uuid)), spawn_and_destroy,
+                lambda: driver.show(guest), lambda: driver.find(guest), lambda: driver.stats(guest),
+                lambda: driver.console_log(guest), lambda: driver.screenshot(guest),
+                lambda: echo(guest, b"stalled"), lambda: boots(guest),
+                lambda: (driver.pause(guest), driver.resume(guest)), spawn_and_destroy,
             ]
             for thread in [eventlet.spawn(verb) for verb in verbs]:
                 thread.wait()

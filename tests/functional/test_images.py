@@ -215,7 +215,7 @@ class CacheTest(ImagesCase):
             for path in (self.store, self.store / "tmp", self.store / "locks", found.path)
         }
         self.assertEqual(
-            {"images": 0o755, "tmp": 0o700, "locks": 0o700, found.path.name: 0o644}, modes
+            {"images": 0o711, "tmp": 0o700, "locks": 0o700, found.path.name: 0o644}, modes
         )
 
     def test_a_hit_is_quick_and_runs_no_program(self) -> None:
@@ -236,6 +236,19 @@ class CacheTest(ImagesCase):
         self.assertNotEqual(first.path, second.path)
         self.assertEqual(PATTERN, second.path.read_bytes())
         self.assertEqual(SIZE, first.path.stat().st_size)
+
+    def test_without_a_validator_only_a_checksum_spares_a_fetch(self) -> None:
+        server = self.serve(self.disk.read_bytes())
+        server.headers.clear()
+        image = Image(location=server.url)
+        first = self.cache.get(image)
+        server.content = server.content[::-1]
+        second = self.cache.get(image)
+        self.assertEqual(server.content, second.path.read_bytes())
+        self.assertNotEqual(first.path, second.path)
+        image = Image(location=server.url, checksum=sha256(server.content))
+        self.assertEqual(self.cache.get(image), self.cache.get(image))
+        self.assertEqual(3, len(server.gets()))
 
     def test_what_was_lost_or_cut_is_fetched_again(self) -> None:
         found = self.get()
@@ -274,7 +287,7 @@ class CacheTest(ImagesCase):
 
     def test_a_directory_that_cannot_be_written_is_named(self) -> None:
         self.state.write_text("a file, not a directory")
-        with self.assertRaisesRegex(exceptions.HostError, "cannot write in .*images"):
+        with self.assertRaisesRegex(exceptions.HostError, "images cannot be made"):
             self.get()
 
     def test_a_conversion_fits_into_little_memory(self) -> None:
@@ -391,8 +404,9 @@ class FullDiskTest(ImagesCase):
         server = self.serve(self.disk.read_bytes())
         for says_length in (True, False):
             server.says_length = says_length
+            checksum = None if says_length else sha256(server.content)
             with self.refusing(exceptions.NotEnoughSpace, f"not enough space in {self.store}"):
-                self.cache.get(Image(location=server.url))
+                self.cache.get(Image(location=server.url, checksum=checksum))
 
     def test_a_conversion_that_does_not_fit_leaves_nothing(self) -> None:
         path = self.made("vmdk", "subformat=streamOptimized")

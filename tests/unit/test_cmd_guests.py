@@ -76,6 +76,16 @@ class Power(CommandLineCase):
             self.assertEqual("hard\n", self.done("reboot", "web", "--timeout", "3").out)
         self.assertEqual(3, reboot.call_args.kwargs["timeout"])
 
+    def test_reboot_waits_for_what_is_shown_afterwards(self) -> None:
+        self.spawned()
+        self.done("reboot", "web", "--wait", f"boot 2\r\n{fake.BANNER}")
+        self.assertEqual("soft\n", self.done("reboot", "web", "--wait", "boot 3").out)
+        outcome = self.run_command(
+            *("reboot", "web", "--hard", "--wait", "boot 3", "--wait-timeout", "0.05")
+        )
+        self.assertEqual((1, "hard\n"), (outcome.status, outcome.out))
+        self.assertIn("did not show 'boot 3' within 0.05 s", outcome.err)
+
     def test_state_that_does_not_allow_it(self) -> None:
         self.spawned()
         self.done("stop", "web")

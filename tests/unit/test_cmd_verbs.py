@@ -173,6 +173,42 @@ class Logging(PluginCase):
             self.refused(2, "--log-file", "/nonexistent/x", "list"),
         )
 
+    def configured(self, *lines: str) -> tuple[str, str]:
+        text = "\n".join(["[DEFAULT]", *lines, ""])
+        return "--config-file", self.file("log.conf", text)
+
+    def test_configured_log_file(self) -> None:
+        path = self.directory / "log"
+        words = self.configured("debug = true", f"log_file = {path}")
+        outcome = self.run_command(*words, "warn")
+        self.assertEqual("compute-driver: warning: KVM is not usable\n", outcome.err)
+        self.assertIn("DEBUG compute_driver.x", path.read_text())
+
+    def test_configured_debug_alone_goes_to_stderr(self) -> None:
+        words = self.configured("debug = true")
+        self.assertIn("DEBUG compute_driver.x", self.run_command(*words, "warn").err)
+        self.done(*words, "-q", "warn")
+
+    def test_options_win_over_the_configuration(self) -> None:
+        first, second = self.directory / "first", self.directory / "second"
+        words = self.configured(f"log_file = {first}", "use_stderr = true")
+        outcome = self.run_command(*words, "--log-file", str(second), "-q", "warn")
+        self.assertEqual(("", False), (outcome.err, first.exists()))
+        self.assertIn("INFO compute_driver.x", second.read_text())
+
+    def test_bad_configuration_is_one_line(self) -> None:
+        for line, expected in {
+            "debug = perhaps": "[DEFAULT]: 'perhaps' is not usable; accepted: true, false",
+            "log_file = /nonexistent/x": "log options in [DEFAULT] are not usable: No such file",
+            "log_config_append = /nonexistent/x": "log options in [DEFAULT] are not usable: ",
+        }.items():
+            with self.subTest(line):
+                self.assertIn(expected, self.refused(2, *self.configured(line), "list"))
+
+    def test_stdout_is_left_to_results(self) -> None:
+        words = self.configured("use_syslog = true")
+        self.assertEqual("", self.run_command(*words, "warn").out)
+
     def test_nothing_stays_configured(self) -> None:
         root, hook = logging.getLogger(), sys.excepthook
         before = root.handlers[:], root.level

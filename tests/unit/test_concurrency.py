@@ -9,8 +9,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from compute_driver import concurrency
 
@@ -96,6 +98,29 @@ class LockTest(unittest.TestCase):
             self.assertEqual("spawn", held.interrupted)
         with concurrency.lock(self.path) as held:
             self.assertEqual("", held.interrupted)
+
+
+class WaitReadableTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.reader, self.writer = os.pipe()
+        self.addCleanup(os.close, self.reader)
+        self.addCleanup(os.close, self.writer)
+
+    def wait(self, seconds: float) -> list[int]:
+        return concurrency.wait_readable([self.reader], time.monotonic() + seconds)
+
+    def test_any_deadline_can_be_given(self) -> None:
+        os.write(self.writer, b"x")
+        for seconds in (-1, 0, 1e8, 1e300):
+            with self.subTest(seconds):
+                self.assertEqual([self.reader], self.wait(seconds))
+
+    def test_long_waits_go_on_until_the_deadline(self) -> None:
+        began = time.monotonic()
+        with mock.patch.object(concurrency, "_LONGEST_WAIT", 0.01):
+            self.assertEqual([], self.wait(0.1))
+        self.assertGreaterEqual(time.monotonic() - began, 0.1)
 
 
 class NativeTest(unittest.TestCase):

@@ -102,6 +102,24 @@ class Load(ConfigurationCase):
         conf.load().set_override("virt_type", "qemu", group="hypervisor")
         self.assertEqual("kvm", conf.load().hypervisor.virt_type)
 
+    def test_log_options_are_read(self) -> None:
+        self.write("[DEFAULT]\ndebug = true\nlog_file = x\n")
+        os.environ["OS_DEFAULT__LOG_FILE"] = "y"
+        loaded = conf.load()
+        self.assertEqual((True, "y"), (loaded.debug, loaded.log_file))
+
+    def test_bad_log_option_is_told_with_its_source(self) -> None:
+        self.write("[DEFAULT]\ndebug = perhaps\nmax_logfile_count = x\n")
+        bad = f"in {self.file} [DEFAULT]:"
+        expected = [
+            f"debug {bad} 'perhaps' is not usable; accepted: true, false",
+            f"max_logfile_count {bad} 'x' is not usable; accepted: a whole number",
+        ]
+        self.assertEqual(expected[0], self.complaint())
+        self.assertEqual(expected, conf.problems())
+        os.environ["OS_DEFAULT__DEBUG"] = "maybe"
+        self.assertIn("debug in OS_DEFAULT__DEBUG [DEFAULT]: 'maybe'", self.complaint())
+
     def test_pipe_can_be_read(self) -> None:
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
@@ -177,6 +195,15 @@ class Problems(ConfigurationCase):
         ):
             self.assertRegex("\n".join(problems), f"(?m)^{expected}")
         self.assertEqual(5, len(problems), problems)
+
+    def test_unknown_driver(self) -> None:
+        self.write("[hypervisor]\ndriver = fak\n")
+        self.assertEqual(
+            [f"driver in {self.file} [hypervisor]: 'fak' is not usable; accepted: fake, libvirt"],
+            conf.problems(),
+        )
+        os.environ["OS_HYPERVISOR__DRIVER"] = "fake"
+        self.assertEqual([], conf.problems())
 
     def test_unreadable_file_is_an_error(self) -> None:
         with self.assertRaises(exceptions.ConfigurationError):

@@ -12,6 +12,7 @@ from unittest import mock
 from compute_driver import exceptions
 from compute_driver.libvirt import daemon
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.storage import tools
 
 
 class EmbeddedDaemonTest(unittest.TestCase):
@@ -28,11 +29,11 @@ class EmbeddedDaemonTest(unittest.TestCase):
         user.start()
         self.addCleanup(user.stop)
 
-    def refused_state_path(self, path: Path) -> exceptions.InvalidParameter:
-        with self.assertRaises(exceptions.InvalidParameter) as caught:
+    def refused_state_path(self, path: Path) -> str:
+        with self.assertRaises(exceptions.ConfigurationError) as caught:
             EmbeddedDaemon(path).ensure()
-        self.assertEqual("[hypervisor] state_path", caught.exception.field)
-        return caught.exception
+        self.assertIn("[hypervisor] state_path: '/", str(caught.exception))
+        return str(caught.exception)
 
     def test_root_gets_a_system_daemon_and_odd_paths_are_quoted(self) -> None:
         self.as_user(0)
@@ -50,17 +51,17 @@ class EmbeddedDaemonTest(unittest.TestCase):
 
     def test_a_path_too_long_for_sockets_is_refused_with_the_maximum(self) -> None:
         self.as_user(0)
-        self.assertIn("at most 73 bytes", str(self.refused_state_path(Path("/" + "x" * 73))))
+        self.assertIn("at most 73 bytes", self.refused_state_path(Path("/" + "x" * 73)))
 
     def test_a_path_that_cannot_be_made_is_refused_with_the_cause(self) -> None:
         (self.directory / "file").touch()
         error = self.refused_state_path(self.directory / "file" / "state")
-        self.assertIn("Not a directory", str(error))
+        self.assertIn("Not a directory", error)
 
     def test_a_directory_of_another_user_is_refused(self) -> None:
         (self.directory / "libvirt").mkdir()
         self.as_user(1 if os.geteuid() != 1 else 2)
-        self.assertIn("owns", str(self.refused_state_path(self.directory)))
+        self.assertIn("owns", self.refused_state_path(self.directory))
 
     def test_nothing_runs_before_the_first_ensure(self) -> None:
         embedded = EmbeddedDaemon(self.directory / "state")
@@ -86,7 +87,7 @@ class EmbeddedDaemonTest(unittest.TestCase):
 class FindProgramTest(unittest.TestCase):
     def test_a_missing_daemon_names_its_package(self) -> None:
         with (
-            mock.patch.object(daemon, "SEARCH_PATH", "/nonexistent"),
+            mock.patch.object(tools, "SYSTEM_DIRECTORIES", ("/nonexistent",)),
             mock.patch.dict(os.environ, PATH="/nonexistent"),
             self.assertRaisesRegex(exceptions.MissingDependency, "libvirt-daemon-driver-qemu"),
         ):
@@ -113,7 +114,7 @@ class ShortNameTest(unittest.TestCase):
 
     def test_a_name_taken_by_a_directory_is_refused(self) -> None:
         self.name.mkdir()
-        with self.assertRaises(exceptions.LibvirtUnavailable):
+        with self.assertRaisesRegex(exceptions.LibvirtUnavailable, "remove it"):
             daemon.make_short_name(self.name, self.base)
 
     def test_a_name_made_by_another_user_is_refused(self) -> None:
@@ -123,3 +124,11 @@ class ShortNameTest(unittest.TestCase):
             self.assertRaises(exceptions.LibvirtUnavailable),
         ):
             daemon.make_short_name(self.name, self.base)
+
+    def test_a_name_is_ours_only_as_our_own_link_to_the_directory(self) -> None:
+        self.assertFalse(daemon.is_short_name(self.name, self.base))
+        self.name.symlink_to(self.base)
+        self.assertTrue(daemon.is_short_name(self.name, self.base))
+        self.assertFalse(daemon.is_short_name(self.name, self.base / "other"))
+        with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
+            self.assertFalse(daemon.is_short_name(self.name, self.base))

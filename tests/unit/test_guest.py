@@ -54,6 +54,9 @@ class RefusalTest(unittest.TestCase):
             ("image", lambda: Image(location=" ")),
             ("image", lambda: Image(location="/a\0b")),
             ("checksum", lambda: Image(location="/a", checksum="crc32:1234")),
+            ("checksum", lambda: Image(location="/a", checksum=f"sha256:{'0' * 32}")),
+            ("checksum", lambda: Image(location="/a", checksum=f"md5:{'0' * 64}")),
+            ("checksum", lambda: Image(location="/a", checksum=f"sha1:{'F' * 40}")),
             ("disk", lambda: Disk(size_bytes=-512)),
             ("disk", lambda: Disk(size_bytes=1000)),
             ("disk", lambda: Disk(size_bytes=MAX_DISK_BYTES + 512)),
@@ -74,6 +77,11 @@ class RefusalTest(unittest.TestCase):
                     make()
                 self.assertEqual(field, caught.exception.field)
                 self.assertIn("accepted: ", str(caught.exception))
+
+    def test_each_kind_of_checksum_has_its_length(self) -> None:
+        for algorithm, digits in (("md5", 32), ("sha1", 40), ("sha256", 64), ("sha512", 128)):
+            checksum = f"{algorithm}:{'0f' * (digits // 2)}"
+            self.assertEqual(checksum, Image(location="/a", checksum=checksum).checksum)
 
     def test_names(self) -> None:
         for name in ("", " a", "a ", "a\nb", "a/b", ".", "-a", "a" * 129, UUID, "\ud800"):

@@ -52,9 +52,25 @@ class FetchTest(HttpCase):
         self.assertEqual(CONTENT, self.target.read_bytes())
         self.assertEqual(("fetching disk.img", len(CONTENT), len(CONTENT)), seen[-1])
 
-    def test_an_unknown_length_is_no_obstacle(self) -> None:
+    def test_a_length_that_is_not_told_is_no_obstacle_to_what_is_verified(self) -> None:
         self.server.says_length = False
+        self.source().fetch(self.server.url, self.target, no_progress, verified=True)
+        self.assertEqual(CONTENT, self.target.read_bytes())
+
+    def test_a_length_that_is_not_told_demands_a_checksum(self) -> None:
+        self.server.says_length = False
+        self.server.cuts = [CUT]
+        with self.assertRaisesRegex(exceptions.ImageFetchFailed, "give the image's checksum"):
+            self.source().fetch(self.server.url, self.target, no_progress)
+        self.assertEqual([], os.listdir(self.home))
+        self.assertEqual(1, len(self.server.requests))
+
+    def test_chunks_tell_their_end(self) -> None:
+        self.server.chunked = True
+        self.server.headers.clear()
+        self.server.cuts = [CUT]
         self.assertEqual(CONTENT, self.fetch())
+        self.assertEqual(2, len(self.server.requests))
 
     def test_a_server_that_compresses_on_its_own_is_refused(self) -> None:
         self.server.headers["Content-Encoding"] = "gzip"
@@ -170,6 +186,10 @@ class IdentityTest(HttpCase):
         seen.add(self.source().identify(self.server.url))
         self.assertEqual(4, len(seen))
         self.assertEqual([], self.server.gets())
+
+    def test_a_length_alone_tells_nothing(self) -> None:
+        self.server.headers.clear()
+        self.assertIsNone(self.source().identify(self.server.url))
 
     def test_a_server_without_head_is_asked_by_get(self) -> None:
         wanted = self.source().identify(self.server.url)

@@ -185,7 +185,9 @@ class BusTest(unittest.TestCase):
             for bus in DiskBus:
                 with self.subTest(bus=str(bus), **where):
                     if str(bus) in accepted:
-                        root, drive = plan(root=Disk(size_bytes=GIB, bus=bus), image=ISO, **where).disks
+                        root, drive = plan(
+                            root=Disk(size_bytes=GIB, bus=bus), image=ISO, **where
+                        ).disks
                         self.assertEqual((root.bus, str(drive.bus)), (bus, cdrom))
                     else:
                         with self.assertRaises(exceptions.InvalidParameter) as caught:
@@ -200,7 +202,9 @@ class BusTest(unittest.TestCase):
                 made = plan(machine="pc", root=root, config_drive=ConfigDrive(hostname="a"))
                 drive = made.disk("config-drive")
                 assert drive is not None
-                self.assertEqual((str(drive.bus), drive.device, drive.readonly), (bus, device, True))
+                self.assertEqual(
+                    (str(drive.bus), drive.device, drive.readonly), (bus, device, True)
+                )
 
     def test_every_disk_is_checked(self) -> None:
         wrong = Disk(size_bytes=GIB, bus=DiskBus.IDE)

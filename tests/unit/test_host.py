@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of the host, and of libvirt, to learn what the host can do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import libvirt
+
+from compute_driver import architecture, exceptions
+from compute_driver.libvirt import host
+from compute_driver.libvirt.connection import Connection
+from compute_driver.operations import check
+from compute_driver.operations.parts import Parts
+from tests.unit import test_fake
+
+
+class HostTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.connection = mock.create_autospec(Connection, instance=True)
+        self.host = host.Host(test_fake.configuration(), self.connection)
+
+    def only(self, program: str) -> mock._patch[mock.Mock]:
+        return mock.patch.object(
+            shutil, "which", lambda name: f"/usr/bin/{name}" if name == program else None
+        )
+
+    def test_emulators_are_found_without_libvirt(self) -> None:
+        facts = architecture.get("s390x")
+        with self.only(facts.emulator):
+            self.assertEqual("/usr/bin/qemu-system-s390x", self.host.emulator(facts))
+            (found,) = self.host.architectures()
+        self.assertEqual(
+            ("s390x", "/usr/bin/qemu-system-s390x"), (found.architecture, found.emulator)
+        )
+        self.connection.run.assert_not_called()
+
+    def test_emulator_of_another_name_runs_the_hosts_own_architecture(self) -> None:
+        with self.only("/usr/libexec/qemu-kvm"):
+            (found,) = self.host.architectures()
+            self.assertEqual(architecture.of_host(), found.architecture)
+            for facts in architecture.TABLE.values():
+                if facts.name != found.architecture:
+                    with self.assertRaises(exceptions.MissingDependency):
+                        self.host.emulator(facts)
+
+    def test_damaged_guest_is_told_of(self) -> None:
+        damaged = exceptions.MetadataDamaged("domain 'x': bad")
+        self.connection.run.return_value = [], [damaged]
+        with self.assertLogs(host.LOG, "WARNING") as logged:
+            self.assertEqual((), self.host.guests())
+        self.assertIn("Not listed: domain 'x': bad", logged.output[0])
+
+    def test_counters_of_all_guests_wait_for_no_emulator(self) -> None:
+        opened = mock.create_autospec(libvirt.virConnect, instance=True)
+        self.connection.run.side_effect = lambda function, *more: function(opened, *more)
+        opened.listAllDomains.return_value = opened.getAllDomainStats.return_value = []
+        self.assertEqual((), self.host.stats())
+        self.assertEqual(
+            libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
+            opened.getAllDomainStats.call_args.args[1],
+        )
+
+
+class WordsTest(unittest.TestCase):
+    def test_version(self) -> None:
+        self.assertEqual("9.10.1", host.dotted(9010001))
+
+    def test_nearest_path(self) -> None:
+        self.assertEqual(Path("/usr"), host.nearest(Path("/usr/nonexistent/x")))
+        self.assertEqual(Path("/usr"), host.nearest(Path("/usr")))
+
+
+class ConfinementTest(unittest.TestCase):
+    def verdicts(self, user: int, uri: str | None) -> list[str]:
+        parts = mock.create_autospec(Parts, instance=True)
+        parts.conf = test_fake.configuration(connection_uri=uri)
+        with mock.patch.object(os, "geteuid", return_value=user):
+            return [found.verdict for found in check._confinement(parts)]
+
+    def test_only_roots_own_daemon_is_warned_of(self) -> None:
+        self.assertEqual(["warning"], self.verdicts(0, None))
+        self.assertEqual([], self.verdicts(0, "qemu:///system"))
+        self.assertEqual([], self.verdicts(1000, None))
