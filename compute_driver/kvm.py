@@ -2,7 +2,9 @@
 """Whether this host's KVM can really run guests, and the evidence.
 
 That the device node exists says little: the node may belong to something that cannot run ordinary
-guests, or QEMU may not be allowed to open it.
+guests, or QEMU may not be allowed to open it.  What is looked at is the processor's flag, where the
+architecture has one, and whether this process may open the node; no guest instruction is run to
+prove it, and with a system libvirt QEMU's user may be another one.
 """
 
 from __future__ import annotations

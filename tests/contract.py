@@ -340,6 +340,11 @@ class DriverContract(unittest.TestCase):
         self.driver.destroy(again.uuid)
         self.assert_nothing_left(guest)
 
+    def test_destroying_what_is_not_there_is_no_error(self) -> None:
+        for name in (str(uuid.uuid4()), "x", ""):
+            with self.subTest(name):
+                self.driver.destroy(name)
+
     def test_operations_on_one_guest_follow_each_other(self) -> None:
         guest = self.shared()
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind, is_uuid
+from compute_driver.guest import Guest, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console, screenshot
@@ -38,9 +39,11 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def destroy(self, uuid: str) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
-        if is_uuid(uuid):
-            with journal.exclusive(self._parts, uuid.lower(), "destroy"):
-                destroy.destroy(self._parts, uuid.lower())
+        with (
+            contextlib.suppress(exceptions.GuestNotFound),
+            journal.exclusive(self._parts, uuid, "destroy"),
+        ):
+            destroy.destroy(self._parts, uuid)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
