@@ -19,11 +19,12 @@ from compute_driver.operations.parts import Parts
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
     """Compare libvirt's domains with the files; what an operation works on now is left alone.
 
-    :param repair: remove what nobody owns; a guest that lacks files is only listed.
+    :param repair: remove what nobody owns, and guests of which only the domain is left; one that
+        lacks some of its files is only listed.
     """
     return (
         *_directories(parts, repair),
-        *_guests(parts),
+        *_guests(parts, repair),
         *_images(parts, repair),
     )
 
@@ -52,20 +53,31 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     )
 
 
-def _guests(parts: Parts) -> Iterator[Finding]:
+def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
     for uuid in sorted(parts.connection.run(_ours, parts.host.instances)):
         with journal.unless_busy(parts, uuid) as idle:
             if idle:
-                yield from _guest(parts, uuid)
+                yield from _guest(parts, uuid, repair)
 
 
-def _guest(parts: Parts, uuid: str) -> Iterator[Finding]:
+def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     try:
         plan = parts.plan(parts.stored(uuid).guest)
     except exceptions.GuestNotFound:
         return  # destroyed meanwhile
     except exceptions.ComputeDriverError as error:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
+        return
+    if not plan.directory.exists():
+        # libvirt was still busy with a call of a spawn that was killed, say.
+        if repair:
+            destroy.destroy(parts, uuid)
+        yield Finding(
+            kind="guest without files",
+            subject=uuid,
+            detail="its directory is gone",
+            repaired=repair,
+        )
         return
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}

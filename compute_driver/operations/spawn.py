@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from concurrent import futures
 from pathlib import Path
 
 import libvirt
@@ -51,11 +50,8 @@ def spawn(
     with journal.making(held) as undo:
         undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
         undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
-        # libvirt takes as long to hold XML against its schema as most guests' files take.
-        with futures.ThreadPoolExecutor(1, "define") as meanwhile:
-            defined = meanwhile.submit(parts.connection.run, domains.define, xml)
-            _make_files(parts, asked, plan, base, progress)
-        defined.result()
+        _make_files(parts, asked, plan, base, progress)
+        parts.connection.run(domains.define, xml)
         parts.on_domain(guest.uuid, domains.start)
         info = parts.host.guest(guest.uuid)
         undo.commit()

@@ -28,8 +28,12 @@ from tests.image_server import ImageServer
 STALL = 4.0
 LONGEST_PAUSE = 2.0
 
-NATIVE = """
-import json, os, sys, time, uuid
+#: Seconds after which a script that hangs tells where, and ends.
+HANGING = base.BOOT_TIMEOUT
+
+NATIVE = f"""
+import faulthandler, json, os, sys, time, uuid
+faulthandler.dump_traceback_later({HANGING}, exit=True)
 arguments = json.loads(sys.argv[1])
 """
 
@@ -125,7 +129,7 @@ class ScriptTestCase(unittest.TestCase):
             env={**os.environ, "OS_HYPERVISOR__STATE_PATH": str(self.state), **self.variables},
             capture_output=True,
             text=True,
-            timeout=3 * base.BOOT_TIMEOUT,
+            timeout=HANGING + 30,
             check=False,
         )
         self.assertEqual(0, done.returncode, done.stderr)

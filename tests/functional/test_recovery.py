@@ -231,6 +231,14 @@ class TestAudit(RecoveryTestCase):
             self.driver.start(made.uuid)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 
+    def test_guest_of_which_only_the_domain_is_left(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.stop(made.uuid, timeout=0)
+        shutil.rmtree(base.state_path() / "instances" / made.uuid)
+        for repair in (False, True):
+            self.assertEqual([("guest without files", made.uuid)], self.found(repair=repair))
+        self.assertEqual((), self.driver.list())
+
 
 class TestGuestsOfTheirOwnMind(RecoveryTestCase):
     def test_stop_of_a_guest_that_does_not_answer_is_forced(self) -> None:
