@@ -9,6 +9,7 @@ forbids that import.
 
 from __future__ import annotations
 
+import _imp
 import contextlib
 import fcntl
 import importlib
@@ -66,9 +67,37 @@ def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
     """
     if not is_patched():
         return function(*args, **kwargs)
-    from eventlet import tpool  # the process has imported eventlet already
+    from eventlet import sleep, tpool  # the process has imported eventlet already
 
+    # While any thread looks for a module to import, tpool would make the call on this one.
+    while _imp.lock_held():
+        sleep(0)
     return tpool.execute(function, *args, **kwargs)  # type: ignore[no-any-return]
+
+
+def within(
+    deadline: float, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
+) -> bool:
+    """Call a function that may hang for good, and wait for it no longer than until a deadline.
+
+    :param deadline: by :func:`time.monotonic`, in seconds.
+    :return: whether it has ended; if not, it goes on in a thread of its own.
+    :raises: what the function raises by then.
+    """
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            function(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+            failures.append(error)
+
+    thread = threading.Thread(target=run, name="may-hang", daemon=True)
+    thread.start()
+    thread.join(max(0.0, deadline - time.monotonic()))
+    if failures:
+        raise failures[0]
+    return not thread.is_alive()
 
 
 def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:

@@ -372,18 +372,25 @@ class Guest:
         )
 
 
+def is_name(name: str) -> bool:
+    """Tell whether libvirt and its file names could carry a guest's name."""
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
+        and name.isprintable()
+        and "/" not in name
+        and name == name.strip()
+        and not name.startswith((".", "-"))
+        and not is_uuid(name)
+    )
+
+
 def check_name(name: str) -> None:
     """Refuse names that libvirt or its file names could not carry.
 
     :raises InvalidParameter: names the rule.
     """
     _require(
-        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
-        and name.isprintable()
-        and "/" not in name
-        and name == name.strip()
-        and not name.startswith((".", "-"))
-        and not is_uuid(name),
+        is_name(name),
         "name",
         name,
         f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"

@@ -107,7 +107,8 @@ class Check:
     """One line of the preflight.
 
     :param subject: what was looked at.
-    :param verdict: ``ok``, ``warning`` (works, but not as well as it could) or ``failure``.
+    :param verdict: ``ok``, ``absent`` (not there, and needed only by those who want it),
+        ``warning`` (works, but not as well as it could) or ``failure``.
     :param detail: what was found, in plain words.
     :param remedy: what to do or to install; empty if nothing is needed.
     """

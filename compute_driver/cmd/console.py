@@ -69,7 +69,6 @@ class ConsoleAttach(verb.Verb):
 
 
 def _size(text: str) -> int:
-    value = int(text)
-    if value < 0:
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: bytes, 0 or more")
-    return value
+    return int(text)

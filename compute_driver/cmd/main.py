@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 import traceback
@@ -17,6 +18,9 @@ from compute_driver.cmd import app, errors
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+
+#: How long a command may take to clean up after a signal.
+UNWIND_SECONDS = 15.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,11 +82,31 @@ def _unwinding_signals() -> Iterator[None]:
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handled = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in handled}
+    done = threading.Event()
+    arrived, waker = socket.socketpair()
+    waker.setblocking(False)
+    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+    threading.Thread(target=_insist, args=(arrived, done), name="signals", daemon=True).start()
     try:
         yield
     finally:
+        done.set()
+        signal.set_wakeup_fd(-1)
+        waker.close()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _insist(arrived: socket.socket, done: threading.Event) -> None:
+    """End the process if a signal cannot unwind it: Python waits for a call of libvirt's to return.
+
+    What is left half-done is noted, and ended by the next command.
+    """
+    with arrived:
+        number = arrived.recv(1)
+    if number and not done.wait(UNWIND_SECONDS):
+        os.write(2, b"compute-driver: ended, though libvirt or a guest does not answer\n")
+        os._exit(128 + number[0])
 
 
 if __name__ == "__main__":

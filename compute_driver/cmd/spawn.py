@@ -73,9 +73,14 @@ _IMAGE: tuple[str, dict[str, dict[str, Any]]] = (
 _MACHINE: tuple[str, dict[str, dict[str, Any]]] = (
     "machine",
     {
-        "--vcpus": {"type": int, "default": 1, "metavar": "N", "help": "virtual CPUs (default: 1)"},
+        "--vcpus": {
+            "type": verb.whole,
+            "default": 1,
+            "metavar": "N",
+            "help": "virtual CPUs (default: 1)",
+        },
         "--memory": {
-            "type": int,
+            "type": verb.whole,
             "default": 512,
             "metavar": "MIB",
             "help": "memory in MiB (default: 512)",
@@ -101,7 +106,7 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
             " ,model=MODEL and ,mac=MAC (default: user)",
         ),
         "--ephemeral": _repeated("GIB", "an empty, formatted disk", type=float),
-        "--swap": {"type": int, "metavar": "MIB", "help": "a disk of swap space"},
+        "--swap": {"type": verb.whole, "metavar": "MIB", "help": "a disk of swap space"},
         "--disk-bus": {
             "metavar": "BUS",
             "help": "bus of all disks: virtio or scsi (that is virtio-scsi), which are"

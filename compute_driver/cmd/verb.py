@@ -69,10 +69,23 @@ def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
 
 def number(text: str) -> float:
     """Read a finite number for argparse."""
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: a finite number")
     return value
+
+
+def whole(text: str) -> int:
+    """Read a whole number for argparse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not usable; accepted: a whole number, without a unit"
+        ) from None
 
 
 def seconds(text: str) -> float:

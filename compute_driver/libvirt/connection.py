@@ -172,6 +172,14 @@ class Connection:
             raise
         return connection
 
+    def forget_guest(self, name: str) -> None:
+        """Remove what the driver's own libvirt keeps of a guest that is gone: QEMU's messages.
+
+        A libvirt of the host keeps its logs by rules of its own.
+        """
+        for path in self._daemon.guest_logs(name) if self._daemon else ():
+            path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of what is open; the next call opens it again."""
         with self._guard:

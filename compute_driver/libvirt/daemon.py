@@ -17,6 +17,7 @@ ordinary user gets a *session* daemon, whose directories follow the XDG base dir
 from __future__ import annotations
 
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -139,6 +140,12 @@ class EmbeddedDaemon:
                 self._drop_lease()
                 self._lease = self._connect() or self._start()
         return self.uri
+
+    def guest_logs(self, name: str) -> list[Path]:
+        """Return the files in which libvirt keeps what the QEMU of one guest said."""
+        logs = "log/libvirt/qemu" if self._privileged else "cache/libvirt/qemu/log"
+        older = (self._base / logs).glob(f"{glob.escape(name)}.log.[0-9]*")
+        return [self._base / logs / f"{name}.log", *older]
 
     def close(self) -> None:
         """Let the daemon end when it is idle."""

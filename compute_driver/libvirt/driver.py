@@ -12,7 +12,7 @@ from compute_driver import concurrency, driver, exceptions
 from compute_driver.guest import Guest, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
-from compute_driver.libvirt import console, screenshot
+from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
 from compute_driver.operations import audit, check, destroy, journal, power, reboot, spawn
@@ -119,6 +119,8 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
+        from compute_driver.libvirt import screenshot  # slow to import, and rarely wanted
+
         self._parts.require(uuid, "take a picture of", {PowerState.RUNNING, PowerState.PAUSED})
         return self._parts.on_domain(uuid, screenshot.take)
 

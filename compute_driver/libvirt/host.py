@@ -19,7 +19,7 @@ from lxml import etree
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, kvm
-from compute_driver.guest import MIB, Firmware, Guest, PowerState, is_uuid
+from compute_driver.guest import MIB, Firmware, Guest, PowerState, is_name, is_uuid
 from compute_driver.info import (
     ArchitectureInfo,
     DiskStats,
@@ -250,11 +250,11 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
-    domain = (
-        domains.lookup(connection, name_or_uuid)
-        if is_uuid(name_or_uuid)
-        else domains.lookup_name(connection, name_or_uuid)
-    )
+    domain = None
+    if is_uuid(name_or_uuid):
+        domain = domains.lookup(connection, name_or_uuid)
+    elif is_name(name_or_uuid):
+        domain = domains.lookup_name(connection, name_or_uuid)
     if domain is None or not domains.is_ours(domain, instances):
         raise exceptions.GuestNotFound(name_or_uuid)
     return str(domain.UUIDString())

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 
 import libvirt
+import PIL.Image
 
 from compute_driver import exceptions
 
@@ -17,8 +18,6 @@ def take(domain: libvirt.virDomain) -> bytes:
 
     :raises GuestError: if it has no display.
     """
-    import PIL.Image  # slow to import, and rarely wanted
-
     stream = domain.connect().newStream(0)
     try:
         domain.screenshot(stream, 0, 0)

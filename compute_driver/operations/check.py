@@ -18,6 +18,7 @@ from compute_driver.operations.parts import Parts
 from compute_driver.storage import tools
 
 OK = "ok"
+ABSENT = "absent"
 WARNING = "warning"
 FAILURE = "failure"
 
@@ -93,7 +94,7 @@ def _architectures(parts: Parts) -> Iterator[Check]:
             native = facts.name == parts.host.architecture
             yield Check(
                 subject=subject,
-                verdict=FAILURE if native else OK,
+                verdict=FAILURE if native else ABSENT,
                 detail=f"cannot be run: {facts.emulator} is not installed",
                 remedy=f"install {facts.package}",
             )

@@ -25,7 +25,7 @@ def remove_domain(parts: Parts, uuid: str) -> bool:
 
     :return: False if there is one of somebody else's, who may use the guest's directory.
     """
-    return parts.connection.run(_remove_domain, uuid, parts.host.instances)
+    return parts.connection.run(_remove_domain, parts, uuid)
 
 
 def remove_files(parts: Parts, uuid: str) -> None:
@@ -36,14 +36,15 @@ def remove_files(parts: Parts, uuid: str) -> None:
     concurrency.run_blocking(_remove_tree, parts.directory(uuid))
 
 
-def _remove_domain(connection: libvirt.virConnect, uuid: str, instances: Path) -> bool:
+def _remove_domain(connection: libvirt.virConnect, parts: Parts, uuid: str) -> bool:
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return True
-    if not domains.is_ours(domain, instances):
+    if not domains.is_ours(domain, parts.host.instances):
         return False
     domains.power_off(domain)
     domains.undefine(domain)
+    parts.connection.forget_guest(domain.name())
     return True
 
 

@@ -7,6 +7,7 @@ import time
 
 import libvirt
 
+from compute_driver import concurrency
 from compute_driver.guest import PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -33,7 +34,8 @@ def stop(parts: Parts, uuid: str, timeout: float) -> None:
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:
         while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
-            parts.on_domain(uuid, _ask_to_shut_down)
+            # An emulator that hangs would hold the call for good.
+            concurrency.within(deadline, parts.on_domain, uuid, _ask_to_shut_down)
             watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))
     parts.on_domain(uuid, domains.power_off)
 

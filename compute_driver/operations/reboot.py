@@ -8,6 +8,7 @@ import time
 
 import libvirt
 
+from compute_driver import concurrency
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -50,7 +51,8 @@ def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:
         while time.monotonic() < deadline:
-            parts.on_domain(uuid, _ask_to_reboot)
+            # An emulator that hangs would hold the call for good.
+            concurrency.within(deadline, parts.on_domain, uuid, _ask_to_reboot)
             event = watch.wait(
                 {events.REBOOT, events.STOPPED}, min(deadline, time.monotonic() + power.ASK_AGAIN)
             )

@@ -107,6 +107,8 @@ class HostTestCase(unittest.TestCase):
     def _nothing_is_left(self) -> None:
         self.assertEqual((), self.driver.list())
         self.assertEqual((), self.driver.audit())
+        logs = state_path() / "libvirt" / "log" / "libvirt" / "qemu"
+        self.assertEqual([], list(logs.glob("guest-*")))
         for directory in ("instances", "locks"):
             path = state_path() / directory
             self.assertEqual([], list(path.iterdir()) if path.exists() else [])

@@ -258,6 +258,20 @@ class TestGuestsOfTheirOwnMind(RecoveryTestCase):
         self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
         self.assertNotEqual(emulators, tiny.emulators())
 
+    def test_emulator_that_hangs_is_replaced_at_the_deadline(self) -> None:
+        for verb in (
+            lambda uuid: self.driver.reboot(uuid, kind=RebootKind.SOFT, timeout=2),
+            lambda uuid: self.driver.stop(uuid, timeout=2),
+        ):
+            made = self.spawn_tiny()
+            (hung,) = tiny.emulators().values()
+            os.kill(hung, signal.SIGSTOP)
+            started = time.monotonic()
+            verb(made.uuid)
+            self.assert_bounded(started, 2)
+            self.assertNotIn(hung, tiny.emulators().values())
+            self.driver.destroy(made.uuid)
+
     def assert_bounded(self, started: float, timeout: float) -> None:
         took = time.monotonic() - started
         self.assertGreaterEqual(took, timeout)

@@ -121,7 +121,31 @@ class OtherDistributions(ProcessCase):
         self.assertEqual(2, self.outcome("hello", "web")[0])
 
 
+DEAF = """
+import ctypes
+from compute_driver.cmd import main
+main.UNWIND_SECONDS = 0.2
+libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+with main._unwinding_signals():
+    libc.pthread_mutex_lock(mutex)
+    print("ready", flush=True)
+    libc.pthread_mutex_lock(mutex)  # for good, as a call of a hung emulator's
+"""
+
+
 class Signals(ProcessCase):
+    def test_what_cannot_unwind_ends_all_the_same(self) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=30)
+        self.assertEqual(143, process.returncode)
+        self.assertIn(b"does not answer", text)
+
     def test_signals_unwind(self) -> None:
         for number, status, text in (
             (signal.SIGINT, 130, b"compute-driver: interrupted\n"),

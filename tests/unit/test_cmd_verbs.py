@@ -95,7 +95,7 @@ class Derived(PluginCase):
     def test_bad_arguments(self) -> None:
         for words, expected in {
             ("web", "--colour", "pink"): "argument --colour: invalid choice: 'pink'",
-            ("web", "--times", "x"): "argument --times: invalid int value: 'x'",
+            ("web", "--times", "x"): "argument --times: 'x' is not usable",
             ("web", "--depth", "nan"): "argument --depth: 'nan' is not usable",
             ("web", "--callback", "x"): "unrecognized arguments: --callback x",
             (): "required: GUEST",

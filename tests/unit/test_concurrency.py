@@ -123,6 +123,20 @@ class WaitReadableTest(unittest.TestCase):
         self.assertGreaterEqual(time.monotonic() - began, 0.1)
 
 
+class WithinTest(unittest.TestCase):
+    def test_what_ends_in_time(self) -> None:
+        self.assertTrue(concurrency.within(time.monotonic() + 10, max, 1, 3))
+
+    def test_what_fails_in_time(self) -> None:
+        with self.assertRaises(ZeroDivisionError):
+            concurrency.within(time.monotonic() + 10, divmod, 1, 0)
+
+    def test_what_hangs_is_left_behind(self) -> None:
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        self.assertFalse(concurrency.within(time.monotonic() + 0.05, gate.wait))
+
+
 class NativeTest(unittest.TestCase):
     @unittest.skipIf("eventlet" in sys.modules, "this process runs on green threads")
     def test_blocking_calls_are_plain_calls(self) -> None:
