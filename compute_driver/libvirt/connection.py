@@ -158,6 +158,14 @@ class Connection:
         :raises ConfigurationError: if another hypervisor than QEMU is behind it.
         """
         events.ensure_loop()
+        try:
+            return self._open()
+        except libvirt.libvirtError as error:
+            if not isinstance(translate(error), exceptions.LibvirtUnavailable):
+                raise
+        return self._open()  # the daemon may just have ended, and another one come
+
+    def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self.uri)
         try:
             kind = connection.getType()
@@ -182,11 +190,14 @@ class Connection:
 
     def close(self) -> None:
         """Let go of what is open; the next call opens it again."""
+        concurrency.run_blocking(self._close)
+
+    def _close(self) -> None:
         with self._guard:
             opened, self._idle = self._idle, []
             self._listener = None
-        concurrency.run_blocking(self._dispatcher.unregister)
+        self._dispatcher.unregister()
         for connection in opened:
-            concurrency.run_blocking(events.close_quietly, connection)
+            events.close_quietly(connection)
         if self._daemon is not None:
-            concurrency.run_blocking(self._daemon.close)
+            self._daemon.close()

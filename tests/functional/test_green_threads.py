@@ -259,6 +259,25 @@ class GreenThreads(ScriptTestCase):
         self.slow("qemu-img")
         self.ticks("spawn_and_destroy()")
 
+    def test_another_thread_imports(self) -> None:
+        code = f"""
+            import _imp
+            from compute_driver.concurrency import native, run_blocking
+            sleep, threading = native("time").sleep, native("threading")
+            locked = threading.Event()
+
+            def look_for_module():
+                _imp.acquire_lock()
+                locked.set()
+                sleep(0.5)
+                _imp.release_lock()
+
+            threading.Thread(target=look_for_module).start()
+            locked.wait()
+            run_blocking(sleep, {STALL})
+        """
+        self.ticks(code)
+
     def test_many_wait(self) -> None:
         code = f"""
             from compute_driver import exceptions
