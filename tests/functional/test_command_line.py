@@ -350,7 +350,7 @@ BAD_USAGE = {
     ("list", "--bogus"): "unrecognized arguments: --bogus",
     ("show",): "the following arguments are required: GUEST",
     ("spawn", "x"): "accepted: an image, a kernel, or an empty root disk",
-    ("spawn", "x", "--disk", "1", "--memory", "1g"): "invalid int value: '1g'",
+    ("spawn", "x", "--disk", "1", "--memory", "1g"): "accepted: a whole number",
     ("spawn", "x", "--disk", "1", "--nic", "wifi"): "accepted: user, network=NAME, bridge=NAME",
     ("--config-file", "/nonexistent", "list"): "/nonexistent cannot be read",
 }

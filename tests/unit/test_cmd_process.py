@@ -122,13 +122,13 @@ class OtherDistributions(ProcessCase):
 
 
 DEAF = """
-import ctypes
+import ctypes, threading
 from compute_driver.cmd import main
 main.UNWIND_SECONDS = 0.2
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(256)
 with main._unwinding_signals():
     libc.pthread_mutex_lock(mutex)
-    print("ready", flush=True)
+    threading.Timer(0.5, print, ["ready"], {"flush": True}).start()
     libc.pthread_mutex_lock(mutex)  # for good, as a call of a hung emulator's
 """
 
