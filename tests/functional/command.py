@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import pty
 import re
@@ -21,6 +20,7 @@ from typing import Any
 
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base
+from tests.outcome import Outcome
 
 #: Seconds that any one command may take, booting included.
 DEADLINE = base.BOOT_TIMEOUT
@@ -29,23 +29,6 @@ _SCRIPT = Path(sys.executable).with_name("compute-driver")
 COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "compute_driver.cmd.main"]
 
 _LINE = re.compile(r"compute-driver: [^\n]+\n")
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What one command did."""
-
-    status: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.raw)
 
 
 @dataclasses.dataclass(frozen=True)

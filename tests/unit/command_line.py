@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
-import json
 import os
 import tempfile
 import unittest
@@ -20,24 +18,8 @@ from compute_driver import conf, fake
 from compute_driver.cmd import main
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import Guest
+from tests.outcome import Outcome
 from tests.unit import test_fake
-
-
-@dataclasses.dataclass(frozen=True)
-class Outcome:
-    """What one command did."""
-
-    status: int
-    raw: bytes
-    err: str
-
-    @property
-    def out(self) -> str:
-        return self.raw.decode()
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.raw)
 
 
 class CommandLineCase(unittest.TestCase):
