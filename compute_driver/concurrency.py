@@ -18,6 +18,7 @@ import select
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -41,10 +42,19 @@ def is_patched() -> bool:
 
 
 def native(name: str) -> Any:
-    """Return the standard library's module *name*, unpatched even under eventlet."""
-    if is_patched():
-        return sys.modules["eventlet.patcher"].original(name)
-    return importlib.import_module(name)
+    """Return the standard library's module *name*, unpatched even under eventlet.
+
+    So are the modules that it uses: eventlet's ``os.write``, for one, waits for good to write to a
+    pipe that nobody reads any more.
+    """
+    if not is_patched():
+        return importlib.import_module(name)
+    original = sys.modules["eventlet.patcher"].original
+    module = original(name)
+    for used in ("os", "select", "threading", "time"):
+        if isinstance(getattr(module, used, None), types.ModuleType):
+            setattr(module, used, original(used))
+    return module
 
 
 def native_library(name: str, *needed: str) -> Any:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions, program
 from compute_driver.guest import MIB
 
 #: Debian packages of the programs this driver runs.
@@ -87,7 +87,6 @@ def run(
     :raises LimitPassed: if it used up what it was granted; names the option that grants more.
     :raises ToolFailed: if it failed; names the program and the reason.
     """
-    program = argv[0]
     # One second between the soft and the hard limit tells SIGXCPU from any other SIGKILL.
     command = [
         _find("prlimit"),
@@ -95,64 +94,61 @@ def run(
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
         "--core=0",
         "--",
-        _find(program),
+        _find(argv[0]),
         *argv[1:],
     ]
-    subprocess = concurrency.native("subprocess")
+    name = Path(argv[0]).name
     try:
-        done = concurrency.run_blocking(
-            subprocess.run,
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=os.environ | _ENVIRONMENT,
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise LimitPassed(
-            f"{Path(program).name} was killed: it took longer than {timeout:g} seconds"
-        ) from None
-    if done.returncode not in accepted:
-        raise _failure(Path(program).name, done.returncode, done.stderr, limits)
-    return str(done.stdout)
+        done = program.run(command, environment=_ENVIRONMENT, timeout=timeout)
+    except program.TookTooLong:
+        raise LimitPassed(f"{name} was killed: it took longer than {timeout:g} seconds") from None
+    if done.status not in accepted:
+        raise _failure(name, done.status, done.errors, limits)
+    return done.output
 
 
-def locate(program: str) -> str | None:
+def is_out_of_memory(said: str) -> bool:
+    """Tell whether a program complained that there is no more memory for it.
+
+    :param said: what it wrote to its standard error, in the C locale.
+    """
+    lowered = said.lower()
+    return any(phrase in lowered for phrase in _OUT_OF_MEMORY)
+
+
+def locate(name: str) -> str | None:
     """Return the absolute path of a program, be it on ``PATH`` or not; None if there is none."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
-    found = shutil.which(program, path=path)
+    found = shutil.which(name, path=path)
     return os.path.abspath(found) if found else None
 
 
-def _find(program: str) -> str:
-    found = locate(program)
+def _find(name: str) -> str:
+    found = locate(name)
     if found is None:
-        package = PACKAGES.get(Path(program).name)
+        package = PACKAGES.get(Path(name).name)
         hint = f"; Debian's package {package} has it" if package else ""
-        raise exceptions.MissingDependency(f"program {program!r} is not installed{hint}")
+        raise exceptions.MissingDependency(f"program {name!r} is not installed{hint}")
     return found
 
 
 def _failure(
-    program: str, status: int, stderr: str, limits: ToolLimits
+    name: str, status: int, stderr: str, limits: ToolLimits
 ) -> exceptions.ComputeDriverError:
     lines = stderr.strip().splitlines()
     said = lines[-1].strip() if lines else "it gave no reason"
     lowered = stderr.lower()
     if status == -signal.SIGXCPU:
         return LimitPassed(
-            f"{program} used up its {limits.cpu_seconds} processor seconds; option "
+            f"{name} used up its {limits.cpu_seconds} processor seconds; option "
             "[hypervisor] image_tool_cpu_seconds grants more"
         )
     if "no space left" in lowered or "disk quota exceeded" in lowered:
-        return exceptions.NotEnoughSpace(f"{program}: {said}")
-    if any(phrase in lowered for phrase in _OUT_OF_MEMORY):
+        return exceptions.NotEnoughSpace(f"{name}: {said}")
+    if is_out_of_memory(stderr):
         return LimitPassed(
-            f"{program} used up its {limits.memory_bytes // MIB} MiB of address space ({said}); "
+            f"{name} used up its {limits.memory_bytes // MIB} MiB of address space ({said}); "
             "option [hypervisor] image_tool_memory_mib grants more"
         )
     how = f"exited with status {status}" if status > 0 else f"was killed by signal {-status}"
-    return exceptions.ToolFailed(f"{program} {how}: {said}")
+    return exceptions.ToolFailed(f"{name} {how}: {said}")

@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a Python interpreter for programs of this package that run in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+
+def find() -> str:
+    """Return the path of one.
+
+    Where Python is built into another program, as in uwsgi, ``sys.executable`` is that program.
+    """
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    beside = [os.path.join(sys.exec_prefix, "bin", name) for name in (version, "python3")]
+    for path in (sys.executable, *beside):
+        if path and os.path.basename(path).startswith("python") and os.access(path, os.X_OK):
+            return path
+    return shutil.which(version) or shutil.which("python3") or "/usr/bin/python3"

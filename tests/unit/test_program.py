@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Programs end in time, and what they leave is told."""
+
+from __future__ import annotations
+
+import unittest
+
+from compute_driver import exceptions, program
+
+
+class RunTest(unittest.TestCase):
+    def test_what_a_program_leaves(self) -> None:
+        script = 'read line; echo "$line $word"; echo no >&2; exit 3'
+        found = program.run(["/bin/sh", "-c", script], text="a\n", environment={"word": "b"})
+        self.assertEqual(program.Ended(status=3, output="a b\n", errors="no\n"), found)
+        self.assertEqual(-9, program.run(["/bin/sh", "-c", "kill -9 $$"]).status)
+
+    def test_one_that_does_not_end(self) -> None:
+        with self.assertRaisesRegex(program.TookTooLong, r"sleep was killed: .*0\.1 seconds"):
+            program.run(["/bin/sleep", "60"], timeout=0.1)
+
+    def test_one_that_does_not_start(self) -> None:
+        with self.assertRaisesRegex(
+            exceptions.ToolFailed, "x does not start: No such file"
+        ) as seen:
+            program.run(["/nonexistent/x"])
+        self.assertNotIsInstance(seen.exception, program.TookTooLong)
+
+    def test_one_that_does_not_read_all_of_its_input(self) -> None:
+        self.assertEqual(0, program.run(["/bin/true"], text="a\n" * 100_000, timeout=30).status)
