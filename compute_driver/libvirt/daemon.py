@@ -24,13 +24,12 @@ import os
 import pwd
 import signal
 import socket
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from compute_driver import concurrency
+from compute_driver import concurrency, interpreter
 from compute_driver.exceptions import (
     ConfigurationError,
     HostError,
@@ -274,7 +273,7 @@ class EmbeddedDaemon:
 
     def _run_supervisor(self, programs: Mapping[str, str], lock: int) -> None:
         """Start the supervisor and wait until it says that libvirtd is ready, or why not."""
-        command = [sys.executable, "-I", "-S", supervisor.__file__]
+        command = [interpreter.find(), "-I", "-S", supervisor.__file__]
         command += ["--base", str(self._home)]
         command += ["--idle-timeout", str(self._idle_timeout)]
         command += ["--start-timeout", str(self._start_timeout)]

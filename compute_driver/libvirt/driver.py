@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Collection
 
 from oslo_config import cfg
 
@@ -128,9 +129,9 @@ class LibvirtDriver(driver.ComputeDriver):
         """Return the use of resources by one guest or by all of them, by name."""
         return self._parts.host.stats(uuid)
 
-    def host_show(self) -> HostInfo:
+    def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
         """Describe the host."""
-        return self._parts.host.show()
+        return self._parts.host.show(architectures)
 
     def host_check(self) -> tuple[Check, ...]:
         """Find out what this host can run, what it cannot and why, and what would help."""

@@ -7,21 +7,21 @@ to read its metadata, for which libvirt has no bulk call; that one never waits f
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-import shutil
 import socket
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
 
 import libvirt
 from lxml import etree
 from oslo_config import cfg
 
-from compute_driver import acceleration, architecture, exceptions, kvm
-from compute_driver.guest import MIB, Firmware, Guest, PowerState, is_name, is_uuid
+from compute_driver import exceptions, tuning
+from compute_driver.acceleration import Accelerator
+from compute_driver.guest import MIB, PowerState, is_name, is_uuid
 from compute_driver.info import (
-    ArchitectureInfo,
     DiskStats,
     GuestInfo,
     GuestStats,
@@ -30,14 +30,11 @@ from compute_driver.info import (
 )
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.detection import Detection
 from compute_driver.storage import layout
-from compute_driver.xml import metadata
+from compute_driver.xml import boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
-
-#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
-#: Source: libvirt's virQEMUCapsGetDefaultEmulator.
-_NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_STATE
@@ -54,94 +51,15 @@ class Host:
 
     :param conf: configuration with group ``[hypervisor]``.
     :param connection: the gateway to its libvirt.
+    :ivar detection: finds out what it can run.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
         self._conf = conf
         self._connection = connection
         self.instances = Path(conf.hypervisor.instances_path)
-        self.architecture = architecture.of_host()
-
-    def decide(self, guest_architecture: str) -> acceleration.Decision:
-        """Choose the accelerator for a guest.
-
-        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
-        """
-        options = self._conf.hypervisor
-        return acceleration.decide(
-            acceleration.VirtType(options.virt_type),
-            guest_architecture,
-            self.architecture,
-            kvm.detect(self.architecture),
-            emulation_fallback=options.emulation_fallback,
-        )
-
-    def emulator(self, facts: architecture.Architecture) -> str:
-        """Return the path of the QEMU program for guests of one architecture.
-
-        :raises MissingDependency: if the host has none; names the package.
-        """
-        path = self._emulator(facts)
-        if path is None:
-            raise exceptions.MissingDependency(
-                f"no emulator for {facts.name} guests: {facts.emulator} is not installed"
-                f" (Debian package {facts.package})"
-            )
-        return path
-
-    def _emulator(self, facts: architecture.Architecture) -> str | None:
-        """Look where libvirt does, without its help, which would start every emulator."""
-        path = shutil.which(facts.emulator)
-        if path is None and facts.name == self.architecture:
-            path = shutil.which(_NATIVE_EMULATOR)
-        return path
-
-    def check_models(self, guest: Guest, decision: acceleration.Decision) -> None:
-        """Refuse a machine, CPU model, number of CPUs or firmware that the host does not have.
-
-        :param decision: how the guest is to be accelerated.
-        :raises InvalidParameter: names those that there are.
-        """
-        facts = architecture.get(guest.architecture)
-        if guest.machine is not None:
-            machines = {
-                m.text or ""
-                for m in self._capabilities().iterfind(f"guest/arch[@name='{facts.name}']/machine")
-            }
-            if guest.machine not in machines:
-                raise exceptions.InvalidParameter("machine", guest.machine, machines)
-        able = self._domain_capabilities(guest, facts, decision)
-        if guest.cpu.model is not None:
-            models = _cpu_models(able)
-            if guest.cpu.model not in models:
-                raise exceptions.InvalidParameter("cpu", guest.cpu.model, models)
-        vcpus = able.find("vcpu")
-        if vcpus is not None and guest.vcpus > int(vcpus.get("max", guest.vcpus)):
-            machine = able.findtext("machine", facts.machine)
-            accepted = f"at most {vcpus.get('max')}, which is what machine {machine} takes"
-            raise exceptions.InvalidParameter("vcpus", guest.vcpus, accepted)
-        firmwares = {value.text for value in able.iterfind("os/enum[@name='firmware']/value")}
-        if layout.has_uefi(guest) and "efi" not in firmwares:
-            accepted = "bios, or install UEFI firmware (Debian packages ovmf, qemu-efi-aarch64)"
-            raise exceptions.InvalidParameter("firmware", str(Firmware.UEFI), accepted)
-
-    def _capabilities(self) -> etree._Element:
-        return etree.fromstring(self._connection.run(libvirt.virConnect.getCapabilities))
-
-    def _domain_capabilities(
-        self,
-        guest: Guest,
-        facts: architecture.Architecture,
-        decision: acceleration.Decision,
-    ) -> etree._Element:
-        text = self._connection.run(
-            libvirt.virConnect.getDomainCapabilities,
-            None,
-            facts.name,
-            guest.machine or facts.machine,
-            decision.accelerator.domain_type,
-        )
-        return etree.fromstring(text)
+        self.detection = Detection(conf, connection)
+        self.architecture = self.detection.architecture
 
     def guests(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
@@ -174,17 +92,24 @@ class Host:
         found = self._connection.run(_stats, self.instances, uuid)
         return tuple(sorted(found, key=lambda stats: stats.name))
 
-    def show(self) -> HostInfo:
-        """Describe the host."""
-        libvirt_version, qemu_version = self._connection.run(_versions)
+    def show(self, architectures: Collection[str] = ()) -> HostInfo:
+        """Describe the host.
+
+        :param architectures: those to look at in full, besides the configured ones.
+        :raises InvalidParameter: if one is not supported; names those that are.
+        """
         memory = _meminfo()
-        disk = os.statvfs(nearest(self.instances))
+        disk = os.statvfs(existing_parent(self.instances))
+        found = tuple(self.detection.architectures(architectures))
+        versions = {info.architecture: info.emulator_version for info in found}
         return HostInfo(
             hostname=socket.gethostname(),
             driver="libvirt",
             connection_uri=self._connection.uri,
-            libvirt_version=dotted(libvirt_version),
-            qemu_version=dotted(qemu_version),
+            libvirt_version=dotted(self._connection.run(libvirt.virConnect.getLibVersion)),
+            # libvirt's own word for it would start every emulator.
+            qemu_version=versions.get(self.architecture)
+            or next(filter(None, versions.values()), ""),
             virt_type=self._conf.hypervisor.virt_type,
             cpus=os.cpu_count() or 1,
             memory_bytes=memory["MemTotal"],
@@ -192,40 +117,8 @@ class Host:
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
             guests=len(self.guests()),
-            architectures=tuple(self.architectures()),
+            architectures=found,
         )
-
-    def architectures(self) -> Iterable[ArchitectureInfo]:
-        """Tell for which guest architectures there is an emulator; none of them is started."""
-        for facts in architecture.TABLE.values():
-            path = self._emulator(facts)
-            if path is None:
-                continue
-            try:
-                decision = self.decide(facts.name)
-            except exceptions.AccelerationUnavailable as error:
-                yield ArchitectureInfo(
-                    architecture=facts.name, emulator=path, accelerator="none", reason=str(error)
-                )
-                continue
-            yield ArchitectureInfo(
-                architecture=facts.name,
-                emulator=path,
-                accelerator=str(decision.accelerator),
-                reason=decision.reason,
-            )
-
-
-def _cpu_models(able: etree._Element) -> set[str]:
-    """Return the names and modes that are usable by a domain's capabilities."""
-    modes = {
-        mode.get("name", "")
-        for mode in able.iterfind("cpu/mode[@supported='yes']")
-        if mode.get("name") != "custom"
-    }
-    # lxml's iterfind knows no "!=".
-    custom = able.iterfind("cpu/mode[@name='custom']/model")
-    return modes | {model.text or "" for model in custom if model.get("usable") != "no"}
 
 
 def _describe(found: metadata.Stored, state: PowerState, accelerator: str) -> GuestInfo:
@@ -241,12 +134,16 @@ def _describe(found: metadata.Stored, state: PowerState, accelerator: str) -> Gu
 def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestInfo:
     domain, found = domains.lookup_ours(connection, uuid, instances)
     xml = etree.fromstring(domain.XMLDesc())
-    return _describe(
-        found,
-        domains.state_of(domain),
-        # What libvirt really runs it with, whatever was planned.
-        "kvm" if xml.get("type") == "kvm" else "tcg",
+    # What libvirt really runs it with, whatever was planned.
+    accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
+    info = _describe(found, domains.state_of(domain), str(accelerator))
+    overhead = tuning.overhead_mib(
+        found.guest,
+        accelerator,
+        boot.translation_buffer_mib(xml) or tuning.qemu_translation_buffer_mib(memory_mib()),
+        uefi=boot.has_uefi(xml),
     )
+    return dataclasses.replace(info, cpu=cpu.described(xml), overhead_mib=overhead)
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
@@ -286,10 +183,6 @@ def _list(
 def _saved(connection: libvirt.virConnect) -> set[str]:
     flag = libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
     return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
-
-
-def _versions(connection: libvirt.virConnect) -> tuple[int, int]:
-    return connection.getLibVersion(), connection.getVersion()
 
 
 def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
@@ -355,9 +248,14 @@ def _meminfo() -> dict[str, int]:
     return {key: int(value.split()[0]) * 1024 for key, value in (x.split(":") for x in lines)}
 
 
-def nearest(path: Path) -> Path:
+def existing_parent(path: Path) -> Path:
     """Return *path*, or the nearest directory above it that exists."""
     return next(each for each in (path, *path.parents) if each.exists())
+
+
+def memory_mib() -> int:
+    """Return the host's RAM in MiB."""
+    return _meminfo()["MemTotal"] // MIB
 
 
 def memory_limit_mib() -> int:

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import unittest
 from pathlib import Path
 from unittest import mock
 
 import libvirt
 
-from compute_driver import architecture, exceptions
+from compute_driver import exceptions
 from compute_driver.libvirt import host
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations import check
@@ -24,30 +23,6 @@ class HostTest(unittest.TestCase):
         super().setUp()
         self.connection = mock.create_autospec(Connection, instance=True)
         self.host = host.Host(test_fake.configuration(), self.connection)
-
-    def only(self, program: str) -> mock._patch[mock.Mock]:
-        return mock.patch.object(
-            shutil, "which", lambda name: f"/usr/bin/{name}" if name == program else None
-        )
-
-    def test_emulators_are_found_without_libvirt(self) -> None:
-        facts = architecture.get("s390x")
-        with self.only(facts.emulator):
-            self.assertEqual("/usr/bin/qemu-system-s390x", self.host.emulator(facts))
-            (found,) = self.host.architectures()
-        self.assertEqual(
-            ("s390x", "/usr/bin/qemu-system-s390x"), (found.architecture, found.emulator)
-        )
-        self.connection.run.assert_not_called()
-
-    def test_emulator_of_another_name_runs_the_hosts_own_architecture(self) -> None:
-        with self.only("/usr/libexec/qemu-kvm"):
-            (found,) = self.host.architectures()
-            self.assertEqual(architecture.of_host(), found.architecture)
-            for facts in architecture.TABLE.values():
-                if facts.name != found.architecture:
-                    with self.assertRaises(exceptions.MissingDependency):
-                        self.host.emulator(facts)
 
     def test_damaged_guest_is_told_of(self) -> None:
         damaged = exceptions.MetadataDamaged("domain 'x': bad")
@@ -72,8 +47,8 @@ class WordsTest(unittest.TestCase):
         self.assertEqual("9.10.1", host.dotted(9010001))
 
     def test_nearest_path(self) -> None:
-        self.assertEqual(Path("/usr"), host.nearest(Path("/usr/nonexistent/x")))
-        self.assertEqual(Path("/usr"), host.nearest(Path("/usr")))
+        self.assertEqual(Path("/usr"), host.existing_parent(Path("/usr/nonexistent/x")))
+        self.assertEqual(Path("/usr"), host.existing_parent(Path("/usr")))
 
 
 class ConfinementTest(unittest.TestCase):

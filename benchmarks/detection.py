@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find out what the host can do: with and without anything known of it.
+
+``python -m benchmarks.detection`` from the top of a checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks import measure
+from benchmarks.report import Report
+from compute_driver import architecture, conf
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
+
+BASELINE = "cold"
+
+#: The most seconds that the median of each way may be, for each of its phases.
+AIMS = {"cold": 3.0, "restarted": 0.05, "running": 0.05}
+
+
+def driver(state: Path) -> LibvirtDriver:
+    """Return a driver with a state directory of its own, which is asked about one architecture."""
+    loaded = conf.load(files=[os.devnull])
+    loaded.set_override("state_path", str(state), group="hypervisor")
+    loaded.set_override("architectures", [architecture.of_host()], group="hypervisor")
+    return LibvirtDriver(loaded)
+
+
+def ask(asked: LibvirtDriver) -> measure.Sample:
+    """Return the seconds that the host's description takes, and then its check."""
+    began = time.perf_counter()
+    asked.host_show()
+    shown = time.perf_counter()
+    asked.host_check()
+    return {"host show": shown - began, "host check": time.perf_counter() - shown}
+
+
+def cold() -> measure.Sample:
+    """Ask where nothing is known: neither our cache nor libvirt's, and no libvirt runs yet."""
+    with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp") as name:
+        fresh = driver(Path(name))
+        try:
+            return ask(fresh)
+        finally:
+            fresh.close()
+            EmbeddedDaemon(Path(name)).stop()
+
+
+def restarted(state: Path) -> measure.Sample:
+    """Ask as a new process does, but for its imports and its first connection."""
+    fresh = driver(state)
+    try:
+        fresh.list()
+        return ask(fresh)
+    finally:
+        fresh.close()
+
+
+def run(count: int) -> Report:
+    """Run the benchmark.
+
+    :param count: rounds.
+    """
+    with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp") as name:
+        kept = driver(Path(name))
+        ways: dict[str, Callable[[], measure.Sample]] = {
+            "cold": cold,
+            "restarted": lambda: restarted(Path(name)),
+            "running": lambda: ask(kept),
+        }
+        try:
+            taken = measure.interleave(ways, range(count))
+            found = kept.host_show().architectures
+        finally:
+            kept.close()
+            EmbeddedDaemon(Path(name)).stop()
+    return Report(
+        benchmark="detection",
+        conditions={
+            "rounds": count,
+            "emulators": len([each for each in found if each.emulator]),
+            "started": ", ".join(e.emulator for e in found if e.emulator_version),
+        },
+        baseline=BASELINE,
+        taken=taken,
+    )
+
+
+def missed(report: Report) -> list[str]:
+    """Return what took longer than it should."""
+    return [
+        f"{way}, {phase}: {spread.median:.3f} s, should be under {AIMS[way]:g} s"
+        for way, phases in report.taken.items()
+        for phase, values in phases.items()
+        if (spread := measure.Spread.of(values)).median >= AIMS[way]
+    ]
+
+
+def main() -> int:
+    """Run the benchmark and print what it found.
+
+    :return: the exit status: 1 if something took longer than it should.
+    """
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--count", type=int, default=5, help="rounds")
+    parser.add_argument("--json", action="store_true", help="print all single values")
+    arguments = parser.parse_args()
+    report = run(arguments.count)
+    if arguments.json:
+        json.dump(report.as_json(), sys.stdout, indent=2)
+        print()
+    else:
+        print(report.as_text(), end="")
+    late = missed(report)
+    for line in late:
+        print(line, file=sys.stderr)
+    return 1 if late else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
