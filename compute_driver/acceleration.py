@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 
 from compute_driver import architecture, exceptions
 from compute_driver.guest import Choice
@@ -29,6 +30,11 @@ class Accelerator(Choice):
         """Libvirt's ``<domain type=>`` word."""
         return "kvm" if self is Accelerator.KVM else "qemu"
 
+    @property
+    def virtualization(self) -> str:
+        """What kind of virtualisation it is, in words for people."""
+        return "hardware-assisted" if self is Accelerator.KVM else "emulation"
+
 
 @dataclasses.dataclass(frozen=True)
 class Ability:
@@ -36,10 +42,29 @@ class Ability:
 
     :param architectures: guest architectures that KVM can run here; empty if unusable.
     :param reason: what was found, in plain words.
+    :param lacking: why KVM cannot run some architecture that other hosts of this kind can run.
+    :param remedy: what would make it usable; empty if it is.
+    :param proven: whether this process could see for itself; if not, libvirt's word decides.
     """
 
     architectures: frozenset[str]
     reason: str
+    lacking: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    remedy: str = ""
+    proven: bool = True
+
+    def why_not(self, guest_architecture: str) -> str:
+        """Return why KVM cannot run guests of an architecture."""
+        return self.lacking.get(guest_architecture, self.reason)
+
+    def without(self, guest_architecture: str, reason: str, remedy: str = "") -> Ability:
+        """Return the same but for one architecture, for a reason of its own."""
+        return dataclasses.replace(
+            self,
+            architectures=self.architectures - {guest_architecture},
+            lacking={**self.lacking, guest_architecture: reason},
+            remedy=remedy or self.remedy,
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +83,7 @@ def decide(
     virt_type: VirtType,
     guest_architecture: str,
     host_architecture: str,
-    ability: Ability,
+    look: Callable[[], Ability],
     *,
     emulation_fallback: bool,
 ) -> Decision:
@@ -66,6 +91,7 @@ def decide(
 
     A guest of a foreign architecture is always emulated: KVM can only run the host's own.
 
+    :param look: finds out what KVM can run on this host; called only where that matters.
     :raises AccelerationUnavailable: if KVM is demanded, cannot be had, and *emulation_fallback*
         is off.
     """
@@ -76,13 +102,13 @@ def decide(
             Accelerator.TCG,
             f"KVM on {host_architecture} cannot run {guest_architecture} guests: emulation",
         )
+    ability = look()
     if guest_architecture in ability.architectures:
         return Decision(Accelerator.KVM, f"virt_type is kvm: {ability.reason}")
+    reason = f"no usable KVM for {guest_architecture} guests: {ability.why_not(guest_architecture)}"
     if not emulation_fallback:
         raise exceptions.AccelerationUnavailable(
-            f"virt_type is kvm and emulation_fallback is off, but KVM is not usable:"
-            f" {ability.reason}; set virt_type = qemu or emulation_fallback = true to emulate"
+            f"virt_type is kvm and emulation_fallback is off, but there is {reason};"
+            " set virt_type = qemu or emulation_fallback = true to emulate"
         )
-    return Decision(
-        Accelerator.TCG, f"KVM is not usable: {ability.reason}: emulation instead", fallback=True
-    )
+    return Decision(Accelerator.TCG, f"{reason}; emulation instead", fallback=True)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each guest architecture needs, in one table.
+"""What each guest architecture and its machines need, in one table.
 
 Sources: libvirt "Domain XML format", QEMU "System Emulator Targets", and what booted in the
 project's own tests.
@@ -8,10 +8,65 @@ project's own tests.
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import platform
+from typing import TypeVar
 
 from compute_driver import exceptions
-from compute_driver.guest import DiskBus, Firmware, NicModel, VideoModel
+from compute_driver.guest import (
+    Choice,
+    ConsoleModel,
+    Cpu,
+    DiskBus,
+    Firmware,
+    Guest,
+    InputModel,
+    NicModel,
+    VideoModel,
+    VirtioForm,
+)
+
+_C = TypeVar("_C", bound=Choice)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Machine:
+    """The facts of one family of QEMU's machine types; of several choices, the default is first.
+
+    :param name: the family's newest member, which QEMU gives for this name.
+    :param names: patterns of all members' names.
+    :param firmwares: what starts a boot loader; empty if a kernel must be given.
+    :param secure_boot: whether there is firmware that starts signed boot loaders only.
+    :param acpi: whether there is ACPI without UEFI.
+    :param apic: whether there is an APIC.
+    :param max_vcpus: how many processors there can be, where libvirt says more; 0 if it is right.
+    :param gic: whether there is a GIC, of which version 2 serves no more than eight processors.
+    :param mmio: whether virtio devices are mapped into memory, for want of a PCI bus.
+    :param virtios: how virtio devices can speak.
+    :param consoles: what the first serial console can hang on.
+    :param buses: disk buses.
+    :param cdrom_bus: bus for the CD-ROM drive of an installer.
+    :param nics: network cards.
+    :param videos: display adapters.
+    :param inputs: keyboards and pointers.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    firmwares: tuple[Firmware, ...] = (Firmware.BIOS,)
+    secure_boot: bool = False
+    acpi: bool = False
+    apic: bool = False
+    max_vcpus: int = 0
+    gic: bool = False
+    mmio: bool = False
+    virtios: tuple[VirtioForm, ...] = tuple(VirtioForm)
+    consoles: tuple[ConsoleModel, ...] = (ConsoleModel.SERIAL, ConsoleModel.VIRTIO)
+    buses: tuple[DiskBus, ...] = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.USB)
+    cdrom_bus: DiskBus = DiskBus.SCSI
+    nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
+    videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
+    inputs: tuple[InputModel, ...] = (InputModel.VIRTIO, InputModel.USB, InputModel.NONE)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -19,128 +74,178 @@ class Architecture:
     """The facts of one guest architecture.
 
     :param name: canonical name, as libvirt writes it.
-    :param machine: QEMU machine type used when none is asked for.
+    :param machines: families of machine types, the default first.
     :param kvm_hosts: host architectures whose KVM can run such guests.
     :param emulator: name of the QEMU program.
     :param package: Debian package that has it.
-    :param console: how the first serial console is attached: ``serial`` or ``sclp``.
-    :param emulated_cpu: CPU model under TCG; None lets QEMU choose.
-    :param accelerated_cpu: CPU mode under KVM; None lets libvirt choose.
-    :param firmwares: supported ways to boot from a disk, the default first; empty where the
-        machine has one of its own.
-    :param acpi: whether the machine has ACPI without UEFI.
-    :param apic: whether the machine has an APIC.
-    :param cdrom_bus: bus for CD-ROM drives.
-    :param buses: disk buses its machines have, the default first.
-    :param nics: network cards its machines take, the default first.
-    :param videos: display adapters its machines take, the default first.
+    :param firmware_package: Debian package of UEFI firmware.
+    :param firmware_mib: what the emulator keeps of it in memory, in MiB.
+    :param emulated_cpu: the processor under TCG; its model None is QEMU's own choice.
+    :param emulated_models: whether libvirt lets its CPU model be chosen under TCG.
+    :param threads: whether its cores can have several threads.
+    :param emulated_threads: whether they can under TCG.
+    :param kvm_cpu_modes: libvirt's CPU modes under KVM, the default first.
     """
 
     name: str
-    machine: str
+    machines: tuple[Machine, ...]
     kvm_hosts: frozenset[str]
     emulator: str
     package: str
-    console: str = "serial"
-    emulated_cpu: str | None = None
-    accelerated_cpu: str | None = "host-model"
-    firmwares: tuple[Firmware, ...] = ()
-    acpi: bool = False
-    apic: bool = False
-    cdrom_bus: DiskBus = DiskBus.SCSI
-    buses: tuple[DiskBus, ...] = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.USB)
-    nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
-    videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
+    firmware_package: str = ""
+    firmware_mib: int = 4
+    emulated_cpu: Cpu = dataclasses.field(default_factory=Cpu)
+    emulated_models: bool = True
+    threads: bool = True
+    emulated_threads: bool = True
+    kvm_cpu_modes: tuple[str, ...] = ("host-model", "host-passthrough")
+
+    @property
+    def machine(self) -> str:
+        """Name of the machine type used when none is asked for."""
+        return self.machines[0].name
 
 
-_X86_BUSES = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.IDE, DiskBus.USB)
-_X86_VIDEOS = (
-    VideoModel.VIRTIO,
-    VideoModel.VGA,
-    VideoModel.CIRRUS,
-    VideoModel.QXL,
-    VideoModel.BOCHS,
-    VideoModel.NONE,
+_PC = Machine(
+    name="pc",
+    names=("pc", "pc-i440fx-*"),
+    acpi=True,
+    apic=True,
+    # More take an IOMMU, which guests are not given.
+    max_vcpus=255,
+    buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.IDE, DiskBus.USB),
+    # The systems that need this machine are those that may know IDE and not AHCI.
+    cdrom_bus=DiskBus.IDE,
+    nics=tuple(NicModel),
+    videos=(
+        VideoModel.VIRTIO,
+        VideoModel.VGA,
+        VideoModel.CIRRUS,
+        VideoModel.QXL,
+        VideoModel.BOCHS,
+        VideoModel.NONE,
+    ),
+    inputs=(InputModel.VIRTIO, InputModel.USB, InputModel.PS2),
 )
+_Q35 = dataclasses.replace(
+    _PC,
+    name="q35",
+    names=("q35", "pc-q35-*"),
+    buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.USB),
+    cdrom_bus=DiskBus.SATA,
+)
+_MICROVM = Machine(
+    name="microvm",
+    names=("microvm",),
+    acpi=True,
+    apic=True,
+    max_vcpus=255,
+    mmio=True,
+    firmwares=(),
+    virtios=(VirtioForm.VIRTIO,),
+    buses=(DiskBus.VIRTIO,),
+    cdrom_bus=DiskBus.VIRTIO,
+    nics=(NicModel.VIRTIO,),
+    videos=(VideoModel.NONE,),
+    inputs=(InputModel.NONE,),
+)
+_BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
+_VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,))
+_ARM_VIRT = dataclasses.replace(_VIRT, gic=True)
 
 TABLE: dict[str, Architecture] = {
     a.name: a
     for a in (
         Architecture(
             name="x86_64",
-            machine="q35",
+            machines=(
+                dataclasses.replace(_Q35, firmwares=_BIOS_OR_UEFI, secure_boot=True),
+                dataclasses.replace(_PC, firmwares=_BIOS_OR_UEFI),
+                _MICROVM,
+            ),
             kvm_hosts=frozenset({"x86_64"}),
             emulator="qemu-system-x86_64",
             package="qemu-system-x86",
-            firmwares=(Firmware.BIOS, Firmware.UEFI),
-            acpi=True,
-            apic=True,
-            cdrom_bus=DiskBus.SATA,
-            buses=_X86_BUSES,
-            nics=tuple(NicModel),
-            videos=_X86_VIDEOS,
+            firmware_package="ovmf",
+            # The cheapest to emulate of the level x86-64-v2, which distributions ask for.
+            emulated_cpu=Cpu(model="Nehalem"),
         ),
         Architecture(
             name="i686",
-            machine="q35",
+            machines=(_Q35, _PC, _MICROVM),
             kvm_hosts=frozenset({"x86_64", "i686"}),
             emulator="qemu-system-i386",
             package="qemu-system-x86",
-            firmwares=(Firmware.BIOS,),
-            acpi=True,
-            apic=True,
-            cdrom_bus=DiskBus.SATA,
-            buses=_X86_BUSES,
-            nics=tuple(NicModel),
-            videos=_X86_VIDEOS,
+            emulated_cpu=Cpu(model="qemu32"),
         ),
         Architecture(
             name="aarch64",
-            machine="virt",
+            machines=(_ARM_VIRT,),
             kvm_hosts=frozenset({"aarch64"}),
             emulator="qemu-system-aarch64",
             package="qemu-system-arm",
+            firmware_package="qemu-efi-aarch64",
+            firmware_mib=128,
             # QEMU's default for this machine is a 32-bit processor.
-            emulated_cpu="cortex-a57",
+            emulated_cpu=Cpu(model="cortex-a57"),
             # libvirt has no host-model for ARM and RISC-V processors.
-            accelerated_cpu="host-passthrough",
-            firmwares=(Firmware.UEFI,),
+            kvm_cpu_modes=("host-passthrough",),
         ),
         Architecture(
             name="armv7l",
-            machine="virt",
-            kvm_hosts=frozenset({"aarch64", "armv7l"}),
+            # libvirt 9.0 finds no GIC to choose in this emulator; QEMU's own choice is version 2.
+            machines=(dataclasses.replace(_VIRT, max_vcpus=8),),
+            kvm_hosts=frozenset(),
             emulator="qemu-system-arm",
             package="qemu-system-arm",
-            emulated_cpu="cortex-a15",
-            accelerated_cpu="host-passthrough",
+            firmware_package="qemu-efi-arm",
+            firmware_mib=128,
+            emulated_cpu=Cpu(model="cortex-a15"),
+            kvm_cpu_modes=("host-passthrough",),
         ),
         Architecture(
             name="ppc64le",
-            machine="pseries",
+            machines=(
+                Machine(
+                    name="pseries",
+                    names=("pseries", "pseries-*"),
+                    videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
+                ),
+            ),
             kvm_hosts=frozenset({"ppc64le"}),
             emulator="qemu-system-ppc64",
             package="qemu-system-ppc",
-            emulated_cpu="POWER9",
-            videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
+            emulated_cpu=Cpu(model="POWER9"),
+            emulated_threads=False,
         ),
         Architecture(
             name="s390x",
-            machine="s390-ccw-virtio",
+            machines=(
+                Machine(
+                    name="s390-ccw-virtio",
+                    names=("s390-ccw-virtio", "s390-ccw-virtio-*"),
+                    virtios=(VirtioForm.VIRTIO,),
+                    consoles=(ConsoleModel.SCLP, ConsoleModel.VIRTIO),
+                    buses=(DiskBus.VIRTIO, DiskBus.SCSI),
+                    nics=(NicModel.VIRTIO,),
+                    inputs=(InputModel.VIRTIO, InputModel.NONE),
+                ),
+            ),
             kvm_hosts=frozenset({"s390x"}),
+            threads=False,
             emulator="qemu-system-s390x",
             package="qemu-system-misc",
-            console="sclp",
-            buses=(DiskBus.VIRTIO, DiskBus.SCSI),
-            nics=(NicModel.VIRTIO,),
         ),
         Architecture(
             name="riscv64",
-            machine="virt",
+            machines=(_VIRT,),
             kvm_hosts=frozenset({"riscv64"}),
             emulator="qemu-system-riscv64",
             package="qemu-system-misc",
-            accelerated_cpu="host-passthrough",
+            firmware_package="qemu-efi-riscv64",
+            firmware_mib=128,
+            emulated_models=False,
+            kvm_cpu_modes=("host-passthrough",),
         ),
     )
 }
@@ -166,13 +271,63 @@ def get(name: str) -> Architecture:
 
     :raises InvalidParameter: if it is not supported; names those that are.
     """
-    lowered = name.lower()
     try:
-        return TABLE[_ALIASES.get(lowered, lowered)]
+        return TABLE[_canonical(name)]
     except KeyError:
         raise exceptions.InvalidParameter("architecture", name, TABLE) from None
 
 
 def of_host() -> str:
-    """Return the canonical name of the architecture that this machine has."""
-    return get(platform.machine()).name
+    """Return the canonical name of this machine's architecture; guests may not have it."""
+    return _canonical(platform.machine())
+
+
+def _canonical(name: str) -> str:
+    lowered = name.lower()
+    return _ALIASES.get(lowered, lowered)
+
+
+def machine(guest: Guest) -> Machine:
+    """Return the facts of the guest's machine.
+
+    :raises InvalidParameter: if it is of no known family; names those that its architecture has.
+    """
+    facts = get(guest.architecture)
+    wanted = guest.machine or facts.machine
+    for family in facts.machines:
+        if any(fnmatch.fnmatchcase(wanted, pattern) for pattern in family.names):
+            return family
+    known = [pattern for family in facts.machines for pattern in family.names]
+    raise exceptions.InvalidParameter("machine", wanted, known)
+
+
+def choose(field: str, wanted: _C | None, offered: tuple[_C, ...]) -> _C:
+    """Return what is wanted or, if it is None, the first of what is offered.
+
+    :param field: the parameter's name, for the error.
+    :raises InvalidParameter: if what is wanted is not offered; names all that is.
+    """
+    if wanted is None:
+        return offered[0]
+    if wanted not in offered:
+        raise exceptions.InvalidParameter(field, str(wanted), [str(each) for each in offered])
+    return wanted
+
+
+def has_uefi(guest: Guest) -> bool:
+    """Tell whether UEFI starts the guest.
+
+    :raises InvalidParameter: if its machine does not have the firmware that it asks for.
+    """
+    facts = machine(guest)
+    if guest.secure_boot and not facts.secure_boot:
+        raise exceptions.InvalidParameter(
+            "secure_boot", guest.secure_boot, f"off: machine {facts.name} has no such firmware"
+        )
+    if guest.boot is not None:
+        return False
+    if not facts.firmwares:
+        raise exceptions.InvalidParameter(
+            "kernel", None, f"a kernel: machine {facts.name} boots from nothing else"
+        )
+    return choose("firmware", guest.firmware, facts.firmwares) is Firmware.UEFI

@@ -10,7 +10,7 @@ leave nothing half-made when they do.
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from oslo_config import cfg
 
@@ -172,8 +172,13 @@ class ComputeDriver(abc.ABC):
         """Return the use of resources by one guest or by all of them, by name."""
 
     @abc.abstractmethod
-    def host_show(self) -> HostInfo:
-        """Describe the host."""
+    def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
+        """Describe the host.
+
+        :param architectures: guest architectures to look at in full, besides those of option
+            architectures; only their emulators are started.
+        :raises InvalidParameter: if one is not supported; names those that are.
+        """
 
     @abc.abstractmethod
     def host_check(self) -> tuple[Check, ...]:

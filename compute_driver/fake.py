@@ -10,7 +10,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
@@ -254,8 +254,10 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             return (_stats(machine),)
 
-    def host_show(self) -> HostInfo:
+    def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
         """Describe the host."""
+        for name in architectures:
+            architecture.get(name)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
         used = sum(stats.memory_bytes for stats in self.stats())
         disk = shutil.disk_usage("/")
@@ -280,7 +282,8 @@ class FakeDriver(ComputeDriver):
         return ArchitectureInfo(
             architecture=name,
             emulator=architecture.get(name).emulator,
-            accelerator=decision.accelerator,
+            accelerator=decision.accelerator.value,
+            virtualization=decision.accelerator.virtualization,
             reason=decision.reason,
         )
 
@@ -291,7 +294,7 @@ class FakeDriver(ComputeDriver):
             acceleration.VirtType(self.conf.hypervisor.virt_type),
             architecture.get(name).name,
             host,
-            acceleration.Ability(native, "simulated"),
+            lambda: acceleration.Ability(native, "simulated"),
             emulation_fallback=self.conf.hypervisor.emulation_fallback,
         )
 
@@ -316,17 +319,17 @@ class FakeDriver(ComputeDriver):
 
 def _check_devices(guest: Guest) -> None:
     """Refuse devices that machines of the guest's architecture do not have."""
-    facts = architecture.get(guest.architecture)
+    machine = architecture.machine(guest)
     disks = [disk for disk in (guest.root, *guest.ephemerals, guest.swap) if disk is not None]
-    wanted = [
-        *(("disk_bus", disk.bus, facts.buses) for disk in disks),
-        *(("nic", nic.model, facts.nics) for nic in guest.interfaces),
-        ("video", guest.video, facts.videos),
-        ("firmware", guest.firmware, facts.firmwares),
-    ]
-    for field, value, accepted in wanted:
-        if value is not None and value not in accepted:
-            raise exceptions.InvalidParameter(field, str(value), map(str, accepted))
+    for disk in disks:
+        architecture.choose("disk_bus", disk.bus, machine.buses)
+    for nic in guest.interfaces:
+        architecture.choose("nic model", nic.model, machine.nics)
+    architecture.choose("virtio", guest.virtio, machine.virtios)
+    architecture.choose("video", guest.video, machine.videos)
+    architecture.choose("input", guest.input, machine.inputs)
+    architecture.choose("console", guest.console, machine.consoles)
+    architecture.has_uefi(guest)
 
 
 def _size_of_image(location: str) -> int:

@@ -105,9 +105,41 @@ class VideoModel(Choice):
     NONE = "none"
 
 
+class InputModel(Choice):
+    """Keyboard and pointer, by libvirt's ``<input bus=>`` words."""
+
+    VIRTIO = "virtio"
+    USB = "usb"
+    #: What machines of the PC family always have.
+    PS2 = "ps2"
+    NONE = "none"
+
+
+class ConsoleModel(Choice):
+    """What the first serial console hangs on, by libvirt's ``<target type=>`` words."""
+
+    #: The machine's own port; a kernel writes there before it has loaded any driver.
+    SERIAL = "serial"
+    VIRTIO = "virtio"
+    #: The service processor's console, on s390x.
+    SCLP = "sclp"
+
+
+class VirtioForm(Choice):
+    """How virtio devices on PCI speak, by libvirt's ``<... model=>`` words."""
+
+    #: As the slot suggests: the modern interface on PCI Express, both on plain PCI.
+    VIRTIO = "virtio"
+    #: Both interfaces, for guests whose drivers are older than virtio 1.0.
+    TRANSITIONAL = "virtio-transitional"
+    #: The modern interface only.
+    NON_TRANSITIONAL = "virtio-non-transitional"
+
+
 class Firmware(Choice):
     """What starts the boot loader."""
 
+    #: What the machine itself brings: on PCs a BIOS, Open Firmware on pseries.
     BIOS = "bios"
     UEFI = "uefi"
 
@@ -241,14 +273,39 @@ class Interface:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Topology:
+    """How the guest's virtual processors are arranged; the product is their number."""
+
+    sockets: int = 1
+    cores: int = 1
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            _whole(f"cpu {field.name}", value, 1, MAX_VCPUS, field.name)
+
+    @property
+    def vcpus(self) -> int:
+        """How many virtual processors there are."""
+        return self.sockets * self.cores * self.threads
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Cpu:
     """What processor the guest sees.
 
     :param model: a named CPU model, ``host-model``, ``host-passthrough`` or ``maximum``;
         None means the default of the architecture and accelerator.
+    :param enable: features it has, whatever the model says, by libvirt's names.
+    :param disable: features it does not have.
+    :param topology: None leaves it to libvirt: as many sockets as virtual processors.
     """
 
     model: str | None = None
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    topology: Topology | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -257,6 +314,11 @@ class Cpu:
             self.model,
             "a CPU model name",
         )
+        for name in (*self.enable, *self.disable):
+            sound = _WORD.fullmatch(name) is not None
+            _require(sound, "cpu feature", name, "a CPU feature's name")
+        both = sorted({*self.enable} & {*self.disable})
+        _require(not both, "cpu feature", ", ".join(both), "a feature either enabled or disabled")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -312,7 +374,8 @@ class Guest:
     :param architecture: canonical name, a key of :data:`compute_driver.architecture.TABLE`.
     :param machine: QEMU machine type; None means the architecture's default.
     :param cpu: processor model.
-    :param firmware: None means the architecture's default.
+    :param firmware: None means the machine's default.
+    :param secure_boot: whether UEFI starts signed boot loaders only, by Microsoft's keys.
     :param image: content of the root disk, or an ISO 9660 image to boot from; None for an
         empty root disk or no disk at all.
     :param root: the root disk; None means that the guest has none.
@@ -321,7 +384,12 @@ class Guest:
     :param boot: kernel to start directly instead of the image's boot loader.
     :param config_drive: None means no config drive.
     :param interfaces: network interfaces, in the guest's order.
-    :param video: display adapter; None means the architecture's default.
+    :param video: display adapter; None means the machine's default.
+    :param input: keyboard and pointer; None means the machine's default.
+    :param console: what the serial console hangs on; None means the architecture's default.
+    :param rng: whether there is a (virtio) random number generator.
+    :param balloon: whether there is a (virtio) memory balloon.
+    :param virtio: how virtio devices speak.
     :param guest_agent: whether a channel for the QEMU guest agent is there.
     """
 
@@ -333,6 +401,7 @@ class Guest:
     machine: str | None = None
     cpu: Cpu = Cpu()
     firmware: Firmware | None = None
+    secure_boot: bool = False
     image: Image | None = None
     root: Disk | None = None
     ephemerals: tuple[Disk, ...] = ()
@@ -341,6 +410,11 @@ class Guest:
     config_drive: ConfigDrive | None = None
     interfaces: tuple[Interface, ...] = ()
     video: VideoModel | None = None
+    input: InputModel | None = None
+    console: ConsoleModel | None = None
+    rng: bool = True
+    balloon: bool = True
+    virtio: VirtioForm = VirtioForm.VIRTIO
     guest_agent: bool = True
 
     def __post_init__(self) -> None:
@@ -367,8 +441,21 @@ class Guest:
         _require(
             self.boot is None or self.firmware is not Firmware.UEFI,
             "firmware",
-            self.firmware,
+            str(self.firmware),
             "bios when a kernel is given",
+        )
+        _require(
+            not self.secure_boot or self.firmware is Firmware.UEFI,
+            "secure_boot",
+            self.secure_boot,
+            "off, unless firmware uefi is asked for",
+        )
+        topology = self.cpu.topology
+        _require(
+            topology is None or topology.vcpus == self.vcpus,
+            "cpu topology",
+            topology and f"{topology.sockets} x {topology.cores} x {topology.threads}",
+            f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
         )
 
 

@@ -16,6 +16,10 @@ class GuestInfo:
     :param state: what it is doing.
     :param accelerator: ``kvm`` or ``tcg``, as its domain really has it.
     :param reason: why that accelerator, in plain words.
+    :param cpu: model of the processor that its domain really has, and what that lacks of it;
+        empty if QEMU chooses, or when it was not looked for.
+    :param overhead_mib: memory in MiB that its emulator takes besides the guest's own, at most;
+        None when it was not looked for.
     :param console: where its serial console is logged.
     """
 
@@ -23,6 +27,8 @@ class GuestInfo:
     state: PowerState
     accelerator: str
     reason: str
+    cpu: str = ""
+    overhead_mib: int | None = None
     console: str = ""
 
 
@@ -69,23 +75,60 @@ class GuestStats:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class MachineType:
+    """One of an emulator's machine types.
+
+    :param alias: another name for it, which newer emulators give to newer types; may be empty.
+    :param default: whether guests get it that name none.
+    :param deprecated: whether it will be gone from newer emulators.
+    """
+
+    name: str
+    alias: str = ""
+    default: bool = False
+    deprecated: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ArchitectureInfo:
     """What the host can do for guests of one architecture.
 
+    Whatever takes a start of the emulator is left empty unless it was asked for.
+
+    :param emulator: path of the program; empty if there is none.
     :param accelerator: ``kvm`` or ``tcg``: what a guest would really get; ``none`` if it would be
         refused.
+    :param virtualization: ``hardware-assisted`` or ``emulation``; empty if it would be refused.
     :param reason: why, in plain words.
+    :param emulator_version: such as ``7.2.22``.
+    :param machines: machine types that guests can have.
+    :param cpu_models: CPU models, and words for CPUs chosen by the host, that guests can have.
+    :param incomplete_cpu_models: those that guests get without some of their features.
+    :param max_vcpus: how many virtual CPUs the default machine takes; None if that is not known.
+    :param firmware: what can start a boot loader on the default machine: ``bios``, ``uefi``,
+        ``uefi with secure boot``.
     """
 
     architecture: str
     emulator: str
     accelerator: str
+    virtualization: str
     reason: str
+    emulator_version: str = ""
+    machines: tuple[MachineType, ...] = ()
+    cpu_models: tuple[str, ...] = ()
+    incomplete_cpu_models: tuple[str, ...] = ()
+    max_vcpus: int | None = None
+    firmware: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostInfo:
-    """The host, as a scheduler or an operator wants to know it."""
+    """The host, as a scheduler or an operator wants to know it.
+
+    :param qemu_version: of the emulator of the host's own architecture, or of another one that
+        was looked at; empty if none was.
+    """
 
     hostname: str
     driver: str

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from typing import Any
 
 from cliff import lister, show
 
+from compute_driver import architecture
+from compute_driver.acceleration import Accelerator
 from compute_driver.cmd import verb
 from compute_driver.cmd.columns import Lines
-from compute_driver.guest import MIB, Disk, Guest, Image, Interface, RebootKind
+from compute_driver.guest import MIB, Cpu, Disk, Guest, Image, Interface, RebootKind, Topology
 from compute_driver.info import GuestInfo, GuestStats
 
 
@@ -129,13 +132,21 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "state": str(info.state),
         "architecture": guest.architecture,
         "accelerator": str(info.accelerator),
+        "virtualization": Accelerator(info.accelerator).virtualization,
         "reason": info.reason,
-        "machine": guest.machine or "default",
-        "cpu": guest.cpu.model or "default",
+        "machine": guest.machine or architecture.get(guest.architecture).machine,
+        "cpu": info.cpu or _cpu(guest.cpu),
+        "topology": _topology(guest.cpu.topology),
         "vcpus": guest.vcpus,
         "memory_mib": guest.memory_mib,
+        "memory_overhead_mib": info.overhead_mib,
         "firmware": str(guest.firmware or "default"),
+        "secure_boot": guest.secure_boot,
         "video": str(guest.video or "default"),
+        "input": str(guest.input or "default"),
+        "virtio": str(guest.virtio),
+        "rng": guest.rng,
+        "balloon": guest.balloon,
         "image": _image(guest.image),
         "kernel": _image(guest.boot.kernel if guest.boot else None),
         "cmdline": guest.boot.cmdline if guest.boot else "",
@@ -145,6 +156,18 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "guest_agent": guest.guest_agent,
         "console": info.console,
     }
+
+
+def _cpu(cpu: Cpu) -> str:
+    changes = [*(f"+{name}" for name in cpu.enable), *(f"-{name}" for name in cpu.disable)]
+    return ",".join([cpu.model or "default", *changes])
+
+
+def _topology(topology: Topology | None) -> str:
+    if topology is None:
+        return "default"
+    levels = dataclasses.asdict(topology).items()
+    return ", ".join(f"{count} {level}" for level, count in levels)
 
 
 def _image(image: Image | None) -> str:

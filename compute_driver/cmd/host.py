@@ -5,24 +5,93 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import textwrap
+from collections.abc import Iterator
 from typing import Any
 
 from cliff import lister, show
+from cliff.columns import FormattableColumn
 
 from compute_driver.cmd import errors, verb
-from compute_driver.cmd.columns import Lines
 from compute_driver.guest import MIB
+from compute_driver.info import ArchitectureInfo
 
 #: Fields of HostInfo that hold bytes, shown in MiB.
 _BYTES = "_bytes"
 
+#: Columns that a paragraph takes, beside the names of fields on a screen of 100.
+_WIDTH = 78
+
+
+class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ignore]
+    """What guests of each architecture would get: a paragraph each, or a list for programs."""
+
+    def human_readable(self) -> str:
+        """Return the paragraphs."""
+        return "\n".join(line for each in self._value for line in self._lines(each))
+
+    def machine_readable(self) -> list[dict[str, Any]]:
+        """Return a list of objects."""
+        return [dataclasses.asdict(each) for each in self._value]
+
+    def _lines(self, each: ArchitectureInfo) -> Iterator[str]:
+        kind = f", {each.virtualization}" if each.virtualization else ""
+        yield _fill(f"{each.architecture}: {each.accelerator}{kind} ({each.reason})", "")
+        yield f"  emulator: {each.emulator or 'none'} {each.emulator_version}".rstrip()
+        machines = [
+            f"{machine.name} ({machine.alias})" if machine.alias else machine.name
+            for machine in each.machines
+            if machine.default or machine.alias
+        ]
+        lists = {
+            "machines": [*machines, _more(len(each.machines) - len(machines))],
+            "CPU models": each.cpu_models,
+            "CPU models without some features": each.incomplete_cpu_models,
+            "firmware": each.firmware,
+        }
+        for name, values in lists.items():
+            text = ", ".join(filter(None, values))
+            if text:
+                yield _fill(f"{name}: {text}", "  ")
+
+
+def _fill(text: str, indent: str) -> str:
+    return textwrap.fill(
+        text,
+        _WIDTH,
+        initial_indent=indent,
+        subsequent_indent=indent + "  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _more(count: int) -> str:
+    return f"and {count} more" if count else ""
+
 
 class HostShow(show.ShowOne, verb.Verb):
-    """Show what the host has, and what guests of each architecture would get."""
+    """Show what the host has, and what guests of each architecture would get.
+
+    The architectures of option [hypervisor] architectures (the host's own, if it is not set) and
+    those of --arch are shown in full.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--arch",
+            action="append",
+            default=[],
+            metavar="ARCHITECTURE",
+            help="show this architecture in full, too; may be given several times",
+        )
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the table."""
-        host = self.operate()
+        host = self.operate(architectures=parsed_args.arch)
         rows: dict[str, Any] = {}
         for field in dataclasses.fields(host):
             value = getattr(host, field.name)
@@ -30,9 +99,7 @@ class HostShow(show.ShowOne, verb.Verb):
                 rows[field.name.removesuffix(_BYTES) + "_mib"] = value // MIB
             elif field.name != "architectures":
                 rows[field.name] = value
-        rows["architectures"] = Lines(
-            [f"{a.architecture}: {a.accelerator} ({a.reason})" for a in host.architectures]
-        )
+        rows["architectures"] = Architectures(host.architectures)
         return self.dict2columns(rows)
 
 

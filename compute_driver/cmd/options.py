@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from compute_driver import architecture, exceptions
+from compute_driver import architecture, exceptions, properties
 from compute_driver.cmd import keys
 from compute_driver.guest import (
     GIB,
@@ -18,7 +20,7 @@ from compute_driver.guest import (
     MAX_USER_DATA_BYTES,
     MIB,
     ConfigDrive,
-    Cpu,
+    ConsoleModel,
     DirectBoot,
     Disk,
     DiskBus,
@@ -26,26 +28,29 @@ from compute_driver.guest import (
     Firmware,
     Guest,
     Image,
+    InputModel,
     Interface,
     InterfaceKind,
     NicModel,
     VideoModel,
+    VirtioForm,
     random_mac,
 )
+from compute_driver.properties import Hardware
 
-#: OpenStack's image properties, and the options that they are defaults of.
-PROPERTIES = {
-    "hw_architecture": "arch",
-    "hw_disk_bus": "disk_bus",
-    "hw_firmware_type": "firmware",
-    "hw_machine_type": "machine",
-    "hw_qemu_guest_agent": "guest_agent",
-    "hw_video_model": "video",
-    "hw_vif_model": "nic_model",
+#: Options that say the same as a property, and what reads them; they win.
+_OPTIONS: dict[str, Callable[[str, str], Any]] = {
+    "arch": lambda _option, name: architecture.get(name).name,
+    "machine": lambda _option, name: name,
+    "firmware": Firmware.parse,
+    "disk_bus": DiskBus.parse,
+    "video": VideoModel.parse,
+    "input": InputModel.parse,
+    "console": ConsoleModel.parse,
+    "virtio": VirtioForm.parse,
 }
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
-_TRUTH = {"yes": True, "true": True, "no": False, "false": False}
 
 
 def guest(words: argparse.Namespace) -> Guest:
@@ -53,41 +58,72 @@ def guest(words: argparse.Namespace) -> Guest:
 
     :raises InvalidParameter: names the option, and what is accepted.
     """
-    given = {**_properties(words.hw), **{k: v for k, v in vars(words).items() if v is not None}}
-    bus, video, firmware = given.get("disk_bus"), given.get("video"), given.get("firmware")
-    disk_bus = DiskBus.parse("disk-bus", bus) if bus else None
+    hardware = _hardware(words)
+    disk_bus = hardware.disk_bus
     image = _image(words)
+    vcpus = _vcpus(words.vcpus, hardware)
     return Guest(
         uuid=str(uuid.uuid4()) if words.uuid is None else words.uuid.lower(),
         name=words.name,
-        vcpus=words.vcpus,
+        vcpus=vcpus,
         memory_mib=words.memory,
-        architecture=_architecture(given.get("arch")),
-        machine=given.get("machine"),
-        cpu=Cpu(model=words.cpu),
-        firmware=Firmware.parse("firmware", firmware) if firmware else None,
+        architecture=hardware.architecture or architecture.of_host(),
+        machine=hardware.machine,
+        cpu=hardware.cpu(vcpus),
+        firmware=hardware.firmware,
+        secure_boot=bool(hardware.secure_boot),
         image=image,
         root=_root(words.disk, image, disk_bus),
         ephemerals=tuple(
             Disk(size_bytes=_gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
         ),
         swap=None if words.swap is None else Disk(size_bytes=words.swap * MIB, bus=disk_bus),
-        boot=_boot(words),
+        boot=_boot(words, hardware.cmdline),
         config_drive=_config_drive(words),
-        interfaces=_interfaces(words.nic, given.get("nic_model")),
-        video=VideoModel.parse("video", video) if video else None,
-        guest_agent=_truth("hw_qemu_guest_agent", given.get("guest_agent", "yes")),
+        interfaces=_interfaces(words.nic, hardware.nic_model),
+        video=hardware.video,
+        input=hardware.input,
+        console=hardware.console,
+        virtio=hardware.virtio or VirtioForm.VIRTIO,
+        rng=hardware.rng is not False,
+        balloon=hardware.balloon is not False,
+        guest_agent=hardware.guest_agent is not False,
     )
 
 
-def _properties(pairs: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for pair in pairs:
-        name, value = _pair("hw", pair)
-        if name not in PROPERTIES:
-            raise exceptions.InvalidParameter("hw", name, PROPERTIES)
-        found[PROPERTIES[name]] = value
-    return found
+def _hardware(words: argparse.Namespace) -> Hardware:
+    """Return what the properties ask for, changed by the options."""
+    said = properties.read(_pair("hw", pair) for pair in words.hw)
+    given = {option: getattr(words, option) for option in _OPTIONS}
+    changes = {
+        "architecture" if option == "arch" else option: read(
+            option.replace("_", "-"), given[option]
+        )
+        for option, read in _OPTIONS.items()
+        if given[option] is not None
+    }
+    for field in ("secure_boot", "rng", "balloon"):
+        if getattr(words, field) is not None:
+            changes[field] = getattr(words, field)
+    if words.cpu is not None:
+        changes["cpu_model"] = words.cpu
+    levels = {level: getattr(words, level) for level in ("sockets", "cores", "threads")}
+    return dataclasses.replace(
+        said,
+        **changes,
+        cpu_enable=(*_without(said.cpu_enable, words.cpu_disable), *words.cpu_enable),
+        cpu_disable=(*_without(said.cpu_disable, words.cpu_enable), *words.cpu_disable),
+        topology={**said.topology, **{k: v for k, v in levels.items() if v is not None}},
+    )
+
+
+def _without(names: Sequence[str], others: Sequence[str]) -> list[str]:
+    return [name for name in names if name not in others]
+
+
+def _vcpus(given: int | None, hardware: Hardware) -> int:
+    """Return the number of virtual processors: as given, or what the topology makes."""
+    return math.prod(hardware.topology.values()) if given is None else given
 
 
 def _pair(field: str, text: str) -> tuple[str, str]:
@@ -95,17 +131,6 @@ def _pair(field: str, text: str) -> tuple[str, str]:
     if not key or not equals:
         raise exceptions.InvalidParameter(field, text, "KEY=VALUE")
     return key, value
-
-
-def _truth(field: str, word: str) -> bool:
-    try:
-        return _TRUTH[word.lower()]
-    except KeyError:
-        raise exceptions.InvalidParameter(field, word, _TRUTH) from None
-
-
-def _architecture(name: str | None) -> str:
-    return architecture.of_host() if name is None else architecture.get(name).name
 
 
 def _image(words: argparse.Namespace) -> Image | None:
@@ -148,7 +173,7 @@ def _gib(field: str, size: float) -> int:
     return math.ceil(size * GIB / MIB) * MIB
 
 
-def _boot(words: argparse.Namespace) -> DirectBoot | None:
+def _boot(words: argparse.Namespace, cmdline: str | None) -> DirectBoot | None:
     if words.kernel is None:
         for field in ("ramdisk", "cmdline"):
             if getattr(words, field) is not None:
@@ -159,11 +184,11 @@ def _boot(words: argparse.Namespace) -> DirectBoot | None:
     return DirectBoot(
         kernel=Image(location=_location(words.kernel)),
         ramdisk=None if words.ramdisk is None else Image(location=_location(words.ramdisk)),
-        cmdline=words.cmdline or "",
+        cmdline=words.cmdline or cmdline or "",
     )
 
 
-def _interfaces(specs: Sequence[str], default_model: str | None) -> tuple[Interface, ...]:
+def _interfaces(specs: Sequence[str], default_model: NicModel | None) -> tuple[Interface, ...]:
     if "none" in specs:
         if len(specs) > 1:
             raise exceptions.InvalidParameter("nic", "none", "none only by itself")
@@ -171,7 +196,7 @@ def _interfaces(specs: Sequence[str], default_model: str | None) -> tuple[Interf
     return tuple(_interface(spec, default_model) for spec in specs or ("user",))
 
 
-def _interface(spec: str, default_model: str | None) -> Interface:
+def _interface(spec: str, default_model: NicModel | None) -> Interface:
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)
@@ -179,11 +204,12 @@ def _interface(spec: str, default_model: str | None) -> Interface:
         raise exceptions.InvalidParameter(
             "nic", spec, "user, network=NAME, bridge=NAME or none, then ,model=MODEL and ,mac=MAC"
         )
-    model = settings.get("model", default_model)
     return Interface(
         kind=InterfaceKind(kind),
         source=source or None,
-        model=NicModel.parse("nic model", model) if model else None,
+        model=NicModel.parse("nic model", settings["model"])
+        if "model" in settings
+        else default_model,
         mac=settings["mac"].lower() if "mac" in settings else random_mac(),
     )
 

@@ -67,6 +67,10 @@ _IMAGE: tuple[str, dict[str, dict[str, Any]]] = (
         "--ramdisk": {"metavar": "SRC", "help": "path or URL of the kernel's initial ramdisk"},
         "--cmdline": {"metavar": "TEXT", "help": "command line of the kernel"},
         "--firmware": {"metavar": "bios|uefi", "help": "what starts the boot loader"},
+        "--secure-boot": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "start boot loaders that are signed by Microsoft's keys only (default: any)",
+        },
     },
 )
 
@@ -75,9 +79,8 @@ _MACHINE: tuple[str, dict[str, dict[str, Any]]] = (
     {
         "--vcpus": {
             "type": verb.whole,
-            "default": 1,
             "metavar": "N",
-            "help": "virtual CPUs (default: 1)",
+            "help": "virtual CPUs (default: as many as the topology makes, or 1)",
         },
         "--memory": {
             "type": verb.whole,
@@ -87,12 +90,21 @@ _MACHINE: tuple[str, dict[str, dict[str, Any]]] = (
         },
         "--arch": {"metavar": "A", "help": "architecture (default: the host's)"},
         "--machine": {"metavar": "M", "help": "QEMU machine type (default: by architecture)"},
-        "--cpu": {"metavar": "MODEL", "help": "CPU model (default: by architecture)"},
+        "--cpu": {
+            "metavar": "MODEL",
+            "help": "CPU model, host-model, host-passthrough or maximum (default: by"
+            " architecture and accelerator)",
+        },
+        "--cpu-enable": _repeated("FEATURE", "a feature that the CPU is to have"),
+        "--cpu-disable": _repeated("FEATURE", "a feature that the CPU is not to have"),
+        "--sockets": {"type": verb.whole, "metavar": "N", "help": "CPU sockets"},
+        "--cores": {"type": verb.whole, "metavar": "N", "help": "CPU cores in each socket"},
+        "--threads": {"type": verb.whole, "metavar": "N", "help": "CPU threads in each core"},
         "--uuid": {"help": "identity (default: a new one)"},
         "--hw": _repeated(
             "KEY=VALUE",
-            f"OpenStack image property, one of {', '.join(options.PROPERTIES)};"
-            " options of their own win",
+            "OpenStack image property or extra spec that describes hardware, such as"
+            " hw_disk_bus=scsi; options of their own win",
         ),
     },
 )
@@ -113,6 +125,24 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
             " paravirtual; sata, ide or usb, which are emulated (default: by architecture)",
         },
         "--video": {"metavar": "MODEL", "help": "display adapter (default: by architecture)"},
+        "--input": {"metavar": "BUS", "help": "keyboard and pointer: virtio, usb, ps2 or none"},
+        "--console": {
+            "metavar": "MODEL",
+            "help": "what the serial console hangs on: serial, virtio or sclp",
+        },
+        "--rng": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "whether there is a random number generator (default: there is)",
+        },
+        "--balloon": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "whether there is a memory balloon (default: there is)",
+        },
+        "--virtio": {
+            "metavar": "FORM",
+            "help": "how virtio devices speak: virtio, virtio-transitional (for old guests) or"
+            " virtio-non-transitional (default: virtio, as the machine suggests)",
+        },
     },
 )
 

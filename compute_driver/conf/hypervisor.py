@@ -8,6 +8,9 @@ from pathlib import Path
 
 from oslo_config import cfg, types
 
+from compute_driver import architecture, exceptions
+from compute_driver.guest import Cpu
+
 GROUP = cfg.OptGroup(
     "hypervisor",
     title="Hypervisor",
@@ -24,6 +27,8 @@ def _default_state_path() -> str:
 
 class AbsolutePath(types.ConfigType):
     """A path from the root, so that it means the same from every working directory."""
+
+    accepted = "an absolute path"
 
     def __init__(self) -> None:
         super().__init__(type_name="absolute path")
@@ -43,6 +48,48 @@ class AbsolutePath(types.ConfigType):
 
     def _formatter(self, value: str) -> str:
         return value
+
+
+class Architectures(types.List):
+    """Guest architectures, each in any spelling."""
+
+    accepted = f"any of {', '.join(architecture.TABLE)}"
+
+    def __init__(self) -> None:
+        super().__init__(type_name="architectures")
+
+    def __call__(self, value: object) -> list[str]:
+        """Return the canonical names."""
+        return [_canonical(name) for name in super().__call__(value)]
+
+
+class CpuModels(types.Dict):
+    """CPU models by guest architecture."""
+
+    accepted = f"pairs such as x86_64:Haswell, of architectures ({', '.join(architecture.TABLE)})"
+
+    def __init__(self) -> None:
+        super().__init__(type_name="CPU models by architecture")
+
+    def __call__(self, value: object) -> dict[str, str]:
+        """Return the models by canonical names of architectures."""
+        models = super().__call__(value)
+        return {_canonical(name): _model(model) for name, model in models.items()}
+
+
+def _canonical(name: str) -> str:
+    try:
+        return architecture.get(name).name
+    except exceptions.InvalidParameter as error:
+        raise ValueError(str(error)) from error
+
+
+def _model(name: str) -> str:
+    try:
+        Cpu(model=name)
+    except exceptions.InvalidParameter as error:
+        raise ValueError(str(error)) from error
+    return name
 
 
 OPTIONS = [
@@ -105,14 +152,39 @@ OPTIONS = [
         ],
         help="Format of the guests' disks.",
     ),
+    cfg.StrOpt(
+        "kvm_cpu_mode",
+        default="host-model",
+        choices=[
+            (
+                "host-model",
+                "the model nearest to the host's, so that guests can move between like hosts",
+            ),
+            (
+                "host-passthrough",
+                "the host's own processor with all its features, for guests that stay",
+            ),
+        ],
+        help="What processor a guest with KVM sees if it does not name one. Architectures for "
+        "which libvirt knows no models (ARM, RISC-V) always get host-passthrough.",
+    ),
+    cfg.Opt(
+        "tcg_cpu_models",
+        type=CpuModels(),
+        default={},
+        help="What processor an emulated guest sees if it does not name one: CPU models by guest "
+        "architecture, such as x86_64:Haswell-noTSX,aarch64:cortex-a72, or 'maximum' for all that "
+        "can be emulated. Architectures that are not named get models that every common "
+        "distribution runs on and that cost little to emulate.",
+    ),
     cfg.IntOpt(
         "tcg_translation_buffer_mib",
-        default=64,
         min=0,
         help="Memory in MiB in which QEMU keeps the translated code of an emulated guest. Larger "
         "ones make rebooting slow, since stale code is not dropped before the buffer is full; "
-        "smaller ones make large programs be translated again and again. 0 leaves it to QEMU "
-        "(up to 1024).",
+        "smaller ones make large programs be translated again and again. Unset, it is an "
+        "eighth of the guest's memory, but 64 to 256, and no more than a 32nd of the host's. "
+        "0 leaves it to QEMU (up to 1024).",
     ),
     cfg.FloatOpt(
         "start_timeout",
@@ -163,5 +235,13 @@ OPTIONS = [
         help="Size in KiB at which a guest's console log is rotated (three older parts are "
         "kept). It holds for the driver's own libvirt daemon; with connection_uri, virtlogd's "
         "own configuration decides.",
+    ),
+    cfg.Opt(
+        "architectures",
+        type=Architectures(),
+        default=[],
+        help="Guest architectures that 'host show' and 'host check' look at in full, which starts "
+        "their emulators once: x86_64, i686, aarch64, armv7l, ppc64le, s390x, riscv64. Unset: the "
+        "host's own. Guests of others run as well.",
     ),
 ]

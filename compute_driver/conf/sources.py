@@ -140,4 +140,5 @@ def _accepted(kind: Any) -> str:
     if isinstance(kind, types.Number):
         noun = "a whole number" if isinstance(kind, types.Integer) else "a number"
         return noun if kind.min is None else f"{noun}, {kind.min:g} or more"
-    return f"an {kind.type_name}"
+    # Types of our own say it themselves.
+    return str(getattr(kind, "accepted", kind.type_name))

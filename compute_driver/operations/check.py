@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
 
-from compute_driver import architecture, exceptions, kvm
-from compute_driver.acceleration import Accelerator
-from compute_driver.guest import GIB
+from compute_driver import architecture, exceptions
+from compute_driver.guest import GIB, Firmware
 from compute_driver.info import Check
 from compute_driver.libvirt import host
 from compute_driver.operations.parts import Parts
@@ -27,8 +27,6 @@ _LOW_DISK_BYTES = GIB
 
 #: Programs that only some guests need; without the others there is none.
 _DISPENSABLE = frozenset({"mkfs.ext4", "mkswap"})
-
-_FIRMWARE_DESCRIPTORS = Path("/usr/share/qemu/firmware")
 
 
 def check(parts: Parts) -> tuple[Check, ...]:
@@ -64,44 +62,49 @@ def _confinement(parts: Parts) -> Iterator[Check]:
 
 
 def _acceleration(parts: Parts) -> Iterator[Check]:
-    ability = kvm.detect(parts.host.architecture)
+    detection = parts.host.detection
+    name = detection.architecture
+    ability = detection.own_ability(thorough=True)
+    if name in architecture.TABLE:
+        with contextlib.suppress(exceptions.LibvirtUnavailable):
+            ability = detection.ability(architecture.TABLE[name], thorough=True)
     wanted = parts.conf.hypervisor.virt_type == "kvm"
-    if ability.architectures:
-        verdict, remedy = OK, "" if wanted else "set virt_type = kvm to use it"
-    elif not wanted:
-        verdict, remedy = OK, ""
+    if name in ability.architectures:
+        verdict, detail = OK, f"usable: {ability.reason}"
+        remedy = "" if wanted else "set virt_type = kvm to use it"
     else:
+        detail = f"no usable KVM: {ability.why_not(name)}"
         fallback = parts.conf.hypervisor.emulation_fallback
-        verdict = WARNING if fallback else FAILURE
-        remedy = (
-            "enable VT-x or AMD-V in the firmware (or nested virtualisation for a virtual host)"
-            " and load kvm_intel or kvm_amd; or set virt_type = qemu"
-        )
-    yield Check(
-        subject="KVM",
-        verdict=verdict,
-        detail=("usable: " if ability.architectures else "not usable: ") + ability.reason,
-        remedy=remedy,
-    )
+        verdict = OK if not wanted else WARNING if fallback else FAILURE
+        remedy = f"{ability.remedy}; or set virt_type = qemu" if wanted else ""
+    yield Check(subject="KVM", verdict=verdict, detail=detail, remedy=remedy)
 
 
 def _architectures(parts: Parts) -> Iterator[Check]:
-    available = {info.architecture: info for info in parts.host.architectures()}
+    needed = parts.host.detection.configured()
+    available = {info.architecture: info for info in parts.host.detection.architectures()}
     for facts in architecture.TABLE.values():
+        poor = FAILURE if facts.name in needed else WARNING
         subject = f"{facts.name} guests"
         info = available.get(facts.name)
-        if info is None:
-            native = facts.name == parts.host.architecture
+        if info is None or not info.emulator:
             yield Check(
                 subject=subject,
-                verdict=FAILURE if native else ABSENT,
+                verdict=FAILURE if facts.name in needed else ABSENT,
                 detail=f"cannot be run: {facts.emulator} is not installed",
                 remedy=f"install {facts.package}",
             )
-        elif info.accelerator not in [str(member) for member in Accelerator]:
-            yield Check(subject=subject, verdict=WARNING, detail=f"refused: {info.reason}")
+        elif not info.virtualization:
+            broken = poor is FAILURE and parts.host.detection.is_broken(info.emulator)
+            yield Check(
+                subject=subject,
+                verdict=poor,
+                detail=f"refused: {info.reason}",
+                remedy=f"reinstall {facts.package}" if broken else "see libvirt and KVM above",
+            )
         else:
-            detail = f"{info.accelerator} by {info.emulator}: {info.reason}"
+            program = f"{info.emulator} {info.emulator_version}".strip()
+            detail = f"{info.accelerator} ({info.virtualization}) by {program}: {info.reason}"
             yield Check(subject=subject, verdict=OK, detail=detail)
 
 
@@ -117,22 +120,24 @@ def _tools(parts: Parts) -> Iterator[Check]:
 
 
 def _firmware(parts: Parts) -> Iterator[Check]:
-    if any(_FIRMWARE_DESCRIPTORS.glob("*.json")):
-        detail = f"described in {_FIRMWARE_DESCRIPTORS}"
-        yield Check(subject="UEFI firmware", verdict=OK, detail=detail)
-    else:
+    for info in parts.host.detection.architectures():
+        facts = architecture.get(info.architecture)
+        # Only of an emulator that was looked into it is known.
+        if not info.machines or Firmware.UEFI not in facts.machines[0].firmwares:
+            continue
+        found = [name for name in info.firmware if name.startswith("uefi")]
         yield Check(
-            subject="UEFI firmware",
-            verdict=WARNING,
-            detail="none is installed: guests with firmware uefi are refused",
-            remedy="install ovmf (x86_64) or qemu-efi-aarch64",
+            subject=f"UEFI firmware for {facts.name}",
+            verdict=OK if found else WARNING,
+            detail=", ".join(found) or "none: guests with firmware uefi are refused",
+            remedy="" if found else f"install {facts.firmware_package}",
         )
 
 
 def _space(parts: Parts) -> Iterator[Check]:
     for option in ("instances_path", "image_cache_path"):
         path = Path(parts.conf.hypervisor[option])
-        existing = host.nearest(path)
+        existing = host.existing_parent(path)
         space = os.statvfs(existing)
         free = space.f_bavail * space.f_frsize
         subject = f"{option} {path}"

@@ -13,12 +13,12 @@ from typing import TypeVar
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import acceleration, exceptions
-from compute_driver.guest import DiskFormat, Guest, PowerState
+from compute_driver import acceleration, architecture, exceptions, tuning
+from compute_driver.guest import Cpu, DiskFormat, Guest, PowerState
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
-from compute_driver.libvirt.host import Host
+from compute_driver.libvirt.host import Host, memory_mib
 from compute_driver.storage import disks, layout
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata
@@ -61,14 +61,43 @@ class Parts:
             root=layout.RootKind.of(guest),
         )
 
+    def decide(self, guest: Guest) -> acceleration.Decision:
+        """Choose the guest's accelerator, and refuse what this host cannot give it.
+
+        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
+        :raises InvalidParameter: names the nearest of what there is.
+        :raises MissingDependency: if there is no emulator.
+        """
+        decision = self.host.detection.decide(guest.architecture)
+        self.host.detection.check(guest, decision, self.cpu(guest, decision))
+        return decision
+
+    def cpu(self, guest: Guest, decision: acceleration.Decision) -> Cpu:
+        """Return the processor that the guest gets, as configuration is now."""
+        options = self.conf.hypervisor
+        return tuning.cpu(
+            guest,
+            decision.accelerator,
+            kvm_mode=options.kvm_cpu_mode,
+            tcg_models=options.tcg_cpu_models,
+        )
+
     def xml(self, guest: Guest, plan: layout.Layout, decision: acceleration.Decision) -> str:
         """Return the XML of the guest's domain, as configuration is now."""
         return domain_xml.build(
             guest,
             plan,
             decision,
-            translation_buffer_mib=self.conf.hypervisor.tcg_translation_buffer_mib,
+            self.cpu(guest, decision),
+            self.host.detection.emulator(architecture.get(guest.architecture)),
+            translation_buffer_mib=self._translation_buffer_mib(guest),
         )
+
+    def _translation_buffer_mib(self, guest: Guest) -> int:
+        configured: int | None = self.conf.hypervisor.tcg_translation_buffer_mib
+        if configured is not None:
+            return configured
+        return tuning.translation_buffer_mib(guest.memory_mib, memory_mib())
 
     def on_domain(self, uuid: str, function: Callable[[libvirt.virDomain], R]) -> R:
         """Call *function* with the guest's domain, through the gateway.
@@ -105,6 +134,19 @@ class Parts:
         if state not in accepted:
             raise exceptions.InvalidGuestState(name, operation, state, accepted)
         return state
+
+
+def report(guest: Guest, decision: acceleration.Decision) -> None:
+    """Log how a guest is accelerated, with a warning if it is not as asked for."""
+    LOG.log(
+        logging.WARNING if decision.fallback else logging.INFO,
+        "Guest %s (%s) runs under %s (%s): %s",
+        guest.name,
+        guest.uuid,
+        decision.accelerator,
+        decision.accelerator.virtualization,
+        decision.reason,
+    )
 
 
 class Undo(contextlib.ExitStack):

@@ -4,12 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
-import logging
 from pathlib import Path
 
 import libvirt
 
-from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
+from compute_driver import acceleration, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Image
 from compute_driver.images import sources
@@ -20,10 +19,8 @@ from compute_driver.libvirt import host
 from compute_driver.network import interfaces
 from compute_driver.operations import journal
 from compute_driver.operations.destroy import remove_domain, remove_files
-from compute_driver.operations.parts import Parts
+from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, layout, tools
-
-LOG = logging.getLogger(__name__)
 
 
 def spawn(
@@ -55,14 +52,7 @@ def spawn(
         parts.on_domain(guest.uuid, domains.start)
         info = parts.host.guest(guest.uuid)
         undo.commit()
-    LOG.log(
-        logging.WARNING if decision.fallback else logging.INFO,
-        "Guest %s (%s) runs under %s: %s",
-        guest.name,
-        guest.uuid,
-        decision.accelerator,
-        decision.reason,
-    )
+    report(guest, decision)
     return info
 
 
@@ -72,8 +62,6 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     :return: how the guest is to be accelerated.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
-    facts = architecture.get(guest.architecture)
-    decision = parts.host.decide(facts.name)
     limit = host.memory_limit_mib()
     if guest.memory_mib > limit:
         raise exceptions.InvalidParameter(
@@ -81,8 +69,8 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         )
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
-    parts.host.emulator(facts)
-    parts.host.check_models(guest, decision)
+    decision = parts.decide(guest)
+    parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
     return decision

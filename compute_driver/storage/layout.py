@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from compute_driver import architecture, exceptions
-from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Firmware, Guest
+from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Guest
 
 CONSOLE_LOG = "console.log"
 
@@ -86,14 +86,6 @@ class Layout:
         return next((disk for disk in self.disks if disk.role == role), None)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Drives:
-    """Where drives can be attached on one machine."""
-
-    buses: tuple[DiskBus, ...]
-    cdrom: DiskBus
-
-
 def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKind) -> Layout:
     """Lay out the files of a guest.
 
@@ -106,7 +98,8 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
     :raises InvalidParameter: if a bus is asked for that the machine does not have, or an empty
         disk without a size.
     """
-    drives = _drives(guest)
+    machine = architecture.machine(guest)
+    root_bus = architecture.choose("disk_bus", (guest.root or Disk()).bus, machine.buses)
     disks = []
     size = _root_size(guest, root)
     if size is not None:
@@ -116,22 +109,21 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
                 path=directory / f"root.{disk_format}",
                 format=disk_format,
                 size_bytes=size,
-                bus=_bus(guest.root or Disk(), drives),
+                bus=root_bus,
                 boot_order=2 if root is RootKind.ISO else 1,
             )
         )
     if root is RootKind.ISO:
-        disks.append(_iso("installer", directory, drives.cdrom, boot_order=1))
+        disks.append(_iso("installer", directory, machine.cdrom_bus, boot_order=1))
     disks += [
-        _data_disk(f"ephemeral{index}", disk, directory, drives)
+        _data_disk(f"ephemeral{index}", disk, directory, machine)
         for index, disk in enumerate(guest.ephemerals)
     ]
     if guest.swap is not None:
-        disks.append(_data_disk("swap", guest.swap, directory, drives))
+        disks.append(_data_disk("swap", guest.swap, directory, machine))
     if guest.config_drive is not None:
         # On the bus of the root disk: a guest that can boot from that one can read this one too.
-        bus = _bus(guest.root or Disk(), drives)
-        disks.append(_iso("config-drive", directory, bus))
+        disks.append(_iso("config-drive", directory, root_bus))
     if guest.boot is not None:
         # QEMU loads the kernel itself; no disk is ever booted from.
         disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]
@@ -141,20 +133,9 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
         disks=tuple(disks),
         kernel=directory / "kernel" if guest.boot else None,
         ramdisk=directory / "ramdisk" if guest.boot and guest.boot.ramdisk else None,
-        nvram=directory / "nvram.fd" if has_uefi(guest) else None,
+        nvram=directory / "nvram.fd" if architecture.has_uefi(guest) else None,
         console_log=directory / CONSOLE_LOG,
     )
-
-
-def _drives(guest: Guest) -> _Drives:
-    facts = architecture.get(guest.architecture)
-    machine = guest.machine or facts.machine
-    if DiskBus.IDE not in facts.buses:
-        return _Drives(facts.buses, facts.cdrom_bus)
-    if machine == "q35" or machine.startswith("pc-q35-"):
-        return _Drives(tuple(bus for bus in facts.buses if bus is not DiskBus.IDE), facts.cdrom_bus)
-    # The systems that need i440FX are those that may know IDE and not AHCI.
-    return _Drives(facts.buses, DiskBus.IDE)
 
 
 def _root_size(guest: Guest, root: RootKind) -> int | None:
@@ -167,20 +148,13 @@ def _root_size(guest: Guest, root: RootKind) -> int | None:
     return None
 
 
-def _bus(disk: Disk, drives: _Drives) -> DiskBus:
-    bus = disk.bus or drives.buses[0]
-    if bus not in drives.buses:
-        raise exceptions.InvalidParameter("disk_bus", str(bus), [str(bus) for bus in drives.buses])
-    return bus
-
-
-def _data_disk(role: str, disk: Disk, directory: Path, drives: _Drives) -> DiskFile:
+def _data_disk(role: str, disk: Disk, directory: Path, machine: architecture.Machine) -> DiskFile:
     return DiskFile(
         role=role,
         path=directory / f"{role}.raw",
         format=DiskFormat.RAW,
         size_bytes=disk.size_bytes,
-        bus=_bus(disk, drives),
+        bus=architecture.choose("disk_bus", disk.bus, machine.buses),
     )
 
 
@@ -206,11 +180,3 @@ def _check_ide(disks: list[DiskFile]) -> None:
             f"ide for {count} drives, CD-ROMs and config drive included",
             f"ide for at most {MAX_IDE_DRIVES} drives",
         )
-
-
-def has_uefi(guest: Guest) -> bool:
-    """Tell whether UEFI starts the guest."""
-    if guest.boot is not None:
-        return False
-    facts = architecture.get(guest.architecture)
-    return (guest.firmware or next(iter(facts.firmwares), None)) is Firmware.UEFI

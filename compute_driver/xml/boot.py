@@ -6,26 +6,30 @@ Source: libvirt, "Domain XML format", "Operating system booting" and "Hypervisor
 
 from __future__ import annotations
 
-from compute_driver import exceptions
 from compute_driver.acceleration import Accelerator
-from compute_driver.architecture import Architecture
+from compute_driver.architecture import Machine
 from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 
+#: KVM has the host's; emulated, the one that serves any number of processors.
+_GIC = {Accelerator.KVM: "host", Accelerator.TCG: "3"}
+_YES_NO = {True: "yes", False: "no"}
 
-def os(guest: Guest, layout: Layout, facts: Architecture) -> Element:
-    """Return ``<os>``; which disk is booted from is said by each disk's own ``<boot>``.
 
-    :raises InvalidParameter: if the architecture does not have the guest's firmware.
-    """
-    _check_firmware(guest, facts)
-    element = E.os(E.type("hvm", arch=facts.name, machine=guest.machine or facts.machine))
+def os(guest: Guest, layout: Layout, machine: Machine) -> Element:
+    """Return ``<os>``; which disk is booted from is said by each disk's own ``<boot>``."""
+    element = E.os(E.type("hvm", arch=guest.architecture, machine=guest.machine or machine.name))
     if layout.nvram is not None:
         # libvirt picks loader and template by the firmware descriptors that the host has; left
         # to itself it prefers Secure Boot, which refuses most images and needs SMM.
         element.set("firmware", "efi")
-        element.append(E.firmware(E.feature(enabled="no", name="secure-boot")))
+        wanted = {"secure-boot": guest.secure_boot}
+        if guest.secure_boot:
+            wanted["enrolled-keys"] = True
+        element.append(
+            E.firmware(*(E.feature(enabled=_YES_NO[on], name=name) for name, on in wanted.items()))
+        )
         element.append(E.nvram(str(layout.nvram)))
     if layout.kernel is not None:
         element.append(E.kernel(str(layout.kernel)))
@@ -37,7 +41,11 @@ def os(guest: Guest, layout: Layout, facts: Architecture) -> Element:
 
 
 def features(
-    layout: Layout, facts: Architecture, accelerator: Accelerator, translation_buffer_mib: int
+    guest: Guest,
+    layout: Layout,
+    machine: Machine,
+    accelerator: Accelerator,
+    translation_buffer_mib: int,
 ) -> list[Element]:
     """Return ``<features>``, or nothing for machines that know none of them.
 
@@ -45,19 +53,24 @@ def features(
         leaves it to QEMU.
     """
     # Where the machine's own start-up code brings no ACPI tables, UEFI does.
-    acpi = facts.acpi or layout.nvram is not None
-    present = [E.acpi()] * acpi + [E.apic()] * facts.apic
+    acpi = machine.acpi or layout.nvram is not None
+    present = [E.acpi()] * acpi + [E.apic()] * machine.apic
+    if machine.gic:
+        present.append(E.gic(version=_GIC[accelerator]))
+    if guest.secure_boot:
+        # Firmware guards its variables from the system with it.
+        present.append(E.smm(state="on"))
     if accelerator is Accelerator.TCG and translation_buffer_mib:
         present.append(E.tcg(E("tb-cache", str(translation_buffer_mib), unit="MiB")))
     return [E.features(*present)] if present else []
 
 
-def _check_firmware(guest: Guest, facts: Architecture) -> None:
-    if guest.firmware is None or guest.boot is not None or guest.firmware in facts.firmwares:
-        return
-    raise exceptions.InvalidParameter(
-        "firmware",
-        str(guest.firmware),
-        [str(firmware) for firmware in facts.firmwares]
-        or f"none: {facts.name} machines have one of their own",
-    )
+def translation_buffer_mib(domain: Element) -> int:
+    """Return how much translated code the guest of a domain keeps, in MiB; 0 if QEMU decides."""
+    # libvirt gives sizes back in KiB.
+    return int(domain.findtext("features/tcg/tb-cache", "0")) // 1024
+
+
+def has_uefi(domain: Element) -> bool:
+    """Tell whether UEFI starts the guest of a domain."""
+    return domain.find("os/nvram") is not None

@@ -6,33 +6,46 @@ Source: libvirt, "Domain XML format", "CPU model and topology".
 
 from __future__ import annotations
 
-from compute_driver import exceptions
-from compute_driver.acceleration import Accelerator
-from compute_driver.architecture import Architecture
-from compute_driver.guest import Guest
+import dataclasses
+
+from compute_driver import tuning
+from compute_driver.guest import Cpu
 from compute_driver.xml.elements import E, Element
 
-_PASSTHROUGH = "host-passthrough"
-#: Words that are libvirt's CPU modes; all others name a model.
-_MODES = frozenset({"host-model", _PASSTHROUGH, "maximum"})
 
-
-def model(guest: Guest, facts: Architecture, accelerator: Accelerator) -> list[Element]:
+def element(cpu: Cpu) -> list[Element]:
     """Return ``<cpu>``, or nothing to have QEMU's default.
 
     Attribute ``check`` is left out: libvirt then demands every feature of the model under KVM
     and takes what the emulator has under TCG.
-
-    :raises InvalidParameter: if the host's own processor is asked for under emulation.
     """
-    default = facts.accelerated_cpu if accelerator is Accelerator.KVM else facts.emulated_cpu
-    name = guest.cpu.model or default
-    if name is None:
+    if cpu == Cpu():
         return []
-    if name == _PASSTHROUGH and accelerator is not Accelerator.KVM:
-        raise exceptions.InvalidParameter(
-            "cpu", name, "without KVM: a model's name, host-model or maximum"
-        )
-    if name in _MODES:
-        return [E.cpu(mode=name)]
-    return [E.cpu(E.model(name, fallback="forbid"), mode="custom", match="exact")]
+    if cpu.model is None:
+        made = E.cpu()
+    elif cpu.model in tuning.CPU_MODES:
+        made = E.cpu(mode=cpu.model)
+    else:
+        made = E.cpu(E.model(cpu.model, fallback="forbid"), mode="custom", match="exact")
+    if cpu.topology is not None:
+        counts = dataclasses.asdict(cpu.topology).items()
+        made.append(E.topology({field: str(count) for field, count in counts}))
+    for policy, names in (("require", cpu.enable), ("disable", cpu.disable)):
+        made.extend(E.feature(policy=policy, name=name) for name in names)
+    return [made]
+
+
+def described(domain: Element) -> str:
+    """Return the model of a domain's processor and what it lacks of that: ``Haswell,-pcid``.
+
+    Of a running guest libvirt knows which model the host's turned out to be, and which features
+    emulation has left out.
+
+    :return: the mode where that stands for the model; empty if QEMU chooses.
+    """
+    cpu = domain.find("cpu")
+    if cpu is None:
+        return ""
+    model = cpu.findtext("model") or cpu.get("mode", "").removeprefix("custom")
+    lacking = cpu.iterfind("feature[@policy='disable']")
+    return ",".join([model, *(f"-{feature.get('name')}" for feature in lacking)])

@@ -6,10 +6,34 @@ Source: libvirt, "Domain XML format", "Devices".
 
 from __future__ import annotations
 
-from compute_driver import exceptions
-from compute_driver.architecture import Architecture
-from compute_driver.guest import Guest
+from compute_driver import architecture
+from compute_driver.architecture import Machine
+from compute_driver.guest import ConsoleModel, DiskBus, Guest, InputModel, VirtioForm
+from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
+
+#: What needs no element: there is none, or the machine has it in any case.
+_BUILT_IN = frozenset({InputModel.NONE, InputModel.PS2})
+
+
+def usb_controller(guest: Guest, layout: Layout, machine: Machine) -> Element:
+    """Return the USB controller; without devices there is none: an idle one costs time."""
+    used = any(disk.bus is DiskBus.USB for disk in layout.disks)
+    used = used or _input(guest, machine) is InputModel.USB
+    return E.controller(type="usb", model="qemu-xhci" if used else "none")
+
+
+def serial_controller(guest: Guest) -> list[Element]:
+    """Return the virtio controller of the agent's channel and of a virtio console.
+
+    libvirt would add it by itself, but as its machine's default.
+    """
+    if not (guest.guest_agent or guest.console is ConsoleModel.VIRTIO):
+        return []
+    element = E.controller(type="virtio-serial", index="0")
+    if guest.virtio is not VirtioForm.VIRTIO:
+        element.set("model", str(guest.virtio))
+    return [element]
 
 
 def agent_channel(guest: Guest) -> list[Element]:
@@ -20,27 +44,40 @@ def agent_channel(guest: Guest) -> list[Element]:
     return [E.channel({"type": "unix"}, target)]
 
 
-def video(guest: Guest, facts: Architecture) -> Element:
+def video(guest: Guest, machine: Machine) -> Element:
     """Return the display adapter; without a graphics server it still can be photographed.
 
-    :raises InvalidParameter: if the architecture's machines do not take the guest's model.
+    :raises InvalidParameter: if the machine does not take the guest's model.
     """
-    model = guest.video or facts.videos[0]
-    if model not in facts.videos:
-        raise exceptions.InvalidParameter(
-            "video", str(model), [str(accepted) for accepted in facts.videos]
-        )
+    model = architecture.choose("video", guest.video, machine.videos)
     return E.video(E.model(type=str(model)))
 
 
-def balloon() -> Element:
+def inputs(guest: Guest, machine: Machine) -> list[Element]:
+    """Return keyboard and pointer; the pointer's places are absolute, as remote screens want it.
+
+    :raises InvalidParameter: if the machine does not take the guest's model.
+    """
+    model = _input(guest, machine)
+    if model in _BUILT_IN:
+        return []
+    return [E.input(type=kind, bus=str(model)) for kind in ("keyboard", "tablet")]
+
+
+def _input(guest: Guest, machine: Machine) -> InputModel:
+    return architecture.choose("input", guest.input, machine.inputs)
+
+
+def balloon(guest: Guest) -> Element:
     """Return the memory balloon, by which the guest tells how much memory it uses."""
-    return E.memballoon(model="virtio")
+    return E.memballoon(model=str(guest.virtio) if guest.balloon else "none")
 
 
-def random_source() -> Element:
+def random_source(guest: Guest) -> list[Element]:
     """Return the random number generator: guests that just booted have no entropy of their own.
 
     It reads the source that never blocks the host.
     """
-    return E.rng({"model": "virtio"}, E.backend("/dev/urandom", model="random"))
+    if not guest.rng:
+        return []
+    return [E.rng({"model": str(guest.virtio)}, E.backend("/dev/urandom", model="random"))]

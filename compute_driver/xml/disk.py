@@ -9,8 +9,7 @@ from __future__ import annotations
 import string
 from collections import Counter
 
-from compute_driver.architecture import Architecture
-from compute_driver.guest import DiskBus
+from compute_driver.guest import DiskBus, Guest, VirtioForm
 from compute_driver.storage.layout import DiskFile, Layout
 from compute_driver.xml.elements import E, Element
 
@@ -24,32 +23,28 @@ _PREFIXES = {
 }
 
 
-def controllers(layout: Layout, facts: Architecture) -> list[Element]:
-    """Return the controllers that libvirt would not add as we want them."""
+def controllers(guest: Guest, layout: Layout) -> list[Element]:
+    """Return the controllers of the disks' buses."""
     buses = {disk.bus for disk in layout.disks}
     elements = []
-    if DiskBus.USB in buses:
-        elements.append(E.controller(type="usb", model="qemu-xhci"))
-    elif DiskBus.USB in facts.buses:
-        # Emulating an idle USB controller costs time; the consoles need none.
-        elements.append(E.controller(type="usb", model="none"))
     if DiskBus.SCSI in buses:
-        elements.append(E.controller(type="scsi", model="virtio-scsi"))
+        model = "virtio-scsi" if guest.virtio is VirtioForm.VIRTIO else str(guest.virtio)
+        elements.append(E.controller(type="scsi", model=model))
     return elements
 
 
-def disks(layout: Layout) -> list[Element]:
+def disks(guest: Guest, layout: Layout) -> list[Element]:
     """Return one ``<disk>`` for each of the guest's files that are disks."""
     used: Counter[str] = Counter()
     elements = []
     for disk in layout.disks:
         prefix = _PREFIXES[disk.bus]
-        elements.append(_disk(disk, prefix + _letters(used[prefix])))
+        elements.append(_disk(guest, disk, prefix + _letters(used[prefix])))
         used[prefix] += 1
     return elements
 
 
-def _disk(disk: DiskFile, target: str) -> Element:
+def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
     # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
     # would need O_DIRECT, which tmpfs and other file systems do not have.
     driver = E.driver(name="qemu", type=str(disk.format))
@@ -61,6 +56,8 @@ def _disk(disk: DiskFile, target: str) -> Element:
         # The guest finds its disks by role: /dev/disk/by-id/virtio-ephemeral0.
         E.serial(disk.role),
     )
+    if disk.bus is DiskBus.VIRTIO and guest.virtio is not VirtioForm.VIRTIO:
+        element.set("model", str(guest.virtio))
     if disk.readonly:
         element.append(E.readonly())
     else:

@@ -10,24 +10,33 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Decision
-from compute_driver.guest import Guest
+from compute_driver.guest import Cpu, Guest
 from compute_driver.storage.layout import Layout
-from compute_driver.xml import boot, console, cpu, devices, disk, interface, metadata
+from compute_driver.xml import address, boot, console, cpu, devices, disk, interface, metadata
 from compute_driver.xml.elements import E
 
 
 def build(
-    guest: Guest, layout: Layout, decision: Decision, *, translation_buffer_mib: int = 0
+    guest: Guest,
+    layout: Layout,
+    decision: Decision,
+    processor: Cpu,
+    emulator: str,
+    *,
+    translation_buffer_mib: int = 0,
 ) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
     :param layout: where the guest's files are.
     :param decision: the guest's accelerator.
+    :param processor: what the guest sees; its own wish is not looked at.
+    :param emulator: the QEMU program that was found able to run it.
     :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``.
-    :raises InvalidParameter: if the guest's architecture lacks what is asked for, or a text
+    :raises InvalidParameter: if the guest's machine lacks what is asked for, or a text
         holds characters that XML forbids.
     """
-    facts = architecture.get(guest.architecture)
+    machine = architecture.machine(guest)
+    architecture.choose("virtio", guest.virtio, machine.virtios)
     try:
         domain = E.domain(
             {"type": decision.accelerator.domain_type},
@@ -36,22 +45,26 @@ def build(
             E.metadata(metadata.element(guest, layout.directory, decision)),
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),
-            boot.os(guest, layout, facts),
-            *boot.features(layout, facts, decision.accelerator, translation_buffer_mib),
-            *cpu.model(guest, facts, decision.accelerator),
+            boot.os(guest, layout, machine),
+            *boot.features(guest, layout, machine, decision.accelerator, translation_buffer_mib),
+            *cpu.element(processor),
             E.clock(offset="utc"),
             E.on_poweroff("destroy"),
             E.on_reboot("restart"),
             E.on_crash("destroy"),
             E.devices(
-                *disk.controllers(layout, facts),
-                *disk.disks(layout),
-                *interface.interfaces(guest, facts),
-                *console.serial(layout, facts),
+                E.emulator(emulator),
+                devices.usb_controller(guest, layout, machine),
+                *disk.controllers(guest, layout),
+                *devices.serial_controller(guest),
+                *disk.disks(guest, layout),
+                *interface.interfaces(guest, machine),
+                *console.serial(guest, layout, machine),
                 *devices.agent_channel(guest),
-                devices.video(guest, facts),
-                devices.balloon(),
-                devices.random_source(),
+                *devices.inputs(guest, machine),
+                devices.video(guest, machine),
+                devices.balloon(guest),
+                *devices.random_source(guest),
             ),
         )
     except ValueError as error:  # lxml's word for such characters
@@ -60,4 +73,6 @@ def build(
             guest.name,
             f"names and paths without control characters or broken encoding ({error})",
         ) from error
+    if machine.mmio:
+        address.map_into_memory(domain)
     return etree.tostring(domain, encoding="unicode", pretty_print=True)

@@ -4,12 +4,19 @@
 from __future__ import annotations
 
 import json
+import os
 import unittest
+import uuid
 from collections.abc import Callable
+from pathlib import Path
 
-from benchmarks import measure
+from lxml import etree
+
+from benchmarks import measure, process, rivals
 from benchmarks.measure import Spread
 from benchmarks.report import Report, bar
+from compute_driver.guest import DiskBus, DiskFormat
+from compute_driver.storage.layout import DiskFile, Layout
 
 
 class TestSpread(unittest.TestCase):
@@ -98,6 +105,68 @@ class TestBar(unittest.TestCase):
 
     def test_values_that_are_all_alike_are_one_mark(self) -> None:
         self.assertEqual("|", bar(Spread.of([3.0]), low=3.0, high=3.0))
+
+
+class TestProcess(unittest.TestCase):
+    def test_processor_time_is_that_of_user_and_system(self) -> None:
+        # pid, name, state, then ten numbers before the two of interest.
+        self.assertEqual(1203, process.parse("7 (a) (b c) S 1 2 3 4 5 6 7 8 9 10 1200 3 0 0\n"))
+
+    def test_this_process_has_used_some(self) -> None:
+        self.assertGreater(process.cpu_seconds(os.getpid()), 0.0)
+
+    def test_guest_that_nobody_runs_has_no_process(self) -> None:
+        with self.assertRaises(LookupError):
+            process.find(str(uuid.uuid4()))
+
+
+class TestNovaDomain(unittest.TestCase):
+    XML = """
+    <domain type="qemu"><cpu mode="host-model"/><devices>
+      <disk><driver cache="none"/><source file="/nova/disk"/></disk>
+      <disk><source file="/nova/disk.config"/></disk>
+      <interface type="bridge">
+        <mac address="52:54:00:00:00:01"/><model type="virtio"/><driver name="qemu"/>
+        <source bridge="br-int"/><virtualport type="openvswitch"/>
+      </interface>
+      <serial type="pty"><log file="/nova/console.log" append="off"/></serial>
+    </devices></domain>
+    """
+
+    def setUp(self) -> None:
+        self.layout = Layout(
+            directory=Path("/ours"),
+            disks=tuple(
+                DiskFile(
+                    role=role,
+                    path=Path("/ours") / role,
+                    format=DiskFormat.RAW,
+                    size_bytes=0,
+                    bus=DiskBus.VIRTIO,
+                    device="disk",
+                    boot_order=None,
+                )
+                for role in ("root", "config-drive")
+            ),
+            kernel=None,
+            ramdisk=None,
+            nvram=None,
+            console_log=Path("/ours/console.log"),
+        )
+
+    def test_files_and_network_are_ours_and_the_rest_is_nova_s(self) -> None:
+        domain = etree.fromstring(rivals.relocate(self.XML, self.layout))
+        self.assertEqual(["/ours/root", "/ours/config-drive"], domain.xpath("//source/@file"))
+        self.assertEqual(["/ours/console.log"], domain.xpath("//log/@file"))
+        self.assertEqual(["user"], domain.xpath("//interface/@type"))
+        self.assertEqual(["mac", "model"], [child.tag for child in domain.find(".//interface")])
+        self.assertEqual(["host-model"], domain.xpath("cpu/@mode"))
+        self.assertEqual(["none"], domain.xpath("//driver/@cache"))
+
+    def test_disks_that_we_do_not_have_are_an_error(self) -> None:
+        fewer = self.XML.replace('<disk><source file="/nova/disk.config"/></disk>', "")
+        with self.assertRaises(ValueError):
+            rivals.relocate(fewer, self.layout)
 
 
 def _grouped(names: list[str], size: int) -> list[str]:

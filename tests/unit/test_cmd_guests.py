@@ -7,9 +7,10 @@ import json
 import uuid
 from unittest import mock
 
-from compute_driver import exceptions, fake
+from compute_driver import architecture, exceptions, fake
+from compute_driver.cmd import host
 from compute_driver.guest import Interface, InterfaceKind, PowerState, RebootKind
-from compute_driver.info import Check, Finding
+from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.command_line import CommandLineCase
 
 # Verbs that take one guest, with what else they need.
@@ -194,9 +195,48 @@ class Host(CommandLineCase):
         self.spawned()
         shown = self.done("host", "show", "-f", "json").json
         self.assertEqual(("fake", 1), (shown["driver"], shown["guests"]))
-        self.assertTrue(any("x86_64: " in line for line in shown["architectures"]))
+        found = {each["architecture"]: each for each in shown["architectures"]}
+        self.assertEqual("kvm", found[architecture.of_host()]["accelerator"])
+        self.assertIn("hardware-assisted", self.done("host", "show", "-f", "table").out)
         for kind in ("table", "yaml", "value"):
             self.assertIn("fake", self.done("host", "show", "-f", kind).out)
+
+    def test_show_of_further_architectures(self) -> None:
+        shown = self.driver.host_show()
+        with mock.patch.object(fake.FakeDriver, "host_show", autospec=True) as show:
+            show.return_value = shown
+            self.done("host", "show", "--arch", "s390x", "--arch", "arm64", "-f", "json")
+        show.assert_called_once_with(self.driver, architectures=["s390x", "arm64"])
+        self.assertIn("'vax' is not usable", self.refused(1, "host", "show", "--arch", "vax"))
+
+    def test_show_on_a_screen(self) -> None:
+        info = ArchitectureInfo(
+            architecture="x86_64",
+            emulator="/usr/bin/qemu-system-x86_64",
+            accelerator="tcg",
+            virtualization="emulation",
+            reason="as tested",
+            emulator_version="7.2.22",
+            machines=(
+                MachineType(name="pc-q35-2.4", deprecated=True),
+                MachineType(name="pc-q35-7.2", alias="q35", default=True),
+            ),
+            cpu_models=tuple(f"Skylake-Server-{number}" for number in range(9)),
+            firmware=("bios", "uefi"),
+        )
+        lines = host.Architectures((info,)).human_readable().splitlines()
+        self.assertEqual(
+            [
+                "x86_64: tcg, emulation (as tested)",
+                "  emulator: /usr/bin/qemu-system-x86_64 7.2.22",
+                "  machines: pc-q35-7.2 (q35), and 1 more",
+                "  CPU models: Skylake-Server-0, Skylake-Server-1, Skylake-Server-2,",
+                "    Skylake-Server-3, Skylake-Server-4, Skylake-Server-5, Skylake-Server-6,",
+                "    Skylake-Server-7, Skylake-Server-8",
+                "  firmware: bios, uefi",
+            ],
+            lines,
+        )
 
     def test_check_fails_only_on_failures(self) -> None:
         ok = Check(subject="kvm", verdict="ok", detail="fine")

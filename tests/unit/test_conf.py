@@ -9,7 +9,9 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from compute_driver import conf, exceptions
+from compute_driver import architecture, conf, exceptions
+
+PAIRS = f"pairs such as x86_64:Haswell, of architectures ({', '.join(architecture.TABLE)})"
 
 # What is written below [hypervisor], and what is said of it.
 BAD_VALUES = {
@@ -27,6 +29,14 @@ BAD_VALUES = {
     " accepted: a whole number, 0 or more",
     "state_path = var": "state_path in {file} [hypervisor]: 'var' is not usable;"
     " accepted: an absolute path",
+    "tcg_cpu_models = vax:486": "tcg_cpu_models in {file} [hypervisor]: 'vax:486' is not usable;"
+    f" accepted: {PAIRS}",
+    "tcg_cpu_models = x86_64": "tcg_cpu_models in {file} [hypervisor]: 'x86_64' is not usable;"
+    f" accepted: {PAIRS}",
+    "tcg_cpu_models = x86_64:a b": "tcg_cpu_models in {file} [hypervisor]: 'x86_64:a b' is not"
+    f" usable; accepted: {PAIRS}",
+    "architectures = x86_64,vax": "architectures in {file} [hypervisor]: 'x86_64,vax' is not"
+    f" usable; accepted: any of {', '.join(architecture.TABLE)}",
     "state_path = $nothing/x": "state_path in {file} [hypervisor]: '$nothing/x' is not usable:"
     " there is no option 'nothing'",
 }

@@ -2,13 +2,16 @@
 """The builder of test guests, without building one."""
 
 import gzip
+import os
 import stat
 import subprocess
 import tempfile
 import unittest
+from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
-from tests.guests import GuestBuildError, build, initrd, modules
+from tests.guests import GuestBuildError, apt, build, initrd, modules, packages
 
 
 class TestInitrd(unittest.TestCase):
@@ -21,6 +24,12 @@ class TestInitrd(unittest.TestCase):
         data = gzip.decompress(initrd.archive({"odd": initrd.regular(b"12345")}))
         self.assertEqual(0, len(data) % 4)
         self.assertEqual(0, data.index(b"12345") % 4)
+
+    def test_programs_lie_below_usr_whichever_way_their_package_says(self) -> None:
+        tree = {"bin/old": initrd.regular(b""), "usr/bin/new": initrd.regular(b"")}
+        data = gzip.decompress(initrd.archive(tree))
+        for name in (b"bin\0", b"usr/bin/old\0", b"usr/bin/new\0"):
+            self.assertIn(name, data)
 
     def test_scripts_are_executable_whatever_their_mode_on_disk(self) -> None:
         tree = initrd.scripts()
@@ -69,7 +78,91 @@ class TestModules(unittest.TestCase):
             modules.modules(self.root, ["floppy"])
 
 
+class TestApt(unittest.TestCase):
+    """Which commands are run, and what they are told."""
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.apt = apt.Apt(Path(folder.name), "riscv64", "forky")
+        self.state = Path(folder.name) / "forky-riscv64"
+        self.updates = 0
+        self.online = True
+        for name, fake in (("run", self._run), ("_own_release", lambda: "trixie")):
+            patch = mock.patch.object(apt, name, fake)
+            self.addCleanup(patch.stop)
+            patch.start()
+
+    def _run(self, arguments: Sequence[str], _cwd: Path | None = None) -> str:
+        if "indextargets" in arguments:
+            return "http://a/ trixie main\nhttp://b/ trixie-security main\nhttp://c/ other main\n"
+        if "update" in arguments:
+            self.updates += 1
+            if not self.online:
+                raise GuestBuildError("no network")
+        return " ".join(arguments)
+
+    def test_lists_are_read_once_a_day(self) -> None:
+        for _twice in range(2):
+            self.apt.run("apt-cache", "show")
+        self.assertEqual(1, self.updates)
+        os.utime(self.state / "updated", (0, 0))
+        self.apt.run("apt-cache", "show")
+        self.assertEqual(2, self.updates)
+
+    def test_old_lists_serve_without_a_network_but_none_do_not(self) -> None:
+        self.online = False
+        with self.assertRaisesRegex(GuestBuildError, "no network"):
+            self.apt.run("apt-cache", "show")
+        self.online = True
+        self.apt.run("apt-cache", "show")
+        self.online = False
+        os.utime(self.state / "updated", (0, 0))
+        with self.assertLogs(apt.LOG, "WARNING"):
+            self.apt.run("apt-cache", "show")
+
+    def test_another_release_comes_from_the_sites_of_the_own_one(self) -> None:
+        said = self.apt.run("apt-cache", "show", "busybox")
+        self.assertIn("APT::Architecture=riscv64", said)
+        (line,) = (self.state / "sources.list").read_text().splitlines()
+        self.assertRegex(line, r"^deb \[.*\] http://a/ forky main$")
+
+    def test_missing_sources_are_told(self) -> None:
+        with (
+            mock.patch.object(apt, "_own_release", return_value="sid"),
+            self.assertRaisesRegex(GuestBuildError, "lack the suite sid main"),
+        ):
+            self.apt.run("apt-cache", "show")
+
+
+class TestPackages(unittest.TestCase):
+    def setUp(self) -> None:
+        self.apt = mock.Mock(spec=apt.Apt, architecture="arm64")
+        self.apt.run.return_value = (
+            "Package: libold\nVersion: 1\n\n"
+            "Package: libnewt64\nVersion: 2\n\n"
+            "Package: linux-image-arm64\nVersion: 3\nDepends: linux-image-6.1-arm64 (= 6.1.9), x\n"
+        )
+
+    def test_libraries_are_found_by_their_old_names_too(self) -> None:
+        found = packages.candidates(["libold", "libnew"], self.apt)
+        self.assertEqual(["libold", "libnewt64"], [package.name for package in found.values()])
+
+    def test_kernel_of_a_metapackage(self) -> None:
+        (meta,) = packages.candidates(["linux-image-arm64"], self.apt).values()
+        kernel = packages.kernel_image(meta)
+        self.assertEqual("linux-image-6.1-arm64_6.1.9_arm64.deb", kernel.file_name)
+
+    def test_unknown_package_is_refused(self) -> None:
+        with self.assertRaisesRegex(GuestBuildError, "no nonsense for arm64"):
+            packages.candidates(["nonsense"], self.apt)
+
+
 class TestBuild(unittest.TestCase):
+    def test_a_flavour_without_its_boot_loader_is_refused(self) -> None:
+        with self.assertRaisesRegex(GuestBuildError, "no signed boot loader for riscv64"):
+            build("secure", "riscv64")
+
     def test_an_unknown_flavour_is_refused(self) -> None:
         with self.assertRaisesRegex(GuestBuildError, "'vanilla': use one of basic"):
             build("vanilla")

@@ -152,10 +152,11 @@ class FirmwareTest(unittest.TestCase):
             ("x86_64", {"firmware": Firmware.UEFI}, nvram),
             ("aarch64", {}, nvram),
             ("aarch64", {"boot": KERNEL}, None),
-            ("armv7l", {}, None),
+            ("armv7l", {}, nvram),
+            ("armv7l", {"boot": KERNEL}, None),
             ("ppc64le", {}, None),
             ("s390x", {}, None),
-            ("riscv64", {}, None),
+            ("riscv64", {}, nvram),
         )
         for name, fields, expected in cases:
             with self.subTest(architecture=name, **fields):

@@ -12,8 +12,8 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.acceleration import Accelerator, Decision
 from compute_driver.guest import ConfigDrive, Guest, Image
-from compute_driver.xml import domain, metadata
-from tests.unit.test_xml_domain import CASES, DIRECTORY, FALLBACK, TCG, guest, layout
+from compute_driver.xml import metadata
+from tests.unit.test_xml_domain import CASES, DIRECTORY, FALLBACK, TCG, as_text, guest
 
 
 def text_of(made: Guest, decision: Decision = TCG, directory: Path = DIRECTORY) -> str:
@@ -33,7 +33,7 @@ class TestRoundTrip(unittest.TestCase):
                 expected = metadata.Stored(
                     guest=without_secrets(made), directory=DIRECTORY, decision=decision
                 )
-                xml = domain.build(made, layout(made), decision)
+                xml = as_text(made, decision)
                 self.assertEqual(expected, metadata.read(xml))
 
     def test_element_alone_is_enough(self) -> None:
@@ -110,12 +110,12 @@ class TestForeignAndDamaged(unittest.TestCase):
                 self.assertIsNone(metadata.read(xml))
 
     def test_directory_is_known_whatever_else_is_damaged(self) -> None:
-        xml = domain.build(guest(), layout(guest()), TCG)
+        xml = as_text(guest())
         self.assertEqual(DIRECTORY, metadata.directory(xml.replace('{"uuid"', "{")))
         self.assertIsNone(metadata.directory("<domain><name>x</name></domain>"))
 
     def test_damage_is_told(self) -> None:
-        sound = domain.build(guest(), layout(guest()), TCG)
+        sound = as_text(guest())
         for name, old, new in (
             ("not JSON", '{"uuid"', '"uuid"'),
             ("required key", '"architecture": "x86_64", ', ""),
