@@ -28,6 +28,9 @@ DEADLINE = base.BOOT_TIMEOUT
 _SCRIPT = Path(sys.executable).with_name("compute-driver")
 COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "compute_driver.cmd.main"]
 
+#: Signals that the tests' own starter ignores (nohup, a shell's "&") would be ignored by all.
+_HEEDFUL = ["env", "--default-signal=HUP,INT,TERM"]
+
 _LINE = re.compile(r"compute-driver: [^\n]+\n")
 
 
@@ -55,7 +58,7 @@ class CommandLine:
         """
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_HYPERVISOR__")}
         # Asked for, emulation is nothing to warn of: what is on stderr is the command's own.
-        own = {"OS_HYPERVISOR__VIRT_TYPE": "qemu", "LC_ALL": "C.UTF-8", "TERM": "xterm"}
+        own = {"OS_HYPERVISOR__VIRT_TYPE": base.VIRT_TYPE, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
         return cls(state or base.state_path(), clean | own | variables)
 
     def run(self, *words: str) -> Outcome:
@@ -80,7 +83,7 @@ class CommandLine:
         """Start a command in a session of its own; stdin, stdout and stderr are pipes."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(
-            [*self.command, f"--config-file={os.devnull}", *words],
+            [*_HEEDFUL, *self.command, f"--config-file={os.devnull}", *words],
             env={**self.variables, "OS_HYPERVISOR__STATE_PATH": str(self.state)},
             cwd=self.directory,
             start_new_session=True,

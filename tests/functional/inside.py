@@ -31,8 +31,8 @@ def run(driver: ComputeDriver, made: Guest, command: str) -> str:
     finally:
         session.close()
     answer = driver.console_log(made.uuid)[before:].decode().replace("\r", "")
-    # What was typed is echoed first.
-    return answer.partition(f"run {command}\n")[2].rpartition(_STATUS)[0]
+    # What was typed is echoed first, on some consoles twice.
+    return answer.rpartition(f"run {command}\n")[2].rpartition(_STATUS)[0]
 
 
 def boot_id(driver: ComputeDriver, made: Guest) -> str:

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
+from compute_driver import tuning
 from compute_driver.guest import (
     GIB,
     Cpu,
@@ -19,6 +20,7 @@ from compute_driver.guest import (
     Image,
     RebootKind,
 )
+from compute_driver.libvirt import host
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests
 from tests.functional import base, inside
@@ -52,7 +54,8 @@ class TestDiskImage(BootTestCase):
         made = self.spawn()
         self.assertEqual(["bios"], self.fact(made, "FIRMWARE"))
         self.assertEqual({"root.qcow2", "console.log"}, self.files(made))
-        self.assertEqual(64, self.translation_buffer_mib(made))
+        expected = tuning.translation_buffer_mib(made.memory_mib, host.memory_mib())
+        self.assertEqual(expected, self.translation_buffer_mib(made))
 
         self.driver.close()
         options = {"virt_type": "qemu", "disk_format": "raw", "tcg_translation_buffer_mib": 48}

@@ -3,27 +3,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import libvirt_qemu
 import PIL.Image
 
 from compute_driver import exceptions
 from compute_driver.guest import (
     GIB,
+    MIB,
     ConfigDrive,
+    ConsoleModel,
+    Cpu,
     DirectBoot,
     Disk,
     DiskBus,
     Guest,
     Image,
+    InputModel,
     Interface,
     InterfaceKind,
     NicModel,
+    Topology,
     VideoModel,
+    VirtioForm,
 )
 from tests import guests
 from tests.functional import base, bridges, inside
@@ -38,6 +47,14 @@ NIC_DRIVERS = {
     NicModel.PCNET: "pcnet32",
     NicModel.VMXNET3: "vmxnet3",
 }
+
+
+BALLOON = "/sys/bus/virtio/drivers/virtio_balloon"
+
+
+def serial(line: str) -> str:
+    """Return the serial number in what a guest says of a disk."""
+    return line.partition("serial=")[2].partition(" ")[0]
 
 
 def kernel_only() -> dict[str, Any]:
@@ -119,6 +136,97 @@ class TestDiskBuses(base.HostTestCase):
 
     def test_usb(self) -> None:
         self.check(DiskBus.USB, image=base.disk_image("legacy"), interfaces=())
+
+
+class TestVirtioForms(base.HostTestCase):
+    """Every virtio device is there, whichever way it speaks and wherever it is mapped."""
+
+    def check(self, **changes: Any) -> Guest:
+        drive = ConfigDrive(hostname="formed")
+        data = Disk(size_bytes=8 * MIB)
+        made = self.spawn(config_drive=drive, ephemerals=(data,), **changes)
+        self.assertEqual(["formed"], self.fact(made, "HOSTNAME"))
+        self.assertEqual(["virtio_rng.0"], self.fact(made, "RNG"))
+        (nic,) = self.fact(made, "NIC")
+        self.assertIn("driver=virtio_net", nic)
+        disks = [line for line in self.fact(made, "DISK") if " bus=virtio " in line]
+        self.assertLessEqual({"ephemeral0", "config-drive"}, {serial(line) for line in disks})
+        self.assertIn("virtio", inside.run(self.driver, made, f"ls {BALLOON}"))
+        return made
+
+    def test_transitional(self) -> None:
+        self.check(virtio=VirtioForm.TRANSITIONAL)
+
+    def test_non_transitional(self) -> None:
+        self.check(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
+
+    def test_mapped_into_memory_on_a_machine_without_pci(self) -> None:
+        boot = kernel_only()["boot"]
+        # The machine has no clock by which a busy emulator's one could be measured.
+        told = dataclasses.replace(boot, cmdline=f"{boot.cmdline} tsc_early_khz=2000000")
+        made = self.check(machine="microvm", boot=told)
+        self.assertEqual("", inside.run(self.driver, made, "ls /sys/bus/pci/devices 2>/dev/null"))
+
+
+class TestOtherModels(base.HostTestCase):
+    def test_what_is_not_wanted_is_not_there(self) -> None:
+        changes = {"rng": False, "balloon": False, "guest_agent": False}
+        made = self.spawn(input=InputModel.PS2, video=VideoModel.NONE, interfaces=(), **changes)
+        self.assertEqual(["none"], self.fact(made, "RNG"))
+        kinds = inside.run(self.driver, made, "cat /sys/bus/virtio/devices/*/device")
+        # The root disk alone (virtio 1.2, section 5).
+        self.assertEqual(["0x0002"], kinds.split())
+
+    def test_keyboard_and_pointer_are_virtio_or_usb(self) -> None:
+        for model, name in ((InputModel.VIRTIO, "Virtio"), (InputModel.USB, "USB")):
+            with self.subTest(model):
+                image = base.disk_image("legacy")
+                made = self.spawn(image=image, input=model, interfaces=())
+                names = inside.run(self.driver, made, "cat /sys/class/input/input*/name")
+                self.assertRegex(names, f"QEMU (QEMU )?{name} Keyboard")
+                self.assertRegex(names, f"QEMU (QEMU )?{name} Tablet")
+                self.driver.destroy(made.uuid)
+
+    def test_console_on_virtio(self) -> None:
+        drive = ConfigDrive(hostname="on-hvc", user_data=b"#!/bin/sh\necho heard >/dev/hvc0\n")
+        made = base.guest(console=ConsoleModel.VIRTIO, config_drive=drive, interfaces=())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(made.uuid, "heard", timeout=base.BOOT_TIMEOUT)
+
+
+class TestProcessor(base.HostTestCase):
+    def test_model_features_and_topology_are_as_asked(self) -> None:
+        topology = Topology(sockets=1, cores=2, threads=2)
+        cpu = Cpu(model="Nehalem", enable=("aes",), disable=("sse4.2",), topology=topology)
+        made = self.spawn(vcpus=4, cpu=cpu, interfaces=())
+        self.assertEqual(["4"], self.fact(made, "CPUS"))
+        (model,) = self.fact(made, "CPU-MODEL")
+        self.assertIn("Nehalem", model)
+        flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
+        self.assertIn("aes", flags)
+        self.assertNotIn("sse4_2", flags)
+        seen = "cat /sys/devices/system/cpu/cpu0/topology"
+        self.assertEqual("0-3\n", inside.run(self.driver, made, f"{seen}/package_cpus_list"))
+        self.assertEqual("0-1\n", inside.run(self.driver, made, f"{seen}/core_cpus_list"))
+
+    def test_processor_of_the_host_is_all_that_can_be_emulated(self) -> None:
+        made = self.spawn(cpu=Cpu(model="host-passthrough"), interfaces=(), **kernel_only())
+        self.assertEqual(base.ACCELERATOR, self.driver.show(made.uuid).accelerator)
+        flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
+        self.assertIn("avx2", flags)
+
+    def test_emulated_processors_run_in_threads_of_their_own(self) -> None:
+        made = base.guest(vcpus=2, interfaces=(), **kernel_only())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(made.uuid)
+            answer = libvirt_qemu.qemuMonitorCommand(
+                domain, json.dumps({"execute": "query-cpus-fast"}), 0
+            )
+        threads = {cpu["thread-id"] for cpu in json.loads(answer)["return"]}
+        self.assertEqual(2, len(threads))
 
 
 class TestVideo(base.HostTestCase):

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from compute_driver.guest import GIB, MIB, ConfigDrive, Disk
-from tests.functional import inside
+from tests.functional import base, inside
 
 KEYS = {"one": "ssh-ed25519 AAAA1 one@host", "zwei": "ssh-ed25519 AAAA2 zwölf@häst"}
 META = {"rôle": "dâtabase", "quote": '"\\'}
@@ -31,6 +31,12 @@ class TestDisks(inside.SharedGuestTestCase):
                 meta=META,
             ),
         }
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        # What the user data writes must not come between what others type.
+        cls.driver.console_wait(cls.made.uuid, "GUEST-USERDATA-RC", timeout=base.BOOT_TIMEOUT)
 
     def disk(self, role: str) -> dict[str, str]:
         """Return what the guest says of one of its disks."""

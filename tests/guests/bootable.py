@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that boot by themselves: SYSLINUX for BIOS, systemd-boot for UEFI, both without menu."""
+"""Images that boot by themselves."""
 
 import os
 from collections.abc import Iterable
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.guests import fat
+from tests.guests.loaders import Syslinux, Uefi
 from tests.guests.tools import run
 
 _MIB = 1 << 20
@@ -21,11 +22,13 @@ ISO_LABEL = "CDGUEST-ISO"
 
 @dataclass(frozen=True)
 class Payload:
-    """What a boot loader loads, and where the unpacked boot loaders are."""
+    """What is loaded, by which boot loaders, and where these are unpacked."""
 
     kernel: Path
     initrd: Path
     cmdline: str
+    bios: Syslinux | None
+    uefi: Uefi | None
     loaders: Path
 
     def loader(self, name: str) -> Path:
@@ -36,9 +39,24 @@ class Payload:
         (found,) = self.loaders.glob(f"*/usr/{name}")
         return found
 
+    def setting(self, text: str, target: Path) -> Path:
+        """Writes a boot loader's setting to a file, and returns that."""
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text.format(cmdline=self.cmdline))
+        return target
+
+    def files(self, scratch: Path) -> dict[str, Path]:
+        """What the file system holds from which the kernel is loaded, by the paths there."""
+        content = {"vmlinuz": self.kernel, "initrd": self.initrd}
+        if self.uefi:
+            content |= {name: self.loader(source) for name, source in self.uefi.files.items()}
+            settings = self.uefi.settings.items()
+            content |= {name: self.setting(text, scratch / name) for name, text in settings}
+        return content
+
 
 def disk(payload: Payload, target: Path, scratch: Path) -> None:
-    """Makes a whole disk, qcow2, that boots with BIOS and with UEFI.
+    """Makes a whole disk, qcow2, that boots with the payload's boot loaders.
 
     :param payload: what it boots
     :param target: the image to make
@@ -46,19 +64,22 @@ def disk(payload: Payload, target: Path, scratch: Path) -> None:
     :raises: GuestBuildError
     """
     raw = scratch / "disk.raw"
-    raw.write_bytes(_master_boot_record(payload.loader("lib/syslinux/mbr/mbr.bin")))
+    code = payload.loader("lib/syslinux/mbr/mbr.bin").read_bytes() if payload.bios else b""
+    raw.write_bytes(_master_boot_record(code))
     os.truncate(raw, _DISK_SIZE)
     fat.make(raw, DISK_LABEL, _PARTITION_START)
-    settings = _write(scratch / "syslinux.cfg", _syslinux(payload))
-    content = {**_uefi(payload, scratch), "syslinux.cfg": settings}
+    content = payload.files(scratch)
+    if payload.bios:
+        content["syslinux.cfg"] = payload.setting(payload.bios.settings, scratch / "syslinux.cfg")
     fat.fill(raw, content, _PARTITION_START)
-    syslinux = payload.loader("bin/syslinux")
-    run([syslinux, "--install", "--offset", str(_PARTITION_START), raw])
+    if payload.bios:
+        syslinux = payload.loader("bin/syslinux")
+        run([syslinux, "--install", "--offset", str(_PARTITION_START), raw])
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, target])
 
 
 def iso(payload: Payload, target: Path, scratch: Path) -> None:
-    """Makes an ISO image that boots with BIOS and with UEFI.
+    """Makes an ISO image that boots with the payload's boot loaders.
 
     :param payload: what it boots
     :param target: the image to make
@@ -67,46 +88,40 @@ def iso(payload: Payload, target: Path, scratch: Path) -> None:
     """
     root = scratch / "iso"
     root.mkdir()
-    content = _uefi(payload, scratch)
-    efi = root / "efi.img"
-    efi.touch()
-    os.truncate(efi, _round_up(_sizes(content.values()) + _SPARE, _MIB))
-    fat.make(efi, ISO_LABEL)
-    fat.fill(efi, content)
-    isolinux = root / "isolinux"
-    isolinux.mkdir()
-    for name in ("lib/ISOLINUX/isolinux.bin", "lib/syslinux/modules/bios/ldlinux.c32"):
-        source = payload.loader(name)
-        (isolinux / source.name).write_bytes(source.read_bytes())
     (root / "vmlinuz").hardlink_to(payload.kernel)
     (root / "initrd").hardlink_to(payload.initrd)
-    _write(isolinux / "isolinux.cfg", _syslinux(payload))
-    bios = ["-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat"]
-    bios += ["-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
-    uefi = ["-eltorito-alt-boot", "-e", "efi.img", "-no-emul-boot"]
-    run(["xorriso", "-as", "mkisofs", "-V", ISO_LABEL, "-R", "-o", target, *bios, *uefi, root])
+    boot = []
+    if payload.bios:
+        boot += _isolinux(payload, payload.bios, root)
+    if payload.uefi:
+        boot += ["-eltorito-alt-boot"] * bool(boot) + _efi_image(payload, root, scratch)
+    run(["xorriso", "-as", "mkisofs", "-V", ISO_LABEL, "-R", "-o", target, *boot, root])
 
 
-def _uefi(payload: Payload, scratch: Path) -> dict[str, Path]:
-    """The files of a FAT file system from which UEFI boots, by its removable media path."""
-    entry = f"title guest\nlinux /vmlinuz\ninitrd /initrd\noptions {payload.cmdline}\n"
-    return {
-        "vmlinuz": payload.kernel,
-        "initrd": payload.initrd,
-        "EFI/BOOT/BOOTX64.EFI": payload.loader("lib/systemd/boot/efi/systemd-bootx64.efi"),
-        "loader/loader.conf": _write(scratch / "loader.conf", "timeout 0\neditor no\n"),
-        "loader/entries/guest.conf": _write(scratch / "guest.conf", entry),
-    }
+def _isolinux(payload: Payload, bios: Syslinux, root: Path) -> list[str]:
+    """Puts ISOLINUX into an ISO image's tree, and returns the options that make it boot."""
+    folder = root / "isolinux"
+    folder.mkdir()
+    for name in ("lib/ISOLINUX/isolinux.bin", "lib/syslinux/modules/bios/ldlinux.c32"):
+        source = payload.loader(name)
+        (folder / source.name).write_bytes(source.read_bytes())
+    payload.setting(bios.settings, folder / "isolinux.cfg")
+    image = ["-b", "isolinux/isolinux.bin", "-c", "isolinux/boot.cat"]
+    return [*image, "-no-emul-boot", "-boot-load-size", "4", "-boot-info-table"]
 
 
-def _syslinux(payload: Payload) -> str:
-    return (
-        "DEFAULT guest\nPROMPT 0\nTIMEOUT 0\nLABEL guest\n"
-        f" LINUX /vmlinuz\n INITRD /initrd\n APPEND {payload.cmdline}\n"
-    )
+def _efi_image(payload: Payload, root: Path, scratch: Path) -> list[str]:
+    """Puts a FAT file system for UEFI into an ISO image's tree, and returns the same."""
+    content = payload.files(scratch)
+    image = root / "efi.img"
+    image.touch()
+    os.truncate(image, _round_up(_sizes(content.values()) + _SPARE, _MIB))
+    fat.make(image, ISO_LABEL)
+    fat.fill(image, content)
+    return ["-e", "efi.img", "-no-emul-boot"]
 
 
-def _master_boot_record(code: Path) -> bytes:
+def _master_boot_record(code: bytes) -> bytes:
     """Boot code and a table of one active partition that fills the disk."""
     start = _PARTITION_START // fat.SECTOR
     length = _DISK_SIZE // fat.SECTOR - start
@@ -115,12 +130,7 @@ def _master_boot_record(code: Path) -> bytes:
     partition = bytes([0x80, *chs, _EFI_SYSTEM_PARTITION, *chs])
     partition += start.to_bytes(4, "little") + length.to_bytes(4, "little")
     identifier = b"CDGU\0\0"
-    return code.read_bytes().ljust(440, b"\0") + identifier + partition + bytes(48) + b"\x55\xaa"
-
-
-def _write(path: Path, text: str) -> Path:
-    path.write_text(text)
-    return path
+    return code.ljust(440, b"\0") + identifier + partition + bytes(48) + b"\x55\xaa"
 
 
 def _sizes(paths: Iterable[Path]) -> int:

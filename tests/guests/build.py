@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds a guest once and keeps it in a cache shared by processes and users."""
 
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache as memoize
 from pathlib import Path
 
 from tests.guests import bootable, initrd, modules, packages
+from tests.guests import cache as caches
+from tests.guests.apt import Apt
 from tests.guests.catalog import (
     ARCHITECTURES,
     BUSYBOX,
@@ -23,6 +22,7 @@ from tests.guests.catalog import (
     Flavour,
 )
 from tests.guests.errors import GuestBuildError
+from tests.guests.loaders import Uefi
 from tests.guests.packages import Package
 
 LOG = logging.getLogger(__name__)
@@ -32,8 +32,8 @@ LOG = logging.getLogger(__name__)
 class GuestImages:
     """A guest in all its forms.
 
-    ``disk`` (qcow2, a whole disk) and ``iso`` boot with BIOS and with UEFI; they are ``None``
-    where the architecture has only the kernel and initrd.
+    ``disk`` (qcow2, a whole disk) and ``iso`` boot with every firmware that the architecture has a
+    boot loader for; without any they are ``None``.
     """
 
     kernel: Path
@@ -57,29 +57,20 @@ def build(
     """
     _check("flavour", flavour, FLAVOURS)
     _check("architecture", arch, ARCHITECTURES)
-    root = Path(cache) if cache else _default_cache()
-    recipe = _recipe(flavour, arch)
-    target = root / f"{flavour}-{arch}-{recipe.digest()}"
-    if not target.exists():
-        root.mkdir(parents=True, exist_ok=True)
-        with _lock(root):
-            if not target.exists():
-                LOG.info("building guest %s for %s", flavour, arch)
-                _build_into(target, recipe)
-    return _images(target, recipe.architecture)
+    root = Path(cache) if cache else caches.default()
+    recipe = _recipe(flavour, arch, root)
+
+    def make(folder: Path, scratch: Path) -> None:
+        LOG.info("building guest %s for %s", flavour, arch)
+        _make(_images(folder, recipe), recipe, scratch, root / "packages")
+
+    target = caches.kept(root, f"{flavour}-{arch}-{recipe.digest()}", make)
+    return _images(target, recipe)
 
 
 def _check(what: str, value: str, known: Mapping[str, object]) -> None:
     if value not in known:
         raise GuestBuildError(f"unknown {what} {value!r}: use one of {', '.join(known)}")
-
-
-def _default_cache() -> Path:
-    given = os.environ.get("COMPUTE_DRIVER_GUEST_CACHE")
-    if given:
-        return Path(given)
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "compute-driver-guests"
 
 
 @dataclass(frozen=True)
@@ -88,12 +79,10 @@ class _Recipe:
 
     flavour: Flavour
     architecture: Architecture
+    kernel: Package
     packages: Mapping[str, Package]
-
-    @property
-    def kernel(self) -> Package:
-        """The kernel's package."""
-        return packages.kernel_image(self.packages[self.architecture.kernels[self.flavour.kernel]])
+    uefi: Uefi | None
+    loaders: Mapping[str, Package]
 
     def digest(self) -> str:
         """Changes with the builder's own files and with the packages' versions."""
@@ -102,56 +91,42 @@ class _Recipe:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix != ".pyc":
                 digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-        for package in sorted(self.packages.values(), key=lambda package: package.name):
+        for package in (self.kernel, *self.packages.values(), *self.loaders.values()):
             digest.update(f"{package.file_name}\0".encode())
         return digest.hexdigest()[:16]
 
 
 @memoize
-def _recipe(flavour: str, arch: str) -> _Recipe:
-    """Asks apt once per process: it may take a second."""
-    architecture = ARCHITECTURES[arch]
-    names = [
-        architecture.kernels[FLAVOURS[flavour].kernel],
-        BUSYBOX,
-        *architecture.boot_loaders,
-        *FLAVOURS[flavour].files,
-    ]
-    found = packages.candidates(names, architecture.debian)
-    return _Recipe(FLAVOURS[flavour], architecture, found)
+def _recipe(flavour_name: str, arch: str, root: Path) -> _Recipe:
+    """Asks apt once per process: it takes part of a second."""
+    flavour, architecture = FLAVOURS[flavour_name], ARCHITECTURES[arch]
+    if flavour.secure_boot and not architecture.secure_boot:
+        raise GuestBuildError(f"no signed boot loader for {arch}: choose another flavour")
+    kernel = (flavour.cloud and architecture.cloud_kernel) or architecture.kernel
+    own = Apt(root / "apt", architecture.debian, architecture.release)
+    found = packages.candidates([kernel, BUSYBOX, *flavour.files], own)
+    uefi = architecture.secure_boot if flavour.secure_boot else architecture.uefi
+    loaders = [name for loader in (architecture.bios, uefi) if loader for name in loader.packages]
+    theirs = Apt(own.states, architecture.loaders, own.release) if architecture.loaders else own
+    return _Recipe(
+        flavour=flavour,
+        architecture=architecture,
+        kernel=packages.kernel_image(found.pop(kernel)),
+        packages=found,
+        uefi=uefi,
+        loaders=packages.candidates(loaders, theirs) if loaders else {},
+    )
 
 
-@contextmanager
-def _lock(root: Path) -> Iterator[None]:
-    """One build at a time in a cache, whichever process it runs in."""
-    with (root / ".lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-def _build_into(target: Path, recipe: _Recipe) -> None:
-    """Makes the images aside and moves them into place, so that they are there whole or not."""
-    # What a killed build has left; nobody else builds while the lock is held.
-    for leftover in target.parent.glob(".building-*"):
-        shutil.rmtree(leftover)
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:
-        made = Path(scratch, "images")
-        made.mkdir()
-        _make(_images(made, recipe.architecture), recipe, Path(scratch))
-        for path in made.iterdir():
-            path.chmod(0o644)
-        made.chmod(0o755)
-        made.rename(target)
-
-
-def _make(images: GuestImages, recipe: _Recipe, scratch: Path) -> None:
+def _make(images: GuestImages, recipe: _Recipe, scratch: Path, debs: Path) -> None:
     def unpacked(package: Package, folder: Path = scratch) -> Path:
         LOG.info("  unpacking %s %s", package.name, package.version)
-        return packages.unpack(packages.fetch(package, scratch.parent / "packages"), folder)
+        return packages.unpack(packages.fetch(package, debs), folder)
 
     kernel = unpacked(recipe.kernel)
     tree = initrd.userland(unpacked(recipe.packages[BUSYBOX]))
-    tree |= modules.modules(kernel, recipe.flavour.modules)
+    wanted = set(recipe.flavour.modules) - recipe.architecture.lacks
+    tree |= modules.modules(kernel, sorted(wanted))
     for name, patterns in recipe.flavour.files.items():
         tree |= initrd.files(unpacked(recipe.packages[name]), patterns)
     (image,) = (kernel / "boot").glob("vmlinu*")
@@ -160,22 +135,29 @@ def _make(images: GuestImages, recipe: _Recipe, scratch: Path) -> None:
     images.initrd.write_bytes(initrd.archive(tree))
     if images.disk and images.iso:
         loaders = scratch / "loaders"
-        for name in recipe.architecture.boot_loaders:
-            unpacked(recipe.packages[name], loaders)
-        payload = bootable.Payload(images.kernel, images.initrd, images.cmdline, loaders)
+        for package in recipe.loaders.values():
+            unpacked(package, loaders)
+        payload = bootable.Payload(
+            kernel=images.kernel,
+            initrd=images.initrd,
+            cmdline=images.cmdline,
+            bios=recipe.architecture.bios,
+            uefi=recipe.uefi,
+            loaders=loaders,
+        )
         LOG.info("  making the disk image")
         bootable.disk(payload, images.disk, scratch)
         LOG.info("  making the ISO image")
         bootable.iso(payload, images.iso, scratch)
 
 
-def _images(folder: Path, architecture: Architecture) -> GuestImages:
-    boots_alone = bool(architecture.boot_loaders)
+def _images(folder: Path, recipe: _Recipe) -> GuestImages:
+    console = recipe.architecture.console
     return GuestImages(
         kernel=folder / "vmlinuz",
         initrd=folder / "initrd",
-        disk=folder / "disk.qcow2" if boots_alone else None,
-        iso=folder / "boot.iso" if boots_alone else None,
-        console=architecture.console,
-        cmdline=f"console=tty0 console={architecture.console} {KERNEL_OPTIONS}",
+        disk=folder / "disk.qcow2" if recipe.loaders else None,
+        iso=folder / "boot.iso" if recipe.loaders else None,
+        console=console,
+        cmdline=f"console=tty0 console={console} {KERNEL_OPTIONS}",
     )

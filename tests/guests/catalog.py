@@ -4,49 +4,131 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tests.guests.loaders import SHIM_GRUB_X64, Syslinux, Uefi, systemd_boot
+
 
 @dataclass(frozen=True)
 class Architecture:
-    """A guest architecture, as Debian knows it."""
+    """A guest architecture, as Debian knows it.
+
+    :param debian: Debian's name of it
+    :param console: the first serial console
+    :param kernel: package of the kernel with all drivers
+    :param cloud_kernel: the one that boots at once but knows few devices, if there is one
+    :param release: codename of the first release that has it; None: all have it
+    :param lacks: modules that its kernel does not have, for want of such hardware
+    :param bios: boot loader for BIOS
+    :param uefi: boot loader for UEFI
+    :param secure_boot: signed boot loader for UEFI
+    :param loaders: Debian's name of the architecture whose boot loaders serve
+    """
 
     debian: str
     console: str
-    #: Kernel packages by kind. The cloud kernel boots at once but knows few devices.
-    kernels: Mapping[str, str]
-    #: Packages of the boot loaders for disk and ISO images; none: no such images.
-    boot_loaders: tuple[str, ...] = ()
+    kernel: str
+    cloud_kernel: str | None = None
+    release: str | None = None
+    lacks: frozenset[str] = frozenset()
+    bios: Syslinux | None = None
+    uefi: Uefi | None = None
+    secure_boot: Uefi | None = None
+    loaders: str | None = None
 
 
 @dataclass(frozen=True)
 class Flavour:
-    """What a guest is made of."""
+    """What a guest is made of.
 
-    #: Key in ``Architecture.kernels``.
-    kernel: str
+    :param modules: names of kernel modules
+    :param cloud: whether the cloud kernel will do
+    :param files: patterns of the files wanted from each package
+    :param secure_boot: whether its disk boots where UEFI takes nothing unsigned
+    """
+
     modules: tuple[str, ...]
-    #: Patterns of the files wanted from each package.
+    cloud: bool = True
     files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    secure_boot: bool = False
 
+
+_NO_PC = frozenset({"button", "pvpanic-pci", "virtio_mem", "vmxnet3", "i6300esb"})
+_NO_GPIO = frozenset({"gpio_keys", "gpio_pl061"})
+_NO_ISA = frozenset({"8139cp", "8139too", "ne2k-pci", "uhci-hcd"})
 
 ARCHITECTURES: Mapping[str, Architecture] = {
     "x86_64": Architecture(
         debian="amd64",
         console="ttyS0",
-        kernels={"cloud": "linux-image-cloud-amd64", "generic": "linux-image-amd64"},
-        boot_loaders=("isolinux", "syslinux", "syslinux-common", "systemd-boot-efi"),
+        kernel="linux-image-amd64",
+        cloud_kernel="linux-image-cloud-amd64",
+        lacks=_NO_GPIO,
+        bios=Syslinux(),
+        uefi=systemd_boot("x64"),
+        secure_boot=SHIM_GRUB_X64,
+    ),
+    "i686": Architecture(
+        debian="i386",
+        console="ttyS0",
+        kernel="linux-image-686",
+        lacks=_NO_GPIO | {"virtio_mem"},
+        bios=Syslinux(),
+        loaders="amd64",
+    ),
+    "aarch64": Architecture(
+        debian="arm64",
+        console="ttyAMA0",
+        kernel="linux-image-arm64",
+        lacks=frozenset({"pvpanic-pci", "uhci-hcd"}),
+        uefi=systemd_boot("aa64"),
+    ),
+    "armv7l": Architecture(
+        debian="armhf",
+        console="ttyAMA0",
+        kernel="linux-image-armmp-lpae",
+        lacks=_NO_PC | {"megaraid_sas", "uhci-hcd"},
+        uefi=systemd_boot("arm"),
+    ),
+    "ppc64le": Architecture(
+        debian="ppc64el",
+        console="hvc0",
+        kernel="linux-image-powerpc64le",
+        lacks=_NO_PC | _NO_GPIO | {"efivarfs"},
+    ),
+    "s390x": Architecture(
+        debian="s390x",
+        console="ttysclp0",
+        kernel="linux-image-s390x",
+        lacks=_NO_PC | _NO_GPIO | _NO_ISA | {"efivarfs", "ehci-pci"},
+    ),
+    "riscv64": Architecture(
+        debian="riscv64",
+        console="ttyS0",
+        kernel="linux-image-riscv64",
+        release="trixie",
+        lacks=_NO_PC - {"button"} | _NO_GPIO | _NO_ISA,
     ),
 }
 
 # The self-tests of the kernel's cryptography take half a second of an emulated boot.
 KERNEL_OPTIONS = "quiet cryptomgr.notests mitigations=off"
 
-_BUSES = ("virtio_pci", "virtio_mmio", "virtio_console", "button", "evdev", "pvpanic-pci")
+_BUSES = ("virtio_pci", "virtio_mmio", "virtio_console", "evdev", "pvpanic-pci")
+_BUTTONS = ("button", "gpio_keys", "gpio_pl061")
 _DISKS = ("virtio_blk", "virtio_scsi", "ata_piix", "ata_generic", "nvme", "sd_mod", "sr_mod")
-_FILE_SYSTEMS = ("ext4", "isofs", "vfat", "nls_cp437", "nls_ascii", "nls_utf8", "efivarfs")
+_FILE_SYSTEMS = (
+    "ext4",
+    "crc32c_generic",
+    "isofs",
+    "vfat",
+    "nls_cp437",
+    "nls_ascii",
+    "nls_utf8",
+    "efivarfs",
+)
 _OTHERS = ("virtio_net", "vmxnet3", "virtio_rng", "virtio_balloon", "virtio_mem", "virtiofs")
-_BASIC_MODULES = (*_BUSES, *_DISKS, *_FILE_SYSTEMS, *_OTHERS, "virtio_input")
+_BASIC_MODULES = (*_BUSES, *_BUTTONS, *_DISKS, *_FILE_SYSTEMS, *_OTHERS, "virtio_input")
 
-_OLD_DISKS = ("ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas", "crc32c_generic")
+_OLD_DISKS = ("ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas")
 _USB = ("uhci-hcd", "ehci-pci", "xhci-pci", "usb-storage", "uas", "usbhid", "hid-generic")
 _OLD_NETWORK = ("e1000", "e1000e", "8139cp", "8139too", "ne2k-pci", "pcnet32")
 _LEGACY_MODULES = (*_BASIC_MODULES, *_OLD_DISKS, *_USB, *_OLD_NETWORK, "i6300esb")
@@ -56,15 +138,17 @@ _LIBRARY = ("*/lib*.so.*",)
 #: The flavours of guests. ``legacy`` takes twice as long to boot, for the sake of SATA, USB
 #: and the network cards of old.
 FLAVOURS: Mapping[str, Flavour] = {
-    "basic": Flavour(kernel="cloud", modules=_BASIC_MODULES),
-    "legacy": Flavour(kernel="generic", modules=_LEGACY_MODULES),
+    "basic": Flavour(_BASIC_MODULES),
+    "secure": Flavour(_BASIC_MODULES, secure_boot=True),
+    "legacy": Flavour(_LEGACY_MODULES, cloud=False),
     "agent": Flavour(
-        kernel="cloud",
-        modules=_BASIC_MODULES,
+        _BASIC_MODULES,
         files={
             "dropbear-bin": ("usr/sbin/dropbear",),
             "qemu-guest-agent": ("usr/sbin/qemu-ga",),
-            "libc6": ("*/ld-linux*", "*/libc.so.6", "*/libm.so.6", "*/libresolv.so.2"),
+            "libatomic1": _LIBRARY,
+            "libc6": ("*/ld*.so.*", "*/libc.so.6", "*/libm.so.6", "*/libresolv.so.2"),
+            "libcap2": _LIBRARY,
             "libcrypt1": _LIBRARY,
             "libglib2.0-0": ("*/libglib-2.0.so.*", "*/libgmodule-2.0.so.*"),
             "libgmp10": _LIBRARY,

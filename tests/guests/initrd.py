@@ -13,8 +13,10 @@ from pathlib import Path, PurePosixPath
 
 ROOTFS = Path(__file__).parent / "rootfs"
 
-_FOLDERS = ("bin", "config", "dev", "disk", "proc", "run", "sbin", "sys", "tmp", "usr/bin")
+_FOLDERS = ("config", "dev", "disk", "proc", "run", "sys", "tmp")
 _FOLDERS_OF_ROOT = ("root", "root/.ssh")
+#: Links to folders of that name below usr, as on any Debian, whichever of both a package says.
+_MERGED = ("bin", "lib", "lib64", "sbin")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def userland(busybox: Path) -> Tree:
     :param busybox: the unpacked package of the static busybox
     """
     return {
-        **files(busybox, ("bin/busybox",)),
+        **files(busybox, ("*bin/busybox",)),
         "bin/sh": link("busybox"),
         "init": link("bin/busybox"),
         "sbin/modprobe": link("/bin/busybox"),
@@ -84,12 +86,19 @@ def userland(busybox: Path) -> Tree:
 
 def archive(tree: Mapping[str, Entry]) -> bytes:
     """The compressed archive of a tree, with all folders it needs."""
-    return gzip.compress(b"".join(_records(_with_folders(tree))), mtime=0)
+    return gzip.compress(b"".join(_records(_with_folders(_merged(tree)))), mtime=0)
+
+
+def _merged(tree: Mapping[str, Entry]) -> Tree:
+    merged = {name: link(f"usr/{name}") for name in _MERGED}
+    for name, entry in tree.items():
+        merged[f"usr/{name}" if name.partition("/")[0] in _MERGED else name] = entry
+    return merged
 
 
 def _with_folders(tree: Mapping[str, Entry]) -> Tree:
     """The tree in an order in which each folder comes before what it holds."""
-    folders = {*_FOLDERS, *_FOLDERS_OF_ROOT}
+    folders = {*_FOLDERS, *_FOLDERS_OF_ROOT, "usr", *(f"usr/{name}" for name in _MERGED)}
     for name in tree:
         folders.update(parent.as_posix() for parent in PurePosixPath(name).parents)
     folders.discard(".")

@@ -28,7 +28,8 @@ def modules(root: Path, wanted: Iterable[str]) -> Tree:
     :param wanted: names of modules; those built into the kernel are left out
     :raises: GuestBuildError when the kernel has no such module
     """
-    (folder,) = (root / "lib/modules").iterdir()
+    # Below /usr from Debian 13 on.
+    (folder,) = root.glob("**/lib/modules/*")
     builtin = {_name(line) for line in (folder / "modules.builtin").read_text().split()}
     files = {_name(path.name): path for path in folder.rglob("*.ko*")}
     chosen: dict[str, Module] = {}

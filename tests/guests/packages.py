@@ -9,41 +9,49 @@ from email.parser import HeaderParser
 from pathlib import Path
 from urllib.parse import quote
 
+from tests.guests.apt import Apt
 from tests.guests.errors import GuestBuildError
 from tests.guests.tools import run
 
 
 @dataclass(frozen=True)
 class Package:
-    """One version of a package, for one architecture."""
+    """One version of a package, and where it comes from."""
 
     name: str
     version: str
-    architecture: str
+    apt: Apt
     depends: str = ""
 
     @property
     def file_name(self) -> str:
         """Name of its file in the cache."""
-        return f"{self.name}_{quote(self.version, safe='+~')}_{self.architecture}.deb"
+        return f"{self.name}_{quote(self.version, safe='+~')}_{self.apt.architecture}.deb"
 
 
-def candidates(names: Iterable[str], architecture: str) -> dict[str, Package]:
-    """The versions that apt would install, by package name.
+def candidates(names: Iterable[str], apt: Apt) -> dict[str, Package]:
+    """The versions that apt would install, by the names asked for.
 
-    :param names: package names
-    :param architecture: Debian's name of the architecture
+    :param names: package names; that of a library also stands for its new one since Debian made
+        times 64 bits wide
+    :param apt: where they come from
     :raises: GuestBuildError when apt's lists lack one
     """
-    wanted = [f"{name}:{architecture}" for name in names]
-    stanzas = run(["apt-cache", "show", "--no-all-versions", *wanted]).strip().split("\n\n")
+    spellings = {name: (name, f"{name}t64") for name in names}
+    wanted = [spelling for pair in spellings.values() for spelling in pair]
+    shown = apt.run("apt-cache", "show", "--no-all-versions", *wanted)
     found = {}
-    for stanza in stanzas:
+    for stanza in shown.strip().split("\n\n"):
         fields = HeaderParser().parsestr(stanza)
-        found[fields["Package"]] = Package(
-            fields["Package"], fields["Version"], architecture, fields.get("Depends", "")
-        )
-    return found
+        name = fields["Package"]
+        found[name] = Package(name, fields["Version"], apt, fields.get("Depends", ""))
+    chosen = {}
+    for name, pair in spellings.items():
+        try:
+            chosen[name] = next(found[spelling] for spelling in pair if spelling in found)
+        except StopIteration:
+            raise GuestBuildError(f"Debian has no {name} for {apt.architecture}") from None
+    return chosen
 
 
 def kernel_image(meta: Package) -> Package:
@@ -55,7 +63,7 @@ def kernel_image(meta: Package) -> Package:
     match = re.search(r"\b(linux-image-[^\s,]+) \(= ([^)]+)\)", meta.depends)
     if match is None:
         raise GuestBuildError(f"{meta.name} {meta.version} names no kernel: {meta.depends!r}")
-    return Package(match[1], match[2], meta.architecture)
+    return Package(match[1], match[2], meta.apt)
 
 
 def fetch(package: Package, folder: Path) -> Path:
@@ -71,12 +79,13 @@ def fetch(package: Package, folder: Path) -> Path:
         return target
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        wanted = f"{package.name}:{package.architecture}={package.version}"
+        wanted = f"{package.name}={package.version}"
         try:
-            # As root, apt would download as a user who may not write here.
-            run(["apt-get", "-o", "APT::Sandbox::User=root", "download", wanted], Path(scratch))
-        except GuestBuildError as error:
-            raise GuestBuildError(f"{error} (are apt's lists up to date?)") from error
+            package.apt.run("apt-get", "download", wanted, cwd=Path(scratch))
+        except GuestBuildError:
+            # A point release may have replaced it since.
+            package.apt.forget()
+            raise
         (downloaded,) = Path(scratch).glob("*.deb")
         downloaded.replace(target)
     return target

@@ -1,25 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
 # Facts on the machine itself.
 
-# processor: sets CPUS, CPU_MODEL and VIRT.
+# processor: sets CPUS, CPU_MODEL and VIRT. Each architecture has its own words.
 processor() {
     CPUS=0 CPU_MODEL=none VIRT=none
     while IFS=: read -r key value; do
         case $key in
             processor*) CPUS=$((CPUS + 1)) ;;
-            "model name"*) CPU_MODEL=${value# } ;;
             flags*) case $value in *hypervisor*) VIRT=tcg ;; esac ;;
         esac
+        case $key in
+            "model name"* | "CPU part"* | "cpu	"* | isa* | "processor 0") CPU_MODEL=${value# } ;;
+        esac
     done </proc/cpuinfo
-    # Only a guest of KVM sees its clock; the emulator shows no more than the flag.
-    first /sys/devices/system/clocksource/clocksource0/available_clocksource
-    case $value in *kvm-clock*) VIRT=kvm ;; esac
-    [ -r /sys/hypervisor/type ] && first /sys/hypervisor/type && VIRT=$value
+    case $(uname -m) in
+        i?86 | x86_64)
+            # Only a guest of KVM sees its clock; the emulator shows no more than the flag.
+            first /sys/devices/system/clocksource/clocksource0/available_clocksource
+            case $value in *kvm-clock*) VIRT=kvm ;; esac
+            [ -r /sys/hypervisor/type ] && first /sys/hypervisor/type && VIRT=$value
+            ;;
+        *) other_virtualisation ;;
+    esac
+}
+
+# other_virtualisation: sets VIRT from what the firmware tells where the processor tells nothing:
+# a machine of QEMU's without a sign of KVM is emulated.
+other_virtualisation() {
+    for file in /sys/class/dmi/id/sys_vendor /proc/device-tree/compatible /proc/device-tree/model; do
+        first $file
+        case $value in QEMU* | *qemu* | linux,dummy-virt*) VIRT=tcg ;; esac
+    done
+    first /proc/device-tree/hypervisor/compatible
+    case $value in linux,kvm*) VIRT=kvm ;; esac
+    while IFS=: read -r key value; do
+        # The emulator, too, says that it were KVM, but of QEMU's make.
+        case $key:$value in
+            Manufacturer:*QEMU*) VIRT=tcg && break ;;
+            *"Control Program":*KVM*) VIRT=kvm ;;
+        esac
+    done 2>/dev/null </proc/sysinfo
+    # ARM's and RISC-V's KVM answer calls by which the kernel knows them.
+    dmesg | grep -q -e "smccc: KVM: hypervisor" -e "SBI implementation ID=0x3 " && VIRT=kvm
 }
 
 # firmware: sets FIRMWARE and SECUREBOOT.
 firmware() {
-    FIRMWARE=bios SECUREBOOT=none
+    FIRMWARE=none SECUREBOOT=none
+    case $(uname -m) in i?86 | x86_64) FIRMWARE=bios ;; esac
     [ -d /sys/firmware/efi ] || return
     FIRMWARE=uefi SECUREBOOT=no
     mount -t efivarfs efivarfs /sys/firmware/efi/efivars 2>/dev/null

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""apt for any architecture, with a state of its own: the machine's is neither read nor changed.
+
+Only the release itself is asked for: its packages stay in the archive until the next point
+release, while updates replace each other at any time.
+"""
+
+import fcntl
+import logging
+import platform
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guests.errors import GuestBuildError
+from tests.guests.tools import run
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds after which package lists are read again.
+FRESH = 24 * 3600
+
+# Belongs to apt's own dependencies; knows the keys of later releases, too.
+_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+_COMPONENT = "main"
+
+
+@dataclass(frozen=True)
+class Apt:
+    """The packages of one release of Debian for one architecture.
+
+    :param states: folder that holds the state of each such pair
+    :param architecture: Debian's name of the architecture
+    :param release: codename; None is the machine's own
+    """
+
+    states: Path
+    architecture: str
+    release: str | None = None
+
+    def run(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
+        """Runs a tool of apt's, with current lists, and returns its standard output.
+
+        :param tool: such as ``apt-cache``
+        :param arguments: its command and the like
+        :param cwd: folder to run it in
+        :raises: GuestBuildError
+        """
+        self._state.mkdir(parents=True, exist_ok=True)
+        with (self._state / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not self._is_fresh():
+                self._update()
+            return run([tool, *self._options(), *arguments], cwd)
+
+    def forget(self) -> None:
+        """Have the next command read the lists anew."""
+        self._stamp.unlink(missing_ok=True)
+
+    @property
+    def _release(self) -> str:
+        return self.release or _own_release()
+
+    @property
+    def _state(self) -> Path:
+        return self.states / f"{self._release}-{self.architecture}"
+
+    @property
+    def _stamp(self) -> Path:
+        return self._state / "updated"
+
+    def _is_fresh(self) -> bool:
+        return self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < FRESH
+
+    def _update(self) -> None:
+        LOG.info("reading the package lists of %s for %s", self._release, self.architecture)
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (self._state / folder).mkdir(parents=True, exist_ok=True)
+        # No package is installed for this architecture.
+        (self._state / "status").touch()
+        suite = f"{self._release} {_COMPONENT}"
+        lines = [f"deb [signed-by={_KEYRING}] {site} {suite}\n" for site in _sites()]
+        (self._state / "sources.list").write_text("".join(lines))
+        try:
+            run(["apt-get", *self._options(), "update", "--error-on=any"])
+        except GuestBuildError as error:
+            if not self._stamp.exists():
+                raise
+            LOG.warning("going on with old package lists: %s", error)
+        self._stamp.touch()
+
+    def _options(self) -> Iterable[str]:
+        state = self._state
+        options = {
+            "APT::Architecture": self.architecture,
+            "APT::Architectures": self.architecture,
+            # As root, apt would download as a user who may not write here.
+            "APT::Sandbox::User": "root",
+            "Acquire::GzipIndexes": "true",
+            "Acquire::Languages": "none",
+            "Dir::Cache": str(state / "cache"),
+            # Asking takes a second without this one.
+            "Dir::Cache::pkgcache": "pkgcache.bin",
+            "Dir::Cache::srcpkgcache": "",
+            "Dir::Etc::sourcelist": str(state / "sources.list"),
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State": str(state),
+            "Dir::State::status": str(state / "status"),
+        }
+        return [f"--option={name}={value}" for name, value in options.items()]
+
+
+def _own_release() -> str:
+    try:
+        return platform.freedesktop_os_release()["VERSION_CODENAME"]
+    except (OSError, KeyError) as error:
+        raise GuestBuildError("test guests are built of Debian's packages: use Debian") from error
+
+
+def _sites() -> list[str]:
+    """Where the machine itself gets its release from."""
+    fields = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
+    targets = run(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])
+    own = [_own_release(), _COMPONENT]
+    sites = [site for site, *rest in map(str.split, targets.splitlines()) if rest == own]
+    if not sites:
+        raise GuestBuildError(f"apt's sources lack the suite {' '.join(own)}: add it")
+    return list(dict.fromkeys(sites))
