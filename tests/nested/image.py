@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The test host's kernel, and the initrd that mounts all else; both from Debian packages."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.guests import cache, initrd, modules, packages
+from tests.guests.apt import Apt
+
+INIT = Path(__file__).with_name("init")
+
+#: The cloud kernel, which test guests have, knows neither KVM nor 9p.
+KERNEL = "linux-image-amd64"
+BUSYBOX = "busybox-static"
+
+_ROOT = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
+_FOR_GUESTS = ("kvm_amd", "tun", "bridge")
+#: In the order in which they are loaded.
+MODULES = (*_ROOT, "qemu_fw_cfg", *_FOR_GUESTS)
+
+
+@dataclass(frozen=True)
+class HostImage:
+    """What QEMU boots."""
+
+    kernel: Path
+    initrd: Path
+
+
+def build() -> HostImage:
+    """Return the test host's files, made unless the cache of test guests has them.
+
+    :raises GuestBuildError: a package cannot be had.
+    """
+    root = cache.default()
+    found = packages.candidates([KERNEL, BUSYBOX], Apt(root / "apt", "amd64"))
+    wanted = (packages.kernel_image(found[KERNEL]), found[BUSYBOX])
+
+    def make(folder: Path, scratch: Path) -> None:
+        kernel, busybox = (
+            packages.unpack(packages.fetch(package, root / "packages"), scratch)
+            for package in wanted
+        )
+        (source,) = (kernel / "boot").glob("vmlinuz-*")
+        shutil.copyfile(source, folder / "vmlinuz")
+        (folder / "initrd").write_bytes(initrd.archive(_tree(kernel, busybox)))
+
+    digest = hashlib.sha256(INIT.read_bytes() + Path(__file__).read_bytes())
+    for package in wanted:
+        digest.update(package.file_name.encode())
+    folder = cache.kept(root, f"nested-host-{digest.hexdigest()[:16]}", make)
+    return HostImage(folder / "vmlinuz", folder / "initrd")
+
+
+def _tree(kernel: Path, busybox: Path) -> initrd.Tree:
+    return {
+        **initrd.files(busybox, ("*bin/busybox",)),
+        **modules.modules(kernel, MODULES),
+        "bin/sh": initrd.link("busybox"),
+        "sbin/modprobe": initrd.link("/bin/busybox"),
+        "init": initrd.regular(INIT.read_bytes(), 0o755),
+        "modules": initrd.regular(" ".join(MODULES).encode() + b"\n"),
+    }
