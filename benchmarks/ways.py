@@ -19,10 +19,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import inotify_simple
 import libvirt
 import pycdlib
 
+from compute_driver import concurrency
 from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.images.cache import CachedImage, ImageCache
 from compute_driver.libvirt.connection import Connection
@@ -33,13 +33,21 @@ from compute_driver.storage.layout import Layout
 from tests.functional import base
 
 
-def describe() -> Guest:
-    """Return a new guest: 192 MiB, a disk image, one user-mode interface, a config drive."""
-    return base.guest(config_drive=ConfigDrive(hostname="benchmark"))
+def describe(script: bytes | None = None) -> Guest:
+    """Return a new guest: 192 MiB, a disk image, one user-mode interface, a config drive.
+
+    :param script: what it runs once it is up.
+    """
+    return base.guest(config_drive=ConfigDrive(hostname="benchmark", user_data=script))
 
 
 class Way(abc.ABC):
-    """One way to run a guest, for one guest at a time."""
+    """One way to run a guest, for one guest at a time.
+
+    :ivar guest: the guest that is next, or runs.
+    """
+
+    guest: Guest
 
     @abc.abstractmethod
     def prepare(self) -> None:
@@ -50,8 +58,8 @@ class Way(abc.ABC):
         """Make the guest's files and start it."""
 
     @abc.abstractmethod
-    def wait(self) -> None:
-        """Return when the guest has shown its banner."""
+    def wait(self, text: str = base.BANNER) -> None:
+        """Return when the guest has written *text* on its console."""
 
     @abc.abstractmethod
     def destroy(self) -> None:
@@ -66,31 +74,34 @@ class Driver(Way):
     """The way that is measured.
 
     :param cached: whether its image cache keeps the image from one guest to the next.
+    :param script: what the guests run.
+    :param options: of group ``[hypervisor]``.
     """
 
-    def __init__(self, *, cached: bool) -> None:
-        self._conf = base.configuration()
+    def __init__(self, *, cached: bool, script: bytes | None = None, **options: object) -> None:
+        self._conf = base.configuration(**options)
         self._driver = LibvirtDriver(self._conf)
         self._cached = cached
-        self._guest = describe()
+        self._script = script
+        self.guest = describe(script)
 
     def prepare(self) -> None:
         """Describe a guest."""
-        self._guest = describe()
+        self.guest = describe(self._script)
         if not self._cached:
             shutil.rmtree(self._conf.hypervisor.image_cache_path, ignore_errors=True)
 
     def spawn(self) -> None:
         """Call the driver."""
-        self._driver.spawn(self._guest)
+        self._driver.spawn(self.guest)
 
-    def wait(self) -> None:
+    def wait(self, text: str = base.BANNER) -> None:
         """Call the driver."""
-        self._driver.console_wait(self._guest.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        self._driver.console_wait(self.guest.uuid, text, timeout=base.BOOT_TIMEOUT)
 
     def destroy(self) -> None:
         """Call the driver."""
-        self._driver.destroy(self._guest.uuid)
+        self._driver.destroy(self.guest.uuid)
 
     def close(self) -> None:
         """Close the driver."""
@@ -101,38 +112,42 @@ class Plain(Way):
     """What plain ways share: a guest as the driver would make it, in a directory of its own.
 
     :param cached: whether the image needs no copy for each guest.
+    :param script: what the guests run.
+    :param options: of group ``[hypervisor]``.
     """
 
-    def __init__(self, *, cached: bool) -> None:
+    def __init__(self, *, cached: bool, script: bytes | None = None, **options: object) -> None:
         # Another instances_path, so that the driver does not take the domains for its own.
-        conf = base.configuration(instances_path=str(base.state_path() / "plain"))
+        conf = base.configuration(instances_path=str(base.state_path() / "plain"), **options)
         connection = Connection(conf)
         self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
         self._libvirt = connection.open()
         self._cached = cached
+        self._script = script
         self.prepare()
 
     def prepare(self) -> None:
         """Write the domain's XML, by the driver's own hand."""
-        guest = describe()
+        guest = describe(self._script)
         assert guest.image is not None
         self._image: CachedImage = self._parts.images.get(guest.image)
         self._plan: Layout = self._parts.plan(guest)
-        decision = self._parts.host.decide(guest.architecture)
+        decision = self._parts.decide(guest)
         self._xml = self._parts.xml(guest, self._plan, decision)
-        self._guest = guest
+        self.guest = guest
 
-    def wait(self) -> None:
+    def wait(self, text: str = base.BANNER) -> None:
         """Read the console's log whenever it changes."""
         log = self._plan.console_log
         deadline = time.monotonic() + base.BOOT_TIMEOUT
+        inotify_simple = concurrency.native_library("inotify_simple", "select")
         with inotify_simple.INotify() as notifier:
             flags = inotify_simple.flags
             notifier.add_watch(str(log.parent), flags.MODIFY | flags.CREATE)
-            while not (log.exists() and base.BANNER.encode() in log.read_bytes()):
+            while not (log.exists() and text.encode() in log.read_bytes()):
                 left = deadline - time.monotonic()
                 if left < 0:
-                    raise TimeoutError(f"{log} did not show {base.BANNER} in time")
+                    raise TimeoutError(f"{log} did not show {text} in time")
                 notifier.read(timeout=1000 * left)
 
     def close(self) -> None:
@@ -148,7 +163,7 @@ class Plain(Way):
             backing = shutil.copyfile(backing, directory / "image")
         for disk in self._plan.disks:
             if disk.role == "config-drive":
-                _make_config_drive(self._guest, disk.path)
+                _make_config_drive(self.guest, disk.path)
             else:
                 formats = ["-f", str(disk.format), "-F", str(self._image.format)]
                 names = ["-b", str(backing), str(disk.path), str(disk.size_bytes)]
@@ -170,7 +185,7 @@ class PlainLibvirt(Plain):
     def destroy(self) -> None:
         """Destroy and undefine."""
         with _unless(libvirt.VIR_ERR_NO_DOMAIN):
-            domain = self._libvirt.lookupByUUIDString(self._guest.uuid)
+            domain = self._libvirt.lookupByUUIDString(self.guest.uuid)
             with _unless(libvirt.VIR_ERR_OPERATION_INVALID):  # it was not started
                 domain.destroy()
             domain.undefine()
@@ -197,6 +212,8 @@ class PlainQemu(Plain):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            # As libvirt's do: the kernel shares processors between sessions (sched(7), autogroup).
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         said = ""
@@ -226,6 +243,12 @@ def _make_config_drive(guest: Guest, target: Path) -> None:
     image.add_directory("/OPENSTACK/LATEST", joliet_path="/openstack/latest")
     name = "/OPENSTACK/LATEST/META_DATA.JSON;1"
     image.add_fp(io.BytesIO(data), len(data), name, joliet_path="/openstack/latest/meta_data.json")
+    script = guest.config_drive.user_data
+    if script is not None:
+        name = "/OPENSTACK/LATEST/USER_DATA.;1"
+        image.add_fp(
+            io.BytesIO(script), len(script), name, joliet_path="/openstack/latest/user_data"
+        )
     image.write(str(target))
     image.close()
 

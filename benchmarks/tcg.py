@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot an emulated guest and let it work: this driver, nova's defaults and hand-tuned QEMU.
+
+``python -m benchmarks.tcg --nova PYTHON`` from the top of a checkout.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+
+import rich.console
+import rich.progress
+
+from benchmarks import measure, process, rivals, ways
+from benchmarks.report import Report
+
+BASELINE = "driver"
+
+_BEGIN = "WORK-BEGIN"
+_END = "WORK-END"
+
+#: What the guest works on: checksums of much data (little code, all of it translated once), a
+#: compressor, many short processes (page tables, much kernel code) and two interpreters.
+SCRIPT = f"""#!/bin/sh
+sleep 1
+echo {_BEGIN} >/dev/console
+dd if=/dev/zero bs=1M count=64 2>/dev/null | sha256sum
+gzip -6 </bin/busybox | gunzip | md5sum
+i=0; while [ $i -lt 150 ]; do /bin/busybox true; i=$((i+1)); done
+awk 'BEGIN {{ for (i = 0; i < 60000; i++) {{ s += i * 1.5; a[i % 1000] = s }} print s }}'
+i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done
+echo {_END} >/dev/console
+"""
+
+
+def live(way: ways.Way) -> measure.Sample:
+    """Boot one guest and let it work.
+
+    :return: seconds from the beginning of the spawn to the ``banner``, those of the ``work``, and
+        the processor seconds that QEMU used for each.
+    """
+    way.prepare()
+    try:
+        began = time.perf_counter()
+        way.spawn()
+        way.wait()
+        banner = time.perf_counter() - began
+        pid = process.find(way.guest.uuid)
+        banner_cpu = process.cpu_seconds(pid)
+        way.wait(_BEGIN)
+        began, used = time.perf_counter(), process.cpu_seconds(pid)
+        way.wait(_END)
+        return {
+            "banner": banner,
+            "banner CPU": banner_cpu,
+            "work": time.perf_counter() - began,
+            "work CPU": process.cpu_seconds(pid) - used,
+        }
+    finally:
+        way.destroy()
+
+
+def run(count: int, nova: str | None) -> Report:
+    """Run the benchmark.
+
+    :param count: rounds.
+    :param nova: a Python that has nova; None leaves nova out.
+    """
+    script = SCRIPT.encode()
+    made: dict[str, Callable[[], ways.Way]] = {
+        "driver": functools.partial(ways.Driver, cached=True, script=script, virt_type="qemu"),
+        "qemu": functools.partial(rivals.HandTunedQemu, script=script),
+    }
+    if nova is not None:
+        made["nova"] = functools.partial(rivals.NovaLibvirt, interpreter=nova, script=script)
+    bar = rich.progress.track(
+        range(count), "rounds", console=rich.console.Console(stderr=True), transient=True
+    )
+    with contextlib.ExitStack() as stack:
+        runs: dict[str, Callable[[], measure.Sample]] = {}
+        for name, make in made.items():
+            way = make()
+            stack.callback(way.close)
+            runs[name] = functools.partial(live, way)
+        taken: Mapping[str, measure.Samples] = measure.interleave(runs, bar)
+    return Report(benchmark="tcg", conditions={"rounds": count}, baseline=BASELINE, taken=taken)
+
+
+def main() -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tcg", description=__doc__)
+    parser.add_argument("--count", type=int, default=5, metavar="N", help="rounds; 5")
+    parser.add_argument(
+        "--nova", metavar="PYTHON", help="an interpreter that has nova 34; without, it is left out"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, with every single value")
+    arguments = parser.parse_args()
+    if arguments.count < 1:
+        parser.error("argument --count: at least 1")
+    logging.basicConfig(level=logging.ERROR)
+    # So that guests and daemon end, too, when somebody ends this.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    report = run(arguments.count, arguments.nova)
+    print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
