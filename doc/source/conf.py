@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 project = "compute-driver"
 author = "the compute-driver authors"
 copyright = author
-extensions = ["oslo_config.sphinxext", "verbs"]
+extensions = ["oslo_config.sphinxext", "properties", "verbs"]
 
 html_theme = "furo"
 html_title = project
