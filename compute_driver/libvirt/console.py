@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +19,14 @@ from compute_driver.libvirt import events
 from compute_driver.libvirt.connection import Connection
 
 _CHUNK = 65536
+
+#: What ``virStreamRecv`` returns when there is nothing yet.
+_WOULD_BLOCK = -2
+_SOMETHING = (
+    libvirt.VIR_STREAM_EVENT_READABLE
+    | libvirt.VIR_STREAM_EVENT_ERROR
+    | libvirt.VIR_STREAM_EVENT_HANGUP
+)
 
 # Eventlet takes poll() away, which it is made with.
 inotify_simple = concurrency.native_library("inotify_simple", "select")
@@ -128,13 +138,16 @@ def attach(gateway: Connection, uuid: str) -> Session:
 class Session(driver.ConsoleSession):
     """An interactive console over a libvirt stream.
 
-    :param connection: a connection of its own, since the session blocks it; closed with it.
+    The stream does not block: libvirt 9.0's client overlooks what arrives just before a thread
+    begins to wait in ``virStreamRecv``, until more arrives.
+
+    :param connection: a connection of its own; closed with the session.
     :param uuid: the guest.
     """
 
     def __init__(self, connection: libvirt.virConnect, uuid: str) -> None:
         self._connection = connection
-        self._stream = connection.newStream(0)
+        self._stream = connection.newStream(libvirt.VIR_STREAM_NONBLOCK)
         try:
             domain = connection.lookupByUUIDString(uuid)
             domain.openConsole(None, self._stream, libvirt.VIR_DOMAIN_CONSOLE_SAFE)
@@ -145,13 +158,22 @@ class Session(driver.ConsoleSession):
                     f"the console of guest {uuid} is open elsewhere; close it there first"
                 ) from error
             raise
+        #: Becomes readable when the stream does, or has ended.
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        for descriptor in (self._woken, self._waker):
+            weakref.finalize(self, os.close, descriptor)  # a receiver may still wait at close
+        self._stream.eventAddCallback(0, _wake, self._waker)
 
     def receive(self) -> bytes:
         """Return what the guest wrote next; empty once the console has ended."""
         try:
-            return bytes(concurrency.run_blocking(self._stream.recv, _CHUNK))
+            while (data := concurrency.run_blocking(self._stream.recv, _CHUNK)) == _WOULD_BLOCK:
+                self._stream.eventUpdateCallback(_SOMETHING)
+                concurrency.wait_readable([self._woken], math.inf)
+                os.read(self._woken, 4096)
         except libvirt.libvirtError:
             return b""
+        return bytes(data)
 
     def send(self, data: bytes) -> None:
         """Type *data* at the guest's console."""
@@ -167,8 +189,12 @@ class Session(driver.ConsoleSession):
         concurrency.run_blocking(self._close)
 
     def _close(self) -> None:
-        for end in (self._stream.abort, self._connection.close):
-            try:
+        for end in (self._stream.eventRemoveCallback, self._stream.abort, self._connection.close):
+            with contextlib.suppress(libvirt.libvirtError):  # it had ended by itself
                 end()
-            except libvirt.libvirtError:
-                continue  # it had ended by itself
+        os.write(self._waker, b"\0")
+
+
+def _wake(stream: libvirt.virStream, events: int, waker: int) -> None:
+    stream.eventUpdateCallback(0)  # it would call again at once
+    os.write(waker, b"\0")
