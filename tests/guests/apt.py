@@ -2,7 +2,8 @@
 """apt for any architecture, with a state of its own: the machine's is neither read nor changed.
 
 Only the release itself is asked for: its packages stay in the archive until the next point
-release, while updates replace each other at any time.
+release, while updates replace each other at any time.  While a mirror takes over a point release,
+its lists and their checksums may differ, but seldom those of several suites.
 """
 
 import fcntl
@@ -32,12 +33,12 @@ class Apt:
 
     :param states: folder that holds the state of each such pair
     :param architecture: Debian's name of the architecture
-    :param release: codename; None is the machine's own
+    :param suites: those that will do, best first; none given: the machine's own release
     """
 
     states: Path
     architecture: str
-    release: str | None = None
+    suites: tuple[str, ...] = ()
 
     def run(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
         """Runs a tool of apt's, with current lists, and returns its standard output.
@@ -59,12 +60,12 @@ class Apt:
         self._stamp.unlink(missing_ok=True)
 
     @property
-    def _release(self) -> str:
-        return self.release or _own_release()
+    def _accepted(self) -> tuple[str, ...]:
+        return self.suites or (_own_release(),)
 
     @property
     def _state(self) -> Path:
-        return self.states / f"{self._release}-{self.architecture}"
+        return self.states / f"{self._accepted[0]}-{self.architecture}"
 
     @property
     def _stamp(self) -> Path:
@@ -74,21 +75,30 @@ class Apt:
         return self._stamp.exists() and time.time() - self._stamp.stat().st_mtime < FRESH
 
     def _update(self) -> None:
-        LOG.info("reading the package lists of %s for %s", self._release, self.architecture)
         for folder in ("lists/partial", "cache/archives/partial"):
             (self._state / folder).mkdir(parents=True, exist_ok=True)
         # No package is installed for this architecture.
         (self._state / "status").touch()
-        suite = f"{self._release} {_COMPONENT}"
-        lines = [f"deb [signed-by={_KEYRING}] {site} {suite}\n" for site in _sites()]
-        (self._state / "sources.list").write_text("".join(lines))
-        try:
-            run(["apt-get", *self._options(), "update", "--error-on=any"])
-        except GuestBuildError as error:
-            if not self._stamp.exists():
-                raise
-            LOG.warning("going on with old package lists: %s", error)
+        for suite in self._accepted:
+            LOG.info("reading the package lists of %s for %s", suite, self.architecture)
+            self._select(suite)
+            try:
+                run(["apt-get", *self._options(), "update", "--error-on=any"])
+            except GuestBuildError as error:
+                failure = error
+                LOG.warning("no package lists of %s: %s", suite, error)
+            else:
+                self._stamp.write_text(suite)
+                return
+        if not self._stamp.exists():
+            raise failure
+        LOG.warning("going on with old package lists")
+        self._select(self._stamp.read_text())
         self._stamp.touch()
+
+    def _select(self, suite: str) -> None:
+        lines = [f"deb [signed-by={_KEYRING}] {site} {suite} {_COMPONENT}\n" for site in _sites()]
+        (self._state / "sources.list").write_text("".join(lines))
 
     def _options(self) -> Iterable[str]:
         state = self._state

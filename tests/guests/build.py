@@ -103,11 +103,11 @@ def _recipe(flavour_name: str, arch: str, root: Path) -> _Recipe:
     if flavour.secure_boot and not architecture.secure_boot:
         raise GuestBuildError(f"no signed boot loader for {arch}: choose another flavour")
     kernel = (flavour.cloud and architecture.cloud_kernel) or architecture.kernel
-    own = Apt(root / "apt", architecture.debian, architecture.release)
+    own = Apt(root / "apt", architecture.debian, architecture.suites)
     found = packages.candidates([kernel, BUSYBOX, *flavour.files], own)
     uefi = architecture.secure_boot if flavour.secure_boot else architecture.uefi
     loaders = [name for loader in (architecture.bios, uefi) if loader for name in loader.packages]
-    theirs = Apt(own.states, architecture.loaders, own.release) if architecture.loaders else own
+    theirs = Apt(own.states, architecture.loaders, own.suites) if architecture.loaders else own
     return _Recipe(
         flavour=flavour,
         architecture=architecture,

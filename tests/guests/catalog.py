@@ -15,7 +15,7 @@ class Architecture:
     :param console: the first serial console
     :param kernel: package of the kernel with all drivers
     :param cloud_kernel: the one that boots at once but knows few devices, if there is one
-    :param release: codename of the first release that has it; None: all have it
+    :param suites: Debian's suites that have it, the first release first; none given: all have it
     :param lacks: modules that its kernel does not have, for want of such hardware
     :param bios: boot loader for BIOS
     :param uefi: boot loader for UEFI
@@ -27,7 +27,7 @@ class Architecture:
     console: str
     kernel: str
     cloud_kernel: str | None = None
-    release: str | None = None
+    suites: tuple[str, ...] = ()
     lacks: frozenset[str] = frozenset()
     bios: Syslinux | None = None
     uefi: Uefi | None = None
@@ -104,7 +104,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         debian="riscv64",
         console="ttyS0",
         kernel="linux-image-riscv64",
-        release="trixie",
+        suites=("trixie", "stable", "forky"),
         lacks=_NO_PC - {"button"} | _NO_GPIO | _NO_ISA,
     ),
 }

@@ -84,10 +84,10 @@ class TestApt(unittest.TestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.apt = apt.Apt(Path(folder.name), "riscv64", "forky")
+        self.apt = apt.Apt(Path(folder.name), "riscv64", ("forky", "sid"))
         self.state = Path(folder.name) / "forky-riscv64"
         self.updates = 0
-        self.online = True
+        self.online = {"forky", "sid"}
         for name, fake in (("run", self._run), ("_own_release", lambda: "trixie")):
             patch = mock.patch.object(apt, name, fake)
             self.addCleanup(patch.stop)
@@ -98,9 +98,13 @@ class TestApt(unittest.TestCase):
             return "http://a/ trixie main\nhttp://b/ trixie-security main\nhttp://c/ other main\n"
         if "update" in arguments:
             self.updates += 1
-            if not self.online:
+            if self._suite() not in self.online:
                 raise GuestBuildError("no network")
         return " ".join(arguments)
+
+    def _suite(self) -> str:
+        (line,) = (self.state / "sources.list").read_text().splitlines()
+        return line.split()[-2]
 
     def test_lists_are_read_once_a_day(self) -> None:
         for _twice in range(2):
@@ -111,15 +115,23 @@ class TestApt(unittest.TestCase):
         self.assertEqual(2, self.updates)
 
     def test_old_lists_serve_without_a_network_but_none_do_not(self) -> None:
-        self.online = False
-        with self.assertRaisesRegex(GuestBuildError, "no network"):
+        self.online = set()
+        with self.assertRaisesRegex(GuestBuildError, "no network"), self.assertLogs(apt.LOG):
             self.apt.run("apt-cache", "show")
-        self.online = True
+        self.online = {"forky"}
         self.apt.run("apt-cache", "show")
-        self.online = False
+        self.online = set()
         os.utime(self.state / "updated", (0, 0))
         with self.assertLogs(apt.LOG, "WARNING"):
             self.apt.run("apt-cache", "show")
+        self.assertEqual("forky", self._suite())
+
+    def test_the_next_suite_serves_if_the_lists_of_one_are_broken(self) -> None:
+        self.online = {"sid"}
+        with self.assertLogs(apt.LOG, "WARNING") as logged:
+            self.apt.run("apt-cache", "show")
+        self.assertEqual("sid", self._suite())
+        self.assertIn("no package lists of forky: no network", logged.output[0])
 
     def test_another_release_comes_from_the_sites_of_the_own_one(self) -> None:
         said = self.apt.run("apt-cache", "show", "busybox")
