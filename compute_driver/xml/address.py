@@ -6,21 +6,40 @@ Source: libvirt, "Domain XML format", "Device Addresses".
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from compute_driver.xml.elements import E, Element
 
-#: Devices that hang on the machine itself when they are virtio.
-_VIRTIO = (
+#: Virtio devices that are never unplugged.
+_FIXED = (
     "disk/target[@bus='virtio']/..",
-    "interface/model[@type='virtio']/..",
     "controller[@type='virtio-serial']",
     "input[@bus='virtio']",
     "memballoon[@model='virtio']",
     "rng[@model='virtio']",
 )
+_VIRTIO = (*_FIXED, "interface/model[@type='virtio']/..")
+
+#: Those of the root bus that machines leave free, but for the lowest: there libvirt puts its ports.
+_SLOTS = range(0x08, 0x1C)
 
 
 def map_into_memory(domain: Element) -> None:
     """Give every virtio device of a domain an address in memory: libvirt would look for PCI."""
-    for path in _VIRTIO:
-        for device in domain.iterfind(f"devices/{path}"):
-            device.append(E.address(type="virtio-mmio"))
+    for device in _devices(domain, _VIRTIO):
+        device.append(E.address(type="virtio-mmio"))
+
+
+def integrate(domain: Element) -> None:
+    """Put what is never unplugged on the root bus of PCI Express.
+
+    libvirt would put each behind a port of its own, and each port delays the guest's boot.
+    """
+    for slot, device in zip(_SLOTS, _devices(domain, _FIXED), strict=False):
+        place = {"domain": "0x0000", "bus": "0x00", "slot": f"0x{slot:02x}", "function": "0x0"}
+        device.append(E.address({"type": "pci"}, place))
+
+
+def _devices(domain: Element, paths: Iterable[str]) -> Iterator[Element]:
+    for path in paths:
+        yield from domain.iterfind(f"devices/{path}")

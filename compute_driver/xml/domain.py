@@ -10,7 +10,7 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Decision
-from compute_driver.guest import Cpu, Guest
+from compute_driver.guest import Cpu, Guest, VirtioForm
 from compute_driver.storage.layout import Layout
 from compute_driver.xml import address, boot, console, cpu, devices, disk, interface, metadata
 from compute_driver.xml.elements import E
@@ -75,4 +75,6 @@ def build(
         ) from error
     if machine.mmio:
         address.map_into_memory(domain)
+    elif machine.express and guest.virtio is VirtioForm.VIRTIO:
+        address.integrate(domain)
     return etree.tostring(domain, encoding="unicode", pretty_print=True)
