@@ -16,7 +16,6 @@ from compute_driver import exceptions
 from compute_driver.guest import (
     Choice,
     ConsoleModel,
-    Cpu,
     DiskBus,
     Firmware,
     Guest,
@@ -41,6 +40,7 @@ class Machine:
     :param apic: whether there is an APIC.
     :param max_vcpus: how many processors there can be, where libvirt says more; 0 if it is right.
     :param gic: whether there is a GIC, of which version 2 serves no more than eight processors.
+    :param express: whether the root bus is PCI Express.
     :param mmio: whether virtio devices are mapped into memory, for want of a PCI bus.
     :param virtios: how virtio devices can speak.
     :param consoles: what the first serial console can hang on.
@@ -59,6 +59,7 @@ class Machine:
     apic: bool = False
     max_vcpus: int = 0
     gic: bool = False
+    express: bool = False
     mmio: bool = False
     virtios: tuple[VirtioForm, ...] = tuple(VirtioForm)
     consoles: tuple[ConsoleModel, ...] = (ConsoleModel.SERIAL, ConsoleModel.VIRTIO)
@@ -80,8 +81,9 @@ class Architecture:
     :param package: Debian package that has it.
     :param firmware_package: Debian package of UEFI firmware.
     :param firmware_mib: what the emulator keeps of it in memory, in MiB.
-    :param emulated_cpu: the processor under TCG; its model None is QEMU's own choice.
-    :param emulated_models: whether libvirt lets its CPU model be chosen under TCG.
+    :param emulated_cpu: the CPU model under TCG; None is QEMU's own choice.
+    :param emulated_cpu_modes: libvirt's CPU modes under TCG, the one with most features first.
+    :param lenient_features: whether TCG leaves out what it lacks of a CPU model, with a warning.
     :param threads: whether its cores can have several threads.
     :param emulated_threads: whether they can under TCG.
     :param kvm_cpu_modes: libvirt's CPU modes under KVM, the default first.
@@ -94,8 +96,9 @@ class Architecture:
     package: str
     firmware_package: str = ""
     firmware_mib: int = 4
-    emulated_cpu: Cpu = dataclasses.field(default_factory=Cpu)
-    emulated_models: bool = True
+    emulated_cpu: str | None = None
+    emulated_cpu_modes: tuple[str, ...] = ("maximum",)
+    lenient_features: bool = False
     threads: bool = True
     emulated_threads: bool = True
     kvm_cpu_modes: tuple[str, ...] = ("host-model", "host-passthrough")
@@ -131,6 +134,7 @@ _Q35 = dataclasses.replace(
     _PC,
     name="q35",
     names=("q35", "pc-q35-*"),
+    express=True,
     buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.USB),
     cdrom_bus=DiskBus.SATA,
 )
@@ -150,7 +154,7 @@ _MICROVM = Machine(
     inputs=(InputModel.NONE,),
 )
 _BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
-_VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,))
+_VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
 _ARM_VIRT = dataclasses.replace(_VIRT, gic=True)
 
 TABLE: dict[str, Architecture] = {
@@ -168,7 +172,9 @@ TABLE: dict[str, Architecture] = {
             package="qemu-system-x86",
             firmware_package="ovmf",
             # The cheapest to emulate of the level x86-64-v2, which distributions ask for.
-            emulated_cpu=Cpu(model="Nehalem"),
+            emulated_cpu="Nehalem",
+            emulated_cpu_modes=("maximum", "host-model"),
+            lenient_features=True,
         ),
         Architecture(
             name="i686",
@@ -176,7 +182,9 @@ TABLE: dict[str, Architecture] = {
             kvm_hosts=frozenset({"x86_64", "i686"}),
             emulator="qemu-system-i386",
             package="qemu-system-x86",
-            emulated_cpu=Cpu(model="qemu32"),
+            emulated_cpu="qemu32",
+            emulated_cpu_modes=("maximum", "host-model"),
+            lenient_features=True,
         ),
         Architecture(
             name="aarch64",
@@ -187,7 +195,7 @@ TABLE: dict[str, Architecture] = {
             firmware_package="qemu-efi-aarch64",
             firmware_mib=128,
             # QEMU's default for this machine is a 32-bit processor.
-            emulated_cpu=Cpu(model="cortex-a57"),
+            emulated_cpu="cortex-a57",
             # libvirt has no host-model for ARM and RISC-V processors.
             kvm_cpu_modes=("host-passthrough",),
         ),
@@ -195,13 +203,14 @@ TABLE: dict[str, Architecture] = {
             name="armv7l",
             # libvirt 9.0 finds no GIC to choose in this emulator; QEMU's own choice is version 2.
             machines=(dataclasses.replace(_VIRT, max_vcpus=8),),
+            # Few 64-bit processors still run a 32-bit kernel; they are left aside.
             kvm_hosts=frozenset(),
             emulator="qemu-system-arm",
             package="qemu-system-arm",
             firmware_package="qemu-efi-arm",
             firmware_mib=128,
-            emulated_cpu=Cpu(model="cortex-a15"),
-            kvm_cpu_modes=("host-passthrough",),
+            emulated_cpu="cortex-a15",
+            kvm_cpu_modes=(),
         ),
         Architecture(
             name="ppc64le",
@@ -215,7 +224,8 @@ TABLE: dict[str, Architecture] = {
             kvm_hosts=frozenset({"ppc64le"}),
             emulator="qemu-system-ppc64",
             package="qemu-system-ppc",
-            emulated_cpu=Cpu(model="POWER9"),
+            emulated_cpu="POWER9",
+            emulated_cpu_modes=(),
             emulated_threads=False,
         ),
         Architecture(
@@ -244,7 +254,7 @@ TABLE: dict[str, Architecture] = {
             package="qemu-system-misc",
             firmware_package="qemu-efi-riscv64",
             firmware_mib=128,
-            emulated_models=False,
+            emulated_cpu_modes=(),
             kvm_cpu_modes=("host-passthrough",),
         ),
     )
@@ -266,15 +276,16 @@ _ALIASES = {
 }
 
 
-def get(name: str) -> Architecture:
+def get(name: str, field: str = "architecture") -> Architecture:
     """Return the facts of the architecture with that name, in any common spelling.
 
+    :param field: what its user calls it, for the error.
     :raises InvalidParameter: if it is not supported; names those that are.
     """
     try:
         return TABLE[_canonical(name)]
     except KeyError:
-        raise exceptions.InvalidParameter("architecture", name, TABLE) from None
+        raise exceptions.InvalidParameter(field, name, TABLE) from None
 
 
 def of_host() -> str:

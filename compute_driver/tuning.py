@@ -6,6 +6,7 @@ Pure: everything follows from the guest, its accelerator and what the operator c
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 
@@ -30,6 +31,7 @@ _MEMORY_PER_PAGE_TABLES = 512
 
 #: Words that are libvirt's CPU modes; all others name a model.
 CPU_MODES = frozenset({HOST_MODEL, HOST_PASSTHROUGH, MAXIMUM})
+_OF_THE_HOST = frozenset({HOST_MODEL, HOST_PASSTHROUGH})
 
 
 def cpu(
@@ -38,8 +40,8 @@ def cpu(
     """Return the processor that a guest gets: the guest's word, the operator's, the table's.
 
     Features that the guest names change whichever model that is.  Emulation has no host processor
-    to pass through; a guest that asks for it gets the most that can be emulated, so that the same
-    guest runs with and without KVM.
+    to show; a guest that asks for it gets the most that can be emulated, or the default, so that
+    the same guest runs with and without KVM.
 
     :param kvm_mode: see option ``kvm_cpu_mode``.
     :param tcg_models: see option ``tcg_cpu_models``.
@@ -47,21 +49,19 @@ def cpu(
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
+    default: str | None
     if accelerator is Accelerator.KVM:
-        default = Cpu(model=kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0])
-    elif facts.name in tcg_models:
-        default = Cpu(model=tcg_models[facts.name])
+        default = kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
     else:
-        default = facts.emulated_cpu
-    wanted = guest.cpu
-    base = default if wanted.model is None else Cpu(model=wanted.model)
-    if base.model == HOST_PASSTHROUGH and accelerator is Accelerator.TCG:
-        base = Cpu(model=MAXIMUM if facts.emulated_models else None)
-    return Cpu(
-        model=base.model,
-        enable=_merge(base.enable, wanted.enable, without=wanted.disable),
-        disable=_merge(base.disable, wanted.disable, without=wanted.enable),
-        topology=wanted.topology,
+        default = tcg_models.get(facts.name, facts.emulated_cpu)
+    model = guest.cpu.model or default
+    if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
+        model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
+    return dataclasses.replace(
+        guest.cpu,
+        model=model,
+        enable=tuple(dict.fromkeys(guest.cpu.enable)),
+        disable=tuple(dict.fromkeys(guest.cpu.disable)),
     )
 
 
@@ -74,12 +74,6 @@ def _check_threads(
         raise exceptions.InvalidParameter(
             "cpu threads", topology.threads, f"1 in each core of {facts.name} under {accelerator}"
         )
-
-
-def _merge(
-    default: tuple[str, ...], wanted: tuple[str, ...], *, without: tuple[str, ...]
-) -> tuple[str, ...]:
-    return tuple(name for name in dict.fromkeys((*default, *wanted)) if name not in without)
 
 
 def translation_buffer_mib(guest_memory_mib: int, host_memory_mib: int) -> int:

@@ -121,7 +121,7 @@ class Host:
         )
 
 
-def _describe(found: metadata.Stored, state: PowerState, accelerator: str) -> GuestInfo:
+def _describe(found: metadata.Stored, state: PowerState, accelerator: Accelerator) -> GuestInfo:
     return GuestInfo(
         guest=found.guest,
         state=state,
@@ -136,14 +136,16 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
     xml = etree.fromstring(domain.XMLDesc())
     # What libvirt really runs it with, whatever was planned.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
-    info = _describe(found, domains.state_of(domain), str(accelerator))
+    info = _describe(found, domains.state_of(domain), accelerator)
     overhead = tuning.overhead_mib(
         found.guest,
         accelerator,
         boot.translation_buffer_mib(xml) or tuning.qemu_translation_buffer_mib(memory_mib()),
         uefi=boot.has_uefi(xml),
     )
-    return dataclasses.replace(info, cpu=cpu.described(xml), overhead_mib=overhead)
+    return dataclasses.replace(
+        info, cpu=cpu.described(xml, found.guest.cpu.enable), overhead_mib=overhead
+    )
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
@@ -176,7 +178,7 @@ def _list(
             continue
         if ours is not None:
             state = domains.power_state(states[uuid], saved=uuid in saved)
-            found.append(_describe(ours, state, str(ours.decision.accelerator)))
+            found.append(_describe(ours, state, ours.decision.accelerator))
     return found, damaged
 
 

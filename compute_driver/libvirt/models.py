@@ -30,9 +30,6 @@ from compute_driver.xml.elements import E
 
 LOG = logging.getLogger(__name__)
 
-#: Guests for which emulation leaves out features of a model that it lacks, with a warning only.
-_LENIENT = frozenset({"x86_64", "i686"})
-
 #: How many names a refusal proposes, and how many are tried out for it.
 _PROPOSED = 5
 _TRIED = 12
@@ -69,9 +66,8 @@ class Models:
                 "machine", machine, nearest(machine, names, facts.name)
             )
         able = self._capabilities.domain(path, facts.name, machine, accelerator)
-        limits = (architecture.machine(guest).max_vcpus, capabilities.max_vcpus(able))
-        limit = min(filter(None, limits), default=guest.vcpus)
-        if guest.vcpus > limit:
+        limit = max_vcpus(architecture.machine(guest), able)
+        if limit is not None and guest.vcpus > limit:
             accepted = f"at most {limit}, which is what machine {machine} takes"
             raise exceptions.InvalidParameter("vcpus", guest.vcpus, accepted)
         _check_firmware(guest, facts, able)
@@ -99,6 +95,8 @@ class _Processor:
         self._able = able
         self._architecture = architecture.get(guest.architecture).name
         self._machine = able.findtext("machine") or ""
+        #: Who named the model: the guest's user, or the operator.
+        self._field = "cpu" if guest.cpu.model else "[hypervisor] tcg_cpu_models"
 
     def check(self, accelerator: Accelerator) -> None:
         self._check_model(lenient=is_lenient(architecture.get(self._architecture), accelerator))
@@ -144,16 +142,13 @@ class _Processor:
         if model in (*modes, *usable):
             return
         known = [*modes, *usable]
-        if not known:
-            accepted = f"none: {self._architecture} guests have QEMU's own"
-        elif model is not None:
-            accepted = nearest(model, known, self._architecture)
-        else:
+        none = f"none: {self._architecture} guests have QEMU's own processor"
+        if model is None:
             changes = ", ".join((*self._cpu.enable, *self._cpu.disable))
-            raise exceptions.InvalidParameter(
-                "cpu feature", changes, "features of a CPU model that is named, too"
-            )
-        raise exceptions.InvalidParameter("cpu", model, accepted)
+            accepted = "features of a CPU model that is named, too" if known else none
+            raise exceptions.InvalidParameter("cpu feature", changes, accepted)
+        accepted = nearest(model, known, self._architecture) if known else none
+        raise exceptions.InvalidParameter(self._field, model, accepted)
 
     def _others(self) -> list[str]:
         models = capabilities.cpu_models(self._able).items()
@@ -208,7 +203,7 @@ class _Processor:
         guilty += [name for name in (missing[1].split(", ") if missing else ()) if name in named]
         if not guilty:
             accepted = nearest(self._cpu.model or "", others(), self._architecture)
-            return exceptions.InvalidParameter("cpu", self._cpu.model, f"{accepted}; {said}")
+            return exceptions.InvalidParameter(self._field, self._cpu.model, f"{accepted}; {said}")
         names: Collection[str] = capabilities.cpu_features(self._connection, self._path, self._able)
         names = names or self._emulators.describe(self._path).features
         if not names or guilty[0] in names:  # known, but not by this model or to libvirt
@@ -220,7 +215,15 @@ class _Processor:
 
 def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bool:
     """Tell whether a guest is started even if its CPU lacks features of the model."""
-    return accelerator is Accelerator.TCG and facts.name in _LENIENT
+    return accelerator is Accelerator.TCG and facts.lenient_features
+
+
+def max_vcpus(machine: architecture.Machine, able: etree._Element) -> int | None:
+    """Return how many virtual processors a machine takes; None if that is not known.
+
+    :param able: libvirt's domain capabilities for it.
+    """
+    return min(filter(None, (machine.max_vcpus, capabilities.max_vcpus(able))), default=None)
 
 
 def machine_names(facts: architecture.Architecture, machines: Collection[Machine]) -> list[str]:

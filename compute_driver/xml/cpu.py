@@ -7,6 +7,7 @@ Source: libvirt, "Domain XML format", "CPU model and topology".
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 
 from compute_driver import tuning
 from compute_driver.guest import Cpu
@@ -35,17 +36,20 @@ def element(cpu: Cpu) -> list[Element]:
     return [made]
 
 
-def described(domain: Element) -> str:
-    """Return the model of a domain's processor and what it lacks of that: ``Haswell,-pcid``.
+def described(domain: Element, enabled: Collection[str]) -> str:
+    """Return the model of a domain's processor, and what differs: ``Haswell,+avx512f,-pcid``.
 
     Of a running guest libvirt knows which model the host's turned out to be, and which features
     emulation has left out.
 
+    :param enabled: the features that the guest asked for; those of its model go without saying.
     :return: the mode where that stands for the model; empty if QEMU chooses.
     """
     cpu = domain.find("cpu")
     if cpu is None:
         return ""
     model = cpu.findtext("model") or cpu.get("mode", "").removeprefix("custom")
-    lacking = cpu.iterfind("feature[@policy='disable']")
-    return ",".join([model, *(f"-{feature.get('name')}" for feature in lacking)])
+    policies = {each.get("name", ""): each.get("policy") for each in cpu.iterfind("feature")}
+    more = [f"+{name}" for name in enabled if policies.get(name) == "require"]
+    less = [f"-{name}" for name, policy in policies.items() if policy == "disable"]
+    return ",".join([model, *more, *less])
