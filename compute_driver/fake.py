@@ -282,8 +282,7 @@ class FakeDriver(ComputeDriver):
         return ArchitectureInfo(
             architecture=name,
             emulator=architecture.get(name).emulator,
-            accelerator=decision.accelerator.value,
-            virtualization=decision.accelerator.virtualization,
+            accelerator=decision.accelerator,
             reason=decision.reason,
         )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from compute_driver.acceleration import Accelerator
 from compute_driver.guest import Guest, PowerState
 
 
@@ -14,7 +15,7 @@ class GuestInfo:
 
     :param guest: its stored description.
     :param state: what it is doing.
-    :param accelerator: ``kvm`` or ``tcg``, as its domain really has it.
+    :param accelerator: as its domain really has it.
     :param reason: why that accelerator, in plain words.
     :param cpu: model of the processor that its domain really has, and what that lacks of it;
         empty if QEMU chooses, or when it was not looked for.
@@ -25,7 +26,7 @@ class GuestInfo:
 
     guest: Guest
     state: PowerState
-    accelerator: str
+    accelerator: Accelerator
     reason: str
     cpu: str = ""
     overhead_mib: int | None = None
@@ -96,9 +97,7 @@ class ArchitectureInfo:
     Whatever takes a start of the emulator is left empty unless it was asked for.
 
     :param emulator: path of the program; empty if there is none.
-    :param accelerator: ``kvm`` or ``tcg``: what a guest would really get; ``none`` if it would be
-        refused.
-    :param virtualization: ``hardware-assisted`` or ``emulation``; empty if it would be refused.
+    :param accelerator: what a guest would really get; None if it would be refused.
     :param reason: why, in plain words.
     :param emulator_version: such as ``7.2.22``.
     :param machines: machine types that guests can have.
@@ -106,20 +105,19 @@ class ArchitectureInfo:
     :param incomplete_cpu_models: those that guests get without some of their features.
     :param max_vcpus: how many virtual CPUs the default machine takes; None if that is not known.
     :param firmware: what can start a boot loader on the default machine: ``bios``, ``uefi``,
-        ``uefi with secure boot``.
+        ``uefi with secure boot``; None if that is not known.
     """
 
     architecture: str
     emulator: str
-    accelerator: str
-    virtualization: str
+    accelerator: Accelerator | None = None
     reason: str
     emulator_version: str = ""
     machines: tuple[MachineType, ...] = ()
     cpu_models: tuple[str, ...] = ()
     incomplete_cpu_models: tuple[str, ...] = ()
     max_vcpus: int | None = None
-    firmware: tuple[str, ...] = ()
+    firmware: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

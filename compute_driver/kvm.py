@@ -16,6 +16,7 @@ import functools
 import grp
 import os
 import signal
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -33,6 +34,9 @@ _CURIOSITY = 1
 _START = 10
 #: Seconds after which a probe that failed is made again: the host may just have been busy.
 _DOUBTFUL = 60
+
+#: With what errors a device node does not open to those without permission.
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -217,7 +221,7 @@ class Detector:
         clues += [self._probed(seen, probed)] if probed else []
         faults = [clue for clue in clues if clue.remedy is not None]
         # If only this user may not open the node, QEMU's may.
-        proven = not (len(faults) == 1 and seen.problem in (errno.EACCES, errno.EPERM))
+        proven = not (len(faults) == 1 and seen.problem in _FORBIDDEN)
         names = {a.name for a in architecture.TABLE.values() if self._architecture in a.kvm_hosts}
         return Ability(
             frozenset(names if not faults or not proven else ()),
@@ -250,10 +254,10 @@ class Detector:
             return _Clue(f"{device} exists and opens{behind}")
         if not seen.node:
             return _Clue(f"{device} does not exist", "in a container, have the node passed in")
-        return _Clue(
-            f"{device} exists, but this user may not open it ({os.strerror(seen.problem)})",
-            f"add the user to group {_group(device)}",
-        )
+        why = os.strerror(seen.problem)
+        if seen.problem in _FORBIDDEN:
+            return _Clue(f"this user may not open {device} ({why})", _permission(seen, device))
+        return _Clue(f"{device} does not open ({why})", "see the kernel's log")
 
     def _strangers(self, seen: _Seen) -> list[str]:
         """Return the modules that such a processor does not need."""
@@ -368,12 +372,16 @@ def _problem(device: Path) -> int:
     return 0
 
 
-def _group(device: Path) -> str:
-    """Return the name of the group that may open the node."""
+def _permission(seen: _Seen, device: Path) -> str:
+    """Return what would let this user open the node."""
+    mode, _owner, group = seen.node[-3:]
+    shared = stat.S_IRGRP | stat.S_IWGRP
+    if group == 0 or mode & shared != shared:
+        return f"give {device} to group kvm, with mode 0660, and add the user to it"
     try:
-        return grp.getgrgid(device.stat().st_gid).gr_name
-    except (OSError, KeyError):
-        return "kvm"
+        return f"add the user to group {grp.getgrgid(group).gr_name}"
+    except KeyError:
+        return f"add the user to the group with number {group}"
 
 
 def _sentence(clues: list[_Clue]) -> str:

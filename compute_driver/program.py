@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 
 from compute_driver import concurrency, exceptions
+
+#: Seconds that the end of a program which was killed may take.
+_REAPING = 1.0
 
 
 class TookTooLong(exceptions.ToolFailed):
@@ -44,22 +48,36 @@ def run(
     :raises TookTooLong: if it did not end in time.
     :raises ToolFailed: if it does not start.
     """
-    name = os.path.basename(command[0])
-    subprocess = concurrency.native("subprocess")
     try:
-        done = concurrency.run_blocking(
-            subprocess.run,
-            command,
-            input=text,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            env=os.environ | (environment or {}),
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise TookTooLong(f"{name} was killed: it took longer than {timeout:g} seconds") from None
+        return concurrency.run_blocking(_run, command, text, environment, timeout)
     except OSError as error:
+        name = os.path.basename(command[0])
         raise exceptions.ToolFailed(f"{name} does not start: {error.strerror}") from error
-    return Ended(status=done.returncode, output=done.stdout, errors=done.stderr)
+
+
+def _run(
+    command: Sequence[str], text: str, environment: Mapping[str, str] | None, timeout: float | None
+) -> Ended:
+    subprocess = concurrency.native("subprocess")
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        env=os.environ | (environment or {}),
+    )
+    try:
+        output, errors = process.communicate(text, timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        # One that is stuck in the kernel does not even end now.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_REAPING)
+        name = os.path.basename(command[0])
+        raise TookTooLong(f"{name} was killed: it took longer than {timeout:g} seconds") from None
+    except BaseException:
+        process.kill()
+        raise
+    return Ended(status=process.returncode, output=output, errors=errors)

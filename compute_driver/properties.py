@@ -12,6 +12,8 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from oslo_utils import strutils
+
 from compute_driver import architecture, exceptions, topology
 from compute_driver.guest import (
     MAX_VCPUS,
@@ -82,9 +84,6 @@ class Property:
     read: Callable[[str, str], Mapping[str, Any]]
 
 
-_TRUTH = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
-
-
 def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
     """Return what properties say together, in any order.
 
@@ -97,14 +96,14 @@ def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
     :raises InvalidParameter: if a name is not known, a value not accepted, or two contradict.
     """
     found: dict[str, Any] = {}
-    for name, text in sorted(pairs, key=lambda pair: _ARCHITECTURES.get(pair[0], 0)):
+    said: dict[str, str] = {}
+    for name, text in sorted(pairs, key=lambda pair: _telling(pair[0])):
         if name not in PROPERTIES:
             raise exceptions.InvalidParameter("property", name, PROPERTIES)
         for field, value in PROPERTIES[name].read(name, text).items():
-            if field in found and field != "architecture":
-                found[field] = _together(name, field, found[field], value)
-            else:
-                found[field] = value
+            if field in found and _telling(name) == _telling(said[field]):
+                value = _together(name, field, found[field], value)
+            found[field], said[field] = value, name
     return Hardware(**found)
 
 
@@ -129,12 +128,16 @@ def _same(name: str) -> Callable[[Any, Any], Any]:
     return same
 
 
-def truth(name: str, text: str) -> bool:
-    """Return what a word of yes or no says.
+def _truth(name: str, text: str) -> bool:
+    try:
+        return strutils.bool_from_string(text, strict=True)
+    except ValueError:
+        words = (*strutils.TRUE_STRINGS, *strutils.FALSE_STRINGS)
+        raise exceptions.InvalidParameter(name, text, words) from None
 
-    :raises InvalidParameter: names the words.
-    """
-    return bool(_word(name, text, _TRUTH))
+
+def _telling(name: str) -> int:
+    return _ARCHITECTURES.get(name, 0)
 
 
 def _word(name: str, text: str, words: Mapping[str, Any]) -> Any:
@@ -176,8 +179,8 @@ def _one_of(words: Mapping[str, Any]) -> Callable[[str, str], Any]:
     return lambda name, text: _word(name, text, words)
 
 
-def _architecture(_name: str, text: str) -> str:
-    return architecture.get(text).name
+def _architecture(name: str, text: str) -> str:
+    return architecture.get(text, name).name
 
 
 #: How telling names of the architecture are, the most telling one read last.
@@ -225,6 +228,6 @@ PROPERTIES: Mapping[str, Property] = {
     "hw_video_model": Property("display adapter", _sets("video", VideoModel.parse)),
     "hw_input_bus": Property("bus of keyboard and pointer", _sets("input", InputModel.parse)),
     "hw_rng_model": Property("random numbers", _sets("rng", _one_of({"virtio": True}))),
-    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", truth)),
-    "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", truth)),
+    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", _truth)),
+    "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", _truth)),
 }

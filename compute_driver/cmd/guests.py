@@ -10,7 +10,6 @@ from typing import Any
 from cliff import lister, show
 
 from compute_driver import architecture
-from compute_driver.acceleration import Accelerator
 from compute_driver.cmd import verb
 from compute_driver.cmd.columns import Lines
 from compute_driver.guest import MIB, Cpu, Disk, Guest, Image, Interface, RebootKind, Topology
@@ -132,7 +131,7 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "state": str(info.state),
         "architecture": guest.architecture,
         "accelerator": str(info.accelerator),
-        "virtualization": Accelerator(info.accelerator).virtualization,
+        "virtualization": info.accelerator.virtualization,
         "reason": info.reason,
         "machine": guest.machine or architecture.get(guest.architecture).machine,
         "cpu": info.cpu or _cpu(guest.cpu),

@@ -23,6 +23,9 @@ _BYTES = "_bytes"
 _WIDTH = 78
 
 
+_KINDS = ("accelerator", "virtualization")
+
+
 class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ignore]
     """What guests of each architecture would get: a paragraph each, or a list for programs."""
 
@@ -32,11 +35,14 @@ class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ign
 
     def machine_readable(self) -> list[dict[str, Any]]:
         """Return a list of objects."""
-        return [dataclasses.asdict(each) for each in self._value]
+        return [
+            {**dataclasses.asdict(each), **dict(zip(_KINDS, _kind(each), strict=True))}
+            for each in self._value
+        ]
 
     def _lines(self, each: ArchitectureInfo) -> Iterator[str]:
-        kind = f", {each.virtualization}" if each.virtualization else ""
-        yield _fill(f"{each.architecture}: {each.accelerator}{kind} ({each.reason})", "")
+        kind = ", ".join(filter(None, _kind(each)))
+        yield _fill(f"{each.architecture}: {kind} ({each.reason})", "")
         yield f"  emulator: {each.emulator or 'none'} {each.emulator_version}".rstrip()
         machines = [
             f"{machine.name} ({machine.alias})" if machine.alias else machine.name
@@ -47,12 +53,19 @@ class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ign
             "machines": [*machines, _more(len(each.machines) - len(machines))],
             "CPU models": each.cpu_models,
             "CPU models without some features": each.incomplete_cpu_models,
-            "firmware": each.firmware,
+            "firmware": each.firmware or (),
         }
         for name, values in lists.items():
             text = ", ".join(filter(None, values))
             if text:
                 yield _fill(f"{name}: {text}", "  ")
+
+
+def _kind(each: ArchitectureInfo) -> tuple[str, str]:
+    """Return the accelerator and the kind of virtualisation."""
+    if each.accelerator is None:
+        return "none", ""
+    return each.accelerator.value, each.accelerator.virtualization
 
 
 def _fill(text: str, indent: str) -> str:

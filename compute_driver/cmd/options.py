@@ -40,7 +40,7 @@ from compute_driver.properties import Hardware
 
 #: Options that say the same as a property, and what reads them; they win.
 _OPTIONS: dict[str, Callable[[str, str], Any]] = {
-    "arch": lambda _option, name: architecture.get(name).name,
+    "arch": lambda option, name: architecture.get(name, option).name,
     "machine": lambda _option, name: name,
     "firmware": Firmware.parse,
     "disk_bus": DiskBus.parse,
@@ -94,26 +94,26 @@ def guest(words: argparse.Namespace) -> Guest:
 def _hardware(words: argparse.Namespace) -> Hardware:
     """Return what the properties ask for, changed by the options."""
     said = properties.read(_pair("hw", pair) for pair in words.hw)
-    given = {option: getattr(words, option) for option in _OPTIONS}
     changes = {
-        "architecture" if option == "arch" else option: read(
-            option.replace("_", "-"), given[option]
-        )
+        "architecture" if option == "arch" else option: read(option.replace("_", "-"), word)
         for option, read in _OPTIONS.items()
-        if given[option] is not None
+        if (word := getattr(words, option)) is not None
     }
     for field in ("secure_boot", "rng", "balloon"):
         if getattr(words, field) is not None:
             changes[field] = getattr(words, field)
     if words.cpu is not None:
         changes["cpu_model"] = words.cpu
-    levels = {level: getattr(words, level) for level in ("sockets", "cores", "threads")}
+    given = {level: getattr(words, level) for level in ("sockets", "cores", "threads")}
+    levels = {level: number for level, number in given.items() if number is not None}
+    limits = {k: v for k, v in said.topology_limits.items() if k not in levels}
     return dataclasses.replace(
         said,
         **changes,
         cpu_enable=(*_without(said.cpu_enable, words.cpu_disable), *words.cpu_enable),
         cpu_disable=(*_without(said.cpu_disable, words.cpu_enable), *words.cpu_disable),
-        topology={**said.topology, **{k: v for k, v in levels.items() if v is not None}},
+        topology={**said.topology, **levels},
+        topology_limits=limits,
     )
 
 

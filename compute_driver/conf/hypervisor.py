@@ -73,8 +73,11 @@ class CpuModels(types.Dict):
 
     def __call__(self, value: object) -> dict[str, str]:
         """Return the models by canonical names of architectures."""
-        models = super().__call__(value)
-        return {_canonical(name): _model(model) for name, model in models.items()}
+        models: dict[str, str] = {}
+        for name, model in super().__call__(value).items():
+            if models.setdefault(_canonical(name), _model(model)) != model:
+                raise ValueError(f"two models for {_canonical(name)}")
+        return models
 
 
 def _canonical(name: str) -> str:
@@ -241,7 +244,7 @@ OPTIONS = [
         type=Architectures(),
         default=[],
         help="Guest architectures that 'host show' and 'host check' look at in full, which starts "
-        "their emulators once: x86_64, i686, aarch64, armv7l, ppc64le, s390x, riscv64. Unset: the "
-        "host's own. Guests of others run as well.",
+        f"their emulators once: {', '.join(architecture.TABLE)}. Unset: the host's own. Guests of "
+        "others run as well.",
     ),
 ]

@@ -105,6 +105,8 @@ class Capabilities:
 def _configuration() -> list[list[Any]]:
     """Return the files on which libvirt's answer depends too, with the times of their changes.
 
+    Those of the driver's own daemon are not among them: nobody but the driver writes them.
+
     Source: libvirt's qemu.conf, QEMU's firmware.json; session daemons look at the user's own too.
     """
     own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))

@@ -10,9 +10,9 @@ import dataclasses
 import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
+from lxml import etree
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, kvm
@@ -145,14 +145,6 @@ class Detection:
         path = self.emulator(architecture.get(guest.architecture))
         self._models.check(guest, cpu, path, decision.accelerator)
 
-    def is_broken(self, path: str) -> bool:
-        """Tell whether an emulator does not run."""
-        try:
-            self._emulators.describe(path)
-        except exceptions.HostError:
-            return True
-        return False
-
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
         """Describe all guest architectures for which there is an emulator or that are asked for.
 
@@ -164,61 +156,65 @@ class Detection:
         for facts in architecture.TABLE.values():
             path = self.find_emulator(facts)
             if path is not None or facts.name in in_full:
-                try:
-                    yield self._describe(facts, path, in_full=facts.name in in_full)
-                except exceptions.HostError as error:
-                    yield ArchitectureInfo(
-                        architecture=facts.name,
-                        emulator=path or "",
-                        accelerator="none",
-                        virtualization="",
-                        reason=str(error),
-                    )
+                yield self._describe(facts, path, in_full=facts.name in in_full)
 
     def _describe(
         self, facts: Architecture, path: str | None, *, in_full: bool
     ) -> ArchitectureInfo:
-        if path is None:
-            path = self.emulator(facts)
-        decision = self.decide(facts.name) if in_full else self._decide(facts, self.own_ability)
-        return ArchitectureInfo(
-            architecture=facts.name,
-            emulator=path,
-            accelerator=decision.accelerator.value,
-            virtualization=decision.accelerator.virtualization,
-            reason=decision.reason,
-            **(self._look_inside(facts, path, decision.accelerator) if in_full else {}),
-        )
+        info = ArchitectureInfo(architecture=facts.name, emulator=path or "", reason="")
+        look = (lambda: self.ability(facts)) if in_full else self.own_ability
+        try:
+            program = self.emulator(facts)
+            if in_full:
+                info = self._with_machines(info, facts, program)
+            try:
+                decision = self._decide(facts, look)
+                accelerator, reason = decision.accelerator, decision.reason
+            except exceptions.AccelerationUnavailable as error:
+                accelerator, reason = None, str(error)
+            info = dataclasses.replace(info, accelerator=accelerator, reason=reason)
+            return self._with_capabilities(info, facts, program) if in_full else info
+        except exceptions.HostError as error:
+            return dataclasses.replace(info, accelerator=None, reason=str(error))
 
-    def _look_inside(
-        self, facts: Architecture, path: str, accelerator: Accelerator
-    ) -> dict[str, Any]:
+    def _with_machines(
+        self, info: ArchitectureInfo, facts: Architecture, path: str
+    ) -> ArchitectureInfo:
         program = self._emulators.describe(path)
-        able = self._capabilities.domain(path, facts.name, facts.machine, accelerator)
-        named = capabilities.cpu_models(able)
-        lenient = models.is_lenient(facts, accelerator)
-        return {
-            "emulator_version": program.version,
-            "machines": tuple(
+        return dataclasses.replace(
+            info,
+            emulator_version=program.version,
+            machines=tuple(
                 MachineType(
                     **dataclasses.asdict(each), default=facts.machine in (each.name, each.alias)
                 )
                 for each in sorted(program.machines, key=lambda each: each.name)
                 if models.is_known(facts, each.name)
             ),
-            "cpu_models": (
+        )
+
+    def _with_capabilities(
+        self, info: ArchitectureInfo, facts: Architecture, path: str
+    ) -> ArchitectureInfo:
+        accelerator = info.accelerator or Accelerator.TCG
+        able = self._capabilities.domain(path, facts.name, facts.machine, accelerator)
+        named = capabilities.cpu_models(able)
+        lenient = models.is_lenient(facts, accelerator)
+        return dataclasses.replace(
+            info,
+            cpu_models=(
                 *capabilities.cpu_modes(able),
                 *sorted(name for name, whole in named.items() if whole),
             ),
-            "incomplete_cpu_models": tuple(
+            incomplete_cpu_models=tuple(
                 sorted(name for name, whole in named.items() if lenient and not whole)
             ),
-            "max_vcpus": capabilities.max_vcpus(able),
-            "firmware": tuple(_firmware(facts.machines[0], able)),
-        }
+            max_vcpus=models.max_vcpus(facts.machines[0], able),
+            firmware=tuple(_firmware(facts.machines[0], able)),
+        )
 
 
-def _firmware(machine: architecture.Machine, able: Any) -> Iterator[str]:
+def _firmware(machine: architecture.Machine, able: etree._Element) -> Iterator[str]:
     if Firmware.BIOS in machine.firmwares:
         yield "bios"
     if Firmware.UEFI in machine.firmwares and capabilities.has_uefi(able):

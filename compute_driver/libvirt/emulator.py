@@ -112,8 +112,8 @@ class Emulators:
 
 def fingerprint(path: str) -> list[Any]:
     """Return what changes when another emulator is installed under that path."""
-    program = os.stat(path)
-    return [os.path.realpath(path), program.st_size, program.st_mtime_ns, program.st_ino]
+    status = os.stat(path)
+    return [os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _describe(path: str) -> Description:

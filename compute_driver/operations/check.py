@@ -12,7 +12,7 @@ import libvirt
 
 from compute_driver import architecture, exceptions
 from compute_driver.guest import GIB, Firmware
-from compute_driver.info import Check
+from compute_driver.info import ArchitectureInfo, Check
 from compute_driver.libvirt import host
 from compute_driver.operations.parts import Parts
 from compute_driver.storage import tools
@@ -94,8 +94,10 @@ def _architectures(parts: Parts) -> Iterator[Check]:
                 detail=f"cannot be run: {facts.emulator} is not installed",
                 remedy=f"install {facts.package}",
             )
-        elif not info.virtualization:
-            broken = poor is FAILURE and parts.host.detection.is_broken(info.emulator)
+            continue
+        if info.accelerator is None:
+            # Of one that was asked in vain, the version is not known.
+            broken = facts.name in needed and not info.emulator_version
             yield Check(
                 subject=subject,
                 verdict=poor,
@@ -103,9 +105,22 @@ def _architectures(parts: Parts) -> Iterator[Check]:
                 remedy=f"reinstall {facts.package}" if broken else "see libvirt and KVM above",
             )
         else:
+            kind = f"{info.accelerator} ({info.accelerator.virtualization})"
             program = f"{info.emulator} {info.emulator_version}".strip()
-            detail = f"{info.accelerator} ({info.virtualization}) by {program}: {info.reason}"
+            detail = f"{kind} by {program}: {info.reason}"
             yield Check(subject=subject, verdict=OK, detail=detail)
+        yield from _firmware(facts, info)
+
+
+def _firmware(facts: architecture.Architecture, info: ArchitectureInfo) -> Iterator[Check]:
+    if info.firmware is not None and Firmware.UEFI in facts.machines[0].firmwares:
+        found = [name for name in info.firmware if name.startswith("uefi")]
+        yield Check(
+            subject=f"UEFI firmware for {facts.name}",
+            verdict=OK if found else WARNING,
+            detail=", ".join(found) or "none: guests with firmware uefi are refused",
+            remedy="" if found else f"install {facts.firmware_package}",
+        )
 
 
 def _tools(parts: Parts) -> Iterator[Check]:
@@ -117,21 +132,6 @@ def _tools(parts: Parts) -> Iterator[Check]:
             remedy = f"install {package}"
             verdict = WARNING if tool in _DISPENSABLE else FAILURE
             yield Check(subject=tool, verdict=verdict, detail="not installed", remedy=remedy)
-
-
-def _firmware(parts: Parts) -> Iterator[Check]:
-    for info in parts.host.detection.architectures():
-        facts = architecture.get(info.architecture)
-        # Only of an emulator that was looked into it is known.
-        if not info.machines or Firmware.UEFI not in facts.machines[0].firmwares:
-            continue
-        found = [name for name in info.firmware if name.startswith("uefi")]
-        yield Check(
-            subject=f"UEFI firmware for {facts.name}",
-            verdict=OK if found else WARNING,
-            detail=", ".join(found) or "none: guests with firmware uefi are refused",
-            remedy="" if found else f"install {facts.firmware_package}",
-        )
 
 
 def _space(parts: Parts) -> Iterator[Check]:
@@ -164,6 +164,5 @@ _LOOKS: tuple[Callable[[Parts], Iterator[Check]], ...] = (
     _acceleration,
     _architectures,
     _tools,
-    _firmware,
     _space,
 )

@@ -8,6 +8,7 @@ import uuid
 from unittest import mock
 
 from compute_driver import architecture, exceptions, fake
+from compute_driver.acceleration import Accelerator
 from compute_driver.cmd import host
 from compute_driver.guest import Interface, InterfaceKind, PowerState, RebootKind
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
@@ -213,8 +214,7 @@ class Host(CommandLineCase):
         info = ArchitectureInfo(
             architecture="x86_64",
             emulator="/usr/bin/qemu-system-x86_64",
-            accelerator="tcg",
-            virtualization="emulation",
+            accelerator=Accelerator.TCG,
             reason="as tested",
             emulator_version="7.2.22",
             machines=(

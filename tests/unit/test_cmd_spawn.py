@@ -17,6 +17,7 @@ from compute_driver.guest import (
     Guest,
     InterfaceKind,
     NicModel,
+    Topology,
     VideoModel,
 )
 from tests.unit.command_line import CommandLineCase
@@ -47,7 +48,7 @@ BAD_OPTIONS = {
     ("--ephemeral", "-0.5"): "ephemeral: -0.5 is not usable",
     ("--swap", "0"): "swap: 0 is not usable; accepted: at least 1 MiB",
     ("--swap", "-1"): "disk: -1048576 is not usable",
-    ("--arch", "vax"): "architecture: 'vax' is not usable; accepted: aarch64,",
+    ("--arch", "vax"): "arch: 'vax' is not usable; accepted: aarch64,",
     ("--machine", "q 35"): "machine: 'q 35' is not usable",
     ("--machine", "q35<x/>"): "machine: 'q35<x/>' is not usable",
     ("--cpu", "a'b"): 'cpu: "a\'b" is not usable',
@@ -133,6 +134,10 @@ class Described(SpawnCase):
         self.assertIs(guest.image.format, DiskFormat.QCOW2)
         self.assertEqual(("/k", "/r"), (guest.boot.kernel.location, guest.boot.ramdisk.location))
         self.assertEqual("console=ttyS0 quiet", guest.boot.cmdline)
+
+    def test_options_win_over_limits(self) -> None:
+        limited = self.guest("--hw", "hw_cpu_max_sockets=1", "--sockets", "2", "--vcpus", "2")
+        self.assertEqual(Topology(sockets=2), limited.cpu.topology)
 
     def test_odd_sizes_are_rounded_up_to_whole_mib(self) -> None:
         self.assertEqual(103 * MIB, self.guest("--disk", "0.1").root.size_bytes)

@@ -31,6 +31,8 @@ BAD_VALUES = {
     " accepted: an absolute path",
     "tcg_cpu_models = vax:486": "tcg_cpu_models in {file} [hypervisor]: 'vax:486' is not usable;"
     f" accepted: {PAIRS}",
+    "tcg_cpu_models = x86_64:a,amd64:b": "tcg_cpu_models in {file} [hypervisor]:"
+    f" 'x86_64:a,amd64:b' is not usable; accepted: {PAIRS}",
     "tcg_cpu_models = x86_64": "tcg_cpu_models in {file} [hypervisor]: 'x86_64' is not usable;"
     f" accepted: {PAIRS}",
     "tcg_cpu_models = x86_64:a b": "tcg_cpu_models in {file} [hypervisor]: 'x86_64:a b' is not"

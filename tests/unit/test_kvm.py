@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
 import signal
 import subprocess
@@ -135,8 +136,24 @@ class EvidenceTest(HostTestCase):
             found = self.detector().ability()
         self.assertFalse(found.proven)
         self.assertEqual({"x86_64", "i686"}, found.architectures)
-        self.assertIn("this user may not open it (Permission denied)", found.reason)
-        self.assertIn("add the user to group", found.remedy)
+        self.assertIn("but this user may not open /", found.reason)
+        self.assertIn("(Permission denied)", found.reason)
+
+    def test_each_way_not_to_open_has_its_remedy(self) -> None:
+        self.host(SVM, "kvm kvm_amd")
+        for number, mode, text, remedy in (
+            (errno.EACCES, 0o600, "this user may not open", "with mode 0660"),
+            (errno.EPERM, 0o666, "this user may not open", "to group|to it"),
+            (errno.EBUSY, 0o666, "does not open", "kernel's log"),
+        ):
+            self.places.device.chmod(mode)
+            refusal = OSError(number, os.strerror(number))
+            with self.subTest(text=text), mock.patch.object(os, "open", side_effect=refusal):
+                found = self.detector().ability()
+                self.assertIn(text, found.reason)
+                self.assertEqual(1, found.reason.count("but"))
+                self.assertRegex(found.remedy, remedy)
+                self.assertEqual(number not in (errno.EACCES, errno.EPERM), found.proven)
 
     def test_a_node_that_nobody_could_use_is_not_left_to_libvirt(self) -> None:
         self.host(NO_FLAG, "kvm")
