@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Accelerator
+from compute_driver.acceleration import Ability
 from compute_driver.guest import MIB, Cpu, DirectBoot, Disk, Firmware, Image
 from compute_driver.libvirt.detection import Detection
 from tests import guests
@@ -187,6 +187,8 @@ class TestAgreement(base.HostTestCase):
         ("ppc64le", Cpu(model="POWER9"), True),
         ("ppc64le", Cpu(model="power9"), False),
         ("ppc64le", Cpu(model="maximum"), False),
+        *((name, Cpu(model="host-model"), True) for name in architecture.TABLE),
+        *((name, Cpu(model="host-passthrough"), True) for name in architecture.TABLE),
     )
 
     def test_processors(self) -> None:
@@ -217,12 +219,16 @@ def _tiny(name: str) -> dict[str, Any]:
     return {"boot": DirectBoot(kernel=Image(location=str(guests.build().kernel)))}
 
 
-class TestOneThatChanges(base.HostTestCase):
+class TestWord(base.HostTestCase):
     def test_a_libvirt_that_offers_no_kvm_is_believed(self) -> None:
         """As where QEMU's user may not open the node, or the emulator was made without KVM."""
         facts = foreign()
         detection = self.driver._parts.host.detection
-        with self.assertRaisesRegex(exceptions.LibvirtError, "kvm.*not supported"):
-            detection._capabilities.domain(
-                detection.emulator(facts), facts.name, facts.machine, Accelerator.KVM
-            )
+        seen = Ability(frozenset({facts.name}), "it was probed")
+        with mock.patch.object(detection._kvm, "ability", return_value=seen):
+            found = detection.ability(facts)
+        self.assertEqual(frozenset(), found.architectures)
+        self.assertRegex(
+            found.why_not(facts.name),
+            "it was probed, but libvirt does not offer it: .*kvm.*not supported",
+        )

@@ -41,9 +41,8 @@ def main() -> int:
     parser.add_argument(
         "--logs",
         type=Path,
-        default=Path(tempfile.gettempdir()),
         metavar="FOLDER",
-        help="where the console of the test host is logged",
+        help="where the console of the test host is logged; a new one if not given",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the interpreter's, after --")
     options = parser.parse_args()
@@ -51,7 +50,8 @@ def main() -> int:
     if "--list" in command:
         os.execv(sys.executable, command)
     stream = subunit.StreamResultToBytes(sys.stdout.buffer)
-    with console_log(options.logs) as console:
+    with console_log(options.logs or Path(tempfile.mkdtemp(prefix="nested-"))) as console:
+        print(f"the test host's console is logged in {console}", file=sys.stderr)
         try:
             run(command, stream, console)
         except machine.ReaderGoneError:

@@ -147,7 +147,10 @@ class Host:
 
         :raises HostError: the host ended before the job did.
         """
-        code = self._process.wait(BOOT_SECONDS)
+        try:
+            code = self._process.wait(BOOT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise HostError("the host has not ended with its job") from None
         # The device ends QEMU with twice the status, plus one.
         if code < 0 or code % 2 == 0:
             raise HostError(f"the host ended before its job (QEMU: {code})")
