@@ -97,7 +97,7 @@ class Switch:
         """Start a daemon, which is ready when the command returns, and end it by its pid file."""
         command = [name, *words]
         if name.startswith("ovs"):
-            command += ["--log-file", "-vconsole:off"]
+            command += ["-vconsole:off", "--log-file"]
         subprocess.run(command, check=True, env=self._variables)
         try:
             yield
