@@ -10,6 +10,7 @@ leave nothing half-made when they do.
 from __future__ import annotations
 
 import abc
+import contextlib
 from collections.abc import Callable, Collection
 
 from oslo_config import cfg
@@ -25,6 +26,10 @@ Progress = Callable[[str, int, int], None]
 
 def no_progress(what: str, done: int, total: int) -> None:
     """Ignore the progress."""
+
+
+#: A network that is not waited for.
+NO_GATE = contextlib.nullcontext()
 
 
 class ConsoleSession(abc.ABC):
@@ -53,13 +58,26 @@ class ComputeDriver(abc.ABC):
         self.conf = conf
 
     @abc.abstractmethod
-    def spawn(self, guest: Guest, *, progress: Progress = no_progress) -> GuestInfo:
+    def spawn(
+        self,
+        guest: Guest,
+        *,
+        progress: Progress = no_progress,
+        network: contextlib.AbstractContextManager[object] = NO_GATE,
+        power_on: bool = True,
+    ) -> GuestInfo:
         """Make a guest and start it.
 
+        :param network: entered before the interfaces are plugged, and left when they are and the
+            guest is there, still paused; its exit returns when the network is ready.  If it raises,
+            nothing of the guest is left, and the exception goes on to the caller.
+        :param power_on: false only makes the guest; *network* is not entered then.
         :raises GuestExists: if its name or UUID is taken.
         :raises InvalidParameter: if the host cannot make such a guest.
         :raises ImageError: if its image cannot be had or used.
-        :raises HostError: if the host fails; nothing of the guest is left.
+        :raises OpenVSwitchUnavailable: if an interface needs Open vSwitch and it does not answer.
+        :raises PlugFailed: if an interface cannot be plugged.
+        :raises HostError: if the host fails otherwise; nothing of the guest is left.
         """
 
     @abc.abstractmethod

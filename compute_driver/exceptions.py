@@ -79,6 +79,14 @@ class ToolFailed(HostError):
     """A helper program such as ``qemu-img`` failed or passed its limits."""
 
 
+class OpenVSwitchUnavailable(HostError):
+    """Open vSwitch's database cannot be reached."""
+
+
+class PlugFailed(HostError):
+    """An interface could not be plugged or unplugged."""
+
+
 class GuestError(ComputeDriverError):
     """An operation on one guest failed."""
 

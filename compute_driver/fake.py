@@ -16,7 +16,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions
-from compute_driver.driver import ComputeDriver, ConsoleSession, Progress, no_progress
+from compute_driver.driver import NO_GATE, ComputeDriver, ConsoleSession, Progress, no_progress
 from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
 from compute_driver.info import (
     ArchitectureInfo,
@@ -49,6 +49,12 @@ class _Machine:
         self.boots = 0
         self.booted = 0.0
         self.session: _Session | None = None
+
+    def start(self, network: contextlib.AbstractContextManager[object]) -> None:
+        if not isinstance(network, contextlib.nullcontext):
+            with network:
+                self.enter(PowerState.PAUSED)
+        self.boot()
 
     def boot(self) -> None:
         self.boots += 1
@@ -124,29 +130,49 @@ class FakeDriver(ComputeDriver):
                 raise exceptions.GuestNotFound(uuid)
             yield machine
 
-    def spawn(self, guest: Guest, *, progress: Progress = no_progress) -> GuestInfo:
+    def spawn(
+        self,
+        guest: Guest,
+        *,
+        progress: Progress = no_progress,
+        network: contextlib.AbstractContextManager[object] = NO_GATE,
+        power_on: bool = True,
+    ) -> GuestInfo:
         """Make a guest and start it."""
         _check_devices(guest)
         if guest.image is not None:
             progress(guest.image.location, _size_of_image(guest.image.location), 0)
         machine = _Machine(guest, self._decide(guest.architecture))
-        with machine.changed, self._guard:
+        with machine.changed:
+            self._add(machine)
+            try:
+                if power_on:
+                    machine.start(network)
+            except BaseException:
+                self._remove(machine)
+                raise
+            return _info(machine)
+
+    def _add(self, machine: _Machine) -> None:
+        guest = machine.guest
+        with self._guard:
             for other in self._machines.values():
                 if guest.uuid == other.guest.uuid or guest.name == other.guest.name:
                     raise exceptions.GuestExists(
                         f"there is a guest {other.guest.name!r} with UUID {other.guest.uuid}"
                     )
             self._machines[guest.uuid] = machine
-            machine.boot()
-            return _info(machine)
+
+    def _remove(self, machine: _Machine) -> None:
+        machine.removed = True
+        machine.enter(PowerState.STOPPED)
+        with self._guard:
+            del self._machines[machine.guest.uuid]
 
     def destroy(self, uuid: str) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
-            machine.removed = True
-            machine.enter(PowerState.STOPPED)
-            with self._guard:
-                del self._machines[uuid]
+            self._remove(machine)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None

@@ -28,10 +28,16 @@ MAX_VCPUS = 4096
 MAX_NAME_BYTES = 128
 MAX_USER_DATA_BYTES = 65535
 
+#: What IP needs at least (RFC 791), and what a frame's length can say.
+MIN_MTU = 68
+MAX_MTU = 65535
+
 _SECRET = {"secret": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
+#: Linux's limit; libvirt takes names that begin with vnet for its own.
+_DEVICE = re.compile(r"(?!vnet)[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
 #: How checksums are made, and how many hexadecimal digits they have.
 _CHECKSUMS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
@@ -153,6 +159,13 @@ class InterfaceKind(Choice):
     NETWORK = "network"
     #: A bridge device that the host already has.
     BRIDGE = "bridge"
+    #: A port of a bridge of Open vSwitch.
+    OVS = "ovs"
+
+    @property
+    def thing(self) -> str:
+        """What the source names, in words."""
+        return "bridge of Open vSwitch" if self is InterfaceKind.OVS else str(self)
 
 
 class PowerState(Choice):
@@ -247,12 +260,22 @@ class Interface:
     :param source: name of the libvirt network or of the bridge; None for ``user``.
     :param model: the card's model; None means the architecture's paravirtual default.
     :param mac: hardware address, kept over reboots.
+    :param device: name of the host's end, at most 15 bytes.  None leaves it to libvirt; with kind
+        ``ovs`` it becomes a name made of the port's UUID, as neutron does, or of the MAC address.
+    :param port: UUID of neutron's port, by which it finds the interface.
+    :param mtu: largest packet in bytes; None means the network's default.
+    :param queues: pairs of queues of a virtio card, at most one for each virtual processor; None
+        means one.
     """
 
     kind: InterfaceKind = InterfaceKind.USER
     source: str | None = None
     model: NicModel | None = None
     mac: str = dataclasses.field(default_factory=random_mac)
+    device: str | None = None
+    port: str | None = None
+    mtu: int | None = None
+    queues: int | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -263,12 +286,34 @@ class Interface:
         )
         if self.kind is InterfaceKind.USER:
             _require(self.source is None, "nic", self.source, "no name with kind user")
+            for field in ("device", "port", "mtu", "queues"):
+                value = getattr(self, field)
+                _require(value is None, f"nic {field}", value, "nothing with kind user")
         else:
             _require(
                 self.source is not None and _SOURCE.fullmatch(self.source) is not None,
                 "nic",
                 self.source,
-                f"{self.kind}=NAME, the name of a {self.kind}",
+                f"{self.kind}=NAME, the name of a {self.kind.thing}",
+            )
+        _require(
+            self.port is None or is_uuid(self.port), "nic port", self.port, "a UUID in full length"
+        )
+        if self.kind is InterfaceKind.OVS and self.device is None:
+            name = self.port[:11] if self.port else self.mac.replace(":", "")
+            object.__setattr__(self, "device", f"tap{name}")
+        _require(
+            self.device is None or _DEVICE.fullmatch(self.device) is not None,
+            "nic device",
+            self.device,
+            "a device name of at most 15 letters, digits, '.', '_' and '-', not vnet...",
+        )
+        if self.mtu is not None:
+            _whole("nic mtu", self.mtu, MIN_MTU, MAX_MTU, "bytes")
+        if self.queues is not None:
+            _whole("nic queues", self.queues, 1, MAX_VCPUS, "queues")
+            _require(
+                self.model in (None, NicModel.VIRTIO), "nic queues", self.queues, "model virtio"
             )
 
 
@@ -450,6 +495,13 @@ class Guest:
             self.secure_boot,
             "off, unless firmware uefi is asked for",
         )
+        for interface in self.interfaces:
+            queues = interface.queues
+            accepted = f"at most {self.vcpus}, the number of virtual CPUs"
+            _require(queues is None or queues <= self.vcpus, "nic queues", queues, accepted)
+        devices = [nic.device for nic in self.interfaces if nic.device is not None]
+        twice = sorted({device for device in devices if devices.count(device) > 1})
+        _require(not twice, "nic device", ", ".join(twice), "another for each interface")
         topology = self.cpu.topology
         _require(
             topology is None or topology.vcpus == self.vcpus,

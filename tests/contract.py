@@ -137,6 +137,53 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(guest.name, shown.guest.name)
         self.assertIn(self.banner.encode(), self.driver.console_log(guest.uuid))
 
+    # The network, and guests that are made only
+
+    def test_guest_is_paused_until_the_network_is_ready(self) -> None:
+        made = self.make_guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        seen: list[object] = []
+
+        @contextlib.contextmanager
+        def network() -> Iterator[None]:
+            seen.append("entered")
+            yield
+            seen.append(self.state(made))
+            seen.append(self.driver.console_log(made.uuid))
+
+        self.driver.spawn(made, network=network())
+        self.assertEqual(["entered", PowerState.PAUSED, b""], seen)
+        self.assertIs(self.state(made), PowerState.RUNNING)
+
+    def test_network_that_fails_leaves_nothing(self) -> None:
+        class NeverReadyError(Exception):
+            pass
+
+        @contextlib.contextmanager
+        def network() -> Iterator[None]:
+            yield
+            raise NeverReadyError
+
+        made = self.make_guest()
+        with self.assertRaises(NeverReadyError):
+            self.driver.spawn(made, network=network())
+        self.assertNotIn(made.uuid, self.listed())
+        self.assertEqual((), self.driver.audit())
+
+    def test_guest_can_be_made_without_power(self) -> None:
+        made = self.make_guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+
+        @contextlib.contextmanager
+        def network() -> Iterator[None]:
+            self.fail("there is nothing to wait for")
+            yield
+
+        info = self.driver.spawn(made, network=network(), power_on=False)
+        self.assertIs(info.state, PowerState.STOPPED)
+        self.driver.start(made.uuid)
+        self.assertIs(self.state(made), PowerState.RUNNING)
+
     def test_missing_image_leaves_nothing(self) -> None:
         guest = self.make_guest(image=Image(location="/nonexistent/image.qcow2"))
         with self.assertRaises(exceptions.ImageNotFound):

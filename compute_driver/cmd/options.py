@@ -8,7 +8,7 @@ import dataclasses
 import math
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,9 +200,13 @@ def _interface(spec: str, default_model: NicModel | None) -> Interface:
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)
-    if settings.keys() - {"model", "mac"} or kind not in list(InterfaceKind):
+    accepted = {"model", "mac", "mtu", "queues"}
+    if settings.keys() - accepted or kind not in list(InterfaceKind):
         raise exceptions.InvalidParameter(
-            "nic", spec, "user, network=NAME, bridge=NAME or none, then ,model=MODEL and ,mac=MAC"
+            "nic",
+            spec,
+            "user, network=NAME, bridge=NAME, ovs=BRIDGE or none, then ,model=MODEL, ,mac=MAC,"
+            " ,mtu=BYTES and ,queues=N",
         )
     return Interface(
         kind=InterfaceKind(kind),
@@ -211,7 +215,18 @@ def _interface(spec: str, default_model: NicModel | None) -> Interface:
         if "model" in settings
         else default_model,
         mac=settings["mac"].lower() if "mac" in settings else random_mac(),
+        mtu=_setting("mtu", settings),
+        queues=_setting("queues", settings),
     )
+
+
+def _setting(name: str, settings: Mapping[str, str]) -> int | None:
+    if name not in settings:
+        return None
+    try:
+        return int(settings[name])
+    except ValueError:
+        raise exceptions.InvalidParameter(f"nic {name}", settings[name], "a whole number") from None
 
 
 def _config_drive(words: argparse.Namespace) -> ConfigDrive | None:

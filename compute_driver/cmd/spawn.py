@@ -114,8 +114,9 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
     {
         "--nic": _repeated(
             "SPEC",
-            "network interface: user, network=NAME, bridge=NAME or none, then optionally"
-            " ,model=MODEL and ,mac=MAC (default: user)",
+            "network interface: user, network=NAME, bridge=NAME, ovs=BRIDGE (of Open vSwitch) or"
+            " none, then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N"
+            " (default: user)",
         ),
         "--ephemeral": _repeated("GIB", "an empty, formatted disk", type=float),
         "--swap": {"type": verb.whole, "metavar": "MIB", "help": "a disk of swap space"},

@@ -189,6 +189,12 @@ OPTIONS = [
         "eighth of the guest's memory, but 64 to 256, and no more than a 32nd of the host's. "
         "0 leaves it to QEMU (up to 1024).",
     ),
+    cfg.StrOpt(
+        "ovsdb_connection",
+        help="Where Open vSwitch's database listens, for interfaces that are plugged into its "
+        "bridges; such as tcp:127.0.0.1:6640. Unset, it is what [os_vif_ovs] ovsdb_connection says "
+        "within nova, and unix:/run/openvswitch/db.sock elsewhere.",
+    ),
     cfg.FloatOpt(
         "start_timeout",
         default=60.0,

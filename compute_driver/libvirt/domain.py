@@ -149,6 +149,11 @@ def start(domain: libvirt.virDomain) -> None:
             raise
 
 
+def start_paused(domain: libvirt.virDomain) -> None:
+    """Power a domain on; its guest does nothing before it is resumed."""
+    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+
+
 def unless_stopped(call: Callable[[], object]) -> None:
     """Make a call that needs a running domain; nothing if it has stopped or gone meanwhile."""
     _ignoring({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}, call)

@@ -32,11 +32,20 @@ class LibvirtDriver(driver.ComputeDriver):
         self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
         journal.recover(self._parts)
 
-    def spawn(self, guest: Guest, *, progress: driver.Progress = driver.no_progress) -> GuestInfo:
+    def spawn(
+        self,
+        guest: Guest,
+        *,
+        progress: driver.Progress = driver.no_progress,
+        network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
+        power_on: bool = True,
+    ) -> GuestInfo:
         """Make a guest and start it."""
         decision = spawn.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
-            return spawn.spawn(self._parts, guest, decision, progress, held)
+            return spawn.spawn(
+                self._parts, guest, decision, progress, held, network=network, power_on=power_on
+            )
 
     def destroy(self, uuid: str) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""

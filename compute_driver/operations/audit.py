@@ -12,6 +12,7 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
+from compute_driver.network import openvswitch
 from compute_driver.operations import destroy, journal
 from compute_driver.operations.parts import Parts
 
@@ -25,6 +26,7 @@ def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
     return (
         *_directories(parts, repair),
         *_guests(parts, repair),
+        *_ports(parts, repair),
         *_images(parts, repair),
     )
 
@@ -85,6 +87,23 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         if path is not None and not path.exists():
             detail = f"the {what} of guest {uuid}"
             yield Finding(kind="missing file", subject=str(path), detail=detail)
+
+
+def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
+    for uuid, interfaces in openvswitch.plugged(parts.conf, parts.host.instances).items():
+        with journal.unless_busy(parts, uuid) as idle:
+            # Even somebody else's domain of that UUID may use them.
+            if not idle or parts.connection.run(domains.lookup, uuid) is not None:
+                continue
+            if repair:
+                openvswitch.unplug(parts.conf, uuid, interfaces)
+            for interface in interfaces:
+                yield Finding(
+                    kind="orphan port",
+                    subject=str(interface.device),
+                    detail=f"in bridge {interface.source}; its guest {uuid} is gone",
+                    repaired=repair,
+                )
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:

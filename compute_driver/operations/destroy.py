@@ -10,7 +10,9 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import concurrency, exceptions
+from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
+from compute_driver.network import openvswitch
 from compute_driver.operations.parts import Parts
 
 
@@ -21,11 +23,17 @@ def destroy(parts: Parts, uuid: str) -> None:
 
 
 def remove_domain(parts: Parts, uuid: str) -> bool:
-    """Power off and undefine the domain with that UUID, if it is ours.
+    """Power off, unplug and undefine the domain with that UUID, if it is ours.
 
     :return: False if there is one of somebody else's, who may use the guest's directory.
     """
-    return parts.connection.run(_remove_domain, parts, uuid)
+    interfaces = parts.connection.run(_power_off, parts, uuid)
+    if interfaces is None:
+        return False
+    # Before the record of them goes with the domain.
+    openvswitch.unplug(parts.conf, uuid, interfaces)
+    parts.connection.run(_undefine, parts, uuid)
+    return True
 
 
 def remove_files(parts: Parts, uuid: str) -> None:
@@ -36,16 +44,28 @@ def remove_files(parts: Parts, uuid: str) -> None:
     concurrency.run_blocking(_remove_tree, parts.directory(uuid))
 
 
-def _remove_domain(connection: libvirt.virConnect, parts: Parts, uuid: str) -> bool:
+def _power_off(
+    connection: libvirt.virConnect, parts: Parts, uuid: str
+) -> tuple[Interface, ...] | None:
+    """Return the guest's interfaces, none if that is not known; None if it is not ours."""
     domain = domains.lookup(connection, uuid)
     if domain is None:
-        return True
+        return ()
     if not domains.is_ours(domain, parts.host.instances):
-        return False
+        return None
     domains.power_off(domain)
-    domains.undefine(domain)
-    parts.connection.forget_guest(domain.name())
-    return True
+    try:
+        found = domains.stored(domain, parts.host.instances)
+    except exceptions.MetadataDamaged:
+        return ()  # the audit finds by its UUID what is still plugged in
+    return found.guest.interfaces if found else ()
+
+
+def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str) -> None:
+    domain = domains.lookup(connection, uuid)
+    if domain is not None:
+        domains.undefine(domain)
+        parts.connection.forget_guest(domain.name())
 
 
 def _remove_tree(directory: Path) -> None:

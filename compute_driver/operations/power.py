@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.guest import PowerState
+from compute_driver.guest import Guest, PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
+from compute_driver.network import openvswitch
 from compute_driver.operations.parts import Parts, report
 
 #: Seconds after which a guest that has not answered is asked again: one that was still booting
@@ -25,8 +27,21 @@ def start(parts: Parts, uuid: str) -> None:
     if parts.state(uuid) in _ALIVE:
         resume(parts, uuid)
     else:
-        rebuild(parts, uuid)
-        parts.on_domain(uuid, domains.start)
+        power_on(parts, rebuild(parts, uuid))
+
+
+def power_on(
+    parts: Parts,
+    guest: Guest,
+    start: Callable[[libvirt.virDomain], object] = domains.start,
+) -> None:
+    """Plug the interfaces of a guest that does not run, then start it; the only place to do so.
+
+    :param start: what makes its domain run.
+    :raises PlugFailed: if an interface cannot be plugged.
+    """
+    openvswitch.plug(parts.conf, guest, parts.host.instances)
+    parts.on_domain(guest.uuid, start)
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:
@@ -61,7 +76,7 @@ def resume(parts: Parts, uuid: str) -> None:
             parts.on_domain(uuid, _continue)
         case PowerState.SUSPENDED:
             # libvirt restores the saved memory, paused if it was saved so.
-            parts.on_domain(uuid, _restore)
+            power_on(parts, parts.stored(uuid).guest, _restore)
 
 
 def suspend(parts: Parts, uuid: str) -> None:
@@ -70,11 +85,12 @@ def suspend(parts: Parts, uuid: str) -> None:
         parts.on_domain(uuid, libvirt.virDomain.managedSave)
 
 
-def rebuild(parts: Parts, uuid: str) -> None:
+def rebuild(parts: Parts, uuid: str) -> Guest:
     """Define the domain anew from the stored description, as configuration and host are now.
 
     The accelerator is decided again.  It holds from the next power-on.
 
+    :return: the stored description.
     :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
     """
     guest = parts.stored(uuid).guest
@@ -82,6 +98,7 @@ def rebuild(parts: Parts, uuid: str) -> None:
     xml = parts.xml(guest, parts.plan(guest), decision)
     parts.connection.run(domains.define, xml)
     report(guest, decision)
+    return guest
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:

@@ -37,9 +37,9 @@ def hard(parts: Parts, uuid: str) -> None:
 
     What cannot be built, or libvirt refuses, leaves the guest running as it was.
     """
-    power.rebuild(parts, uuid)
+    guest = power.rebuild(parts, uuid)
     parts.on_domain(uuid, domains.power_off)
-    parts.on_domain(uuid, domains.start)
+    power.power_on(parts, guest)
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -16,8 +17,8 @@ from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import host
-from compute_driver.network import interfaces
-from compute_driver.operations import journal
+from compute_driver.network import interfaces, openvswitch
+from compute_driver.operations import journal, power
 from compute_driver.operations.destroy import remove_domain, remove_files
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, layout, tools
@@ -29,11 +30,15 @@ def spawn(
     decision: acceleration.Decision,
     progress: Progress,
     held: concurrency.Lock,
+    *,
+    network: contextlib.AbstractContextManager[object],
+    power_on: bool,
 ) -> GuestInfo:
-    """Make and start *guest*; on failure nothing of it is left.
+    """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`check` returned.
     :param held: the guest's lock, where the making is noted.
+    :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
@@ -49,11 +54,21 @@ def spawn(
         undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
         _make_files(parts, asked, plan, base, progress)
         parts.connection.run(domains.define, xml)
-        parts.on_domain(guest.uuid, domains.start)
+        if power_on:
+            _start(parts, guest, network)
         info = parts.host.guest(guest.uuid)
         undo.commit()
     report(guest, decision)
     return info
+
+
+def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
+    if isinstance(network, contextlib.nullcontext):
+        power.power_on(parts, guest)
+        return
+    with network:
+        power.power_on(parts, guest, domains.start_paused)
+    parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 
 def check(parts: Parts, guest: Guest) -> acceleration.Decision:
@@ -73,6 +88,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
+    openvswitch.check(parts.conf, guest)
     return decision
 
 

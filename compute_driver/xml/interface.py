@@ -6,26 +6,43 @@ Source: libvirt, "Domain XML format", "Network interfaces".
 
 from __future__ import annotations
 
-from compute_driver import architecture
+from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
-from compute_driver.guest import Guest, Interface, NicModel
+from compute_driver.guest import Guest, Interface, InterfaceKind, NicModel
 from compute_driver.xml.elements import E, Element
+
+_TYPES = {
+    InterfaceKind.USER: "user",
+    InterfaceKind.NETWORK: "network",
+    InterfaceKind.BRIDGE: "bridge",
+    # libvirt makes the device at each power-on, and leaves it to others to plug it into anything.
+    InterfaceKind.OVS: "ethernet",
+}
+_SOURCES = frozenset({InterfaceKind.NETWORK, InterfaceKind.BRIDGE})
 
 
 def interfaces(guest: Guest, machine: Machine) -> list[Element]:
     """Return one ``<interface>`` for each of the guest's.
 
-    :raises InvalidParameter: if the machine does not take a card's model.
+    :raises InvalidParameter: if the machine does not take a card's model, or it has one queue only.
     """
     return [_interface(interface, guest, machine) for interface in guest.interfaces]
 
 
 def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
     model = architecture.choose("nic model", interface.model, machine.nics)
-    # libvirt's words for the kinds are ours, as type and as name of the source.
-    kind = str(interface.kind)
-    element = E.interface({"type": kind}, E.mac(address=interface.mac))
-    if interface.source is not None:
-        element.append(E.source({kind: interface.source}))
-    element.append(E.model(type=str(guest.virtio if model is NicModel.VIRTIO else model)))
+    virtio = model is NicModel.VIRTIO
+    element = E.interface({"type": _TYPES[interface.kind]}, E.mac(address=interface.mac))
+    if interface.kind in _SOURCES:
+        # libvirt's words for the kinds are ours, as type and as name of the source.
+        element.append(E.source({str(interface.kind): interface.source}))
+    if interface.device is not None:
+        element.append(E.target(dev=interface.device))
+    element.append(E.model(type=str(guest.virtio if virtio else model)))
+    if interface.queues is not None:
+        if not virtio:
+            raise exceptions.InvalidParameter("nic queues", interface.queues, "model virtio")
+        element.append(E.driver(queues=str(interface.queues)))
+    if interface.mtu is not None:
+        element.append(E.mtu(size=str(interface.mtu)))
     return element

@@ -20,6 +20,7 @@ from compute_driver.guest import (
     Image,
     Interface,
     InterfaceKind,
+    NicModel,
     is_uuid,
     random_mac,
 )
@@ -36,6 +37,10 @@ def guest(**fields: Any) -> Guest:
         "image": Image(location="/images/a.qcow2"),
     }
     return Guest(**{**defaults, **fields})
+
+
+def ovs(**fields: Any) -> Interface:
+    return Interface(kind=InterfaceKind.OVS, source="br-int", **fields)
 
 
 class RefusalTest(unittest.TestCase):
@@ -67,6 +72,18 @@ class RefusalTest(unittest.TestCase):
             ("nic", lambda: Interface(source="br0")),
             ("nic", lambda: Interface(kind=InterfaceKind.BRIDGE)),
             ("nic", lambda: Interface(kind=InterfaceKind.NETWORK, source="a/b")),
+            ("nic", lambda: Interface(kind=InterfaceKind.OVS)),
+            ("nic device", lambda: ovs(device="tap4567890123456")),
+            ("nic device", lambda: ovs(device="a/b")),
+            ("nic device", lambda: ovs(device="vnet1")),
+            ("nic device", lambda: Interface(device="tap1")),
+            ("nic device", lambda: guest(interfaces=(ovs(device="a"), ovs(device="a")))),
+            ("nic port", lambda: ovs(port="1")),
+            ("nic mtu", lambda: ovs(mtu=67)),
+            ("nic mtu", lambda: ovs(mtu=65536)),
+            ("nic queues", lambda: ovs(queues=0)),
+            ("nic queues", lambda: ovs(queues=2, model=NicModel.E1000)),
+            ("nic queues", lambda: guest(vcpus=2, interfaces=(ovs(queues=3),))),
             ("cmdline", lambda: DirectBoot(kernel=KERNEL.kernel, cmdline="a\nb")),
             ("firmware", lambda: guest(boot=KERNEL, firmware=Firmware.UEFI)),
             ("user_data", lambda: ConfigDrive(hostname="a", user_data=bytes(65536))),
@@ -119,6 +136,12 @@ class IdentityTest(unittest.TestCase):
         macs = {random_mac() for _ in range(64)}
         self.assertGreater(len(macs), 60)
         self.assertTrue(all(Interface(mac=mac) for mac in macs))
+
+    def test_ports_have_stable_device_names(self) -> None:
+        self.assertEqual("tap525400000001", ovs(mac="52:54:00:00:00:01").device)
+        self.assertEqual("tap8f5a1d8e-6a", ovs(port=UUID).device)
+        self.assertEqual("mine", ovs(port=UUID, device="mine").device)
+        self.assertIsNone(Interface().device)
 
     def test_uuids_in_canonical_form(self) -> None:
         self.assertTrue(is_uuid(UUID))

@@ -121,12 +121,23 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
     ),
     "interfaces-of-all-kinds": (
         guest(
+            vcpus=2,
             interfaces=(
                 nic(1),
                 nic(2, kind=InterfaceKind.NETWORK, source="default"),
                 nic(3, kind=InterfaceKind.BRIDGE, source="br0", model=NicModel.VMXNET3),
                 nic(4, model=NicModel.E1000E),
-            )
+                nic(5, kind=InterfaceKind.OVS, source="br-int"),
+                nic(
+                    6,
+                    kind=InterfaceKind.OVS,
+                    source="br-int",
+                    port="0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6",
+                    mtu=9000,
+                    queues=2,
+                ),
+                nic(7, kind=InterfaceKind.BRIDGE, source="brq1", device="tap1", mtu=1450),
+            ),
         ),
         TCG,
     ),

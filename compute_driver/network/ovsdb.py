@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What Open vSwitch's database says of bridges and ports, asked afresh each time.
+
+Sources: RFC 7047, "The Open vSwitch Database Management Protocol"; ovs-vswitchd.conf.db(5).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from compute_driver import concurrency, exceptions
+
+#: Where Open vSwitch listens unless told else.
+USUAL_ADDRESS = "unix:/run/openvswitch/db.sock"
+
+#: Seconds that the database may take to answer.
+TIMEOUT = 10.0
+
+_DATABASE = "Open_vSwitch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Port:
+    """A port with one interface, of the same name.
+
+    :param bridge: the name of its bridge.
+    :param external_ids: what others have noted of the interface.
+    """
+
+    bridge: str
+    external_ids: Mapping[str, str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Switch:
+    """All bridges and ports.
+
+    :param datapaths: the type of each bridge's datapath, by the bridge's name.
+    :param ports: by name.
+    """
+
+    datapaths: Mapping[str, str]
+    ports: Mapping[str, Port]
+
+
+def read(address: str) -> Switch:
+    """Return what there is.
+
+    :param address: of the database, as ovsdb(7) writes it.
+    :raises OpenVSwitchUnavailable: if it does not answer.
+    """
+    bridges, ports, interfaces = _transact(
+        address,
+        _select("Bridge", "name", "datapath_type", "ports"),
+        _select("Port", "_uuid", "name"),
+        _select("Interface", "name", "external_ids"),
+    )
+    names = {row["_uuid"][1]: row["name"] for row in ports["rows"]}
+    external_ids = {row["name"]: dict(row["external_ids"][1]) for row in interfaces["rows"]}
+    return Switch(
+        # An empty type means the kernel's.
+        datapaths={row["name"]: row["datapath_type"] or "system" for row in bridges["rows"]},
+        ports={
+            names[port]: Port(bridge["name"], external_ids.get(names[port], {}))
+            for bridge in bridges["rows"]
+            for port in _references(bridge["ports"])
+        },
+    )
+
+
+def note(address: str, interface: str, key: str, value: str) -> None:
+    """Note *value* with an interface, in its external IDs.
+
+    :raises OpenVSwitchUnavailable: if the database does not answer.
+    """
+    mutation = ["external_ids", "insert", ["map", [[key, value]]]]
+    where = [["name", "==", interface]]
+    update = {"op": "mutate", "table": "Interface", "where": where, "mutations": [mutation]}
+    _transact(address, update)
+
+
+def _select(table: str, *columns: str) -> dict[str, Any]:
+    return {"op": "select", "table": table, "where": [], "columns": columns}
+
+
+def _references(value: list[Any]) -> list[str]:
+    """Return the row identifiers of a column; one alone is no set (RFC 7047, section 5.1)."""
+    kind, content = value
+    return [content] if kind == "uuid" else [each[1] for each in content]
+
+
+def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the results of all operations, carried out in one transaction."""
+    answers: list[Any] = []
+    # Under eventlet this library waits as green threads do: no native thread is needed.
+    if not concurrency.within(
+        time.monotonic() + TIMEOUT, lambda: answers.append(_call(address, operations))
+    ):
+        raise _unavailable(address, f"no answer within {TIMEOUT:g} s")
+    results: list[dict[str, Any]] = answers[0]
+    for result in results:
+        if result and "error" in result:
+            raise _unavailable(address, f"{result['error']}: {result.get('details', '')}")
+    return results
+
+
+def _call(address: str, operations: tuple[dict[str, Any], ...]) -> Any:
+    from ovs import jsonrpc, stream  # few guests need it
+
+    error, opened = stream.Stream.open_block(stream.Stream.open(address))
+    if error:
+        raise _unavailable(address, os.strerror(error))
+    connection = jsonrpc.Connection(opened)
+    try:
+        request = jsonrpc.Message.create_request("transact", [_DATABASE, *operations])
+        error, reply = connection.transact_block(request)
+    finally:
+        connection.close()
+    if error:
+        raise _unavailable(address, os.strerror(error) if error > 0 else "the connection ended")
+    if reply.error:
+        raise _unavailable(address, str(reply.error))
+    return reply.result
+
+
+def _unavailable(address: str, cause: str) -> exceptions.OpenVSwitchUnavailable:
+    return exceptions.OpenVSwitchUnavailable(
+        f"Open vSwitch's database at {address} cannot be used: {cause}"
+    )

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An Open vSwitch of a test's own, with its userspace datapath, in a network of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import select
+import shutil
+import subprocess
+import unittest
+from collections.abc import Iterator
+from pathlib import Path
+
+_PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "dnsmasq")
+_SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
+_CLONE_NEWNET = 0x40000000
+
+#: The bridge's own address, and its DHCP server's.
+ADDRESS = "192.0.2.1"
+#: What all addresses that it leases begin with.
+LEASES = "192.0.2."
+
+
+@contextlib.contextmanager
+def network_namespace() -> Iterator[None]:
+    """Give this thread, and what it starts, a network that has nothing but a loopback device.
+
+    :raises unittest.SkipTest: if the tests do not run as root.
+    """
+    if os.geteuid() != 0:
+        raise unittest.SkipTest("only root can make a network namespace")
+    libc = ctypes.CDLL(None, use_errno=True)
+    with Path("/proc/thread-self/ns/net").open() as before:
+        if libc.unshare(_CLONE_NEWNET):
+            raise unittest.SkipTest(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+        try:
+            subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+            yield
+        finally:
+            if libc.setns(before.fileno(), _CLONE_NEWNET):
+                raise OSError(ctypes.get_errno(), "cannot go back to the network of before")
+
+
+class Switch:
+    """Open vSwitch with one bridge, ``br0``, that leases addresses.
+
+    :param directory: for all its files.
+    """
+
+    bridge = "br0"
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.connection = f"unix:{directory}/db.sock"
+        self._variables = os.environ | {
+            f"OVS_{name}DIR": str(directory) for name in ("RUN", "LOG", "DB")
+        }
+
+    def vsctl(self, *words: str) -> str:
+        """Run ``ovs-vsctl`` and return what it printed."""
+        command = ["ovs-vsctl", f"--db={self.connection}", "--timeout=10", *words]
+        return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+    def ports(self) -> list[str]:
+        """Return the names of the bridge's ports."""
+        return self.vsctl("list-ports", self.bridge).split()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Run its daemons meanwhile."""
+        database = str(self.directory / "conf.db")
+        subprocess.run(["ovsdb-tool", "create", database, _SCHEMA], check=True)
+        remote = f"--remote=p{self.connection}"
+        with (
+            self._daemon("ovsdb-server", database, remote, "--pidfile", "--detach", "--no-chdir"),
+            self._daemon("ovs-vswitchd", self.connection, "--pidfile", "--detach", "--no-chdir"),
+        ):
+            self.vsctl(
+                "add-br", self.bridge, "--", "set", "bridge", self.bridge, "datapath_type=netdev"
+            )
+            for words in (["link", "set", self.bridge, "up"], ["addr", "add", f"{ADDRESS}/24"]):
+                at = ["dev", self.bridge] if words[0] == "addr" else []
+                subprocess.run(["ip", *words, *at], check=True)
+            with self._daemon(
+                "dnsmasq",
+                *("--conf-file=/dev/null", "--port=0", "--user=root", "--bind-interfaces"),
+                *(f"--interface={self.bridge}", f"--dhcp-range={LEASES}10,{LEASES}99"),
+                f"--dhcp-leasefile={self.directory}/leases",
+                f"--pid-file={self.directory}/dnsmasq.pid",
+            ):
+                yield
+
+    @contextlib.contextmanager
+    def _daemon(self, name: str, *words: str) -> Iterator[None]:
+        """Start a daemon, which is ready when the command returns, and end it by its pid file."""
+        command = [name, *words]
+        if name.startswith("ovs"):
+            command += ["-vconsole:off", "--log-file"]
+        subprocess.run(command, check=True, env=self._variables)
+        try:
+            yield
+        finally:
+            process = int((self.directory / f"{name}.pid").read_text())
+            descriptor = os.pidfd_open(process)
+            os.kill(process, 15)
+            select.select([descriptor], [], [], 10)
+            os.close(descriptor)
+
+
+def require() -> None:
+    """Skip the test if the machine lacks Open vSwitch."""
+    missing = [program for program in _PROGRAMS if shutil.which(program) is None]
+    if missing:
+        raise unittest.SkipTest(f"not installed: {', '.join(missing)}")

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests on a bridge of Open vSwitch."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from compute_driver import exceptions
+from compute_driver.guest import DirectBoot, Guest, Image, Interface, InterfaceKind, RebootKind
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests import guests
+from tests.functional import base, inside, switches, tiny
+
+PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
+
+
+def plugged(**fields: Any) -> Interface:
+    return Interface(kind=InterfaceKind.OVS, source=switches.Switch.bridge, **fields)
+
+
+def kernel_only() -> dict[str, Any]:
+    """Describe a guest that works with the userspace datapath.
+
+    It leaves frames as they are, so the guest must fill in the checksums itself.
+    """
+    images = guests.build()
+    boot = DirectBoot(
+        kernel=Image(location=str(images.kernel)),
+        ramdisk=Image(location=str(images.initrd)),
+        cmdline=f"{images.cmdline} virtio_net.csum=0",
+    )
+    return {"boot": boot}
+
+
+class TestOpenVSwitch(base.HostTestCase):
+    switch: ClassVar[switches.Switch]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        switches.require()
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        stack.enter_context(switches.network_namespace())
+        # A daemon of its own, in that network.
+        state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
+        stack.callback(shutil.rmtree, state)
+        stack.callback(EmbeddedDaemon(state).stop)
+        directory = state / "switch"
+        directory.mkdir()
+        cls.switch = switches.Switch(directory)
+        stack.enter_context(cls.switch.running())
+        cls.options = {"state_path": str(state), "ovsdb_connection": cls.switch.connection}
+
+    def _nothing_is_left(self) -> None:
+        super()._nothing_is_left()
+        self.assertEqual([], self.switch.ports())
+
+    def answers(self, made: Guest) -> None:
+        inside.run(self.driver, made, f"ping -c 1 -W 10 {switches.ADDRESS}")
+        got = inside.run(self.driver, made, f"ping -c 3 -W 10 {switches.ADDRESS} | tail -n 2")
+        self.assertIn(" 0% packet loss", got)
+
+    @contextlib.contextmanager
+    def gets_an_address(self, made: Guest) -> Iterator[None]:
+        before = len(self.driver.console_log(made.uuid))
+        yield
+        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
+            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+        self.answers(made)
+
+    def test_traffic_flows_after_each_operation(self) -> None:
+        interface = plugged(port=PORT, mtu=1400, queues=2)
+        made = base.guest(interfaces=(interface,), vcpus=2, **kernel_only())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(
+            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
+        )
+        self.driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        self.answers(made)
+        self.assertEqual([interface.device], self.switch.ports())
+        (nic,) = self.fact(made, "NIC")
+        self.assertIn(f"mac={interface.mac} driver=virtio_net mtu=1400", nic)
+        queues = inside.run(self.driver, made, "ls -d /sys/class/net/eth0/queues/rx-*")
+        self.assertEqual(2, len(queues.split()))
+        for key, value in (("iface-id", PORT), ("vm-uuid", made.uuid)):
+            noted = self.switch.vsctl("get", "Interface", interface.device, f"external_ids:{key}")
+            self.assertEqual(value, noted.strip('"'))
+
+        with self.subTest("soft reboot"), self.gets_an_address(made):
+            self.assertIs(self.driver.reboot(made.uuid), RebootKind.SOFT)
+        with self.subTest("hard reboot"), self.gets_an_address(made):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        with self.subTest("pause"):
+            self.driver.pause(made.uuid)
+            self.driver.resume(made.uuid)
+            self.answers(made)
+        with self.subTest("suspend"):
+            self.driver.suspend(made.uuid)
+            self.driver.resume(made.uuid)
+            self.answers(made)
+        with self.subTest("stop"), self.gets_an_address(made):
+            self.driver.stop(made.uuid)
+            self.driver.start(made.uuid)
+
+        self.driver.destroy(made.uuid)
+        self.assertEqual([], self.switch.ports())
+
+    def test_failure_leaves_no_port(self) -> None:
+        interfaces = (plugged(), plugged())
+
+        @contextlib.contextmanager
+        def network() -> Iterator[None]:
+            self.assertEqual([], self.switch.ports())
+            yield
+            self.assertEqual({nic.device for nic in interfaces}, set(self.switch.ports()))
+            raise TimeoutError
+
+        with self.assertRaises(TimeoutError):
+            self.driver.spawn(tiny.guest(interfaces=interfaces), network=network())
+        self.assertEqual([], self.switch.ports())
+
+    def test_unknown_bridge_is_refused(self) -> None:
+        nic = Interface(kind=InterfaceKind.OVS, source="br-none")
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "ovs=br-none.*ovs=br0"):
+            self.driver.spawn(tiny.guest(interfaces=(nic,)))
+
+    def test_port_of_another_guest_is_left_alone(self) -> None:
+        mine = plugged()
+        made = tiny.guest(interfaces=(mine,))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        with self.assertRaisesRegex(exceptions.InvalidParameter, str(mine.device)):
+            self.driver.spawn(tiny.guest(interfaces=(mine,)))
+        self.assertEqual([mine.device], self.switch.ports())
+
+    def test_unreachable_database_is_named(self) -> None:
+        # A driver in a process of its own would have it; os-vif is not reached here.
+        options = self.options | {"ovsdb_connection": "unix:/nonexistent/db.sock"}
+        driver = LibvirtDriver(base.configuration(**options))
+        self.addCleanup(driver.close)
+        with self.assertRaisesRegex(exceptions.OpenVSwitchUnavailable, "/nonexistent/db.sock"):
+            driver.spawn(tiny.guest(interfaces=(plugged(),)))
+
+    def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:
+        nic = plugged()
+        made = tiny.guest(interfaces=(nic,))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.assertEqual((), self.driver.audit())
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(made.uuid)
+            domain.destroy()
+            domain.undefineFlags(0)
+        found = {finding.kind: finding for finding in self.driver.audit()}
+        self.assertEqual(nic.device, found["orphan port"].subject)
+        self.assertTrue(all(finding.repaired for finding in self.driver.audit(repair=True)))
+        self.assertEqual([], self.switch.ports())
+        self.assertEqual((), self.driver.audit())
+
+    def test_port_that_is_gone_already_does_no_harm(self) -> None:
+        nic = plugged()
+        made = tiny.guest(interfaces=(nic,))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.switch.vsctl("del-port", str(nic.device))
+        self.driver.destroy(made.uuid)
+        self.assertEqual((), self.driver.list())
