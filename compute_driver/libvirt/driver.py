@@ -16,7 +16,7 @@ from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
 from compute_driver.operations.parts import Parts
 
 
@@ -88,6 +88,10 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def subscribe(self, listener: driver.Listener) -> None:
+        """Call *listener* whenever a guest may have changed its state."""
+        changes.Changes(self._parts, listener).start()
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
