@@ -261,7 +261,7 @@ class ConfigDriveTest(StorageCase):
             "ec2/1.0/meta-data.json": b"{}",
             "ec2/2009-04-04/user-data": b"#!/bin/sh\n",
             "openstack/content/0000": b"",
-            "openstack/latest/meta_data.json": PATTERN.encode(),
+            "openstack/latest/meta_data.json": PATTERN,
         }
         drive = self.home / "config-drive.iso"
         config_drive.build(ConfigDrive(hostname="a", files=files), self.guest(), drive)
