@@ -47,12 +47,7 @@ def cpu(
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
-    if accelerator is Accelerator.KVM:
-        default = Cpu(model=kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0])
-    elif facts.name in tcg_models:
-        default = Cpu(model=tcg_models[facts.name])
-    else:
-        default = facts.emulated_cpu
+    default = default_cpu(facts, accelerator, kvm_mode=kvm_mode, tcg_models=tcg_models)
     wanted = guest.cpu
     base = default if wanted.model is None else Cpu(model=wanted.model)
     if base.model == HOST_PASSTHROUGH and accelerator is Accelerator.TCG:
@@ -63,6 +58,21 @@ def cpu(
         disable=_merge(base.disable, wanted.disable, without=wanted.enable),
         topology=wanted.topology,
     )
+
+
+def default_cpu(
+    facts: architecture.Architecture,
+    accelerator: Accelerator,
+    *,
+    kvm_mode: str,
+    tcg_models: Mapping[str, str],
+) -> Cpu:
+    """Return the processor of a guest that names none; parameters as for :func:`cpu`."""
+    if accelerator is Accelerator.KVM:
+        return Cpu(model=kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0])
+    if facts.name in tcg_models:
+        return Cpu(model=tcg_models[facts.name])
+    return facts.emulated_cpu
 
 
 def _check_threads(

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from oslo_config import cfg
 
-from compute_driver import acceleration, architecture, exceptions, kvm
+from compute_driver import acceleration, architecture, exceptions, kvm, tuning
 from compute_driver.acceleration import Ability, Accelerator, Decision
 from compute_driver.architecture import Architecture
 from compute_driver.cache import Cache
@@ -213,9 +213,21 @@ class Detection:
             "incomplete_cpu_models": tuple(
                 sorted(name for name, whole in named.items() if lenient and not whole)
             ),
+            "cpu_features": self._features(facts, path, accelerator),
             "max_vcpus": capabilities.max_vcpus(able),
             "firmware": tuple(_firmware(facts.machines[0], able)),
         }
+
+    def _features(
+        self, facts: Architecture, path: str, accelerator: Accelerator
+    ) -> tuple[str, ...]:
+        options = self._conf.hypervisor
+        cpu = tuning.default_cpu(
+            facts, accelerator, kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models
+        )
+        if cpu.model is None:
+            return ()
+        return self._capabilities.features(path, facts.name, facts.machine, accelerator, cpu.model)
 
 
 def _firmware(machine: architecture.Machine, able: Any) -> Iterator[str]:
