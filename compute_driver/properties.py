@@ -224,6 +224,9 @@ PROPERTIES: Mapping[str, Property] = {
     "hw_vif_model": Property("network card", _sets("nic_model", NicModel.parse)),
     "hw_video_model": Property("display adapter", _sets("video", VideoModel.parse)),
     "hw_input_bus": Property("bus of keyboard and pointer", _sets("input", InputModel.parse)),
+    "hw_pointer_model": Property(
+        "pointer: usbtablet", _sets("input", _one_of({"usbtablet": InputModel.USB}))
+    ),
     "hw_rng_model": Property("random numbers", _sets("rng", _one_of({"virtio": True}))),
     "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", truth)),
     "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", truth)),
