@@ -55,8 +55,15 @@ def host(*architectures: ArchitectureInfo) -> HostInfo:
     )
 
 
-@mock.patch.object(architecture, "of_host", new=lambda: "x86_64")
-class TraitsTest(unittest.TestCase):
+class HostCase(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        own = mock.patch.object(architecture, "of_host", return_value="x86_64")
+        own.start()
+        self.addCleanup(own.stop)
+
+
+class TraitsTest(HostCase):
     def test_own_processor_devices_and_foreign_architectures(self) -> None:
         own = info(
             "x86_64",
@@ -79,7 +86,7 @@ class TraitsTest(unittest.TestCase):
         self.assertEqual({"CUSTOM_ACCELERATOR_KVM"}, gone)
 
 
-class ResourcesTest(unittest.TestCase):
+class ResourcesTest(HostCase):
     def test_inventory(self) -> None:
         totals = placement.totals(host())
         self.assertEqual({"VCPU": 8, "MEMORY_MB": 16 * 1024, "DISK_GB": 100}, totals)
@@ -95,7 +102,6 @@ class ResourcesTest(unittest.TestCase):
             ),
         )
 
-    @mock.patch.object(architecture, "of_host", new=lambda: "x86_64")
     def test_resources(self) -> None:
         own = info("x86_64", "kvm", cpu_features=("aes",))
         found = placement.resources(host(own, info("aarch64")), 3, "up")
