@@ -13,9 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-# First of all: nova decides on its threads when it is imported.
-os.environ.setdefault("OS_NOVA_DISABLE_EVENTLET_PATCHING", "1")
-
 from nova import context, objects
 from nova.conf import CONF
 from nova.virt import driver, node, virtapi

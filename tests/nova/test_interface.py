@@ -6,7 +6,6 @@ from __future__ import annotations
 import inspect
 import unittest
 
-from nova import conf  # noqa: F401 - before others of nova's modules
 from nova.api.validation.extra_specs import validators
 from nova.objects import image_meta
 from nova.virt import driver
