@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import time
 from collections.abc import Collection
@@ -30,6 +31,7 @@ class LibvirtDriver(driver.ComputeDriver):
         super().__init__(conf)
         connection = Connection(conf)
         self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
+        self._told: builtins.list[changes.Changes] = []
         journal.recover(self._parts)
 
     def spawn(
@@ -91,7 +93,9 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""
-        changes.Changes(self._parts, listener).start()
+        told = changes.Changes(self._parts, listener)
+        told.start()
+        self._told.append(told)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
@@ -155,5 +159,7 @@ class LibvirtDriver(driver.ComputeDriver):
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:
-        """Let go of the connection to libvirt; the guests go on."""
+        """Let go of the connection to libvirt, and tell nobody any more; the guests go on."""
+        while self._told:
+            self._told.pop().stop()
         self._parts.connection.close()

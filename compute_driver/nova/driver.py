@@ -7,14 +7,12 @@ that a driver does not have.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import os_traits
-from nova import exception
 from nova.compute import power_state
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
@@ -108,17 +106,6 @@ class NovaDriver(driver.ComputeDriver):
     def list_instance_uuids(self) -> list[str]:
         """Return the UUIDs of all instances."""
         return [info.guest.uuid for info in self._driver.list()]
-
-    def get_num_instances(self) -> int:
-        """Return how many instances there are."""
-        return len(self.list_instances())
-
-    def instance_exists(self, instance: Any) -> bool:
-        """Tell whether there is such a guest, running or not."""
-        with contextlib.suppress(exception.InstanceNotFound):
-            self.get_info(instance)
-            return True
-        return False
 
     @translated
     def spawn(

@@ -46,23 +46,31 @@ class Changes:
         self._guard = threading.Lock()
         self._waiting: set[str] = set()
         self._watching = contextlib.ExitStack()
+        self._watch: events.Watch | None = None
 
     def start(self) -> None:
-        """Begin to listen, for as long as the process lives.
+        """Begin to listen.
 
         :raises LibvirtUnavailable: if there is no connection.
         """
-        watch = self._watching.enter_context(self._parts.connection.watch(None))
+        self._watch = self._watching.enter_context(self._parts.connection.watch(None))
         threading.Thread(
-            target=self._listen, args=(watch,), name="guest-changes", daemon=True
+            target=self._listen, args=(self._watch,), name="guest-changes", daemon=True
         ).start()
 
+    def stop(self) -> None:
+        """Listen no longer."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.push(None)
+
     def _listen(self, watch: events.Watch) -> None:
-        while True:
-            # A lost connection is opened again by the next call, and its events come here, too.
-            event = watch.wait(_KINDS, math.inf)
-            if event is not None:
-                self._changed(event.uuid)
+        with self._watching:
+            while self._watch is not None:
+                # A lost connection is opened again by the next call, and its events come here, too.
+                event = watch.wait(_KINDS, math.inf)
+                if event is not None:
+                    self._changed(event.uuid)
 
     def _changed(self, uuid: str) -> None:
         with self._guard:

@@ -12,9 +12,11 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from nova import context, objects
 from nova.conf import CONF
+from nova.network import security_group_api
 from nova.virt import driver, node, virtapi
 
 NODE = "9f8d4d1c-63f0-4ad1-9f0a-b4d3c7a15d0e"
@@ -101,6 +103,26 @@ class NovaCase(unittest.TestCase):
             config_drive="",
             launched_at=None,
         )
+
+    @contextlib.contextmanager
+    def config_drive(self) -> Iterator[Any]:
+        """Yield an instance with a config drive, and answer for database and neutron meanwhile."""
+        instance = self.instance()
+        instance.config_drive = "True"
+        instance.keypairs = objects.KeyPairList(objects=[])
+        instance.ec2_ids = objects.EC2Ids(
+            instance_id="i-1", ami_id="ami-1", kernel_id="", ramdisk_id=""
+        )
+        instance.reservation_id, instance.ephemeral_key_uuid = "r-1", None
+        instance.default_ephemeral_device = instance.default_swap_device = None
+        instance.device_metadata = instance.numa_topology = instance.user_data = None
+        instance.key_name = instance.key_data = instance.availability_zone = None
+        instance.launch_index, instance.metadata, instance.project_id = 0, {"role": "web"}, "p"
+        with (
+            mock.patch.object(security_group_api, "get_instance_security_groups", return_value=[]),
+            mock.patch.object(objects.Instance, "get_bdms", return_value=[]),
+        ):
+            yield instance
 
     def spawn(self, instance: Any, image: Any = None, **more: Any) -> None:
         """Spawn an instance that goes with the test."""

@@ -4,10 +4,8 @@
 from __future__ import annotations
 
 import json
-from unittest import mock
 
-from nova import objects
-from nova.network import model, security_group_api
+from nova.network import model
 
 from compute_driver import exceptions
 from compute_driver.nova import metadata
@@ -21,22 +19,7 @@ class ConfigDriveTest(NovaCase):
             metadata.config_drive(self.instance(), [], [("/etc/motd", b"hello")])
 
     def test_all_versions_and_files(self) -> None:
-        instance = self.instance()
-        instance.config_drive = "True"
-        instance.keypairs = objects.KeyPairList(objects=[])
-        instance.ec2_ids = objects.EC2Ids(
-            instance_id="i-1", ami_id="ami-1", kernel_id="", ramdisk_id=""
-        )
-        instance.reservation_id, instance.ephemeral_key_uuid = "r-1", None
-        instance.default_ephemeral_device = instance.default_swap_device = None
-        instance.device_metadata = instance.numa_topology = instance.user_data = None
-        instance.key_name = instance.key_data = instance.availability_zone = None
-        instance.launch_index, instance.metadata, instance.project_id = 0, {"role": "web"}, "p"
-        with (
-            # These ask neutron and the database.
-            mock.patch.object(security_group_api, "get_instance_security_groups", return_value=[]),
-            mock.patch.object(objects.Instance, "get_bdms", return_value=[]),
-        ):
+        with self.config_drive() as instance:
             drive = metadata.config_drive(
                 instance, model.NetworkInfo([]), [("/etc/motd", b"hello")], "secret"
             )
