@@ -18,7 +18,9 @@ from compute_driver.driver import Progress
 from compute_driver.images import sources, space
 
 #: Nova's request context, and the certificates that the image's signature is held against.
-_request: contextvars.ContextVar[tuple[Any, Any]] = contextvars.ContextVar("request")
+_request: contextvars.ContextVar[tuple[Any, Any] | None] = contextvars.ContextVar(
+    "request", default=None
+)
 
 
 @contextlib.contextmanager
@@ -50,8 +52,11 @@ class GlanceSource(sources.ImageSource):
         Nova checks the signature where that is configured or asked for, Glance's client the
         checksum (``os_hash_value``, or else ``checksum``).
         """
-        context, trusted_certs = _request.get()
+        request = _request.get()
         image_id = location.partition("://")[2]
+        if request is None:
+            raise exceptions.ImageFetchFailed(f"image {image_id}: only nova can read from Glance")
+        context, trusted_certs = request
         api = glance.API()
         try:
             size = api.get(context, image_id)["size"]

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import queue
 import time
+import unittest
 from typing import Any
 
 from nova import exception
@@ -13,6 +14,8 @@ from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
 
+from compute_driver import exceptions
+from compute_driver.nova import errors
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
 
@@ -103,6 +106,20 @@ class LifeTest(NovaCase):
         found = self.driver.get_instance_diagnostics(instance)
         self.assertEqual(("running", 1, 1), (found.state, found.num_cpus, found.num_disks))
         self.assertEqual(192, found.memory_details.maximum)
+
+
+class ErrorsTest(unittest.TestCase):
+    def test_nova_gets_errors_that_it_handles(self) -> None:
+        for ours, theirs in (
+            (exceptions.GuestNotFound("x"), exception.InstanceNotFound),
+            (exceptions.LibvirtUnavailable("x"), exception.HypervisorUnavailable),
+            (exceptions.NotEnoughSpace("x"), exception.ComputeResourcesUnavailable),
+            (exceptions.ImageTooLarge("x"), exception.FlavorDiskTooSmall),
+            (exceptions.OperationTimeout("50% of x"), exception.NovaException),
+        ):
+            found = errors.translate(ours)
+            self.assertIs(theirs, type(found))
+            self.assertEqual(str(ours), found.format_message())
 
 
 class HostTest(NovaCase):
