@@ -63,7 +63,7 @@ class NovaCase(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         configure()
-        self.context = context.get_admin_context()
+        self.context = context.RequestContext("user", "project", auth_token="token")
         self.virtapi = VirtAPI()
         self.driver = driver.load_compute_driver(self.virtapi)
         self.addCleanup(self.driver.cleanup_host, "host")

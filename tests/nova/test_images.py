@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from nova import context
 from nova.conf import CONF
 
 from compute_driver import exceptions
@@ -29,8 +28,7 @@ class GlanceTest(NovaCase):
 
     def fetch(self, image_id: str = IMAGE, **record: Any) -> None:
         location = f"glance://{image_id}"
-        user = context.RequestContext("user", "project", auth_token="token")
-        with glance.serving(CONTENT, **record), images.requested_by(user):
+        with glance.serving(CONTENT, **record), images.requested_by(self.context):
             sources.find(location, CONF).fetch(location, self.target, lambda *_: None)
 
     def test_whole_image(self) -> None:
