@@ -123,12 +123,8 @@ def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     for feature in info.cpu_features:
         for name in _FEATURES.get(feature, (feature.upper(),)):
             yield f"{_X86}{name}"
-    for firmware in info.firmware:
-        yield (
-            "COMPUTE_SECURITY_UEFI_SECURE_BOOT"
-            if "secure" in firmware
-            else (f"COMPUTE_FIRMWARE_{firmware.upper()}")
-        )
+    for firmware in info.firmware:  # that for secure boot is a capability of the driver
+        yield f"COMPUTE_FIRMWARE_{firmware.upper()}"
     yield from _devices(architecture.get(info.architecture).machines)
 
 
