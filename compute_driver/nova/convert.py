@@ -35,6 +35,9 @@ _FORMATS = {"ami": DiskFormat.RAW}
 #: Properties of this project's own, which nova does not pass on with the others.
 _OWN = ("hw_cpu_features", "hw_cpu_model")
 
+#: What neutron's types of VIFs are plugged into.
+_KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
+
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
 #: How names of disks begin, by bus, where it is not "sd".
@@ -167,31 +170,30 @@ def root_device_name(image: Any, asked: str | None) -> str:
 
 
 def interfaces(
-    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int = 1
+    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int | None = None
 ) -> tuple[Interface, ...]:
     """Return the interfaces of neutron's ports.
 
     :param network_info: nova's VIFs.
     :param model: of all cards.
-    :param queues: of each card.
+    :param queues: pairs of queues of each card.
     :raises InvalidParameter: if one cannot be plugged in here.
     """
     return tuple(_interface(vif, model, queues) for vif in network_info)
 
 
-def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int) -> Interface:
+def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}
-    kinds = {
-        "bridge": InterfaceKind.BRIDGE,
-        "ovs": InterfaceKind.OVS_HYBRID if details.get("ovs_hybrid_plug") else InterfaceKind.OVS,
-    }
-    if vif["type"] not in kinds:
-        raise exceptions.InvalidParameter("binding:vif_type", vif["type"], kinds)
+    if details.get("ovs_hybrid_plug"):
+        accepted = "False: neutron's firewall_driver openvswitch needs no bridge in between"
+        raise exceptions.InvalidParameter("ovs_hybrid_plug", True, accepted)
+    if vif["type"] not in _KINDS:
+        raise exceptions.InvalidParameter("binding:vif_type", vif["type"], _KINDS)
     network = vif["network"]
     return Interface(
-        kind=kinds[vif["type"]],
+        kind=_KINDS[vif["type"]],
         source=network["bridge"],
         model=model,
         mac=vif["address"].lower(),
@@ -202,10 +204,10 @@ def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int) -> I
     )
 
 
-def _queues(flavor: Any, said: Mapping[str, str], model: NicModel | None) -> int:
+def _queues(flavor: Any, said: Mapping[str, str], model: NicModel | None) -> int | None:
     """Return how many pairs of queues a card has: one for each processor, if so wished."""
     pairs = {**said, **flavor.extra_specs}
     wished = [truth(name, pairs[name]) for name in _MULTIQUEUE if name in pairs]
     if model not in (None, NicModel.VIRTIO) or not any(wished):
-        return 1
+        return None
     return int(flavor.vcpus)

@@ -184,24 +184,23 @@ class DisksTest(unittest.TestCase):
 class InterfacesTest(unittest.TestCase):
     def test_ports(self) -> None:
         made = instance(flavor={"extra_specs": {"hw:vif_multiqueue_enabled": "true"}})
-        common: dict[str, Any] = {"device": "tapb4f4d4a7-3a", "port": PORT, "mtu": 1442}
-        common |= {"mac": "fa:16:3e:00:00:01", "source": "br-int", "queues": 2}
-        hybrid = vif(details={"ovs_hybrid_plug": True}, devname=None)
-        self.assertEqual(
-            (
-                Interface(kind=InterfaceKind.OVS, **common),
-                Interface(kind=InterfaceKind.OVS_HYBRID, **common),
-                Interface(kind=InterfaceKind.BRIDGE, **common),
-            ),
-            guest(made, vifs=(vif(), hybrid, vif(type="bridge"))).interfaces,
-        )
+        common: dict[str, Any] = {"mtu": 1442, "mac": "fa:16:3e:00:00:01", "queues": 2}
+        for kind, bridge in ((InterfaceKind.OVS, "br-int"), (InterfaceKind.BRIDGE, "brq1")):
+            port = vif(
+                type=str(kind), devname=None, network={"bridge": bridge, "meta": {"mtu": 1442}}
+            )
+            wanted = Interface(
+                kind=kind, source=bridge, device="tapb4f4d4a7-3a", port=PORT, **common
+            )
+            self.assertEqual((wanted,), guest(made, vifs=(port,)).interfaces)
 
     def test_only_virtio_has_several_queues(self) -> None:
         said = image(hw_vif_multiqueue_enabled=True, hw_vif_model="e1000")
         (found,) = guest(said=said, vifs=(vif(),)).interfaces
-        self.assertEqual((NicModel.E1000, 1), (found.model, found.queues))
+        self.assertEqual((NicModel.E1000, None), (found.model, found.queues))
 
     def test_ports_that_cannot_be_plugged_in_are_refused(self) -> None:
-        for port in (vif(type="binding_failed"), vif(type="unbound"), vif(vnic_type="direct")):
+        hybrid = vif(details={"ovs_hybrid_plug": True})
+        for port in (hybrid, vif(type="binding_failed"), vif(vnic_type="direct")):
             with self.assertRaises(exceptions.InvalidParameter):
                 guest(vifs=(port,))
