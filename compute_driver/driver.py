@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, RebootKind
+from compute_driver.guest import Guest, PowerState, RebootKind
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
@@ -30,6 +30,10 @@ def no_progress(what: str, done: int, total: int) -> None:
 
 #: A network that is not waited for.
 NO_GATE = contextlib.nullcontext()
+
+
+#: Called with a guest's UUID and its state.
+Listener = Callable[[str, PowerState], None]
 
 
 class ConsoleSession(abc.ABC):
@@ -132,6 +136,15 @@ class ComputeDriver(abc.ABC):
         """Save a guest's memory to disk and power it off; nothing if it is suspended.
 
         :raises InvalidGuestState: if it is stopped.
+        """
+
+    @abc.abstractmethod
+    def subscribe(self, listener: Listener) -> None:
+        """Call *listener* from now on whenever a guest may have changed its state.
+
+        It is called once no operation is under way on the guest, which has the state then: one
+        that is being rebooted is not told of as stopped, one that was destroyed not at all.  The
+        listener may call the driver, and may be called from several threads at a time.
         """
 
     @abc.abstractmethod

@@ -16,7 +16,14 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions
-from compute_driver.driver import NO_GATE, ComputeDriver, ConsoleSession, Progress, no_progress
+from compute_driver.driver import (
+    NO_GATE,
+    ComputeDriver,
+    ConsoleSession,
+    Listener,
+    Progress,
+    no_progress,
+)
 from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
 from compute_driver.info import (
     ArchitectureInfo,
@@ -117,6 +124,7 @@ class FakeDriver(ComputeDriver):
         super().__init__(conf)
         self._machines: dict[str, _Machine] = {}
         self._guard = threading.Lock()
+        self._listeners: tuple[Listener, ...] = ()
 
     @contextlib.contextmanager
     def _machine(self, uuid: str) -> Iterator[_Machine]:
@@ -128,7 +136,19 @@ class FakeDriver(ComputeDriver):
         with machine.changed:
             if machine.removed:
                 raise exceptions.GuestNotFound(uuid)
+            before = machine.state
             yield machine
+            state = machine.state
+        if state is not before and not machine.removed:
+            self._tell(uuid, state)
+
+    def _tell(self, uuid: str, state: PowerState) -> None:
+        for listener in self._listeners:
+            listener(uuid, state)
+
+    def subscribe(self, listener: Listener) -> None:
+        """Call *listener* whenever a guest may have changed its state."""
+        self._listeners += (listener,)
 
     def spawn(
         self,
@@ -151,7 +171,9 @@ class FakeDriver(ComputeDriver):
             except BaseException:
                 self._remove(machine)
                 raise
-            return _info(machine)
+            made = _info(machine)
+        self._tell(guest.uuid, made.state)
+        return made
 
     def _add(self, machine: _Machine) -> None:
         guest = machine.guest

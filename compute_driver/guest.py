@@ -388,6 +388,7 @@ class ConfigDrive:
     :param public_keys: SSH keys, name to key.
     :param meta: free key-value pairs.
     :param admin_password: initial password of the administrator.
+    :param files: all that is on the drive, by path, in place of what would be made of the rest.
     """
 
     hostname: str
@@ -397,6 +398,9 @@ class ConfigDrive:
     )
     meta: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=_SECRET, repr=False)
     admin_password: str | None = dataclasses.field(default=None, metadata=_SECRET, repr=False)
+    files: Mapping[str, bytes] = dataclasses.field(
+        default_factory=dict, metadata=_SECRET, repr=False
+    )
 
     def __post_init__(self) -> None:
         size = len(self.user_data or b"")

@@ -103,6 +103,8 @@ class ArchitectureInfo:
     :param machines: machine types that guests can have.
     :param cpu_models: CPU models, and words for CPUs chosen by the host, that guests can have.
     :param incomplete_cpu_models: those that guests get without some of their features.
+    :param cpu_features: what the processor has of guests that ask for none; empty where libvirt
+        does not know.
     :param max_vcpus: how many virtual CPUs the default machine takes; None if that is not known.
     :param firmware: what can start a boot loader on the default machine: ``bios``, ``uefi``,
         ``uefi with secure boot``; None if that is not known.
@@ -116,6 +118,7 @@ class ArchitectureInfo:
     machines: tuple[MachineType, ...] = ()
     cpu_models: tuple[str, ...] = ()
     incomplete_cpu_models: tuple[str, ...] = ()
+    cpu_features: tuple[str, ...] = ()
     max_vcpus: int | None = None
     firmware: tuple[str, ...] | None = None
 

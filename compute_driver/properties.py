@@ -128,7 +128,11 @@ def _same(name: str) -> Callable[[Any, Any], Any]:
     return same
 
 
-def _truth(name: str, text: str) -> bool:
+def truth(name: str, text: str) -> bool:
+    """Return what a word of yes or no says.
+
+    :raises InvalidParameter: names the words.
+    """
     try:
         return strutils.bool_from_string(text, strict=True)
     except ValueError:
@@ -227,7 +231,10 @@ PROPERTIES: Mapping[str, Property] = {
     "hw_vif_model": Property("network card", _sets("nic_model", NicModel.parse)),
     "hw_video_model": Property("display adapter", _sets("video", VideoModel.parse)),
     "hw_input_bus": Property("bus of keyboard and pointer", _sets("input", InputModel.parse)),
+    "hw_pointer_model": Property(
+        "pointer: usbtablet", _sets("input", _one_of({"usbtablet": InputModel.USB}))
+    ),
     "hw_rng_model": Property("random numbers", _sets("rng", _one_of({"virtio": True}))),
-    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", _truth)),
-    "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", _truth)),
+    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", truth)),
+    "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", truth)),
 }

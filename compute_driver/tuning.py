@@ -49,11 +49,7 @@ def cpu(
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
-    default: str | None
-    if accelerator is Accelerator.KVM:
-        default = kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
-    else:
-        default = tcg_models.get(facts.name, facts.emulated_cpu)
+    default = default_model(facts, accelerator, kvm_mode=kvm_mode, tcg_models=tcg_models)
     model = guest.cpu.model or default
     if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
         model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
@@ -63,6 +59,19 @@ def cpu(
         enable=tuple(dict.fromkeys(guest.cpu.enable)),
         disable=tuple(dict.fromkeys(guest.cpu.disable)),
     )
+
+
+def default_model(
+    facts: architecture.Architecture,
+    accelerator: Accelerator,
+    *,
+    kvm_mode: str,
+    tcg_models: Mapping[str, str],
+) -> str | None:
+    """Return the CPU model of a guest that names none; parameters as for :func:`cpu`."""
+    if accelerator is Accelerator.KVM:
+        return kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
+    return tcg_models.get(facts.name, facts.emulated_cpu)
 
 
 def _check_threads(

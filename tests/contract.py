@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 import time
 import unittest
@@ -308,6 +309,23 @@ class DriverContract(unittest.TestCase):
         for _twice in range(2):
             self.driver.resume(guest.uuid)
             self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_changes_of_state_are_told_when_an_operation_ends(self) -> None:
+        guest = self.shared()
+        told: queue.SimpleQueue[tuple[str, PowerState]] = queue.SimpleQueue()
+        self.driver.subscribe(lambda uuid, state: told.put((uuid, state)))
+
+        def until(state: PowerState) -> list[tuple[str, PowerState]]:
+            return list(iter(lambda: told.get(timeout=30), (guest.uuid, state)))
+
+        self.driver.pause(guest.uuid)
+        self.assertEqual([], until(PowerState.PAUSED))
+        with self.boots(guest):
+            self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
+        self.driver.pause(guest.uuid)
+        self.assertNotIn((guest.uuid, PowerState.STOPPED), until(PowerState.PAUSED))
+        self.driver.resume(guest.uuid)
+        until(PowerState.RUNNING)
 
     def test_suspended_guest_is_resumed_or_started_where_it_was(self) -> None:
         guest = self.shared()

@@ -30,7 +30,11 @@ PRESENTATIONS = {
 }
 
 #: Commands that are no operations of a driver.
-COMMANDS = {"config validate": "config:Validate"}
+COMMANDS = {
+    "config validate": "config:Validate",
+    "nova link": "nova:Link",
+    "nova unlink": "nova:Unlink",
+}
 
 
 class Point:

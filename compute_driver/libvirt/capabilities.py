@@ -50,6 +50,13 @@ class _Answer:
         return not self.refusal or 0 <= time.time() - self.at < _DOUBTFUL
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Features:
+    """What a processor has, by libvirt's names."""
+
+    names: tuple[str, ...]
+
+
 class Capabilities:
     """Asks libvirt, once as long as the host stays the same.
 
@@ -77,14 +84,9 @@ class Capabilities:
         :raises LibvirtError: if it offers none; with its reason.
         """
         question = (path, architecture, machine, accelerator.domain_type)
-        version = self._connection.run(libvirt.virConnect.getLibVersion)
-        fingerprint = [
-            *(self._connection.uri, version, self._host(), list(question)),
-            *(emulator.fingerprint(path), _configuration()),
-        ]
         found = self._cache.get(
             f"domain-{architecture}-{machine}-{accelerator}",
-            fingerprint,
+            self._fingerprint(*question),
             _Answer,
             lambda: self._ask(question),
             holds=_Answer.holds,
@@ -92,6 +94,30 @@ class Capabilities:
         if found.refusal:
             raise exceptions.LibvirtError(found.refusal)
         return etree.fromstring(found.xml)
+
+    def features(
+        self, path: str, architecture: str, machine: str, accelerator: Accelerator, model: str
+    ) -> tuple[str, ...]:
+        """Return the names of the features that guests' processors of one model have.
+
+        :param model: a named CPU model, or a word for a CPU chosen by the host.
+        :return: empty where libvirt does not know.
+        :raises LibvirtError: if it offers no such guests; with its reason.
+        """
+        able = self.domain(path, architecture, machine, accelerator)
+        return self._cache.get(
+            f"features-{architecture}-{machine}-{accelerator}",
+            [*self._fingerprint(path, architecture, machine, accelerator.domain_type), model],
+            _Features,
+            lambda: _Features(names=tuple(cpu_features(self._connection, path, able, model))),
+        ).names
+
+    def _fingerprint(self, path: str, *question: str) -> list[Any]:
+        version = self._connection.run(libvirt.virConnect.getLibVersion)
+        return [
+            *(self._connection.uri, version, self._host(), [path, *question]),
+            *(emulator.fingerprint(path), _configuration()),
+        ]
 
     def _ask(self, question: tuple[str, str, str, str]) -> _Answer:
         xml = refusal = ""
@@ -154,16 +180,22 @@ def has_secure_boot(able: etree._Element) -> bool:
     return has_uefi(able) and "yes" in {value.text for value in offered}
 
 
-def cpu_features(connection: Connection, path: str, able: etree._Element) -> list[str]:
+def cpu_features(
+    connection: Connection, path: str, able: etree._Element, model: str = ""
+) -> list[str]:
     """Return the names of the features that a guest can have, as libvirt spells them.
 
+    :param model: only those of this named model.
     :return: empty where libvirt does not know, which is on most architectures.
     """
     best = able.find("cpu/mode[@name='host-model']")
     if best is None or best.find("model") is None:
         return []
     cpu = etree.Element("cpu", mode="custom", match="exact")
-    cpu.extend(copy.deepcopy(best))
+    if model in cpu_models(able):
+        etree.SubElement(cpu, "model").text = model
+    else:
+        cpu.extend(copy.deepcopy(best))
     text = connection.run(
         libvirt.virConnect.baselineHypervisorCPU,
         path,

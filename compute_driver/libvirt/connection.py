@@ -109,9 +109,10 @@ class Connection:
         return concurrency.run_blocking(self._run, lambda opened: function(opened, *args, **kwargs))
 
     @contextlib.contextmanager
-    def watch(self, uuid: str) -> Iterator[events.Watch]:
+    def watch(self, uuid: str | None) -> Iterator[events.Watch]:
         """Collect the events of one domain; enter before doing what brings them about.
 
+        :param uuid: the domain's; None for all domains.
         :raises LibvirtUnavailable: if there is no connection.
         """
         concurrency.run_blocking(self._listen)

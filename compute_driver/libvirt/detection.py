@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from lxml import etree
 from oslo_config import cfg
 
-from compute_driver import acceleration, architecture, exceptions, kvm
+from compute_driver import acceleration, architecture, exceptions, kvm, tuning
 from compute_driver.acceleration import Ability, Accelerator, Decision
 from compute_driver.architecture import Architecture
 from compute_driver.cache import Cache
@@ -209,9 +209,21 @@ class Detection:
             incomplete_cpu_models=tuple(
                 sorted(name for name, whole in named.items() if lenient and not whole)
             ),
+            cpu_features=self._features(facts, path, accelerator),
             max_vcpus=models.max_vcpus(facts.machines[0], able),
             firmware=tuple(_firmware(facts.machines[0], able)),
         )
+
+    def _features(
+        self, facts: Architecture, path: str, accelerator: Accelerator
+    ) -> tuple[str, ...]:
+        options = self._conf.hypervisor
+        model = tuning.default_model(
+            facts, accelerator, kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models
+        )
+        if model is None:
+            return ()
+        return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
 
 
 def _firmware(machine: architecture.Machine, able: etree._Element) -> Iterator[str]:

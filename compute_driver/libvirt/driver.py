@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import time
 from collections.abc import Collection
@@ -16,7 +17,7 @@ from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
 from compute_driver.operations.parts import Parts
 
 
@@ -30,6 +31,7 @@ class LibvirtDriver(driver.ComputeDriver):
         super().__init__(conf)
         connection = Connection(conf)
         self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
+        self._told: builtins.list[changes.Changes] = []
         journal.recover(self._parts)
 
     def spawn(
@@ -88,6 +90,12 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def subscribe(self, listener: driver.Listener) -> None:
+        """Call *listener* whenever a guest may have changed its state."""
+        told = changes.Changes(self._parts, listener)
+        told.start()
+        self._told.append(told)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
@@ -151,5 +159,7 @@ class LibvirtDriver(driver.ComputeDriver):
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:
-        """Let go of the connection to libvirt; the guests go on."""
+        """Let go of the connection to libvirt, and tell nobody any more; the guests go on."""
+        while self._told:
+            self._told.pop().stop()
         self._parts.connection.close()

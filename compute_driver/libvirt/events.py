@@ -56,14 +56,16 @@ class Event:
 
     :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, or :data:`REBOOT`.
     :param detail: what brought it about, by libvirt's numbers for that kind.
+    :param uuid: the domain's.
     """
 
     kind: int
     detail: int = 0
+    uuid: str = ""
 
 
 class Watch:
-    """The events of one domain from now on."""
+    """The events of one domain, or of all, from now on."""
 
     def __init__(self) -> None:
         # None says that the connection was lost, and events with it.
@@ -106,7 +108,7 @@ class Dispatcher:
 
     def __init__(self) -> None:
         self._guard = _threading.Lock()
-        self._watches: dict[str, set[Watch]] = {}
+        self._watches: dict[str | None, set[Watch]] = {}
         self._source: libvirt.virConnect | None = None
         self._callbacks: list[int] = []
 
@@ -134,8 +136,11 @@ class Dispatcher:
         close_quietly(source)
 
     @contextlib.contextmanager
-    def watch(self, uuid: str) -> Iterator[Watch]:
-        """Collect the events of one domain; enter before doing what brings them about."""
+    def watch(self, uuid: str | None) -> Iterator[Watch]:
+        """Collect the events of one domain; enter before doing what brings them about.
+
+        :param uuid: the domain's; None for all domains.
+        """
         watch = Watch()
         with self._guard:
             self._watches.setdefault(uuid, set()).add(watch)
@@ -151,10 +156,10 @@ class Dispatcher:
     def _lifecycle(
         self, connection: object, domain: libvirt.virDomain, kind: int, detail: int, opaque: object
     ) -> None:
-        self._push(domain.UUIDString(), Event(kind, detail))
+        self._push(Event(kind, detail, domain.UUIDString()))
 
     def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
-        self._push(domain.UUIDString(), Event(REBOOT))
+        self._push(Event(REBOOT, uuid=domain.UUIDString()))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
         with self._guard:
@@ -162,7 +167,8 @@ class Dispatcher:
                 for watch in watches:
                     watch.push(None)
 
-    def _push(self, uuid: str, event: Event) -> None:
+    def _push(self, event: Event) -> None:
         with self._guard:
-            for watch in self._watches.get(uuid, ()):
-                watch.push(event)
+            for key in (event.uuid, None):
+                for watch in self._watches.get(key, ()):
+                    watch.push(event)

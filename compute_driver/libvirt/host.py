@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import socket
 from collections.abc import Collection
 from pathlib import Path
 
@@ -103,7 +102,7 @@ class Host:
         found = tuple(self.detection.architectures(architectures))
         versions = {info.architecture: info.emulator_version for info in found}
         return HostInfo(
-            hostname=socket.gethostname(),
+            hostname=self._connection.run(libvirt.virConnect.getHostname),
             driver="libvirt",
             connection_uri=self._connection.uri,
             libvirt_version=dotted(self._connection.run(libvirt.virConnect.getLibVersion)),

@@ -13,7 +13,7 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
@@ -82,17 +82,25 @@ def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
     """
     import pycdlib  # slow to import, and not wanted for every guest
 
-    documents = contents(config, guest)
+    documents = config.files or _versions(contents(config, guest))
     image = pycdlib.PyCdlib()
     image.new(interchange_level=3, rock_ridge="1.09", joliet=3, vol_ident=LABEL)
-    _add_directory(image, "/openstack")
-    for version in _VERSIONS:
-        _add_directory(image, f"/openstack/{version}")
-        for name, data in documents.items():
-            _add_file(image, f"/openstack/{version}/{name}", data)
-    with files.new_file(target) as path, path.open("wb") as stream:
+    directories = {parent for path in documents for parent in PurePosixPath("/", path).parents}
+    for directory in sorted(directories - {PurePosixPath("/")}):
+        _add_directory(image, str(directory))
+    for path, data in documents.items():
+        _add_file(image, f"/{path}", data)
+    with files.new_file(target) as new, new.open("wb") as stream:
         image.write_fp(stream)
     image.close()
+
+
+def _versions(documents: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {
+        f"openstack/{version}/{name}": data
+        for version in _VERSIONS
+        for name, data in documents.items()
+    }
 
 
 def _meta_data(config: ConfigDrive, guest: Guest) -> dict[str, object]:
@@ -140,14 +148,18 @@ def _add_directory(image: pycdlib.PyCdlib, path: str) -> None:
 
 
 def _add_file(image: pycdlib.PyCdlib, path: str, data: bytes) -> None:
-    name = path.rpartition("/")[2]
-    plain = _plain(path) + (";1" if "." in name else ".;1")
+    directory, _slash, name = path.rpartition("/")
+    plain = f"{_plain(directory)}/{_plain_word(name)}{';1' if '.' in name else '.;1'}"
     image.add_fp(io.BytesIO(data), len(data), plain, rr_name=name, joliet_path=path)
 
 
 def _plain(path: str) -> str:
-    """Return a path in the few characters that ISO 9660 has without extensions."""
-    return path.upper().replace("-", "_")
+    """Return a directory in the few characters that ISO 9660 has without extensions."""
+    return _plain_word(path).replace(".", "_")
+
+
+def _plain_word(name: str) -> str:
+    return name.upper().replace("-", "_")
 
 
 def _text(

@@ -256,6 +256,18 @@ class ConfigDriveTest(StorageCase):
         self.assertEqual(len(by_rock_ridge), 2 * len(wanted))
         self.assertEqual(len(by_rock_ridge["openstack/latest/user_data"]), 65535)
 
+    def test_given_files_are_all_that_is_on_it(self) -> None:
+        files = {
+            "ec2/1.0/meta-data.json": b"{}",
+            "ec2/2009-04-04/user-data": b"#!/bin/sh\n",
+            "openstack/content/0000": b"",
+            "openstack/latest/meta_data.json": PATTERN,
+        }
+        drive = self.home / "config-drive.iso"
+        config_drive.build(ConfigDrive(hostname="a", files=files), self.guest(), drive)
+        self.assertEqual(files, self.read_back(drive, ()))
+        self.assertEqual(files, self.read_back(drive, ("-read_fs", "norock")))
+
     def test_a_second_one_replaces_the_first(self) -> None:
         drive = self.home / "config-drive.iso"
         for hostname in ("first", "second"):

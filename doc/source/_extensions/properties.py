@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directive ``properties``: the properties that are understood, from the code that reads them."""
+"""Directives that list properties, from the code that reads them.
 
+``properties`` has those that describe hardware, ``nova-properties`` what becomes of all of nova's.
+"""
+
+from collections.abc import Iterable
 from typing import Any
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
+from compute_driver.nova import properties as nova
 from compute_driver.properties import PROPERTIES
 
 
@@ -15,21 +20,40 @@ class Properties(Directive):
 
     def run(self) -> list[nodes.Node]:
         """Return a list of definitions."""
-        listed = nodes.definition_list()
-        by_meaning: dict[str, list[str]] = {}
-        for name, meaning in PROPERTIES.items():
-            by_meaning.setdefault(meaning.about, []).append(name)
-        for about, names in by_meaning.items():
-            term = nodes.term()
-            for index, name in enumerate(names):
-                term += nodes.Text(", " if index else "")
-                term += nodes.literal(text=name)
-            text = nodes.definition("", nodes.paragraph(text=about))
-            listed += nodes.definition_list_item("", term, text)
-        return [listed]
+        return [_listed((meaning.about, name) for name, meaning in PROPERTIES.items())]
+
+
+class NovaProperties(Directive):
+    """Lists what becomes of each image property and extra spec that nova knows."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a list of definitions."""
+        works = [("works", name) for name in sorted({*PROPERTIES, *nova.CONVERTED})]
+        left = [(f"left to {who}", name) for name, who in nova.UNCONCERNED.items()]
+        refused = [
+            (f"refused, unless {harmless[0]}" if harmless else "refused", name)
+            for name, harmless in nova.REFUSED.items()
+        ]
+        return [_listed([*works, *left, *sorted(refused)])]
+
+
+def _listed(pairs: Iterable[tuple[str, str]]) -> nodes.Node:
+    listed = nodes.definition_list()
+    by_meaning: dict[str, list[str]] = {}
+    for about, name in pairs:
+        by_meaning.setdefault(about, []).append(name)
+    for about, names in by_meaning.items():
+        term = nodes.term()
+        for index, name in enumerate(names):
+            term += nodes.Text(", " if index else "")
+            term += nodes.literal(text=name)
+        text = nodes.definition("", nodes.paragraph(text=about))
+        listed += nodes.definition_list_item("", term, text)
+    return listed
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directive."""
     app.add_directive("properties", Properties)
+    app.add_directive("nova-properties", NovaProperties)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options of this package among nova's, in nova's own files, with defaults that fit nova."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nova.conf
+from oslo_config import cfg
+
+from compute_driver import conf
+from compute_driver.conf import hypervisor
+
+
+def register() -> cfg.ConfigOpts:
+    """Return nova's configuration with group ``[hypervisor]``.
+
+    Where that says nothing, guests are run by the host's libvirt, and everything is kept where
+    nova keeps it: options ``state_path``, ``instances_path`` and ``[image_cache]
+    subdirectory_name``.
+
+    :raises cfg.Error: if a value cannot be used; names the option and what is accepted.
+    :raises ValueError: the same, for types of oslo.config that raise it.
+    """
+    nova_conf: cfg.ConfigOpts = nova.conf.CONF
+    conf.register(nova_conf)
+    instances = Path(nova_conf.instances_path)
+    for name, default in {
+        "connection_uri": "qemu:///system",
+        "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
+        "instances_path": str(instances),
+        "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
+    }.items():
+        nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
+    for option in hypervisor.OPTIONS:  # a bad value is refused when it is read
+        nova_conf.hypervisor[option.dest]
+    return nova_conf

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From nova's objects to a :class:`~compute_driver.guest.Guest`.
+
+Nova's objects are read by their attributes only; nothing here imports nova or acts.
+
+Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfaces).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from compute_driver import architecture, exceptions
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    ConfigDrive,
+    DirectBoot,
+    Disk,
+    DiskBus,
+    DiskFormat,
+    Guest,
+    Image,
+    Interface,
+    InterfaceKind,
+    NicModel,
+)
+from compute_driver.nova import SCHEME, properties
+from compute_driver.properties import Hardware, truth
+
+#: Glance's ``disk_format`` words that are none of ours; nova itself accepts no image without one.
+_FORMATS = {"ami": DiskFormat.RAW}
+
+#: Properties of this project's own, which nova does not pass on with the others.
+_OWN = ("hw_cpu_features", "hw_cpu_model")
+
+#: What neutron's types of VIFs are plugged into.
+_KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
+
+_MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
+
+#: How names of disks begin, by bus, where it is not "sd".
+_DEVICES = {"virtio": "vd", "ide": "hd"}
+
+#: What the kernel writes to where no firmware brings a console up, by architecture.
+_CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390x": "ttysclp0"}
+
+
+def guest(
+    instance: Any,
+    image: Any,
+    network_info: Sequence[Mapping[str, Any]],
+    block_device_info: Mapping[str, Any] | None,
+    config_drive: ConfigDrive | None = None,
+) -> Guest:
+    """Return the guest that an instance is.
+
+    :param instance: nova's Instance, with its flavor.
+    :param image: nova's ImageMeta.
+    :param network_info: nova's VIFs.
+    :param block_device_info: nova's disks.
+    :raises InvalidParameter: if it asks for something that guests cannot have here.
+    """
+    flavor = instance.flavor
+    said = _properties(instance, image)
+    hardware = properties.read(said, flavor.extra_specs)
+    guest_architecture = hardware.architecture or architecture.of_host()
+    disks = block_device_info or {}
+    if disks.get("block_device_mapping"):
+        raise exceptions.InvalidParameter("block_device_mapping", "a volume", "local disks")
+    return Guest(
+        uuid=instance.uuid,
+        name=instance.name,
+        vcpus=flavor.vcpus,
+        memory_mib=flavor.memory_mb,
+        architecture=guest_architecture,
+        machine=hardware.machine,
+        cpu=hardware.cpu(flavor.vcpus),
+        firmware=hardware.firmware,
+        secure_boot=bool(hardware.secure_boot),
+        image=_image(instance, image),
+        root=_root(instance, disks, hardware),
+        ephemerals=tuple(_ephemerals(flavor, disks, hardware)),
+        swap=_swap(flavor, disks, hardware),
+        boot=_boot(instance, hardware, guest_architecture),
+        config_drive=config_drive,
+        interfaces=interfaces(
+            network_info, hardware.nic_model, _queues(flavor, said, hardware.nic_model)
+        ),
+        video=hardware.video,
+        input=hardware.input,
+        rng=hardware.rng is not False,
+        guest_agent=hardware.guest_agent is not False,
+    )
+
+
+def _properties(instance: Any, image: Any) -> dict[str, str]:
+    """Return what the image says, by the names that nova gives it today."""
+    known = image.properties
+    said = {name: str(getattr(known, name)) for name in known.fields if known.obj_attr_is_set(name)}
+    own = {name: instance.system_metadata.get(f"image_{name}") for name in _OWN}
+    return {**said, **{name: value for name, value in own.items() if value}}
+
+
+def _image(instance: Any, image: Any) -> Image | None:
+    if not instance.image_ref:
+        return None
+    word = image.disk_format
+    return Image(
+        location=f"{SCHEME}://{instance.image_ref}",
+        format=_FORMATS.get(word) or DiskFormat.parse("disk_format", word),
+    )
+
+
+def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
+    if not instance.kernel_id:
+        return None
+    ramdisk = instance.ramdisk_id
+    console = _CONSOLES.get(guest_architecture, "ttyS0")
+    return DirectBoot(
+        kernel=Image(location=f"{SCHEME}://{instance.kernel_id}"),
+        ramdisk=Image(location=f"{SCHEME}://{ramdisk}") if ramdisk else None,
+        cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
+    )
+
+
+def _root(instance: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk:
+    for image in disks.get("image") or ():
+        return _disk("image", image, instance.flavor.root_gb * GIB, hardware)
+    return Disk(size_bytes=instance.flavor.root_gb * GIB, bus=hardware.disk_bus)
+
+
+def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> list[Disk]:
+    asked = disks.get("ephemerals") or ()
+    if not asked and flavor.ephemeral_gb:
+        asked = ({"size": flavor.ephemeral_gb},)
+    for each in asked:
+        if each.get("guest_format") not in (None, "ext4"):
+            raise exceptions.InvalidParameter("guest_format", each["guest_format"], "ext4")
+    return [_disk("ephemeral", each, each["size"] * GIB, hardware) for each in asked]
+
+
+def _swap(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk | None:
+    asked = disks.get("swap") or {"swap_size": flavor.swap}
+    size = asked["swap_size"] * MIB
+    return _disk("swap", asked, size, hardware) if size else None
+
+
+def _disk(field: str, asked: Mapping[str, Any], size: int, hardware: Hardware) -> Disk:
+    """Return a local disk, on the bus that was asked for it or for all."""
+    if asked.get("device_type") not in (None, "disk"):
+        raise exceptions.InvalidParameter(f"{field} device_type", asked["device_type"], "disk")
+    if asked.get("encrypted"):
+        raise exceptions.InvalidParameter(f"{field} encrypted", True, "disks in the clear")
+    bus = asked.get("disk_bus")
+    return Disk(
+        size_bytes=size, bus=DiskBus.parse(f"{field} disk_bus", bus) if bus else hardware.disk_bus
+    )
+
+
+def root_device_name(image: Any, asked: str | None) -> str:
+    """Return what a guest is likely to call its root disk.
+
+    :param image: nova's ImageMeta.
+    :param asked: the bus that was asked for the disk.
+    """
+    bus = asked or image.properties.get("hw_disk_bus") or DiskBus.VIRTIO
+    return f"/dev/{_DEVICES.get(bus, 'sd')}a"
+
+
+def interfaces(
+    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int | None = None
+) -> tuple[Interface, ...]:
+    """Return the interfaces of neutron's ports.
+
+    :param network_info: nova's VIFs.
+    :param model: of all cards.
+    :param queues: pairs of queues of each card.
+    :raises InvalidParameter: if one cannot be plugged in here.
+    """
+    return tuple(_interface(vif, model, queues) for vif in network_info)
+
+
+def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
+    if vif.get("vnic_type", "normal") != "normal":
+        raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
+    details = vif.get("details") or {}
+    if details.get("ovs_hybrid_plug"):
+        accepted = "False: neutron's firewall_driver openvswitch needs no bridge in between"
+        raise exceptions.InvalidParameter("ovs_hybrid_plug", True, accepted)
+    if vif["type"] not in _KINDS:
+        raise exceptions.InvalidParameter("binding:vif_type", vif["type"], _KINDS)
+    network = vif["network"]
+    return Interface(
+        kind=_KINDS[vif["type"]],
+        source=network["bridge"],
+        model=model,
+        mac=vif["address"].lower(),
+        device=vif.get("devname") or f"tap{vif['id']}"[:14],
+        port=vif["id"],
+        mtu=(network.get("meta") or {}).get("mtu"),
+        queues=queues,
+    )
+
+
+def _queues(flavor: Any, said: Mapping[str, str], model: NicModel | None) -> int | None:
+    """Return how many pairs of queues a card has: one for each processor, if so wished."""
+    pairs = {**said, **flavor.extra_specs}
+    wished = [truth(name, pairs[name]) for name in _MULTIQUEUE if name in pairs]
+    if model not in (None, NicModel.VIRTIO) or not any(wished):
+        return None
+    return int(flavor.vcpus)

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The class that nova-compute loads: each method a line or two.
+
+What is not here raises NotImplementedError in nova's base class, as nova expects it of operations
+that a driver does not have.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import os_traits
+from nova.compute import power_state
+from nova.virt import driver, event, hardware, node
+from oslo_config import cfg
+
+from compute_driver import loader
+from compute_driver.guest import PowerState, RebootKind
+from compute_driver.nova import (
+    configuration,
+    convert,
+    diagnostics,
+    host,
+    images,
+    metadata,
+    network,
+    placement,
+)
+from compute_driver.nova.errors import translated
+
+#: How much of a console's log nova shows, in bytes.
+_CONSOLE_BYTES = 100 * 1024
+
+_IMAGE_TYPES = ("aki", "ami", "ari", "iso", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
+
+_POWER_STATES = {
+    PowerState.RUNNING: power_state.RUNNING,
+    PowerState.PAUSED: power_state.PAUSED,
+    PowerState.SUSPENDED: power_state.SUSPENDED,
+    PowerState.STOPPED: power_state.SHUTDOWN,
+    PowerState.CRASHED: power_state.CRASHED,
+}
+
+_EVENTS = {
+    PowerState.RUNNING: event.EVENT_LIFECYCLE_STARTED,
+    PowerState.PAUSED: event.EVENT_LIFECYCLE_PAUSED,
+    PowerState.SUSPENDED: event.EVENT_LIFECYCLE_SUSPENDED,
+    PowerState.STOPPED: event.EVENT_LIFECYCLE_STOPPED,
+    PowerState.CRASHED: event.EVENT_LIFECYCLE_STOPPED,
+}
+
+
+class NovaDriver(driver.ComputeDriver):
+    """Runs nova's instances as guests of this package.
+
+    :param virtapi: nova's VirtAPI.
+    """
+
+    capabilities: Mapping[str, bool] = {
+        **driver.ComputeDriver.capabilities,
+        "supports_trusted_certs": True,
+        **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
+    }
+
+    def __init__(self, virtapi: Any) -> None:
+        super().__init__(virtapi)
+        self._conf: cfg.ConfigOpts = configuration.register()
+        self._driver = loader.load_driver(self._conf)
+
+    # The service
+
+    @translated
+    def init_host(self, host: str) -> None:
+        """Begin to tell nova of guests that change their state."""
+        secure_boot = any(
+            "uefi with secure boot" in (info.firmware or ())
+            for info in self._driver.host_show().architectures
+        )
+        self.capabilities = {**self.capabilities, "supports_secure_boot": secure_boot}
+        self._driver.subscribe(self._changed)
+
+    def cleanup_host(self, host: str) -> None:
+        """Let go of libvirt; the guests go on."""
+        self._driver.close()
+
+    def _changed(self, uuid: str, state: PowerState) -> None:
+        self.emit_event(event.LifecycleEvent(uuid, _EVENTS[state]))
+
+    # Instances
+
+    @translated
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+        """Return an instance's power state."""
+        state = self._driver.show(instance.uuid).state
+        return hardware.InstanceInfo(state=_POWER_STATES[state])
+
+    @translated
+    def list_instances(self) -> list[str]:
+        """Return the names of all instances."""
+        return [info.guest.name for info in self._driver.list()]
+
+    @translated
+    def list_instance_uuids(self) -> list[str]:
+        """Return the UUIDs of all instances."""
+        return [info.guest.uuid for info in self._driver.list()]
+
+    @translated
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: str | None,
+        allocations: Any,
+        network_info: Any = None,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Make an instance's guest and start it once its ports work."""
+        vifs = network_info or ()
+        convert.guest(instance, image_meta, vifs, block_device_info)  # refuses what cannot be
+        drive = metadata.config_drive(instance, network_info, injected_files, admin_password)
+        guest = convert.guest(instance, image_meta, vifs, block_device_info, drive)
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.spawn(
+                guest,
+                network=network.plugged(self.virtapi, instance, vifs if power_on else ()),
+                power_on=power_on,
+            )
+
+    @translated
+    def destroy(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove an instance's guest with all that it owns.
+
+        Its disks are kept for migrations and shared storage only, which are not there yet.
+        """
+        if not destroy_disks:
+            raise NotImplementedError
+        self._driver.destroy(instance.uuid)
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove what is left of an instance."""
+        self.destroy(context, instance, network_info, block_device_info, destroy_disks)
+
+    @translated
+    def delete_instance_files(self, instance: Any) -> bool:
+        """Remove what is left of an instance that was deleted; tell whether all of it is gone."""
+        self._driver.destroy(instance.uuid)
+        return not self.instance_on_disk(instance)
+
+    def instance_on_disk(self, instance: Any) -> bool:
+        """Tell whether the instance's disks are here."""
+        return Path(self._conf.hypervisor.instances_path, instance.uuid).exists()
+
+    def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
+        """Return what the guest is likely to call its root disk; nova goes on from there."""
+        return convert.root_device_name(image_meta, root_bdm.disk_bus)
+
+    # Power
+
+    @translated
+    def reboot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        reboot_type: str,
+        block_device_info: Mapping[str, Any] | None = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Reboot an instance: hard as well if it does not run or does not answer."""
+        running = self._driver.show(instance.uuid).state is PowerState.RUNNING
+        soft = reboot_type == "SOFT" and running
+        self._driver.reboot(instance.uuid, kind=RebootKind.SOFT if soft else RebootKind.HARD)
+
+    @translated
+    def power_on(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Power an instance on."""
+        self._driver.start(instance.uuid)
+
+    @translated
+    def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
+        """Shut an instance down; after so many seconds, by force."""
+        self._driver.stop(instance.uuid, timeout=timeout)
+
+    @translated
+    def pause(self, instance: Any) -> None:
+        """Freeze an instance in memory."""
+        self._driver.pause(instance.uuid)
+
+    @translated
+    def unpause(self, instance: Any) -> None:
+        """Continue a paused instance."""
+        self._driver.resume(instance.uuid)
+
+    @translated
+    def suspend(self, context: Any, instance: Any) -> None:
+        """Save an instance's memory to disk and power it off."""
+        self._driver.suspend(instance.uuid)
+
+    @translated
+    def resume(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        share_info: Any = None,
+    ) -> None:
+        """Continue a suspended instance."""
+        self._driver.resume(instance.uuid)
+
+    @translated
+    def resume_state_on_host_boot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        share_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Power on an instance that ran when the host went down."""
+        self._driver.start(instance.uuid)
+
+    # Looking inside
+
+    @translated
+    def get_console_output(self, context: Any, instance: Any) -> bytes:
+        """Return the end of what the instance wrote on its serial console."""
+        return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+
+    @translated
+    def get_diagnostics(self, instance: Any) -> dict[str, int]:
+        """Return an instance's use of resources, in the old form."""
+        return diagnostics.as_dict(*self._driver.stats(instance.uuid))
+
+    @translated
+    def get_instance_diagnostics(self, instance: Any) -> Any:
+        """Return an instance's use of resources."""
+        (stats,) = self._driver.stats(instance.uuid)
+        guest = self._driver.show(instance.uuid).guest
+        state = power_state.STATE_MAP[_POWER_STATES[stats.state]]
+        return diagnostics.as_object(stats, guest, state)
+
+    # The host
+
+    @functools.cached_property
+    def _nodename(self) -> str:
+        return self._driver.host_show().hostname
+
+    @translated
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Return the name of this host as libvirt knows it."""
+        return [self._nodename]
+
+    @translated
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Return what this host has and what is used of it."""
+        vcpus = sum(info.guest.vcpus for info in self._driver.list())
+        found = placement.resources(self._driver.host_show(), vcpus, host.uptime())
+        return {**found, "uuid": node.get_local_node_uuid()}
+
+    @translated
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Tell placement what this host has."""
+        info = self._driver.host_show()
+        data = provider_tree.data(nodename)
+        ratios = self._get_allocation_ratios(data.inventory)
+        reserved = {
+            "VCPU": self._conf.reserved_host_cpus,
+            "MEMORY_MB": self._conf.reserved_host_memory_mb,
+            "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
+        }
+        provider_tree.update_inventory(
+            nodename, placement.inventory(placement.totals(info), reserved, ratios)
+        )
+        traits = placement.traits(info, os_traits.get_traits())
+        provider_tree.add_traits(nodename, *traits)
+        provider_tree.remove_traits(nodename, *placement.unfounded(data.traits, traits))
+
+    @translated
+    def get_host_uptime(self) -> str:
+        """Return since when the host has been up, and its load."""
+        return host.uptime()
+
+    def get_host_cpu_stats(self) -> dict[str, int]:
+        """Return what the host's processors spent their time on."""
+        return host.cpu_stats()
+
+    def get_host_ip_addr(self) -> str:
+        """Return the host's address for its peers."""
+        return str(self._conf.my_ip)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Turns this package's errors into those that nova handles."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import ParamSpec, TypeVar
+
+from nova import exception as nova
+
+from compute_driver import exceptions
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: For each of our classes, and those derived from it that are not named, nova's.  In a build,
+#: InvalidInput and errors of images end it; with the others it is tried on another host.
+TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
+    exceptions.ComputeDriverError: nova.NovaException,
+    exceptions.InvalidParameter: nova.InvalidInput,
+    exceptions.ConfigurationError: nova.InvalidConfiguration,
+    exceptions.LibvirtUnavailable: nova.HypervisorUnavailable,
+    exceptions.MissingDependency: nova.ComputeResourcesUnavailable,
+    exceptions.AccelerationUnavailable: nova.ComputeResourcesUnavailable,
+    exceptions.NotEnoughSpace: nova.ComputeResourcesUnavailable,
+    exceptions.GuestNotFound: nova.InstanceNotFound,
+    exceptions.GuestExists: nova.InstanceExists,
+    exceptions.GuestBusy: nova.InstanceNotReady,
+    exceptions.InvalidGuestState: nova.InstanceInvalidState,
+    exceptions.ImageNotFound: nova.ImageNotFound,
+    exceptions.ImageUnacceptable: nova.ImageUnacceptable,
+    exceptions.ImageTooLarge: nova.FlavorDiskTooSmall,
+}
+
+
+def translate(error: exceptions.ComputeDriverError) -> nova.NovaException:
+    """Return nova's error for one of ours, with its text."""
+    return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)(str(error))
+
+
+def translated(method: Callable[P, R]) -> Callable[P, R]:
+    """Make *method* raise nova's errors in place of ours."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return method(*args, **kwargs)
+        except exceptions.ComputeDriverError as error:
+            raise translate(error) from error
+
+    return call

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is done with each image property and extra spec that nova knows: one table.
+
+``properties.PROPERTIES`` has those that describe the guest's hardware.  Here are all others: some
+are no concern of whoever runs the guest, the rest is refused, so that nobody gets another guest
+than the one that was asked for.
+
+Sources: nova's ``objects/image_meta.py``; Nova, "Extra Specs".
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Mapping
+
+from compute_driver import exceptions, properties
+
+#: What another part of the cloud or another operation acts on, or what only another hypervisor
+#: could, and which one.
+UNCONCERNED: Mapping[str, str] = {
+    # Images
+    "hw_auto_disk_config": "XenServer",
+    "hw_device_id": "XenServer",
+    "hw_disk_type": "VMware",
+    "hw_rescue_bus": "rescue",
+    "hw_rescue_device": "rescue",
+    "img_bdm_v2": "nova-api",
+    "img_bittorrent": "XenServer",
+    "img_block_device_mapping": "nova-api",
+    "img_cache_in_nova": "XenServer",
+    "img_compression_level": "XenServer",
+    "img_hv_requested_version": "nova-scheduler",
+    "img_hv_type": "nova-scheduler",
+    "img_linked_clone": "VMware",
+    "img_mappings": "nova-api",
+    "img_owner_id": "nova-api",
+    "img_root_device_name": "nova-api",
+    "img_signature": "nova's image API",
+    "img_signature_certificate_uuid": "nova's image API",
+    "img_signature_hash_method": "nova's image API",
+    "img_signature_key_type": "nova's image API",
+    "img_use_agent": "XenServer",
+    "img_version": "nova-api",
+    "os_admin_user": "set_admin_password",
+    "os_distro": "whoever looks for a system",
+    "os_skip_agent_inject_files_at_boot": "XenServer",
+    "os_skip_agent_inject_ssh": "XenServer",
+    "traits_required": "nova-scheduler",
+    # Flavors
+    "aggregate_instance_extra_specs:*": "nova-scheduler",
+    "capabilities:*": "nova-scheduler",
+    "group_policy": "nova-scheduler",
+    "hw_video:ram_max_mb": "whoever asks for hw_video_ram",
+    "resources*:*": "nova-scheduler",
+    "trait*:*": "nova-scheduler",
+}
+
+#: What the conversion to a guest sees to, besides the hardware.
+CONVERTED = frozenset(
+    {"hw:vif_multiqueue_enabled", "hw_vif_multiqueue_enabled", "img_config_drive"}
+)
+
+_FALSE = ("false", "no", "0")
+
+#: What is refused, and the values that ask for nothing but what every guest has.
+REFUSED: Mapping[str, tuple[str, ...]] = {
+    # Images
+    "hw_cdrom_bus": (),
+    "hw_ephemeral_encryption_secret_uuid": (),
+    "hw_firmware_stateless": _FALSE,
+    "hw_floppy_bus": (),
+    "hw_ipxe_boot": _FALSE,
+    "hw_time_hpet": (),
+    "hw_video_ram": (),
+    "hw_vm_mode": ("hvm",),
+    "img_hide_hypervisor_id": _FALSE,
+    "os_require_quiesce": _FALSE,
+    "os_type": ("linux",),
+    # Both
+    **{
+        f"hw{mark}{name}": harmless
+        for mark in "_:"
+        for name, harmless in {
+            "boot_menu": _FALSE,
+            "cpu_policy": ("shared",),
+            "cpu_realtime_mask": (),
+            "cpu_thread_policy": (),
+            "ephemeral_encryption": _FALSE,
+            "ephemeral_encryption_format": (),
+            "locked_memory": _FALSE,
+            "maxphysaddr_bits": (),
+            "maxphysaddr_mode": (),
+            "mem_encryption": _FALSE,
+            "mem_encryption_model": (),
+            "mem_page_size": (),
+            "numa_nodes": (),
+            "pci_numa_affinity_policy": (),
+            "pmu": (),
+            "redirected_usb_ports": ("0",),
+            "serial_port_count": ("1",),
+            "sound_model": (),
+            "tpm_model": (),
+            "tpm_version": (),
+            "usb_model": (),
+            "viommu_model": (),
+            "virtio_packed_ring": _FALSE,
+            "watchdog_action": ("disabled",),
+        }.items()
+    },
+    "hw_numa_cpus*": (),
+    "hw_numa_mem*": (),
+    # Flavors; the last patterns are whatever else nova may learn
+    "accel:*": (),
+    "hide_hypervisor_id": _FALSE,
+    "hw:cpu_realtime": _FALSE,
+    "hw:hide_hypervisor_id": _FALSE,
+    "pci_passthrough:*": (),
+    "quota:*": (),
+    "hw:*": (),
+    "hw_*": (),
+    "os:*": (),
+    "driver:*": (),
+}
+
+
+def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Hardware:
+    """Return what an image and a flavor ask for of the hardware.
+
+    :param image: properties that nova has recognised, by its own names.
+    :param extra_specs: of the flavor.
+    :raises InvalidParameter: if something is asked for that guests cannot have here.
+    """
+    return properties.read(
+        (name, value)
+        for name, value in (*image.items(), *extra_specs.items())
+        if _is_of_hardware(name, value)
+    )
+
+
+def _is_of_hardware(name: str, value: str) -> bool:
+    if name in properties.PROPERTIES:
+        return True
+    if name not in CONVERTED and _pattern(name, UNCONCERNED) is None:
+        _refuse(name, value)
+    return False
+
+
+def _refuse(name: str, value: str) -> None:
+    pattern = _pattern(name, REFUSED)
+    if pattern is None:
+        return  # an unscoped extra spec, or of a scope of the operator's: the scheduler's
+    harmless = REFUSED[pattern]
+    if value.lower() not in harmless:
+        accepted = f"{harmless[0]}, or leave it out" if harmless else "nothing: leave it out"
+        raise exceptions.InvalidParameter(name, value, accepted)
+
+
+def _pattern(name: str, table: Mapping[str, object]) -> str | None:
+    if name in table:
+        return name
+    return next((pattern for pattern in table if fnmatch.fnmatchcase(name, pattern)), None)

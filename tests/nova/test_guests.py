@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real guests through nova's interface: from an image in Glance to nothing left."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+from nova.compute import power_state, provider_tree
+from nova.conf import CONF
+from nova.virt import event
+
+from compute_driver.driver import ComputeDriver
+from compute_driver.nova import configuration
+from tests import guests
+from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
+from tests.nova import glance
+from tests.nova.base import NODE, NovaCase, configure
+
+
+class GuestTest(NovaCase):
+    def setUp(self) -> None:
+        configure()
+        configuration.register()
+        for name, value in {
+            "driver": "libvirt",
+            "connection_uri": "",  # a private libvirt daemon
+            "state_path": str(state_path()),
+            "instances_path": str(state_path() / "instances"),
+            "image_cache_path": str(state_path() / "images"),
+        }.items():
+            CONF.set_override(name, value, "hypervisor")
+            self.addCleanup(CONF.clear_override, name, "hypervisor")
+        super().setUp()
+        self.told: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.driver.init_host("host")
+        self.driver.register_event_listener(self.told.put)
+        self.guests: ComputeDriver = self.driver._driver
+
+    def until(self, transition: int) -> list[int]:
+        """Return what nova is told of before it is told of *transition*."""
+        return list(iter(lambda: self.told.get(timeout=30).get_transition(), transition))
+
+    def boots(self, instance: Any, skip_bytes: int = 0) -> None:
+        self.guests.console_wait(instance.uuid, BANNER, timeout=BOOT_TIMEOUT, skip_bytes=skip_bytes)
+
+    def state(self, instance: Any) -> int:
+        return int(self.driver.get_info(instance).state)
+
+    def test_life_of_an_instance(self) -> None:
+        disk = guests.build("basic").disk
+        with self.config_drive() as instance, glance.serving(disk.read_bytes(), "qcow2"):
+            self.spawn(instance)
+        self.boots(instance)
+        self.assertEqual(power_state.RUNNING, self.state(instance))
+        said = self.driver.get_console_output(self.context, instance).decode()
+        self.assertIn(f"GUEST-UUID: {instance.uuid}", said)
+        self.assertIn("GUEST-NETWORKDATA: yes", said)
+        self.until(event.EVENT_LIFECYCLE_STARTED)
+
+        for kind in ("SOFT", "HARD"):
+            before = len(self.guests.console_log(instance.uuid))
+            self.driver.reboot(self.context, instance, [], kind)
+            self.boots(instance, before)
+        self.driver.pause(instance)
+        self.assertEqual(power_state.PAUSED, self.state(instance))
+        # Neither reboot looked like a stop.
+        self.assertNotIn(event.EVENT_LIFECYCLE_STOPPED, self.until(event.EVENT_LIFECYCLE_PAUSED))
+        self.driver.unpause(instance)
+        self.driver.suspend(self.context, instance)
+        self.assertEqual(power_state.SUSPENDED, self.state(instance))
+        self.until(event.EVENT_LIFECYCLE_SUSPENDED)
+        self.driver.resume(self.context, instance, [])
+        self.driver.power_off(instance, 30, 10)
+        self.assertEqual(power_state.SHUTDOWN, self.state(instance))
+        self.until(event.EVENT_LIFECYCLE_STOPPED)
+
+        before = len(self.guests.console_log(instance.uuid))
+        self.driver.power_on(self.context, instance, [])
+        self.boots(instance, before)
+        found = self.driver.get_instance_diagnostics(instance)
+        self.assertEqual((1, 2), (found.num_cpus, found.num_disks))
+        self.assertGreater(found.disk_details[0].read_bytes, 0)
+        console = self.guests.console_attach(instance.uuid)
+        console.send(b"run poweroff\r")
+        self.until(event.EVENT_LIFECYCLE_STOPPED)
+        console.close()
+
+        self.driver.destroy(self.context, instance, [])
+        self.assertEqual([], self.driver.list_instances())
+        self.assertFalse(self.driver.instance_on_disk(instance))
+        self.assertEqual((), self.guests.audit())
+
+    def test_host_is_described_as_it_is(self) -> None:
+        (name,) = self.driver.get_available_nodes()
+        found = self.driver.get_available_resource(name)
+        self.assertGreater(found["hypervisor_version"], 5_000_000)
+        self.assertIn(("x86_64", "qemu", "hvm"), found["supported_instances"])
+        tree = provider_tree.ProviderTree()
+        tree.new_root(name, NODE)
+        self.driver.update_provider_tree(tree, name)
+        traits = tree.data(name).traits
+        # What a Nehalem has, which is emulated by default, and what it has not.
+        self.assertLessEqual({"HW_CPU_X86_SSE42", "CUSTOM_ACCELERATOR_TCG"}, traits)
+        self.assertNotIn("HW_CPU_X86_AVX2", traits)
+        self.assertLessEqual({"COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_FIRMWARE_BIOS"}, traits)

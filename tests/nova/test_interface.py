@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether nova's side of the interface is what the adapter was written for."""
+
+from __future__ import annotations
+
+import inspect
+import unittest
+
+from nova.api.validation.extra_specs import validators
+from nova.objects import image_meta
+from nova.virt import driver
+
+from compute_driver import exceptions
+from compute_driver.nova import properties
+from compute_driver.nova.driver import NovaDriver
+from compute_driver.properties import PROPERTIES
+
+
+class SignatureTest(unittest.TestCase):
+    def test_every_method_takes_what_nova_passes(self) -> None:
+        for name, ours in vars(NovaDriver).items():
+            theirs = getattr(driver.ComputeDriver, name, None)
+            if name.startswith("_") or not inspect.isfunction(ours):
+                continue
+            with self.subTest(name):
+                assert theirs is not None, "nova knows no such method"
+                self.assertEqual(_parameters(theirs), _parameters(ours))
+
+
+def _parameters(method: object) -> list[tuple[str, object]]:
+    """Return the names and defaults, which callers may rely on."""
+    assert callable(method)
+    return [(each.name, each.default) for each in inspect.signature(method).parameters.values()]
+
+
+class PropertiesTest(unittest.TestCase):
+    def test_every_image_property_has_its_place(self) -> None:
+        tables = {*PROPERTIES, *properties.CONVERTED, *properties.UNCONCERNED, *properties.REFUSED}
+        numbered = {"hw_numa_cpus", "hw_numa_mem"}
+        self.assertEqual(set(), set(image_meta.ImageMetaProps.fields) - tables - numbered)
+
+    def test_every_extra_spec_works_or_is_refused_or_no_concern(self) -> None:
+        for name in validators.VALIDATORS:
+            name = name.replace("{num}", "0").replace("{group}", "1")
+            if name in PROPERTIES or name in properties.CONVERTED or name.startswith("vmware:"):
+                continue
+            with self.subTest(name):
+                try:
+                    properties.read({}, {name: "something"})
+                except exceptions.InvalidParameter as error:
+                    self.assertEqual(name, error.field)
+                else:
+                    self.assertIsNotNone(properties._pattern(name, properties.UNCONCERNED))
