@@ -30,7 +30,8 @@ class InvalidParameter(ComputeDriverError):
         shown = repr(value)
         if len(shown) > 120:
             shown = shown[:117] + "..."
-        super().__init__(f"{field}: {shown} is not usable; accepted: {self.accepted}")
+        verdict = f"{field} is missing" if value is None else f"{field}: {shown} is not usable"
+        super().__init__(f"{verdict}; accepted: {self.accepted}")
 
 
 class ConfigurationError(ComputeDriverError):

@@ -293,7 +293,7 @@ class Interface:
             _require(
                 self.source is not None and _SOURCE.fullmatch(self.source) is not None,
                 "nic",
-                self.source,
+                self.source or str(self.kind),
                 f"{self.kind}=NAME, the name of a {self.kind.thing}",
             )
         _require(
@@ -503,9 +503,10 @@ class Guest:
             queues = interface.queues
             accepted = f"at most {self.vcpus}, the number of virtual CPUs"
             _require(queues is None or queues <= self.vcpus, "nic queues", queues, accepted)
-        devices = [nic.device for nic in self.interfaces if nic.device is not None]
-        twice = sorted({device for device in devices if devices.count(device) > 1})
-        _require(not twice, "nic device", ", ".join(twice), "another for each interface")
+        for field in ("device", "mac"):
+            names = [name for nic in self.interfaces if (name := getattr(nic, field)) is not None]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            _require(not twice, f"nic {field}", ", ".join(twice), "another for each interface")
         topology = self.cpu.topology
         _require(
             topology is None or topology.vcpus == self.vcpus,

@@ -96,33 +96,35 @@ def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
     :raises InvalidParameter: if a name is not known, a value not accepted, or two contradict.
     """
     found: dict[str, Any] = {}
-    said: dict[str, str] = {}
+    said: dict[str, tuple[str, str]] = {}
     for name, text in sorted(pairs, key=lambda pair: _telling(pair[0])):
         if name not in PROPERTIES:
             raise exceptions.InvalidParameter("property", name, PROPERTIES)
         for field, value in PROPERTIES[name].read(name, text).items():
-            if field in found and _telling(name) == _telling(said[field]):
-                value = _together(name, field, found[field], value)
-            found[field], said[field] = value, name
+            if field in found and _telling(name) == _telling(said[field][0]):
+                value = _together((name, text), said[field], field, found[field], value)
+            found[field], said[field] = value, (name, text)
     return Hardware(**found)
 
 
-def _together(name: str, field: str, before: Any, value: Any) -> Any:
-    """Return what two properties say of one field."""
+def _together(
+    now: tuple[str, str], earlier: tuple[str, str], field: str, before: Any, value: Any
+) -> Any:
+    """Return what two properties, each a name and a text, say of one field."""
     if isinstance(value, tuple):
         return tuple(dict.fromkeys((*before, *value)))
+    join = min if field == "topology_limits" else _same(now, earlier)
     if isinstance(value, dict):
-        join = min if field == "topology_limits" else _same(name)
         both = {level: join(before[level], value[level]) for level in before.keys() & value.keys()}
         return {**before, **value, **both}
-    return _same(name)(before, value)
+    return join(before, value)
 
 
-def _same(name: str) -> Callable[[Any, Any], Any]:
+def _same(now: tuple[str, str], earlier: tuple[str, str]) -> Callable[[Any, Any], Any]:
     def same(before: Any, value: Any) -> Any:
         if before != value:
-            accepted = f"{before}, since another property says so"
-            raise exceptions.InvalidParameter(name, str(value), accepted)
+            accepted = f"what agrees with {earlier[0]}={earlier[1]}"
+            raise exceptions.InvalidParameter(*now, accepted)
         return value
 
     return same

@@ -37,9 +37,8 @@ def fit(
             return topology
     said = [f"{level}={number}" for level, number in wanted.items()]
     said += [f"max_{level}={number}" for level, number in limits.items()]
-    raise exceptions.InvalidParameter(
-        "cpu topology", ", ".join(said), f"numbers whose product makes {vcpus} virtual CPUs"
-    )
+    accepted = f"numbers that make {vcpus} virtual CPUs together, none above its limit"
+    raise exceptions.InvalidParameter("cpu topology", ", ".join(said), accepted)
 
 
 def _arrangements(vcpus: int) -> Iterator[Topology]:

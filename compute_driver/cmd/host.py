@@ -14,7 +14,7 @@ from cliff.columns import FormattableColumn
 
 from compute_driver.cmd import errors, verb
 from compute_driver.guest import MIB
-from compute_driver.info import ArchitectureInfo
+from compute_driver.info import ArchitectureInfo, MachineType
 
 #: Fields of HostInfo that hold bytes, shown in MiB.
 _BYTES = "_bytes"
@@ -45,9 +45,10 @@ class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ign
         yield _fill(f"{each.architecture}: {kind} ({each.reason})", "")
         yield f"  emulator: {each.emulator or 'none'} {each.emulator_version}".rstrip()
         machines = [
-            f"{machine.name} ({machine.alias})" if machine.alias else machine.name
+            _named(machine)
             for machine in each.machines
-            if machine.default or machine.alias
+            # Of those with a version, the newest.
+            if machine.default or machine.alias or not machine.name[-1].isdigit()
         ]
         lists = {
             "machines": [*machines, _more(len(each.machines) - len(machines))],
@@ -59,6 +60,11 @@ class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ign
             text = ", ".join(filter(None, values))
             if text:
                 yield _fill(f"{name}: {text}", "  ")
+
+
+def _named(machine: MachineType) -> str:
+    words = [*([machine.alias] if machine.alias else []), *(["default"] if machine.default else [])]
+    return f"{machine.name} ({', '.join(words)})" if words else machine.name
 
 
 def _kind(each: ArchitectureInfo) -> tuple[str, str]:

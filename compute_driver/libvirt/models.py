@@ -34,7 +34,10 @@ LOG = logging.getLogger(__name__)
 _PROPOSED = 5
 _TRIED = 12
 
-_UNKNOWN_FEATURE = re.compile(r"unknown CPU feature:? (\S+)|\.([^.'\s]+)' not found", re.IGNORECASE)
+_UNKNOWN_FEATURE = re.compile(
+    r"unknown CPU feature:? (\S+)|\.([^.'\s]+)' not found|feature '(\S+)' is not available",
+    re.IGNORECASE,
+)
 _MISSING_FEATURES = re.compile(r"does not provide required features: (.+)")
 
 

@@ -75,8 +75,11 @@ def _acceleration(parts: Parts) -> Iterator[Check]:
     else:
         detail = f"no usable KVM: {ability.why_not(name)}"
         fallback = parts.conf.hypervisor.emulation_fallback
-        verdict = OK if not wanted else WARNING if fallback else FAILURE
-        remedy = f"{ability.remedy}; or set virt_type = qemu" if wanted else ""
+        verdict = WARNING if fallback else FAILURE
+        remedy = f"{ability.remedy}; or set virt_type = qemu"
+        remedy += "" if fallback else " or emulation_fallback = true"
+        if not wanted:
+            verdict, detail, remedy = OK, f"not asked for (virt_type is qemu); {detail}", ""
     yield Check(subject="KVM", verdict=verdict, detail=detail, remedy=remedy)
 
 

@@ -50,6 +50,6 @@ def described(domain: Element, enabled: Collection[str]) -> str:
         return ""
     model = cpu.findtext("model") or cpu.get("mode", "").removeprefix("custom")
     policies = {each.get("name", ""): each.get("policy") for each in cpu.iterfind("feature")}
-    more = [f"+{name}" for name in enabled if policies.get(name) == "require"]
+    more = [f"+{name}" for name in dict.fromkeys(enabled) if policies.get(name) == "require"]
     less = [f"-{name}" for name, policy in policies.items() if policy == "disable"]
     return ",".join([model, *more, *less])

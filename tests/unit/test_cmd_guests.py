@@ -229,7 +229,7 @@ class Host(CommandLineCase):
             [
                 "x86_64: tcg, emulation (as tested)",
                 "  emulator: /usr/bin/qemu-system-x86_64 7.2.22",
-                "  machines: pc-q35-7.2 (q35), and 1 more",
+                "  machines: pc-q35-7.2 (q35, default), and 1 more",
                 "  CPU models: Skylake-Server-0, Skylake-Server-1, Skylake-Server-2,",
                 "    Skylake-Server-3, Skylake-Server-4, Skylake-Server-5, Skylake-Server-6,",
                 "    Skylake-Server-7, Skylake-Server-8",

@@ -57,8 +57,8 @@ BAD_OPTIONS = {
     ("--checksum", "md5"): "checksum: 'md5' is not usable; accepted: sha256:HEX",
     ("--disk-bus", "floppy"): "disk-bus: 'floppy' is not usable; accepted: ide, sata, scsi",
     ("--video", "3dfx"): "video: '3dfx' is not usable; accepted: bochs, cirrus",
-    ("--nic", "bridge"): "nic: None is not usable; accepted: bridge=NAME",
-    ("--nic", "bridge="): "nic: None is not usable; accepted: bridge=NAME",
+    ("--nic", "bridge"): "nic: 'bridge' is not usable; accepted: bridge=NAME",
+    ("--nic", "bridge="): "nic: 'bridge' is not usable; accepted: bridge=NAME",
     ("--nic", "network=a b"): "nic: 'a b' is not usable",
     (
         "--nic",
