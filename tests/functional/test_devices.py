@@ -9,6 +9,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import libvirt_qemu
@@ -288,6 +289,17 @@ class TestInterfaceKinds(base.HostTestCase):
                 yield name
             finally:
                 network.destroy()
+
+    def test_bridge_port_has_the_name_and_the_mtu_that_were_asked_for(self) -> None:
+        with bridges.bridge() as name:
+            device = f"cdt{uuid.uuid4().hex[:8]}"
+            nic = dataclasses.replace(bridges.plugged(name), device=device, mtu=1400)
+            made = base.guest(interfaces=(nic,), **kernel_only())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual([device], bridges.ports(name))
+            self.assertEqual("1400\n", Path("/sys/class/net", device, "mtu").read_text())
+            self.driver.destroy(made.uuid)
 
     def test_network_or_bridge_that_is_not_there_is_refused(self) -> None:
         for kind in (InterfaceKind.NETWORK, InterfaceKind.BRIDGE):
