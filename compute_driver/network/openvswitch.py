@@ -2,8 +2,8 @@
 """Plugs guests' interfaces into bridges of Open vSwitch, by os-vif.
 
 libvirt makes the device that an interface ends in, whenever the guest is powered on, and the kernel
-removes it with the emulator.  os-vif makes the port of the same name.  It is made before the device
-and made anew each time: Open vSwitch's userspace datapath would hold on to the device of before.
+removes it with the emulator.  os-vif makes the port of the same name, once the device is there and
+anew each time: Open vSwitch's userspace datapath would hold on to the device of before.
 """
 
 from __future__ import annotations
@@ -44,10 +44,15 @@ def check(conf: cfg.ConfigOpts, guest: Guest) -> None:
         _check(ovsdb.read(_address(conf)), guest.uuid, interfaces)
 
 
+def wanted_by(guest: Guest) -> bool:
+    """Tell whether a guest has such interfaces."""
+    return bool(_ours(guest.interfaces))
+
+
 def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
     """Plug a guest's interfaces; those that are plugged in already are plugged anew.
 
-    To be called before each power-on.
+    To be called at each power-on, when libvirt has made their devices.
 
     :param instances: the directory of all guests of this driver.
     :raises InvalidParameter: see :func:`check`.
@@ -73,7 +78,7 @@ def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
 
 
 def unplug(conf: cfg.ConfigOpts, uuid: str, interfaces: Iterable[Interface]) -> None:
-    """Unplug those of a guest's interfaces that are plugged in; the guest must not run.
+    """Unplug those of a guest's interfaces that are plugged in.
 
     :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
     :raises PlugFailed: if one cannot be unplugged.

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import libvirt
 
@@ -30,18 +29,34 @@ def start(parts: Parts, uuid: str) -> None:
         power_on(parts, rebuild(parts, uuid))
 
 
-def power_on(
-    parts: Parts,
-    guest: Guest,
-    start: Callable[[libvirt.virDomain], object] = domains.start,
-) -> None:
-    """Plug the interfaces of a guest that does not run, then start it; the only place to do so.
+def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bool = True) -> None:
+    """Start a guest that does not run, its interfaces plugged in; the only place to do so.
 
-    :param start: what makes its domain run.
-    :raises PlugFailed: if an interface cannot be plugged.
+    Open vSwitch takes devices into its bridges once libvirt has made them and set them up: both
+    would change a device's flags at the same time, and one undo what the other did.
+
+    :param suspended: whether it goes on from its saved memory.
+    :param release: whether its processors run then; else it stays paused.
+    :raises InvalidParameter: if a bridge is gone.
+    :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
     """
-    openvswitch.plug(parts.conf, guest, parts.host.instances)
-    parts.on_domain(guest.uuid, start)
+    plugs = openvswitch.wanted_by(guest)
+    if plugs:
+        openvswitch.check(parts.conf, guest)
+        openvswitch.unplug(parts.conf, guest.uuid, guest.interfaces)
+    elif release and not suspended:
+        parts.on_domain(guest.uuid, domains.start)
+        return
+    parts.on_domain(guest.uuid, domains.start_paused)
+    if plugs:
+        try:
+            openvswitch.plug(parts.conf, guest, parts.host.instances)
+        except BaseException:
+            back = libvirt.virDomain.managedSave if suspended else domains.power_off
+            parts.on_domain(guest.uuid, back)
+            raise
+    if release:
+        parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:
@@ -75,8 +90,7 @@ def resume(parts: Parts, uuid: str) -> None:
         case PowerState.PAUSED:
             parts.on_domain(uuid, _continue)
         case PowerState.SUSPENDED:
-            # libvirt restores the saved memory, paused if it was saved so.
-            power_on(parts, parts.stored(uuid).guest, _restore)
+            power_on(parts, parts.stored(uuid).guest, suspended=True)
 
 
 def suspend(parts: Parts, uuid: str) -> None:
@@ -112,10 +126,4 @@ def _continue(domain: libvirt.virDomain) -> None:
     if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
         domain.pMWakeup()  # the guest has put itself to sleep
     else:
-        domain.resume()
-
-
-def _restore(domain: libvirt.virDomain) -> None:
-    domain.create()
-    if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
         domain.resume()

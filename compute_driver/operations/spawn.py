@@ -67,7 +67,7 @@ def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManage
         power.power_on(parts, guest)
         return
     with network:
-        power.power_on(parts, guest, domains.start_paused)
+        power.power_on(parts, guest, release=False)
     parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 

@@ -39,7 +39,7 @@ class FitTest(unittest.TestCase):
         ):
             with (
                 self.subTest(vcpus=vcpus, wanted=wanted, limits=limits),
-                self.assertRaisesRegex(exceptions.InvalidParameter, f"makes {vcpus} virtual CPUs"),
+                self.assertRaisesRegex(exceptions.InvalidParameter, f"make {vcpus} virtual CPUs"),
             ):
                 fit(vcpus, wanted, limits)
 
