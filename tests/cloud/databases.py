@@ -42,7 +42,11 @@ _COMMANDS = (
 
 def prepare(cloud: Layout) -> None:
     """Puts filled databases in place; the server does not run yet."""
-    made_from = [*configuration.files(cloud).values(), str(_COMMANDS), str(install.CONTROL)]
+    made_from = [
+        *configuration.files(cloud).values(),
+        Path(__file__).read_text(),
+        str(install.CONTROL),
+    ]
     seed = cloud.root / "seeds" / install.digest(*made_from, install.CONSTRAINTS.read_text())
     if not seed.exists():
         _fill(cloud)
@@ -101,6 +105,8 @@ def _run_all(cloud: Layout, commands: tuple[str, ...]) -> None:
     bootstrap = {
         "OS_BOOTSTRAP_PASSWORD": cloud.password,
         "OS_BOOTSTRAP_PUBLIC_URL": url,
+        # keystonemiddleware asks for this one.
+        "OS_BOOTSTRAP_INTERNAL_URL": url,
         "OS_BOOTSTRAP_REGION_ID": "RegionOne",
     }
     for command in commands:

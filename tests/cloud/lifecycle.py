@@ -103,7 +103,6 @@ def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> Non
             with timed("networks, flavors and image"):
                 populate.resources(cloud)
         except BaseException:
-            LOG.exception("the cloud did not come up")
             _down(cloud)
             raise
 
@@ -194,6 +193,9 @@ def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
     install.compute(cloud, nova)
     _write(cloud, configuration.files(cloud))
     _write(cloud, configuration.compute_files(cloud, driver, extra))
+    # nova's web services look for it beside their configuration only.
+    paste = Path("nova/api-paste.ini")
+    (cloud.etc / paste).symlink_to(cloud.control_venv / "etc" / paste)
 
 
 def _write(cloud: Layout, files: Mapping[str, str]) -> None:
@@ -211,7 +213,12 @@ def _start_all(cloud: Layout) -> None:
             _wait(cloud, name)
         ready.add(name)
 
-    for name in (name for level in services.levels(NEEDS) for name in level):
+    for name in (
+        name
+        for level in services.levels(NEEDS)
+        # Services start while steps run.
+        for name in sorted(level, key=STEPS.__contains__)
+    ):
         for needed in NEEDS[name]:
             wait(needed)
         if name in STEPS:
