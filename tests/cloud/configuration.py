@@ -194,6 +194,7 @@ def _neutron(cloud: Layout) -> Ini:
             "api_paste_config": f"{cloud.control_venv}/etc/neutron/api-paste.ini",
             "bind_host": ADDRESS,
             "api_workers": 1,
+            "rpc_response_timeout": 15,
             "rpc_workers": 1,
             "rpc_state_report_workers": 0,
             "send_events_interval": 1,

@@ -303,7 +303,13 @@ SERVICES: Mapping[str, Service] = {
         _program("nova-scheduler", _NOVA, (*_BEHIND, "placement")),
         _program("nova-novncproxy", _NOVA, _BEHIND, ready=listens("nova-novncproxy")),
         _program("nova-serialproxy", _NOVA, _BEHIND, ready=listens("nova-serialproxy")),
-        _program("neutron-rpc-server", _NEUTRON_SERVER, (*_BEHIND, CATALOG)),
+        _program(
+            "neutron-rpc-server",
+            _NEUTRON_SERVER,
+            (*_BEHIND, CATALOG),
+            # The last that it says before it listens: what agents ask earlier is lost.
+            ready=says("neutron-rpc-server.log", "Selected multiprocessing start method"),
+        ),
         _program("neutron-periodic-workers", _NEUTRON_SERVER, (*_BEHIND, CATALOG)),
         _program(
             "neutron-openvswitch-agent",
