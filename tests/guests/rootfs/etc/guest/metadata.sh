@@ -11,17 +11,23 @@ read_config_drive() {
 # fetch_metadata: sets the same from the metadata service, which may not answer at once.
 fetch_metadata() {
     mkdir -p $LATEST
-    service=http://169.254.169.254/openstack/latest
     tries=0
-    until wget -q -T 10 -O $LATEST/meta_data.json $service/meta_data.json 2>/dev/null; do
+    until fetch meta_data.json; do
         tries=$((tries + 1))
         [ $tries -lt 30 ] || return
         sleep 1
     done
-    for name in user_data network_data.json; do
-        wget -q -T 10 -O $LATEST/$name $service/$name 2>/dev/null || rm -f $LATEST/$name
-    done
+    fetch user_data
+    fetch network_data.json
     read_metadata
+}
+
+# fetch NAME: one document. Debian's static busybox has a wget that crashes beside a libc.
+fetch() {
+    printf 'GET /openstack/latest/%s HTTP/1.0\r\nHost: 169.254.169.254\r\n\r\n' "$1" |
+        nc -w 10 169.254.169.254 80 >/run/answer 2>/dev/null
+    first /run/answer
+    case $value in "HTTP/1."?" 200"*) sed '1,/^\r$/d' /run/answer >$LATEST/"$1" ;; *) false ;; esac
 }
 
 read_metadata() {
