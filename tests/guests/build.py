@@ -153,11 +153,12 @@ def _make(images: GuestImages, recipe: _Recipe, scratch: Path, debs: Path) -> No
 
 def _images(folder: Path, recipe: _Recipe) -> GuestImages:
     console = recipe.architecture.console
+    options = f"{KERNEL_OPTIONS} {recipe.flavour.options}".rstrip()
     return GuestImages(
         kernel=folder / "vmlinuz",
         initrd=folder / "initrd",
         disk=folder / "disk.qcow2" if recipe.loaders else None,
         iso=folder / "boot.iso" if recipe.loaders else None,
         console=console,
-        cmdline=f"console=tty0 console={console} {KERNEL_OPTIONS}",
+        cmdline=f"console=tty0 console={console} {options}",
     )

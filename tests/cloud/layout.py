@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the cloud's things lie, where its services listen, and what its secrets are."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+
+ADDRESS = "127.0.0.1"
+
+#: The services' own ports, and unusual ones where Debian's packages may run a server already.
+PORTS = {
+    "keystone": 5000,
+    "nova-novncproxy": 6080,
+    "nova-serialproxy": 6083,
+    "openflow": 6633,
+    "nova-api": 8774,
+    "nova-metadata": 8775,
+    "placement": 8778,
+    "glance": 9292,
+    "neutron-api": 9696,
+    "epmd": 14369,
+    "rabbitmq": 15673,
+    "erlang": 15674,
+    "memcached": 21211,
+}
+
+#: Floating IP addresses, which only this machine reaches, through the bridge of that name.
+EXTERNAL_BRIDGE = "br-ex"
+EXTERNAL_GATEWAY = "172.31.240.1"
+EXTERNAL_NETWORK = "172.31.240.0/24"
+
+#: In the environment of every process of the cloud's, those that services start included.
+MARK = "COMPUTE_DRIVER_CLOUD_PROCESS"
+
+#: Seconds without a client after which libvirt ends: nova-compute may be away for some time.
+_LIBVIRT_IDLE_SECONDS = 24 * 3600
+
+
+def default() -> Path:
+    """``$COMPUTE_DRIVER_CLOUD``, or ``compute-driver-cloud`` in the user's own cache."""
+    given = os.environ.get("COMPUTE_DRIVER_CLOUD")
+    if given:
+        return Path(given).absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "compute-driver-cloud"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The folders below the cloud's own; ``state`` exists only while the cloud is up.
+
+    ROOT/venvs, ROOT/seeds    what was installed and synchronised, kept for the next time
+    ROOT/log                  what the services last said, also after they ended
+    ROOT/state                all else
+    """
+
+    root: Path
+
+    @property
+    def state(self) -> Path:
+        return self.root / "state"
+
+    @property
+    def etc(self) -> Path:
+        return self.state / "etc"
+
+    @property
+    def run(self) -> Path:
+        return self.state / "run"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "log"
+
+    @property
+    def venvs(self) -> Path:
+        return self.root / "venvs"
+
+    @property
+    def control_venv(self) -> Path:
+        """A link to the virtual environment of everything but nova-compute."""
+        return self.state / "control-venv"
+
+    @property
+    def compute_venv(self) -> Path:
+        """A link to nova-compute's."""
+        return self.state / "compute-venv"
+
+    @property
+    def database_socket(self) -> Path:
+        return self.state / "mariadb.sock"
+
+    @property
+    def ovs(self) -> Path:
+        return self.state / "ovs"
+
+    @property
+    def ovs_connection(self) -> str:
+        return f"unix:{self.ovs}/db.sock"
+
+    @cached_property
+    def libvirt(self) -> EmbeddedDaemon:
+        return EmbeddedDaemon(self.state, idle_timeout=_LIBVIRT_IDLE_SECONDS)
+
+    @cached_property
+    def password(self) -> str:
+        """Of every account. Whoever has it is root here, so that it is made up and kept."""
+        path = self.root / "password"
+        if not path.exists():
+            self.root.mkdir(parents=True, exist_ok=True)
+            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(16))
+        return path.read_text()
+
+    def environment(self) -> dict[str, str]:
+        """The environment of the cloud's processes."""
+        path = f"{self.control_venv}/bin:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
+        return {
+            "PATH": path,
+            "HOME": str(self.state),
+            "LC_ALL": "C.UTF-8",
+            "OVS_RUNDIR": str(self.ovs),
+            MARK: str(self.root),
+        }
+
+    def url(self, service: str, path: str = "") -> str:
+        return f"http://{ADDRESS}:{PORTS[service]}{path}"
+
+    def credentials(self) -> dict[str, Any]:
+        """What ``openstack.connect`` takes for the administrator."""
+        return {
+            "auth_url": self.url("keystone", "/v3"),
+            "username": "admin",
+            "password": self.password,
+            "project_name": "admin",
+            "user_domain_id": "default",
+            "project_domain_id": "default",
+            "region_name": "RegionOne",
+            "identity_api_version": "3",
+        }

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Brings the cloud up and down."""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import fcntl
+import logging
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import libvirt
+
+from tests import guests
+from tests.cloud import configuration, databases, install, network, populate, services
+from tests.cloud.errors import CloudError
+from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
+from tests.cloud.processes import Process, end, eventually, marked
+from tests.cloud.services import SERVICES
+
+LOG = logging.getLogger(__name__)
+
+_LOG_TAIL_BYTES = 3000
+
+#: Seconds until nova and neutron have noticed all of their services.
+_NOTICE_SECONDS = 60
+
+#: Folders below ``state`` for what the services make.
+_FOLDERS = ("glance/images", "neutron/lock", "nova/instances", "nova/lock", "rabbitmq", "run")
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done once between the starts of services, and undone after their ends."""
+
+    run: Callable[[Layout], object]
+    undo: Callable[[Layout], object] = lambda _cloud: None
+    needs: tuple[str, ...] = ()
+
+
+def _start_libvirt(cloud: Layout) -> None:
+    cloud.libvirt.ensure()
+    cloud.libvirt.close()
+
+
+def _stop_libvirt(cloud: Layout) -> None:
+    """Ends all guests, and then libvirt."""
+    with contextlib.closing(libvirt.open(cloud.libvirt.ensure())) as connection:
+        for domain in connection.listAllDomains():
+            if domain.isActive():
+                domain.destroy()
+            if domain.isPersistent():
+                domain.undefineFlags(
+                    libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
+                    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
+                    | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
+                )
+    cloud.libvirt.stop()
+
+
+def _remove_network(cloud: Layout) -> None:
+    network.remove_namespaces(cloud)
+    network.remove_bridges(cloud)
+
+
+STEPS: Mapping[str, Step] = {
+    services.DATABASES: Step(databases.prepare),
+    services.OVS_DATABASE: Step(network.make_database),
+    services.BRIDGES: Step(network.make_bridges, _remove_network, ("ovs-vswitchd",)),
+    services.LIBVIRT: Step(_start_libvirt, _stop_libvirt),
+    services.CATALOG: Step(populate.catalog, needs=("keystone",)),
+}
+
+NEEDS = {name: node.needs for name, node in {**SERVICES, **STEPS}.items()}
+
+
+def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> None:
+    """Brings the cloud up. If that fails nothing is left but the logs.
+
+    :param driver: nova's option ``compute_driver``
+    :param extra: text of a configuration file of nova-compute's
+    :param nova: release of nova-compute
+    :param reuse: whether a cloud that is up already will do, whatever its driver
+    :raises CloudError: it does not come up, or is up already
+    """
+    with _locked(cloud):
+        if is_up(cloud) and not reuse:
+            raise CloudError(f"a cloud is up in {cloud.root}: reuse it (--reuse), or end it (down)")
+        try:
+            if not is_up(cloud):
+                with timed("installation"):
+                    _check_ports()
+                    _prepare(cloud, driver, extra, nova)
+                with timed("image"):
+                    guests.build("cloud")
+            with timed("services"):
+                _start_all(cloud)
+            with timed("networks, flavors and image"):
+                populate.resources(cloud)
+        except BaseException:
+            _down(cloud)
+            raise
+
+
+def down(cloud: Layout) -> None:
+    """Ends the cloud, and leaves nothing of it but its logs and what serves the next one.
+
+    :raises CloudError: something is left
+    """
+    with _locked(cloud), timed("end"):
+        _down(cloud)
+
+
+def compute(cloud: Layout, driver: str, extra: str, nova: str) -> None:
+    """Starts nova-compute anew with another driver, and waits until it can be used.
+
+    Parameters are those of :func:`up`.
+
+    :raises CloudError: no cloud is up, or nova-compute does not come up
+    """
+    with _locked(cloud):
+        if not is_up(cloud):
+            raise CloudError(f"no cloud is up in {cloud.root}")
+        service = SERVICES["nova-compute"]
+        install.compute(cloud, nova)
+        _write(cloud, configuration.compute_files(cloud, driver, extra))
+        with timed("end of nova-compute"):
+            Process(cloud, service.name).stop(service.patience)
+        with timed(f"start of nova-compute with {driver}"):
+            service.start(cloud)
+            _wait(cloud, service.name)
+
+
+def is_up(cloud: Layout) -> bool:
+    """Whether it was brought up and not down, be all of its services alive or not."""
+    return cloud.state.exists()
+
+
+def driver_in_use(cloud: Layout) -> str:
+    """Returns nova's option ``compute_driver``."""
+    parser = configparser.RawConfigParser()
+    parser.read(cloud.etc / "nova/nova-compute.conf")
+    return parser["DEFAULT"]["compute_driver"]
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Says how long something took."""
+    begin = time.monotonic()
+    yield
+    LOG.info("%s: %.1f s", what, time.monotonic() - begin)
+
+
+@contextlib.contextmanager
+def _locked(cloud: Layout) -> Iterator[None]:
+    """One command at a time."""
+    cloud.root.mkdir(parents=True, exist_ok=True)
+    with (cloud.root / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CloudError(f"another command is at work in {cloud.root}") from error
+        yield
+
+
+def _check_ports() -> None:
+    for name, port in PORTS.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((ADDRESS, port))
+            except OSError as error:
+                raise CloudError(
+                    f"port {port}, for {name}, is taken: end what listens there, "
+                    f"such as a cloud in another directory"
+                ) from error
+
+
+def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
+    shutil.rmtree(cloud.log, ignore_errors=True)
+    cloud.log.mkdir(mode=0o700)
+    # Servers that give up being root enter it.
+    cloud.state.mkdir()
+    for name in _FOLDERS:
+        (cloud.state / name).mkdir(parents=True)
+    cloud.etc.mkdir(mode=0o700)
+    install.control(cloud)
+    install.compute(cloud, nova)
+    _write(cloud, configuration.files(cloud))
+    _write(cloud, configuration.compute_files(cloud, driver, extra))
+    # nova's web services look for it beside their configuration only.
+    paste = Path("nova/api-paste.ini")
+    (cloud.etc / paste).symlink_to(cloud.control_venv / "etc" / paste)
+
+
+def _write(cloud: Layout, files: Mapping[str, str]) -> None:
+    for name, text in files.items():
+        path = cloud.etc / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+
+
+def _start_all(cloud: Layout) -> None:
+    ready: set[str] = set()
+
+    def wait(name: str) -> None:
+        if name in SERVICES and name not in ready:
+            _wait(cloud, name)
+        ready.add(name)
+
+    for name in (
+        name
+        for level in services.levels(NEEDS)
+        # Services start while steps run.
+        for name in sorted(level, key=STEPS.__contains__)
+    ):
+        for needed in NEEDS[name]:
+            wait(needed)
+        if name in STEPS:
+            with timed(name):
+                STEPS[name].run(cloud)
+        elif Process(cloud, name).pid is None:
+            SERVICES[name].start(cloud)
+    for name in SERVICES:
+        wait(name)
+    session = populate.connect(cloud)
+    agents = sum(name.startswith("neutron-") and "agent" in name for name in SERVICES)
+    eventually(
+        "neutron's agents",
+        _NOTICE_SECONDS,
+        lambda: sum(agent.is_alive for agent in session.network.agents()) == agents,
+    )
+    eventually("nova's host", _NOTICE_SECONDS, lambda: any(session.compute.hypervisors()))
+
+
+def _wait(cloud: Layout, name: str) -> None:
+    service, process = SERVICES[name], Process(cloud, name)
+
+    def ready() -> bool:
+        if process.pid is None:
+            raise CloudError(f"{name} has ended: {_tail(cloud, name)}")
+        return service.ready(cloud)
+
+    begin = time.monotonic()
+    eventually(name, service.deadline, ready)
+    LOG.info("  %s: %.1f s more", name, time.monotonic() - begin)
+
+
+def _tail(cloud: Layout, name: str) -> str:
+    logs = [path for kind in ("log", "out") if (path := cloud.log / f"{name}.{kind}").exists()]
+    ends = [path.read_bytes()[-_LOG_TAIL_BYTES:].decode(errors="replace") for path in logs]
+    return "\n".join(ends)
+
+
+def _down(cloud: Layout) -> None:
+    if not is_up(cloud):
+        return
+    problems = []
+    for level in reversed(services.levels(NEEDS)):
+        running = [Process(cloud, name) for name in level if name in SERVICES]
+        pids = [pid for process in running if (pid := process.pid)]
+        end(pids, max((SERVICES[name].patience for name in level if name in SERVICES), default=0))
+        for name in (name for name in level if name in STEPS):
+            try:
+                STEPS[name].undo(cloud)
+            except (CloudError, libvirt.libvirtError) as error:
+                problems.append(f"{name}: {error}")
+    # What services had started, and was not ended with them.
+    end(marked(cloud), 5)
+    problems += [f"process {pid}" for pid in marked(cloud)]
+    problems += [f"interface {name}" for name in _interfaces()]
+    shutil.rmtree(cloud.state)
+    if problems:
+        raise CloudError(f"something is left of the cloud: {', '.join(problems)}")
+
+
+def _interfaces() -> list[str]:
+    names = ("br-int", "br-tun", EXTERNAL_BRIDGE, "ovs-netdev")
+    return [name for name in names if Path("/sys/class/net", name).exists()]

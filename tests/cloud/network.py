@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the kernel's network, and must go with the cloud: bridges and namespaces."""
+
+from __future__ import annotations
+
+import subprocess
+
+from tests.cloud.errors import CloudError
+from tests.cloud.layout import EXTERNAL_BRIDGE, EXTERNAL_GATEWAY, EXTERNAL_NETWORK, Layout
+from tests.cloud.processes import end
+
+_BRIDGES = ("br-int", EXTERNAL_BRIDGE)
+#: Made by neutron's agent.
+_TUNNELS = "br-tun"
+
+
+def make_database(cloud: Layout) -> None:
+    """Makes Open vSwitch's empty database."""
+    cloud.ovs.mkdir(exist_ok=True)
+    if (cloud.ovs / "conf.db").exists():
+        return
+    schema = "/usr/share/openvswitch/vswitch.ovsschema"
+    _run("ovsdb-tool", "create", f"{cloud.ovs}/conf.db", schema)
+
+
+def make_bridges(cloud: Layout) -> None:
+    """Makes the bridges, and this machine's address in the external network."""
+    for bridge in _BRIDGES:
+        kind = ("--", "set", "bridge", bridge, "datapath_type=netdev")
+        vsctl(cloud, "--may-exist", "add-br", bridge, *kind)
+    prefix = EXTERNAL_NETWORK.partition("/")[2]
+    _run("ip", "address", "replace", f"{EXTERNAL_GATEWAY}/{prefix}", "dev", EXTERNAL_BRIDGE)
+    _run("ip", "link", "set", EXTERNAL_BRIDGE, "up")
+
+
+def remove_bridges(cloud: Layout) -> None:
+    """Removes them all, while Open vSwitch runs: it is what removes the taps."""
+    for bridge in (*_BRIDGES, _TUNNELS):
+        vsctl(cloud, "--if-exists", "del-br", bridge)
+
+
+def namespaces(cloud: Layout) -> list[str]:
+    """Returns the namespaces that the cloud's own agents have made and that exist."""
+    neutron = cloud.state / "neutron"
+    ours = {f"qdhcp-{path.name}" for path in neutron.glob("dhcp/*")}
+    ours |= {f"qrouter-{path.stem}" for path in neutron.glob("ns-metadata-proxy/*.conf")}
+    listed = {line.split()[0] for line in _run("ip", "netns", "list").splitlines() if line}
+    return sorted(ours & listed)
+
+
+def remove_namespaces(cloud: Layout) -> None:
+    """Removes those, with the processes in them."""
+    for name in namespaces(cloud):
+        end([int(pid) for pid in _run("ip", "netns", "pids", name).split()], 5)
+        _run("ip", "netns", "delete", name)
+
+
+def vsctl(cloud: Layout, *words: str) -> str:
+    """Runs ``ovs-vsctl`` and returns its output."""
+    return _run("ovs-vsctl", f"--db={cloud.ovs_connection}", "--timeout=20", *words)
+
+
+def _run(*words: str) -> str:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise CloudError(f"{' '.join(words)}: {done.stderr.strip()}")
+    return done.stdout

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is in the cloud before any test: service catalog, flavors, image, networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openstack
+
+from tests import guests
+from tests.cloud.layout import EXTERNAL_GATEWAY, EXTERNAL_NETWORK, Layout
+
+#: Type of each service, and what comes after its address.
+_SERVICES = {
+    "glance": ("image", "glance", ""),
+    "neutron": ("network", "neutron-api", ""),
+    "nova": ("compute", "nova-api", "/v2.1"),
+    "placement": ("placement", "placement", ""),
+}
+_ROLES = ("admin", "service")
+
+#: Name, memory in MiB, disk in GiB, virtual processors.
+_FLAVORS = (("tiny", 192, 1, 1), ("small", 256, 2, 2))
+
+IMAGE = "guest"
+EXTERNAL = "public"
+TENANT = "private"
+TENANT_NETWORK = "10.20.0.0/24"
+
+
+def connect(cloud: Layout) -> Any:
+    """Returns a connection of the administrator's."""
+    return openstack.connect(load_yaml_config=False, load_envvars=False, **cloud.credentials())
+
+
+def catalog(cloud: Layout) -> None:
+    """Makes the services known to keystone, with an account each."""
+    identity = connect(cloud).identity
+    if identity.find_service("nova"):
+        return
+    project = identity.create_project(name="service", domain_id="default")
+    roles = [identity.find_role(name) or identity.create_role(name=name) for name in _ROLES]
+    for name, (kind, port, path) in _SERVICES.items():
+        user = identity.create_user(name=name, password=cloud.password, domain_id="default")
+        for role in roles:
+            identity.assign_project_role_to_user(project, user, role)
+        service = identity.create_service(name=name, type=kind)
+        for interface in ("public", "internal", "admin"):
+            identity.create_endpoint(
+                service_id=service.id,
+                interface=interface,
+                url=cloud.url(port, path),
+                region_id="RegionOne",
+            )
+
+
+def resources(cloud: Layout) -> None:
+    """Makes flavors, the image, the two networks and the router between them."""
+    session = connect(cloud)
+    if session.network.find_router("router"):
+        return
+    for name, memory, disk, processors in _FLAVORS:
+        session.compute.create_flavor(name=name, ram=memory, disk=disk, vcpus=processors)
+    session.create_image(
+        IMAGE,
+        filename=str(guests.build("cloud").disk),
+        disk_format="qcow2",
+        container_format="bare",
+        visibility="public",
+        validate_checksum=False,
+        wait=True,
+    )
+    network = session.network
+    external = network.create_network(
+        name=EXTERNAL,
+        is_router_external=True,
+        provider_network_type="flat",
+        provider_physical_network="public",
+    )
+    network.create_subnet(
+        network_id=external.id,
+        ip_version=4,
+        cidr=EXTERNAL_NETWORK,
+        gateway_ip=EXTERNAL_GATEWAY,
+        is_dhcp_enabled=False,
+    )
+    tenant = network.create_network(name=TENANT, is_shared=True)
+    subnet = network.create_subnet(network_id=tenant.id, ip_version=4, cidr=TENANT_NETWORK)
+    router = network.create_router(name="router", external_gateway_info={"network_id": external.id})
+    network.add_interface_to_router(router, subnet_id=subnet.id)
