@@ -66,6 +66,8 @@ class Metadata(unittest.TestCase):
 
     def test_every_entry_point_loads(self) -> None:
         for point in importlib.metadata.distribution("compute-driver").entry_points:
+            if point.module.startswith("compute_driver.nova."):
+                continue  # needs nova, which tests.nova has
             with self.subTest(point):
                 self.assertTrue(callable(point.load()))
 
