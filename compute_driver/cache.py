@@ -14,6 +14,7 @@ import os
 import stat
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,6 +24,9 @@ import cattrs
 from compute_driver import exceptions, filesystem
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds after which what failed is tried again.
+_DOUBTFUL = 60
 
 T = TypeVar("T")
 
@@ -106,6 +110,14 @@ class Cache:
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
+
+
+def is_recent(at: float) -> bool:
+    """Tell whether a failure still counts as known; somebody may mend its cause.
+
+    :param at: when it was seen, in seconds since the epoch.
+    """
+    return 0 <= time.time() - at < _DOUBTFUL
 
 
 def _own_text(path: Path) -> str:

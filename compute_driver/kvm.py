@@ -24,7 +24,7 @@ from typing import Any
 
 from compute_driver import architecture, exceptions, interpreter, kvm_probe, program
 from compute_driver.acceleration import Ability
-from compute_driver.cache import Cache
+from compute_driver.cache import Cache, is_recent
 
 #: Seconds that the guest's loop may take; the processor itself needs some milliseconds.
 DEADLINE = 2
@@ -32,8 +32,6 @@ DEADLINE = 2
 _CURIOSITY = 1
 #: Seconds that the probe's interpreter may take to start.
 _START = 10
-#: Seconds after which a probe that failed is made again: the host may just have been busy.
-_DOUBTFUL = 60
 
 #: With what errors a device node does not open to those without permission.
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
@@ -120,7 +118,7 @@ class Probed:
 
     def holds(self) -> bool:
         """Tell whether it need not be made again."""
-        return not self.problem or 0 <= time.time() - self.at < _DOUBTFUL
+        return not self.problem or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,12 +22,9 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.acceleration import Accelerator
-from compute_driver.cache import Cache
+from compute_driver.cache import Cache, is_recent
 from compute_driver.libvirt import emulator
 from compute_driver.libvirt.connection import Connection
-
-#: Seconds after which a refusal is asked for again: somebody may have mended its cause.
-_DOUBTFUL = 60
 
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
@@ -47,7 +44,7 @@ class _Answer:
 
     def holds(self) -> bool:
         """Tell whether it need not be asked again."""
-        return not self.refusal or 0 <= time.time() - self.at < _DOUBTFUL
+        return not self.refusal or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -44,13 +44,22 @@ def check(conf: cfg.ConfigOpts, guest: Guest) -> None:
         _check(ovsdb.read(_address(conf)), guest.uuid, interfaces)
 
 
-def wanted_by(guest: Guest) -> bool:
-    """Tell whether a guest has such interfaces."""
-    return bool(_ours(guest.interfaces))
+def prepare(conf: cfg.ConfigOpts, guest: Guest) -> bool:
+    """Unplug what was plugged in of a guest that is about to be powered on.
+
+    :return: whether it has such interfaces, to be plugged in.
+    :raises: see :func:`check` and :func:`unplug`.
+    """
+    interfaces = _ours(guest.interfaces)
+    if interfaces:
+        switch = ovsdb.read(_address(conf))
+        _check(switch, guest.uuid, interfaces)
+        _unplug(switch, guest.uuid, interfaces)
+    return bool(interfaces)
 
 
 def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
-    """Plug a guest's interfaces; those that are plugged in already are plugged anew.
+    """Plug a guest's interfaces, which :func:`prepare` was called for.
 
     To be called at each power-on, when libvirt has made their devices.
 
@@ -60,12 +69,9 @@ def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
     :raises PlugFailed: if one cannot be plugged; then none is.
     """
     interfaces = _ours(guest.interfaces)
-    if not interfaces:
-        return
     address = _address(conf)
     switch = ovsdb.read(address)
     _check(switch, guest.uuid, interfaces)
-    _unplug(switch, guest.uuid, interfaces)
     try:
         for interface in interfaces:
             assert interface.source is not None

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 from compute_driver import exceptions, program
+from compute_driver.storage import tools
 
 _NANOSECONDS = 10**9
 
@@ -21,7 +21,7 @@ def uptime() -> str:
 
     :raises MissingDependency: if there is no such program.
     """
-    path = shutil.which("uptime")
+    path = tools.locate("uptime")
     if path is None:
         raise exceptions.MissingDependency("there is no program uptime (Debian package procps)")
     return program.run([path], environment={"LC_ALL": "C"}, timeout=10).output.strip()

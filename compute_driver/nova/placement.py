@@ -94,9 +94,8 @@ def traits(host: HostInfo, known: Collection[str]) -> set[str]:
 
     :param known: all standard traits; what they have no name for is left out.
     """
-    found = {
-        trait for info in _running(host) for trait in _traits(info, architecture.of_host()) if trait
-    }
+    own = architecture.of_host()
+    found = {trait for info in _running(host) for trait in _traits(info, own)}
     return {trait for trait in found if trait in known or trait.startswith("CUSTOM_")}
 
 

@@ -69,17 +69,17 @@ def _acceleration(parts: Parts) -> Iterator[Check]:
         with contextlib.suppress(exceptions.LibvirtUnavailable):
             ability = detection.ability(architecture.TABLE[name], thorough=True)
     wanted = parts.conf.hypervisor.virt_type == "kvm"
+    unusable = f"no usable KVM: {ability.why_not(name)}"
     if name in ability.architectures:
         verdict, detail = OK, f"usable: {ability.reason}"
         remedy = "" if wanted else "set virt_type = kvm to use it"
+    elif not wanted:
+        verdict, detail, remedy = OK, f"not asked for (virt_type is qemu); {unusable}", ""
     else:
-        detail = f"no usable KVM: {ability.why_not(name)}"
         fallback = parts.conf.hypervisor.emulation_fallback
-        verdict = WARNING if fallback else FAILURE
+        verdict, detail = WARNING if fallback else FAILURE, unusable
         remedy = f"{ability.remedy}; or set virt_type = qemu"
         remedy += "" if fallback else " or emulation_fallback = true"
-        if not wanted:
-            verdict, detail, remedy = OK, f"not asked for (virt_type is qemu); {detail}", ""
     yield Check(subject="KVM", verdict=verdict, detail=detail, remedy=remedy)
 
 

@@ -40,11 +40,8 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     :raises InvalidParameter: if a bridge is gone.
     :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
     """
-    plugs = openvswitch.wanted_by(guest)
-    if plugs:
-        openvswitch.check(parts.conf, guest)
-        openvswitch.unplug(parts.conf, guest.uuid, guest.interfaces)
-    elif release and not suspended:
+    plugs = openvswitch.prepare(parts.conf, guest)
+    if release and not suspended and not plugs:
         parts.on_domain(guest.uuid, domains.start)
         return
     parts.on_domain(guest.uuid, domains.start_paused)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.guests import cache
 
 ADDRESS = "127.0.0.1"
 
@@ -45,11 +45,7 @@ _LIBVIRT_IDLE_SECONDS = 24 * 3600
 
 def default() -> Path:
     """``$COMPUTE_DRIVER_CLOUD``, or ``compute-driver-cloud`` in the user's own cache."""
-    given = os.environ.get("COMPUTE_DRIVER_CLOUD")
-    if given:
-        return Path(given).absolute()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "compute-driver-cloud"
+    return cache.folder("COMPUTE_DRIVER_CLOUD", "compute-driver-cloud").absolute()
 
 
 @dataclass(frozen=True)
