@@ -16,8 +16,9 @@ from collections.abc import Callable, Collection
 from oslo_config import cfg
 
 from compute_driver import exceptions
+from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest, PowerState, RebootKind
-from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.info import Check, Display, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
 #: means that it is not known.
@@ -196,6 +197,15 @@ class ComputeDriver(abc.ABC):
 
         :raises InvalidGuestState: if it does not run.
         :raises GuestError: if it has no display.
+        """
+
+    @abc.abstractmethod
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Return where a running guest's screen is served by VNC or SPICE.
+
+        :param kind: the protocol; by default whichever there is, VNC first.
+        :raises InvalidGuestState: if it does not run.
+        :raises ConsoleUnavailable: if its screen is not served so.
         """
 
     @abc.abstractmethod

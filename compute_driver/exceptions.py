@@ -126,6 +126,20 @@ class InvalidGuestState(GuestError):
         super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
 
 
+class ConsoleUnavailable(GuestError):
+    """The guest's screen or serial console is not served, or not in that way.
+
+    :param guest: its name.
+    :param console: what it has not.
+    :param option: what to set so that guests have it.
+    """
+
+    def __init__(self, guest: str, console: str, option: str) -> None:
+        super().__init__(
+            f"guest {guest!r} has no {console}; set [hypervisor] {option}, and reboot it hard"
+        )
+
+
 class OperationTimeout(GuestError):
     """What was waited for did not come before the deadline."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import itertools
 import os
 import shutil
 import socket
@@ -15,7 +16,8 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_driver import acceleration, architecture, exceptions
+from compute_driver import acceleration, architecture, consoles, exceptions
+from compute_driver.consoles import DisplayKind, Served
 from compute_driver.driver import (
     NO_GATE,
     ComputeDriver,
@@ -29,6 +31,7 @@ from compute_driver.info import (
     ArchitectureInfo,
     Check,
     DiskStats,
+    Display,
     Finding,
     GuestInfo,
     GuestStats,
@@ -56,6 +59,7 @@ class _Machine:
         self.boots = 0
         self.booted = 0.0
         self.session: _Session | None = None
+        self.displays: dict[DisplayKind, Display] = {}
 
     def start(self, network: contextlib.AbstractContextManager[object]) -> None:
         if not isinstance(network, contextlib.nullcontext):
@@ -123,6 +127,7 @@ class FakeDriver(ComputeDriver):
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         super().__init__(conf)
         self._machines: dict[str, _Machine] = {}
+        self._ports = itertools.count(5900)
         self._guard = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
 
@@ -163,6 +168,7 @@ class FakeDriver(ComputeDriver):
         if guest.image is not None:
             progress(guest.image.location, _size_of_image(guest.image.location), 0)
         machine = _Machine(guest, self._decide(guest.architecture))
+        machine.displays = self._displays(guest)
         with machine.changed:
             self._add(machine)
             try:
@@ -205,6 +211,7 @@ class FakeDriver(ComputeDriver):
                 machine.require("reboot", PowerState.RUNNING)
             else:
                 machine.enter(PowerState.STOPPED)
+                machine.displays = self._displays(machine.guest)
             machine.boot()
         return kind
 
@@ -214,6 +221,7 @@ class FakeDriver(ComputeDriver):
             if machine.state in _ALIVE:
                 machine.enter(PowerState.RUNNING)
             else:
+                machine.displays = self._displays(machine.guest)
                 machine.boot()
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
@@ -294,6 +302,23 @@ class FakeDriver(ComputeDriver):
             if machine.guest.video is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
         return _picture()
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Return where a running guest's screen is served by VNC or SPICE."""
+        with self._machine(uuid) as machine:
+            machine.require("see", *_ACTIVE)
+            for each in machine.displays if kind is None else (kind,):
+                if each in machine.displays:
+                    return machine.displays[each]
+            raise consoles.no_display(machine.guest.name, kind)
+
+    def _displays(self, guest: Guest) -> dict[DisplayKind, Display]:
+        if guest.video is VideoModel.NONE:
+            return {}
+        return {
+            kind: Display(kind=kind, host=address, port=next(self._ports))
+            for kind, address in Served.of(self.conf.hypervisor).displays
+        }
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""

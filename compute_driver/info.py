@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from compute_driver.acceleration import Accelerator
+from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest, PowerState
 
 
@@ -31,6 +32,22 @@ class GuestInfo:
     cpu: str = ""
     overhead_mib: int | None = None
     console: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Display:
+    """Where a running guest's screen is served.
+
+    :param kind: the protocol.
+    :param host: the address that QEMU listens at.
+    :param port: its TCP port; None if it takes encrypted connections only.
+    :param tls_port: that of SPICE's encrypted connections; VNC has them at the other one.
+    """
+
+    kind: DisplayKind
+    host: str
+    port: int | None
+    tls_port: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

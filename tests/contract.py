@@ -14,8 +14,17 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from compute_driver import exceptions
+from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import Guest, Image, Interface, NicModel, PowerState, RebootKind
+from compute_driver.guest import (
+    Guest,
+    Image,
+    Interface,
+    NicModel,
+    PowerState,
+    RebootKind,
+    VideoModel,
+)
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
@@ -36,12 +45,15 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
     "console_attach": lambda driver, guest: driver.console_attach(guest),
     "screenshot": lambda driver, guest: driver.screenshot(guest),
+    "display": lambda driver, guest: driver.display(guest),
     "stats": lambda driver, guest: driver.stats(guest),
 }
 
 
 class DriverContract(unittest.TestCase):
     """A subclass supplies the driver and a guest that boots; this module is not collected.
+
+    The driver serves screens by VNC at 127.0.0.1.
 
     Booting is what takes time: one guest, made on demand, serves all tests that leave it running.
     """
@@ -257,6 +269,22 @@ class DriverContract(unittest.TestCase):
         self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
         self.assertIn(b"IEND", picture[-12:])
 
+    def test_screen_is_served_at_a_port_of_its_own(self) -> None:
+        found = self.driver.display(self.shared().uuid)
+        self.assertEqual(
+            (DisplayKind.VNC, "127.0.0.1", None), (found.kind, found.host, found.tls_port)
+        )
+        self.assertEqual(found, self.driver.display(self.shared().uuid, kind=DisplayKind.VNC))
+        other = self.spawn()
+        self.assertNotEqual(found.port, self.driver.display(other.uuid).port)
+
+    def test_screen_that_is_not_served_is_none(self) -> None:
+        with self.assertRaisesRegex(exceptions.ConsoleUnavailable, "SPICE.* spice_listen"):
+            self.driver.display(self.shared().uuid, kind=DisplayKind.SPICE)
+        blind = self.spawn(video=VideoModel.NONE)
+        with self.assertRaises(exceptions.ConsoleUnavailable):
+            self.driver.display(blind.uuid)
+
     def test_stats_of_one_and_of_all(self) -> None:
         guest = self.shared()
         (stats,) = self.driver.stats(guest.uuid)
@@ -362,6 +390,7 @@ class DriverContract(unittest.TestCase):
             "suspend": lambda: self.driver.suspend(guest.uuid),
             "soft reboot": lambda: self.driver.reboot(guest.uuid),
             "screenshot": lambda: self.driver.screenshot(guest.uuid),
+            "display": lambda: self.driver.display(guest.uuid),
             "console_attach": lambda: self.driver.console_attach(guest.uuid),
             "console_wait": lambda: self.driver.console_wait(guest.uuid, "never", timeout=5),
         }

@@ -9,6 +9,7 @@ from pathlib import Path
 from oslo_config import cfg, types
 
 from compute_driver import architecture, exceptions
+from compute_driver.conf import consoles
 from compute_driver.guest import Cpu
 
 GROUP = cfg.OptGroup(
@@ -253,4 +254,5 @@ OPTIONS = [
         f"their emulators once: {', '.join(architecture.TABLE)}. Unset: the host's own. Guests of "
         "others run as well.",
     ),
+    *consoles.OPTIONS,
 ]

@@ -11,10 +11,11 @@ from collections.abc import Collection
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
+from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
-from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
-from compute_driver.libvirt import console
+from compute_driver.info import Check, Display, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
 from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
@@ -141,6 +142,11 @@ class LibvirtDriver(driver.ComputeDriver):
 
         self._parts.require(uuid, "take a picture of", {PowerState.RUNNING, PowerState.PAUSED})
         return self._parts.on_domain(uuid, screenshot.take)
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Return where a running guest's screen is served by VNC or SPICE."""
+        self._parts.require(uuid, "see", {PowerState.RUNNING, PowerState.PAUSED})
+        return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""

@@ -20,12 +20,14 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
+from compute_driver.consoles import DisplayKind, Served
 from compute_driver.guest import Cpu, Firmware, Guest
 from compute_driver.libvirt import capabilities
 from compute_driver.libvirt.capabilities import Capabilities
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.emulator import Emulators, Machine, Rehearsal
 from compute_driver.xml import cpu as cpu_xml
+from compute_driver.xml import graphics
 from compute_driver.xml.elements import E
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +35,12 @@ LOG = logging.getLogger(__name__)
 #: How many names a refusal proposes, and how many are tried out for it.
 _PROPOSED = 5
 _TRIED = 12
+
+#: Debian packages of QEMU's parts, from Debian 13 on; before, they came with every emulator.
+_MODULES = {
+    DisplayKind.VNC: "an emulator that can",
+    DisplayKind.SPICE: "qemu-system-modules-spice",
+}
 
 _UNKNOWN_FEATURE = re.compile(
     r"unknown CPU feature:? (\S+)|\.([^.'\s]+)' not found|feature '(\S+)' is not available",
@@ -54,12 +62,16 @@ class Models:
         self._emulators = emulators
         self._capabilities = able
 
-    def check(self, guest: Guest, cpu: Cpu, path: str, accelerator: Accelerator) -> None:
+    def check(
+        self, guest: Guest, cpu: Cpu, path: str, accelerator: Accelerator, served: Served
+    ) -> None:
         """Refuse a machine, CPU, number of CPUs or firmware that cannot be had.
 
         :param cpu: the processor that the guest is to have, defaults filled in.
         :param path: the emulator.
+        :param served: how the guest's screen is to be served.
         :raises InvalidParameter: names the nearest of those that can.
+        :raises MissingDependency: if the emulator cannot serve the screen.
         """
         facts = architecture.get(guest.architecture)
         machine = guest.machine or facts.machine
@@ -74,6 +86,7 @@ class Models:
             accepted = f"at most {limit}, which is what machine {machine} takes"
             raise exceptions.InvalidParameter("vcpus", guest.vcpus, accepted)
         _check_firmware(guest, facts, able)
+        _check_displays(graphics.kinds(guest, architecture.machine(guest), served), path, able)
         if cpu.model is not None or cpu.enable or cpu.disable:
             _Processor(self._connection, self._emulators, guest, cpu, path, able).check(accelerator)
 
@@ -268,6 +281,15 @@ def _where(architecture_name: str) -> list[str]:
     if not architecture_name:
         return []
     return [f"see 'compute-driver host show --arch {architecture_name}'"]
+
+
+def _check_displays(displays: Collection[DisplayKind], path: str, able: etree._Element) -> None:
+    for kind in displays:
+        if kind not in capabilities.displays(able):
+            raise exceptions.MissingDependency(
+                f"{path} cannot serve screens by {kind}, as [hypervisor] {kind}_listen wants:"
+                f" unset it, or install {_MODULES[kind]}"
+            )
 
 
 def _check_firmware(guest: Guest, facts: architecture.Architecture, able: etree._Element) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import os_traits
 from nova.compute import power_state
+from nova.console import type as ctype
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
@@ -21,6 +22,7 @@ from compute_driver import loader
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.nova import (
     configuration,
+    consoles,
     convert,
     diagnostics,
     host,
@@ -261,6 +263,16 @@ class NovaDriver(driver.ComputeDriver):
     def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what the instance wrote on its serial console."""
         return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+
+    @translated
+    def get_vnc_console(self, context: Any, instance: Any) -> ctype.ConsoleVNC:
+        """Return where nova's proxy finds an instance's screen by VNC."""
+        return consoles.vnc(self._driver, instance)
+
+    @translated
+    def get_spice_console(self, context: Any, instance: Any) -> ctype.ConsoleSpice:
+        """Return where nova's proxy finds an instance's screen by SPICE."""
+        return consoles.spice(self._driver, instance)
 
     @translated
     def get_diagnostics(self, instance: Any) -> dict[str, int]:

@@ -14,6 +14,7 @@ import libvirt
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, tuning
+from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, DiskFormat, Guest, PowerState
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
@@ -91,6 +92,7 @@ class Parts:
             self.cpu(guest, decision),
             self.host.detection.emulator(architecture.get(guest.architecture)),
             translation_buffer_mib=self._translation_buffer_mib(guest),
+            served=Served.of(self.conf.hypervisor),
         )
 
     def _translation_buffer_mib(self, guest: Guest) -> int:

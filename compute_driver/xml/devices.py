@@ -23,12 +23,12 @@ def usb_controller(guest: Guest, layout: Layout, machine: Machine) -> Element:
     return E.controller(type="usb", model="qemu-xhci" if used else "none")
 
 
-def serial_controller(guest: Guest) -> list[Element]:
-    """Return the virtio controller of the agent's channel and of a virtio console.
+def serial_controller(guest: Guest, *, spice_agent: bool) -> list[Element]:
+    """Return the virtio controller of the agents' channels and of a virtio console.
 
     libvirt would add it by itself, but as its machine's default.
     """
-    if not (guest.guest_agent or guest.console is ConsoleModel.VIRTIO):
+    if not (guest.guest_agent or spice_agent or guest.console is ConsoleModel.VIRTIO):
         return []
     element = E.controller(type="virtio-serial", index="0")
     if guest.virtio is not VirtioForm.VIRTIO:
@@ -45,7 +45,7 @@ def agent_channel(guest: Guest) -> list[Element]:
 
 
 def video(guest: Guest, machine: Machine) -> Element:
-    """Return the display adapter; without a graphics server it still can be photographed.
+    """Return the display adapter.
 
     :raises InvalidParameter: if the machine does not take the guest's model.
     """

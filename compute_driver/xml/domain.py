@@ -10,10 +10,23 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Decision
+from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, Guest, VirtioForm
 from compute_driver.storage.layout import Layout
-from compute_driver.xml import address, boot, console, cpu, devices, disk, interface, metadata
+from compute_driver.xml import (
+    address,
+    boot,
+    console,
+    cpu,
+    devices,
+    disk,
+    graphics,
+    interface,
+    metadata,
+)
 from compute_driver.xml.elements import E
+
+_NOTHING = Served()
 
 
 def build(
@@ -24,6 +37,7 @@ def build(
     emulator: str,
     *,
     translation_buffer_mib: int = 0,
+    served: Served = _NOTHING,
 ) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
@@ -32,10 +46,12 @@ def build(
     :param processor: what the guest sees; its own wish is not looked at.
     :param emulator: the QEMU program that was found able to run it.
     :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``.
+    :param served: how its consoles are served.
     :raises InvalidParameter: if the guest's machine lacks what is asked for, or a text
         holds characters that XML forbids.
     """
     machine = architecture.machine(guest)
+    spice_agent = graphics.has_spice_agent(guest, machine, served)
     architecture.choose("virtio", guest.virtio, machine.virtios)
     try:
         domain = E.domain(
@@ -56,12 +72,14 @@ def build(
                 E.emulator(emulator),
                 devices.usb_controller(guest, layout, machine),
                 *disk.controllers(guest, layout),
-                *devices.serial_controller(guest),
+                *devices.serial_controller(guest, spice_agent=spice_agent),
                 *disk.disks(guest, layout),
                 *interface.interfaces(guest, machine),
                 *console.serial(guest, layout, machine),
                 *devices.agent_channel(guest),
+                *graphics.agent_channel(guest, machine, served),
                 *devices.inputs(guest, machine),
+                *graphics.graphics(guest, machine, served),
                 devices.video(guest, machine),
                 devices.balloon(guest),
                 *devices.random_source(guest),

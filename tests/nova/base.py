@@ -50,6 +50,8 @@ def configure() -> Path:
         "reserved_host_memory_mb = 100\ncpu_allocation_ratio = 3.0\n"
         f"[hypervisor]\ndriver = {os.environ.get('COMPUTE_DRIVER_TEST_DRIVER', 'fake')}\n"
         "virt_type = qemu\n"
+        "[vnc]\nserver_listen = 192.0.2.8\nserver_proxyclient_address = 192.0.2.9\n"
+        "[spice]\nimage_compression = auto_lz\n"
     )
     CONF([], project="nova", default_config_files=[str(file)])
     objects.register_all()

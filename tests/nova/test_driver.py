@@ -33,6 +33,9 @@ class ServiceTest(NovaCase):
         self.assertEqual(CONF.instances_path, options.instances_path)
         self.assertEqual(f"{CONF.instances_path}/_base", options.image_cache_path)
         self.assertEqual(f"{CONF.state_path}/compute-driver", options.state_path)
+        self.assertEqual(("192.0.2.8", None), (options.vnc_listen, options.spice_listen))
+        self.assertTrue(options.spice_agent_enabled)
+        self.assertEqual("auto_lz", options.spice_image_compression)
 
     def test_changes_of_state_are_told(self) -> None:
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -106,6 +109,30 @@ class LifeTest(NovaCase):
         found = self.driver.get_instance_diagnostics(instance)
         self.assertEqual(("running", 1, 1), (found.state, found.num_cpus, found.num_disks))
         self.assertEqual(192, found.memory_details.maximum)
+
+
+class ConsoleTest(NovaCase):
+    def test_screens_are_found_by_the_address_for_proxies(self) -> None:
+        CONF.set_override("spice_listen", "192.0.2.8", "hypervisor")
+        self.addCleanup(CONF.clear_override, "spice_listen", "hypervisor")
+        instance = self.instance()
+        self.spawn(instance)
+        found = self.driver.get_vnc_console(self.context, instance)
+        self.assertEqual("192.0.2.9", found.host)
+        other = self.driver.get_spice_console(self.context, instance)
+        self.assertEqual(("127.0.0.1", None), (other.host, other.tlsPort))
+        self.assertNotEqual(found.port, other.port)
+
+    def test_refusals_are_those_of_nova_s_api(self) -> None:
+        instance = self.instance()
+        with self.assertRaises(exception.InstanceNotFound):
+            self.driver.get_vnc_console(self.context, instance)
+        self.spawn(instance)
+        with self.assertRaises(exception.ConsoleTypeUnavailable):
+            self.driver.get_spice_console(self.context, instance)
+        self.driver.power_off(instance)
+        with self.assertRaises(exception.InstanceNotReady):
+            self.driver.get_vnc_console(self.context, instance)
 
 
 class ErrorsTest(unittest.TestCase):

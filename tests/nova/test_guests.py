@@ -12,7 +12,7 @@ from nova.virt import event
 
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import configuration
-from tests import guests
+from tests import guests, rfb
 from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
 from tests.nova import glance
 from tests.nova.base import NODE, NovaCase, configure
@@ -28,6 +28,7 @@ class GuestTest(NovaCase):
             "state_path": str(state_path()),
             "instances_path": str(state_path() / "instances"),
             "image_cache_path": str(state_path() / "images"),
+            "vnc_listen": "127.0.0.1",
         }.items():
             CONF.set_override(name, value, "hypervisor")
             self.addCleanup(CONF.clear_override, name, "hypervisor")
@@ -57,6 +58,9 @@ class GuestTest(NovaCase):
         self.assertIn(f"GUEST-UUID: {instance.uuid}", said)
         self.assertIn("GUEST-NETWORKDATA: yes", said)
         self.until(event.EVENT_LIFECYCLE_STARTED)
+        screen = self.driver.get_vnc_console(self.context, instance)
+        with rfb.Client(("127.0.0.1", screen.port), BOOT_TIMEOUT) as client:
+            self.assertIn(instance.name, client.name)
 
         for kind in ("SOFT", "HARD"):
             before = len(self.guests.console_log(instance.uuid))

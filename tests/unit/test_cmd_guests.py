@@ -50,6 +50,15 @@ class Power(CommandLineCase):
                 self.assertEqual("", self.done(*words).out)
                 self.assertIs(self.state(), state)
 
+    def test_display(self) -> None:
+        self.spawned()
+        self.assertIn("vnc_listen", self.refused(1, "display", "web"))
+        self.driver.conf.set_override("vnc_listen", "192.0.2.7", "hypervisor")
+        self.spawned("other")
+        shown = self.done("display", "other", "--kind", "vnc").json
+        self.assertEqual(("vnc", "192.0.2.7"), (shown["kind"], shown["host"]))
+        self.assertIn("SPICE", self.refused(1, "display", "other", "--kind", "spice"))
+
     def test_guest_is_named_by_uuid_in_any_case(self) -> None:
         guest = self.spawned()
         self.done("pause", guest.uuid.upper())

@@ -43,7 +43,7 @@ class FakeDriverContract(contract.DriverContract):
 
     @classmethod
     def make_driver(cls) -> ComputeDriver:
-        return fake.FakeDriver(configuration())
+        return fake.FakeDriver(configuration(vnc_listen="127.0.0.1"))
 
     @classmethod
     def make_guest(cls, **changes: Any) -> Guest:

@@ -17,6 +17,7 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions, tuning
 from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.consoles import DisplayKind, Served, Spice
 from compute_driver.guest import (
     GIB,
     MIB,
@@ -47,6 +48,7 @@ SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 DIRECTORY = Path("/instances/3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10")
 
 EMULATOR = "/usr/bin/qemu-system"
+_NOTHING = Served()
 
 KVM = Decision(Accelerator.KVM, "virt_type is kvm: svm, and the probe passed")
 TCG = Decision(Accelerator.TCG, "virt_type is qemu: emulation as configured")
@@ -234,22 +236,58 @@ FOREIGN = {
     for decision in ((TCG, KVM) if facts.kvm_hosts else (TCG,))
 }
 
-CASES = {**PLAIN, **FOREIGN}
+#: Guests whose consoles are served, and how.
+SERVED: dict[str, tuple[Guest, Decision, Served]] = {
+    "vnc": (guest(), TCG, Served(displays=((DisplayKind.VNC, "192.0.2.7"),))),
+    "vnc-and-spice": (
+        guest(),
+        TCG,
+        Served(
+            displays=((DisplayKind.VNC, "127.0.0.1"), (DisplayKind.SPICE, "::1")),
+            spice=Spice(
+                image_compression="auto_glz",
+                jpeg_compression="auto",
+                zlib_compression="never",
+                playback_compression=False,
+                streaming_mode="filter",
+            ),
+        ),
+    ),
+    "spice-alone-and-secure": (
+        guest(guest_agent=False, video=VideoModel.QXL),
+        TCG,
+        Served(displays=((DisplayKind.SPICE, "127.0.0.1"),), spice=Spice(agent=True, secure=True)),
+    ),
+    "spice-without-agent": (
+        guest(guest_agent=False),
+        TCG,
+        Served(displays=((DisplayKind.SPICE, "127.0.0.1"),), spice=Spice(agent=False)),
+    ),
+}
+
+CASES = {name: (*case, _NOTHING) for name, case in {**PLAIN, **FOREIGN}.items()} | SERVED
 
 
-def as_text(made: Guest, decision: Decision = TCG, **changes: Any) -> str:
+def as_text(
+    made: Guest, decision: Decision = TCG, served: Served = _NOTHING, **changes: Any
+) -> str:
     """Return a guest's domain, its processor as configuration is by default.
 
     :param changes: to the layout.
     """
     processor = tuning.cpu(made, decision.accelerator, kvm_mode="host-model", tcg_models={})
     return domain.build(
-        made, dataclasses.replace(layout(made), **changes), decision, processor, EMULATOR
+        made,
+        dataclasses.replace(layout(made), **changes),
+        decision,
+        processor,
+        EMULATOR,
+        served=served,
     )
 
 
-def built(made: Guest, decision: Decision = TCG) -> etree._Element:
-    return etree.fromstring(as_text(made, decision))
+def built(made: Guest, decision: Decision = TCG, served: Served = _NOTHING) -> etree._Element:
+    return etree.fromstring(as_text(made, decision, served))
 
 
 @functools.cache
@@ -277,10 +315,10 @@ class TestGolden(unittest.TestCase):
     maxDiff = None
 
     def test_domains_are_as_reviewed(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
                 path = GOLDEN / f"{name}.xml"
-                written = as_text(made, decision)
+                written = as_text(*case)
                 if os.environ.get("COMPUTE_DRIVER_WRITE_GOLDEN"):
                     path.write_text(written, encoding="utf-8")
                 self.assertEqual(path.read_text(encoding="utf-8"), written)
@@ -290,14 +328,14 @@ class TestGolden(unittest.TestCase):
 
     @unittest.skipUnless(SCHEMA.exists(), "libvirt's schemas are not installed")
     def test_domains_satisfy_the_schema_of_libvirt(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
-                schema().assertValid(built(made, decision))
+                schema().assertValid(built(*case))
 
     def test_no_domain_holds_a_secret(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
-                self.assertNotIn("TOP-SECRET", as_text(made, decision))
+                self.assertNotIn("TOP-SECRET", as_text(*case))
 
 
 class TestRefusals(unittest.TestCase):
