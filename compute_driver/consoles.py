@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a host serves the screens of its guests: its settings, which are no part of any guest."""
+"""How a host serves its guests' consoles: its settings, which are no part of any guest."""
 
 from __future__ import annotations
 
@@ -41,10 +41,13 @@ class Served:
 
     :param displays: at which address screens are served, by protocol.
     :param spice: how SPICE does so.
+    :param serial: at which address the serial console is served by TCP; None leaves it to libvirt's
+        own clients.
     """
 
     displays: tuple[tuple[DisplayKind, str], ...] = ()
     spice: Spice = Spice()
+    serial: str | None = None
 
     @classmethod
     def of(cls, options: Any) -> Served:
@@ -60,6 +63,7 @@ class Served:
                 secure=options.spice_require_secure,
                 **{name: options[f"spice_{name}"] for name in _SPICE},
             ),
+            serial=options.serial_listen,
         )
 
 
@@ -67,6 +71,11 @@ def no_display(guest: str, kind: DisplayKind | None) -> exceptions.ConsoleUnavai
     """Return the error of a guest whose screen is not served by *kind*, or not at all."""
     what = f"screen that {str(kind).upper()} serves" if kind else "screen that is served"
     return exceptions.ConsoleUnavailable(guest, what, f"{kind or DisplayKind.VNC}_listen")
+
+
+def no_address(guest: str) -> exceptions.ConsoleUnavailable:
+    """Return the error of a guest whose serial console is not served by TCP."""
+    return exceptions.ConsoleUnavailable(guest, "serial console at a TCP port", "serial_listen")
 
 
 #: Fields of :class:`Spice` that are named like their options.

@@ -18,7 +18,7 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest, PowerState, RebootKind
-from compute_driver.info import Check, Display, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.info import Address, Check, Display, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
 #: means that it is not known.
@@ -192,6 +192,16 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP.
+
+        One client at a time is served; an open session of :meth:`console_attach` is one, too.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises ConsoleUnavailable: if it is not served so.
+        """
+
+    @abc.abstractmethod
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image.
 
@@ -201,7 +211,7 @@ class ComputeDriver(abc.ABC):
 
     @abc.abstractmethod
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Return where a running guest's screen is served by VNC or SPICE.
+        """Tell where a running guest's screen is served by VNC or SPICE.
 
         :param kind: the protocol; by default whichever there is, VNC first.
         :raises InvalidGuestState: if it does not run.

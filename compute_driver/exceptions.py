@@ -88,6 +88,10 @@ class PlugFailed(HostError):
     """An interface could not be plugged or unplugged."""
 
 
+class NoFreePort(HostError):
+    """All TCP ports for serial consoles are taken, or none can be used."""
+
+
 class GuestError(ComputeDriverError):
     """An operation on one guest failed."""
 

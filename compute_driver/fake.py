@@ -28,6 +28,7 @@ from compute_driver.driver import (
 )
 from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
 from compute_driver.info import (
+    Address,
     ArchitectureInfo,
     Check,
     DiskStats,
@@ -60,6 +61,7 @@ class _Machine:
         self.booted = 0.0
         self.session: _Session | None = None
         self.displays: dict[DisplayKind, Display] = {}
+        self.address: Address | None = None
 
     def start(self, network: contextlib.AbstractContextManager[object]) -> None:
         if not isinstance(network, contextlib.nullcontext):
@@ -168,7 +170,7 @@ class FakeDriver(ComputeDriver):
         if guest.image is not None:
             progress(guest.image.location, _size_of_image(guest.image.location), 0)
         machine = _Machine(guest, self._decide(guest.architecture))
-        machine.displays = self._displays(guest)
+        self._serve(machine)
         with machine.changed:
             self._add(machine)
             try:
@@ -211,7 +213,7 @@ class FakeDriver(ComputeDriver):
                 machine.require("reboot", PowerState.RUNNING)
             else:
                 machine.enter(PowerState.STOPPED)
-                machine.displays = self._displays(machine.guest)
+                self._serve(machine)
             machine.boot()
         return kind
 
@@ -221,7 +223,7 @@ class FakeDriver(ComputeDriver):
             if machine.state in _ALIVE:
                 machine.enter(PowerState.RUNNING)
             else:
-                machine.displays = self._displays(machine.guest)
+                self._serve(machine)
                 machine.boot()
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
@@ -295,6 +297,14 @@ class FakeDriver(ComputeDriver):
             machine.session = _Session(machine)
             return machine.session
 
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP."""
+        with self._machine(uuid) as machine:
+            machine.require("connect to", *_ACTIVE)
+            if machine.address is None:
+                raise consoles.no_address(machine.guest.name)
+            return machine.address
+
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
@@ -304,7 +314,7 @@ class FakeDriver(ComputeDriver):
         return _picture()
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Return where a running guest's screen is served by VNC or SPICE."""
+        """Tell where a running guest's screen is served by VNC or SPICE."""
         with self._machine(uuid) as machine:
             machine.require("see", *_ACTIVE)
             for each in machine.displays if kind is None else (kind,):
@@ -312,13 +322,17 @@ class FakeDriver(ComputeDriver):
                     return machine.displays[each]
             raise consoles.no_display(machine.guest.name, kind)
 
-    def _displays(self, guest: Guest) -> dict[DisplayKind, Display]:
-        if guest.video is VideoModel.NONE:
-            return {}
-        return {
+    def _serve(self, machine: _Machine) -> None:
+        """Serve the guest's consoles as configuration is now."""
+        served = Served.of(self.conf.hypervisor)
+        shown = () if machine.guest.video is VideoModel.NONE else served.displays
+        machine.displays = {
             kind: Display(kind=kind, host=address, port=next(self._ports))
-            for kind, address in Served.of(self.conf.hypervisor).displays
+            for kind, address in shown
         }
+        machine.address = None
+        if served.serial is not None:
+            machine.address = Address(host=served.serial, port=next(self._ports))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""

@@ -51,6 +51,14 @@ class Display:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a TCP server listens."""
+
+    host: str
+    port: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DiskStats:
     """Counters of one disk since the guest was started."""
 

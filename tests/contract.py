@@ -45,6 +45,7 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
     "console_attach": lambda driver, guest: driver.console_attach(guest),
     "screenshot": lambda driver, guest: driver.screenshot(guest),
+    "console_address": lambda driver, guest: driver.console_address(guest),
     "display": lambda driver, guest: driver.display(guest),
     "stats": lambda driver, guest: driver.stats(guest),
 }
@@ -264,6 +265,10 @@ class DriverContract(unittest.TestCase):
         reader.join(30)
         return data
 
+    def test_console_that_is_not_served_has_no_address(self) -> None:
+        with self.assertRaisesRegex(exceptions.ConsoleUnavailable, "serial_listen"):
+            self.driver.console_address(self.shared().uuid)
+
     def test_screenshot_is_a_png(self) -> None:
         picture = self.driver.screenshot(self.shared().uuid)
         self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
@@ -392,6 +397,7 @@ class DriverContract(unittest.TestCase):
             "screenshot": lambda: self.driver.screenshot(guest.uuid),
             "display": lambda: self.driver.display(guest.uuid),
             "console_attach": lambda: self.driver.console_attach(guest.uuid),
+            "console_address": lambda: self.driver.console_address(guest.uuid),
             "console_wait": lambda: self.driver.console_wait(guest.uuid, "never", timeout=5),
         }
         for name, verb in refused.items():

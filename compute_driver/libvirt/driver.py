@@ -14,7 +14,7 @@ from compute_driver import concurrency, driver, exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
-from compute_driver.info import Check, Display, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.info import Address, Check, Display, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
@@ -136,6 +136,11 @@ class LibvirtDriver(driver.ComputeDriver):
         self._parts.require(uuid, "attach to", {PowerState.RUNNING, PowerState.PAUSED})
         return console.attach(self._parts.connection, uuid)
 
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP."""
+        self._parts.require(uuid, "connect to", {PowerState.RUNNING, PowerState.PAUSED})
+        return self._parts.on_domain(uuid, console.address)
+
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         from compute_driver.libvirt import screenshot  # slow to import, and rarely wanted
@@ -144,7 +149,7 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.on_domain(uuid, screenshot.take)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Return where a running guest's screen is served by VNC or SPICE."""
+        """Tell where a running guest's screen is served by VNC or SPICE."""
         self._parts.require(uuid, "see", {PowerState.RUNNING, PowerState.PAUSED})
         return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
 

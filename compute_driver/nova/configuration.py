@@ -30,7 +30,7 @@ def register() -> cfg.ConfigOpts:
 
     Where that says nothing, guests are run by the host's libvirt, everything is kept where nova
     keeps it (options ``state_path``, ``instances_path`` and ``[image_cache] subdirectory_name``),
-    and consoles are served as groups ``[vnc]`` and ``[spice]`` have it.
+    and consoles are served as groups ``[vnc]``, ``[spice]`` and ``[serial_console]`` have it.
 
     :raises cfg.Error: if a value cannot be used; names the option and what is accepted.
     :raises ValueError: the same, for types of oslo.config that raise it.
@@ -43,7 +43,7 @@ def register() -> cfg.ConfigOpts:
         "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
         "instances_path": str(instances),
         "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
-        **_displays(nova_conf),
+        **_consoles(nova_conf),
     }.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
     for option in hypervisor.OPTIONS:  # a bad value is refused when it is read
@@ -51,9 +51,12 @@ def register() -> cfg.ConfigOpts:
     return nova_conf
 
 
-def _displays(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+def _consoles(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     served: dict[str, Any] = {
         f"{kind}_listen": nova_conf[kind].server_listen if nova_conf[kind].enabled else None
         for kind in DisplayKind
     }
+    serial = nova_conf.serial_console
+    served["serial_listen"] = serial.proxyclient_address if serial.enabled else None
+    served["serial_port_range"] = serial.port_range
     return served | {f"spice_{name}": nova_conf.spice[name] for name in _SPICE}

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's console proxies are told: how they reach an instance's screen."""
+"""What nova's console proxies are told: how they reach an instance's consoles."""
 
 from __future__ import annotations
 
@@ -31,6 +31,15 @@ def spice(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSpice:
         host=nova.conf.CONF.spice.server_proxyclient_address,
         port=found.port,
         tlsPort=found.tls_port,
+    )
+
+
+def serial(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSerial:
+    """Return where an instance's serial console is served, as the proxy sees this host."""
+    with _ready(instance):
+        found = driver.console_address(instance.uuid)
+    return ctype.ConsoleSerial(
+        host=nova.conf.CONF.serial_console.proxyclient_address, port=found.port
     )
 
 

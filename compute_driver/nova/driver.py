@@ -275,6 +275,11 @@ class NovaDriver(driver.ComputeDriver):
         return consoles.spice(self._driver, instance)
 
     @translated
+    def get_serial_console(self, context: Any, instance: Any) -> ctype.ConsoleSerial:
+        """Return where nova's proxy finds an instance's serial console."""
+        return consoles.serial(self._driver, instance)
+
+    @translated
     def get_diagnostics(self, instance: Any) -> dict[str, int]:
         """Return an instance's use of resources, in the old form."""
         return diagnostics.as_dict(*self._driver.stats(instance.uuid))

@@ -28,6 +28,7 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.GuestExists: nova.InstanceExists,
     exceptions.GuestBusy: nova.InstanceNotReady,
     exceptions.InvalidGuestState: nova.InstanceInvalidState,
+    exceptions.NoFreePort: nova.SocketPortRangeExhaustedException,
     exceptions.ConsoleUnavailable: nova.ConsoleTypeUnavailable,
     exceptions.ImageNotFound: nova.ImageNotFound,
     exceptions.ImageUnacceptable: nova.ImageUnacceptable,

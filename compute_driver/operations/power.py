@@ -15,6 +15,7 @@ from compute_driver.guest import Guest, PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import openvswitch
+from compute_driver.operations import serial_port
 from compute_driver.operations.parts import Parts, report
 
 LOG = logging.getLogger(__name__)
@@ -53,9 +54,9 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     """
     plugs = openvswitch.prepare(parts.conf, guest)
     if release and not suspended and not plugs:
-        _start(parts, guest.uuid, domains.start)
+        _start(parts, guest.uuid, domains.start, suspended=False)
         return
-    _start(parts, guest.uuid, domains.start_paused)
+    _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
     if plugs:
         try:
             openvswitch.plug(parts.conf, guest, parts.host.instances)
@@ -67,19 +68,25 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
         parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 
-def _start(parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None]) -> None:
+def _start(
+    parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None], *, suspended: bool
+) -> None:
     """Start a domain, again if somebody took a port of its consoles that was free just before.
 
-    libvirt looks for free ports, but QEMU takes them some time later.
+    libvirt looks for free ports for screens, and we do for the serial console, but QEMU takes them
+    some time later.
     """
+    avoided: set[int | None] = set()
     for left in reversed(range(_TRIES)):
-        try:
-            parts.on_domain(uuid, start)
-            return
-        except exceptions.LibvirtError as error:
-            if not left or not _PORT_TAKEN.search(str(error)):
-                raise
-            LOG.info("Guest %s: a port was taken, which is tried again: %s", uuid, error)
+        with serial_port.assigned(parts, uuid, avoided, suspended=suspended) as port:
+            try:
+                parts.on_domain(uuid, start)
+                return
+            except exceptions.LibvirtError as error:
+                if not left or not _PORT_TAKEN.search(str(error)):
+                    raise
+                LOG.info("Guest %s is started again, with other ports: %s", uuid, error)
+        avoided.add(port)
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:

@@ -75,7 +75,7 @@ def build(
                 *devices.serial_controller(guest, spice_agent=spice_agent),
                 *disk.disks(guest, layout),
                 *interface.interfaces(guest, machine),
-                *console.serial(guest, layout, machine),
+                *console.serial(guest, layout, machine, served),
                 *devices.agent_channel(guest),
                 *graphics.agent_channel(guest, machine, served),
                 *devices.inputs(guest, machine),

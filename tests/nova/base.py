@@ -52,6 +52,8 @@ def configure() -> Path:
         "virt_type = qemu\n"
         "[vnc]\nserver_listen = 192.0.2.8\nserver_proxyclient_address = 192.0.2.9\n"
         "[spice]\nimage_compression = auto_lz\n"
+        "[serial_console]\nenabled = true\nproxyclient_address = 192.0.2.10\n"
+        "port_range = 11000:12000\n"
     )
     CONF([], project="nova", default_config_files=[str(file)])
     objects.register_all()

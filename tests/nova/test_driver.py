@@ -36,6 +36,8 @@ class ServiceTest(NovaCase):
         self.assertEqual(("192.0.2.8", None), (options.vnc_listen, options.spice_listen))
         self.assertTrue(options.spice_agent_enabled)
         self.assertEqual("auto_lz", options.spice_image_compression)
+        self.assertEqual("192.0.2.10", options.serial_listen)
+        self.assertEqual((11000, 12000), options.serial_port_range)
 
     def test_changes_of_state_are_told(self) -> None:
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -123,6 +125,17 @@ class ConsoleTest(NovaCase):
         self.assertEqual(("127.0.0.1", None), (other.host, other.tlsPort))
         self.assertNotEqual(found.port, other.port)
 
+    def test_serial_console_is_found_by_the_address_for_proxies(self) -> None:
+        instance = self.instance()
+        CONF.set_override("serial_listen", "0.0.0.0", "hypervisor")
+        self.addCleanup(CONF.clear_override, "serial_listen", "hypervisor")
+        self.spawn(instance)
+        found = self.driver.get_serial_console(self.context, instance)
+        self.assertEqual("192.0.2.10", found.host)
+        self.driver.power_off(instance)
+        with self.assertRaises(exception.InstanceNotReady):
+            self.driver.get_serial_console(self.context, instance)
+
     def test_refusals_are_those_of_nova_s_api(self) -> None:
         instance = self.instance()
         with self.assertRaises(exception.InstanceNotFound):
@@ -141,6 +154,7 @@ class ErrorsTest(unittest.TestCase):
             (exceptions.GuestNotFound("x"), exception.InstanceNotFound),
             (exceptions.LibvirtUnavailable("x"), exception.HypervisorUnavailable),
             (exceptions.NotEnoughSpace("x"), exception.ComputeResourcesUnavailable),
+            (exceptions.NoFreePort("x"), exception.SocketPortRangeExhaustedException),
             (exceptions.ImageTooLarge("x"), exception.FlavorDiskTooSmall),
             (exceptions.OperationTimeout("50% of x"), exception.NovaException),
         ):

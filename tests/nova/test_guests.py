@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import queue
+import socket
 from typing import Any
 
 from nova.compute import power_state, provider_tree
@@ -29,6 +30,7 @@ class GuestTest(NovaCase):
             "instances_path": str(state_path() / "instances"),
             "image_cache_path": str(state_path() / "images"),
             "vnc_listen": "127.0.0.1",
+            "serial_listen": "127.0.0.1",
         }.items():
             CONF.set_override(name, value, "hypervisor")
             self.addCleanup(CONF.clear_override, name, "hypervisor")
@@ -61,6 +63,10 @@ class GuestTest(NovaCase):
         screen = self.driver.get_vnc_console(self.context, instance)
         with rfb.Client(("127.0.0.1", screen.port), BOOT_TIMEOUT) as client:
             self.assertIn(instance.name, client.name)
+        serial = self.driver.get_serial_console(self.context, instance)
+        with socket.create_connection(("127.0.0.1", serial.port), BOOT_TIMEOUT) as proxy:
+            proxy.sendall(b"run echo heard by TCP\r")
+            self.guests.console_wait(instance.uuid, "\nheard by TCP", timeout=BOOT_TIMEOUT)
 
         for kind in ("SOFT", "HARD"):
             before = len(self.guests.console_log(instance.uuid))

@@ -59,6 +59,13 @@ class Power(CommandLineCase):
         self.assertEqual(("vnc", "192.0.2.7"), (shown["kind"], shown["host"]))
         self.assertIn("SPICE", self.refused(1, "display", "other", "--kind", "spice"))
 
+    def test_console_address(self) -> None:
+        self.driver.conf.set_override("serial_listen", "192.0.2.7", "hypervisor")
+        guest = self.spawned()
+        shown = self.done("console", "address", "web").json
+        self.assertEqual(self.driver.console_address(guest.uuid).port, shown["port"])
+        self.assertEqual("192.0.2.7", shown["host"])
+
     def test_guest_is_named_by_uuid_in_any_case(self) -> None:
         guest = self.spawned()
         self.done("pause", guest.uuid.upper())

@@ -40,7 +40,7 @@ from compute_driver.guest import (
     VirtioForm,
 )
 from compute_driver.storage.layout import Layout, RootKind, plan
-from compute_driver.xml import cpu, domain
+from compute_driver.xml import console, cpu, domain
 from compute_driver.xml.elements import E
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -258,6 +258,13 @@ SERVED: dict[str, tuple[Guest, Decision, Served]] = {
         TCG,
         Served(displays=((DisplayKind.SPICE, "127.0.0.1"),), spice=Spice(agent=True, secure=True)),
     ),
+    "serial-at-tcp": (guest(), TCG, Served(serial="192.0.2.7")),
+    "s390x-sclp-at-tcp": (guest(architecture="s390x"), TCG, Served(serial="::")),
+    "virtio-console-at-tcp": (
+        guest(console=ConsoleModel.VIRTIO),
+        TCG,
+        Served(serial="127.0.0.1"),
+    ),
     "spice-without-agent": (
         guest(guest_agent=False),
         TCG,
@@ -379,6 +386,20 @@ class TestRefusals(unittest.TestCase):
                 self.assertRaisesRegex(exceptions.InvalidParameter, "control characters"),
             ):
                 as_text(made, directory=Path(directory))
+
+
+class TestSerialPort(unittest.TestCase):
+    def test_port_is_assigned_wherever_it_is_said(self) -> None:
+        for name in ("serial-at-tcp", "s390x-sclp-at-tcp", "virtio-console-at-tcp"):
+            with self.subTest(name):
+                made = built(*CASES[name])
+                console.assign(made, 10007)
+                found = console.address(made)
+                self.assertEqual(10007, found and found.port)
+                self.assertNotIn(b'service="0"', etree.tostring(made))
+
+    def test_terminal_has_no_port(self) -> None:
+        self.assertIsNone(console.address(built(guest())))
 
 
 class TestDisks(unittest.TestCase):
