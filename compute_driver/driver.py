@@ -140,6 +140,16 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump.
+
+        It does if it is set up so; a paused one once it goes on.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises InterruptUnsupported: if its machine has none, such as those of ARM.
+        """
+
+    @abc.abstractmethod
     def subscribe(self, listener: Listener) -> None:
         """Call *listener* from now on whenever a guest may have changed its state.
 

@@ -130,6 +130,10 @@ class InvalidGuestState(GuestError):
         super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
 
 
+class InterruptUnsupported(GuestError):
+    """The guest's machine has no non-maskable interrupts."""
+
+
 class ConsoleUnavailable(GuestError):
     """The guest's screen or serial console is not served, or not in that way.
 

@@ -43,6 +43,9 @@ from compute_driver.info import (
 #: What every simulated guest writes on its console when it is up.
 BANNER = "simulated guest is up"
 
+#: Architectures whose machines have non-maskable interrupts.
+_WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
+
 _ACTIVE = (PowerState.RUNNING, PowerState.PAUSED)
 _ALIVE = (*_ACTIVE, PowerState.SUSPENDED)
 
@@ -248,6 +251,16 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             machine.require("suspend", *_ALIVE)
             machine.enter(PowerState.SUSPENDED)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with self._machine(uuid) as machine:
+            machine.require("interrupt", *_ACTIVE)
+            if machine.guest.architecture not in _WITH_NMI:
+                raise exceptions.InterruptUnsupported(
+                    f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
+                )
+            machine.write(b"NMI received\r\n")
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""

@@ -39,6 +39,7 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "pause": lambda driver, guest: driver.pause(guest),
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
+    "inject_nmi": lambda driver, guest: driver.inject_nmi(guest),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -394,6 +395,7 @@ class DriverContract(unittest.TestCase):
             "resume": lambda: self.driver.resume(guest.uuid),
             "suspend": lambda: self.driver.suspend(guest.uuid),
             "soft reboot": lambda: self.driver.reboot(guest.uuid),
+            "inject_nmi": lambda: self.driver.inject_nmi(guest.uuid),
             "screenshot": lambda: self.driver.screenshot(guest.uuid),
             "display": lambda: self.driver.display(guest.uuid),
             "console_attach": lambda: self.driver.console_attach(guest.uuid),
@@ -413,6 +415,18 @@ class DriverContract(unittest.TestCase):
         self.assertIs(self.state(guest), PowerState.STOPPED)
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    def test_interrupt_cannot_be_masked_and_waits_for_a_paused_guest(self) -> None:
+        guest = self.shared()
+        for pause in (False, True):
+            before = len(self.driver.console_log(guest.uuid))
+            if pause:
+                self.driver.pause(guest.uuid)
+            self.driver.inject_nmi(guest.uuid)
+            self.driver.resume(guest.uuid)
+            self.driver.console_wait(
+                guest.uuid, "NMI received", timeout=BOOT_TIMEOUT, skip_bytes=before
+            )
 
     def test_soft_reboot(self) -> None:
         guest = self.shared()

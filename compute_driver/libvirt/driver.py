@@ -18,7 +18,17 @@ from compute_driver.info import Address, Check, Display, Finding, GuestInfo, Gue
 from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import (
+    audit,
+    changes,
+    check,
+    destroy,
+    interrupt,
+    journal,
+    power,
+    reboot,
+    spawn,
+)
 from compute_driver.operations.parts import Parts
 
 
@@ -91,6 +101,11 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with journal.exclusive(self._parts, uuid, "inject_nmi"):
+            interrupt.inject_nmi(self._parts, uuid)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import os_traits
+from nova import exception
 from nova.compute import power_state
 from nova.console import type as ctype
 from nova.virt import driver, event, hardware, node
@@ -31,7 +32,7 @@ from compute_driver.nova import (
     network,
     placement,
 )
-from compute_driver.nova.errors import translated
+from compute_driver.nova.errors import translated, unless_running
 
 #: How much of a console's log nova shows, in bytes.
 _CONSOLE_BYTES = 100 * 1024
@@ -256,6 +257,12 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Power on an instance that ran when the host went down."""
         self._driver.start(instance.uuid)
+
+    @translated
+    def trigger_crash_dump(self, instance: Any) -> None:
+        """Interrupt an instance so that it writes a crash dump, if it is set up to."""
+        with unless_running(exception.InstanceNotRunning, instance):
+            self._driver.inject_nmi(instance.uuid)
 
     # Looking inside
 

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ParamSpec, TypeVar
 
 from nova import exception as nova
 
@@ -28,6 +29,7 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.GuestExists: nova.InstanceExists,
     exceptions.GuestBusy: nova.InstanceNotReady,
     exceptions.InvalidGuestState: nova.InstanceInvalidState,
+    exceptions.InterruptUnsupported: nova.TriggerCrashDumpNotSupported,
     exceptions.NoFreePort: nova.SocketPortRangeExhaustedException,
     exceptions.ConsoleUnavailable: nova.ConsoleTypeUnavailable,
     exceptions.ImageNotFound: nova.ImageNotFound,
@@ -39,6 +41,18 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
 def translate(error: exceptions.ComputeDriverError) -> nova.NovaException:
     """Return nova's error for one of ours, with its text."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)(str(error))
+
+
+@contextlib.contextmanager
+def unless_running(kind: type[nova.NovaException], instance: Any) -> Iterator[None]:
+    """Say of an instance that does not run what nova expects there.
+
+    :raises: *kind*, in place of InvalidGuestState.
+    """
+    try:
+        yield
+    except exceptions.InvalidGuestState as error:
+        raise kind(instance_id=instance.uuid) from error
 
 
 def translated(method: Callable[P, R]) -> Callable[P, R]:

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compute_driver import architecture
+from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
 from compute_driver.guest import (
     MIB,
@@ -124,6 +124,7 @@ class ArchitectureTestCase(base.HostTestCase):
         self.check_console(made)
         self.check_network(made)
         self.check_disk(made)
+        self.check_interrupt(row, made)
         self.check_shutdown(made)
         record(row, images.console, seconds, self.driver.show(made.uuid).accelerator)
 
@@ -163,6 +164,14 @@ class ArchitectureTestCase(base.HostTestCase):
         *_, line = (disk for disk in self.fact(made, "DISK") if "serial=ephemeral0" in disk)
         mount = f"mount -t ext4 /dev/{line.split()[0]} /disk"
         return inside.run(self.driver, made, f"{mount} && {command} && umount /disk")
+
+    def check_interrupt(self, row: Row, made: Guest) -> None:
+        if row.architecture in ("x86_64", "i686"):
+            self.driver.inject_nmi(made.uuid)
+            self.driver.console_wait(made.uuid, "NMI received", timeout=30)
+        elif row.architecture in ("aarch64", "armv7l", "riscv64"):
+            with self.assertRaises(exceptions.InterruptUnsupported):
+                self.driver.inject_nmi(made.uuid)
 
     def check_shutdown(self, made: Guest) -> None:
         before = len(self.driver.console_log(made.uuid))

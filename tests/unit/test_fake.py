@@ -66,6 +66,12 @@ class FakeDriverDecisions(unittest.TestCase):
         with self.assertRaisesRegex(exceptions.GuestError, "no display"):
             driver.screenshot(info.guest.uuid)
 
+    def test_machine_without_interrupts_cannot_be_interrupted(self) -> None:
+        driver = fake.FakeDriver(configuration())
+        info = driver.spawn(describe(architecture="aarch64"))
+        with self.assertRaises(exceptions.InterruptUnsupported):
+            driver.inject_nmi(info.guest.uuid)
+
     def test_guests_are_listed_by_name(self) -> None:
         driver = fake.FakeDriver(configuration())
         for name in ("b", "c", "a"):
