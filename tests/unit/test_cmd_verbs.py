@@ -237,7 +237,7 @@ class Global(CommandLineCase):
 
     def test_completion(self) -> None:
         text = self.done("complete").out
-        self.assertIn("cmds_console='attach log'", text)
+        self.assertIn("cmds_console='address attach log'", text)
         self.assertIn("--user-data", text)
 
     def test_bad_command_lines(self) -> None:
