@@ -49,6 +49,7 @@ class Machine:
     :param nics: network cards.
     :param videos: display adapters.
     :param inputs: keyboards and pointers.
+    :param usb_screen: whether libvirt adds a USB keyboard and mouse once the screen is served.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Machine:
     nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
     videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
     inputs: tuple[InputModel, ...] = (InputModel.VIRTIO, InputModel.USB, InputModel.NONE)
+    usb_screen: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -219,6 +221,7 @@ TABLE: dict[str, Architecture] = {
                     name="pseries",
                     names=("pseries", "pseries-*"),
                     videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
+                    usb_screen=True,
                 ),
             ),
             kvm_hosts=frozenset({"ppc64le"}),

@@ -16,10 +16,13 @@ from compute_driver.xml.elements import E, Element
 _BUILT_IN = frozenset({InputModel.NONE, InputModel.PS2})
 
 
-def usb_controller(guest: Guest, layout: Layout, machine: Machine) -> Element:
-    """Return the USB controller; without devices there is none: an idle one costs time."""
+def usb_controller(guest: Guest, layout: Layout, machine: Machine, *, shown: bool) -> Element:
+    """Return the USB controller; without devices there is none: an idle one costs time.
+
+    :param shown: whether the screen is served.
+    """
     used = any(disk.bus is DiskBus.USB for disk in layout.disks)
-    used = used or _input(guest, machine) is InputModel.USB
+    used = used or _input(guest, machine) is InputModel.USB or (shown and machine.usb_screen)
     return E.controller(type="usb", model="qemu-xhci" if used else "none")
 
 

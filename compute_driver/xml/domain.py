@@ -51,6 +51,7 @@ def build(
         holds characters that XML forbids.
     """
     machine = architecture.machine(guest)
+    shown = bool(graphics.kinds(guest, machine, served))
     spice_agent = graphics.has_spice_agent(guest, machine, served)
     architecture.choose("virtio", guest.virtio, machine.virtios)
     try:
@@ -70,7 +71,7 @@ def build(
             E.on_crash("destroy"),
             E.devices(
                 E.emulator(emulator),
-                devices.usb_controller(guest, layout, machine),
+                devices.usb_controller(guest, layout, machine, shown=shown),
                 *disk.controllers(guest, layout),
                 *devices.serial_controller(guest, spice_agent=spice_agent),
                 *disk.disks(guest, layout),

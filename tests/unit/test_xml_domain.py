@@ -238,6 +238,11 @@ FOREIGN = {
 
 #: Guests whose consoles are served, and how.
 SERVED: dict[str, tuple[Guest, Decision, Served]] = {
+    "ppc64le-vnc": (
+        guest(architecture="ppc64le"),
+        TCG,
+        Served(displays=((DisplayKind.VNC, "127.0.0.1"),)),
+    ),
     "vnc": (guest(), TCG, Served(displays=((DisplayKind.VNC, "192.0.2.7"),))),
     "vnc-and-spice": (
         guest(),
