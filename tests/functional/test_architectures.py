@@ -181,6 +181,8 @@ class ArchitectureTestCase(base.HostTestCase):
         return inside.run(self.driver, made, f"{mount} && {command} && umount /disk")
 
     def check_interrupt(self, row: Row, made: Guest) -> None:
+        if row.machine == "microvm":
+            return  # nothing tells the kernel at which pin of the APIC such interrupts come
         if row.architecture in ("x86_64", "i686"):
             self.driver.inject_nmi(made.uuid)
             self.driver.console_wait(made.uuid, "NMI received", timeout=30)

@@ -67,6 +67,8 @@ class GuestTest(NovaCase):
         with socket.create_connection(("127.0.0.1", serial.port), BOOT_TIMEOUT) as proxy:
             proxy.sendall(b"run echo heard by TCP\r")
             self.guests.console_wait(instance.uuid, "\nheard by TCP", timeout=BOOT_TIMEOUT)
+        self.driver.trigger_crash_dump(instance)
+        self.guests.console_wait(instance.uuid, "NMI received", timeout=BOOT_TIMEOUT)
 
         for kind in ("SOFT", "HARD"):
             before = len(self.guests.console_log(instance.uuid))
