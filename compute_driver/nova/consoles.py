@@ -27,7 +27,8 @@ def spice(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSpice:
         found = driver.display(instance.uuid, kind=DisplayKind.SPICE)
     return ctype.ConsoleSpice(
         host=nova.conf.CONF.spice.server_proxyclient_address,
-        port=found.port,
+        # Nova's tokens have to have one, be there no other than that of encrypted connections.
+        port=found.port or found.tls_port,
         tlsPort=found.tls_port,
     )
 

@@ -67,12 +67,13 @@ def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -
     first, last = parts.conf.hypervisor.serial_port_range
     count = last - first + 1
     begin = uuidlib.UUID(uuid).int % count
-    locks = Path(parts.conf.hypervisor.state_path) / "ports"
+    # Among the guests' locks: of those whose holder has died, the next driver removes the files.
+    locks = Path(parts.conf.hypervisor.state_path) / "locks"
     for step in range(count):
         port = first + (begin + step) % count
         if port in avoided or not is_free(host, port):
             continue
-        with concurrency.try_lock(locks / str(port)) as held:
+        with concurrency.try_lock(locks / f"port-{port}") as held:
             # Its last holder's guest may have taken it since.
             if held is not None and is_free(host, port):
                 yield port

@@ -132,6 +132,13 @@ class TestPorts(tiny.TinyTestCase):
         with self.assertRaises(exceptions.NoFreePort):
             drivers[0].start(made[0].uuid)
 
+    def test_lock_of_a_process_that_died_goes_with_the_next_driver(self) -> None:
+        left = base.state_path() / "locks" / "port-21000"
+        left.parent.mkdir(exist_ok=True)
+        left.touch()
+        self.other_driver()
+        self.assertFalse(left.exists())
+
     def test_address_that_the_host_lacks_leaves_nothing(self) -> None:
         driver = self.other_driver(serial_listen="192.0.2.1")
         with self.assertRaisesRegex(exceptions.NoFreePort, "serial_listen.*192.0.2.1"):

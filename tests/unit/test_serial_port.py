@@ -100,7 +100,7 @@ class SerialPortTest(unittest.TestCase):
             self.domain.xml = XML
         self.start()
         self.assertEqual({port}, self.domain.ports)
-        self.assertEqual([], list((self.state / "ports").iterdir()))
+        self.assertEqual([], list((self.state / "locks").iterdir()))
 
     def test_port_that_is_taken_or_being_given_away_is_left_alone(self) -> None:
         self.start()
@@ -109,7 +109,7 @@ class SerialPortTest(unittest.TestCase):
             self.start()
             (other,) = self.domain.ports
             self.assertNotEqual(taken, other)
-            with concurrency.try_lock(self.state / "ports" / str(other)) as held:
+            with concurrency.try_lock(self.state / "locks" / f"port-{other}") as held:
                 self.assertIsNotNone(held)
                 self.start()
                 (last,) = self.domain.ports
@@ -141,4 +141,4 @@ class SerialPortTest(unittest.TestCase):
         self.domain.xml = "<domain><devices><serial type='pty'/></devices></domain>"
         self.start()
         self.assertEqual(1, self.domain.started)
-        self.assertFalse((self.state / "ports").exists())
+        self.assertFalse((self.state / "locks").exists())
