@@ -25,6 +25,13 @@ class Client:
 
     def __init__(self, address: tuple[str, int], timeout: float) -> None:
         self._socket = socket.create_connection(address, timeout)
+        try:
+            self._shake_hands()
+        except BaseException:
+            self.close()
+            raise
+
+    def _shake_hands(self) -> None:
         self.version = self._receive(12)
         self._socket.sendall(self.version)
         (count,) = self._receive(1)

@@ -6,7 +6,11 @@ from __future__ import annotations
 import io
 import socket
 import struct
+import tempfile
+import unittest
+from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 import PIL.Image
 
@@ -14,8 +18,11 @@ from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import RebootKind, VideoModel
 from compute_driver.info import Display
+from compute_driver.libvirt import daemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.driver import LibvirtDriver
 from tests import rfb
-from tests.functional import inside, tiny
+from tests.functional import base, inside, tiny
 
 #: Seconds that a server may take to answer, on a busy machine.
 ANSWER = 60.0
@@ -136,3 +143,40 @@ class TestServing(tiny.TinyTestCase):
         with socket.create_server(address(taken)):
             driver.start(made.uuid)
             self.assertNotEqual(taken.port, driver.display(made.uuid).port)
+
+
+class TestPassword(unittest.TestCase):
+    """With a daemon of its own, whose configuration has a password for all screens."""
+
+    PASSWORD = "T0pSecrt"
+
+    def test_password_of_libvirt_holds_and_is_written_nowhere_else(self) -> None:
+        folder = tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp")
+        self.addCleanup(folder.cleanup)
+        state = Path(folder.name)
+        self.addCleanup(EmbeddedDaemon(state).stop)
+        original = daemon.configuration
+
+        def configuration(privileged: bool, size: int) -> dict[str, dict[str, daemon.Setting]]:
+            files = original(privileged, size)
+            return files | {"qemu.conf": files["qemu.conf"] | {"vnc_password": self.PASSWORD}}
+
+        options = {"state_path": folder.name, "vnc_listen": "127.0.0.1"}
+        options["serial_listen"] = "127.0.0.1"
+        with (
+            mock.patch.object(daemon, "configuration", configuration),
+            self.assertLogs(level="DEBUG") as logs,
+        ):
+            driver = LibvirtDriver(base.configuration(**options))
+            self.addCleanup(driver.close)
+            made = tiny.guest()
+            self.addCleanup(driver.destroy, made.uuid)
+            driver.spawn(made)
+            with self.assertRaisesRegex(ConnectionError, r"wants one of \(2,\)"):
+                rfb.Client(address(driver.display(made.uuid)), ANSWER)
+        self.assertNotIn(self.PASSWORD, "".join(logs.output))
+        holders = [path for path in state.rglob("*") if path.is_file() and self.holds(path)]
+        self.assertEqual([state / "libvirt/etc/libvirt/qemu.conf"], holders)
+
+    def holds(self, path: Path) -> bool:
+        return self.PASSWORD.encode() in path.read_bytes()
