@@ -77,7 +77,8 @@ class ComputeDriver(abc.ABC):
             nothing of the guest is left, and the exception goes on to the caller.
         :param power_on: false only makes the guest; *network* is not entered then.
         :raises GuestExists: if its name or UUID is taken.
-        :raises InvalidParameter: if the host cannot make such a guest.
+        :raises InvalidParameter: if no host can make such a guest; :class:`NotOnThisHost`, which is
+            one of them, if another may.
         :raises ImageError: if its image cannot be had or used.
         :raises OpenVSwitchUnavailable: if an interface needs Open vSwitch and it does not answer.
         :raises PlugFailed: if an interface cannot be plugged.

@@ -32,8 +32,13 @@ from compute_driver.guest import (
     Interface,
     InterfaceKind,
     NicModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
     VideoModel,
     VirtioForm,
+    WatchdogAction,
     random_mac,
 )
 from compute_driver.properties import Hardware
@@ -48,6 +53,12 @@ _OPTIONS: dict[str, Callable[[str, str], Any]] = {
     "input": InputModel.parse,
     "console": ConsoleModel.parse,
     "virtio": VirtioForm.parse,
+    "cdrom_bus": DiskBus.parse,
+    "scsi_model": ScsiModel.parse,
+    "usb_model": UsbModel.parse,
+    "sound": SoundModel.parse,
+    "watchdog": WatchdogAction.parse,
+    "os_type": OsType.parse,
 }
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -68,10 +79,7 @@ def guest(words: argparse.Namespace) -> Guest:
         vcpus=vcpus,
         memory_mib=words.memory,
         architecture=hardware.architecture or architecture.of_host(),
-        machine=hardware.machine,
         cpu=hardware.cpu(vcpus),
-        firmware=hardware.firmware,
-        secure_boot=bool(hardware.secure_boot),
         image=image,
         root=_root(words.disk, image, disk_bus),
         ephemerals=tuple(
@@ -81,13 +89,7 @@ def guest(words: argparse.Namespace) -> Guest:
         boot=_boot(words, hardware.cmdline),
         config_drive=_config_drive(words),
         interfaces=_interfaces(words.nic, hardware.nic_model),
-        video=hardware.video,
-        input=hardware.input,
-        console=hardware.console,
-        virtio=hardware.virtio or VirtioForm.VIRTIO,
-        rng=hardware.rng is not False,
-        balloon=hardware.balloon is not False,
-        guest_agent=hardware.guest_agent is not False,
+        **hardware.devices(),
     )
 
 
@@ -99,7 +101,7 @@ def _hardware(words: argparse.Namespace) -> Hardware:
         for option, read in _OPTIONS.items()
         if (word := getattr(words, option)) is not None
     }
-    for field in ("secure_boot", "rng", "balloon"):
+    for field in ("secure_boot", "rng", "balloon", "boot_menu", "serial_ports"):
         if getattr(words, field) is not None:
             changes[field] = getattr(words, field)
     if words.cpu is not None:

@@ -26,7 +26,7 @@ def check(connection: libvirt.virConnect, interface: Interface) -> None:
     known = _KNOWN[interface.kind](connection)
     if interface.source not in known:
         accepted = [f"{interface.kind}={name}" for name in known] or ["user"]
-        raise exceptions.InvalidParameter("nic", f"{interface.kind}={interface.source}", accepted)
+        raise exceptions.NotOnThisHost("nic", f"{interface.kind}={interface.source}", accepted)
 
 
 def _networks(connection: libvirt.virConnect) -> list[str]:

@@ -75,10 +75,7 @@ def guest(
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mb,
         architecture=guest_architecture,
-        machine=hardware.machine,
         cpu=hardware.cpu(flavor.vcpus),
-        firmware=hardware.firmware,
-        secure_boot=bool(hardware.secure_boot),
         image=_image(instance, image),
         root=_root(instance, disks, hardware),
         ephemerals=tuple(_ephemerals(flavor, disks, hardware)),
@@ -88,10 +85,7 @@ def guest(
         interfaces=interfaces(
             network_info, hardware.nic_model, _queues(flavor, said, hardware.nic_model)
         ),
-        video=hardware.video,
-        input=hardware.input,
-        rng=hardware.rng is not False,
-        guest_agent=hardware.guest_agent is not False,
+        **hardware.devices(),
     )
 
 

@@ -79,7 +79,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     """
     limit = host.memory_limit_mib()
     if guest.memory_mib > limit:
-        raise exceptions.InvalidParameter(
+        raise exceptions.NotOnThisHost(
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
     if guest.config_drive is not None:

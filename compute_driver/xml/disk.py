@@ -9,7 +9,9 @@ from __future__ import annotations
 import string
 from collections import Counter
 
-from compute_driver.guest import DiskBus, Guest, VirtioForm
+from compute_driver import architecture
+from compute_driver.architecture import Machine
+from compute_driver.guest import DiskBus, Guest, ScsiModel, VirtioForm
 from compute_driver.storage.layout import DiskFile, Layout
 from compute_driver.xml.elements import E, Element
 
@@ -23,13 +25,17 @@ _PREFIXES = {
 }
 
 
-def controllers(guest: Guest, layout: Layout) -> list[Element]:
-    """Return the controllers of the disks' buses."""
+def controllers(guest: Guest, layout: Layout, machine: Machine) -> list[Element]:
+    """Return the controllers of the disks' buses.
+
+    :raises InvalidParameter: if the machine does not take the guest's SCSI controller.
+    """
+    scsi = architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
     buses = {disk.bus for disk in layout.disks}
     elements = []
     if DiskBus.SCSI in buses:
-        model = "virtio-scsi" if guest.virtio is VirtioForm.VIRTIO else str(guest.virtio)
-        elements.append(E.controller(type="scsi", model=model))
+        plain = scsi is not ScsiModel.VIRTIO or guest.virtio is VirtioForm.VIRTIO
+        elements.append(E.controller(type="scsi", model=str(scsi if plain else guest.virtio)))
     return elements
 
 

@@ -12,7 +12,18 @@ from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Decision
 from compute_driver.guest import Cpu, Guest, VirtioForm
 from compute_driver.storage.layout import Layout
-from compute_driver.xml import address, boot, console, cpu, devices, disk, interface, metadata
+from compute_driver.xml import (
+    address,
+    boot,
+    clock,
+    console,
+    cpu,
+    devices,
+    disk,
+    interface,
+    metadata,
+    virtio,
+)
 from compute_driver.xml.elements import E
 
 
@@ -48,14 +59,14 @@ def build(
             boot.os(guest, layout, machine),
             *boot.features(guest, layout, machine, decision.accelerator, translation_buffer_mib),
             *cpu.element(processor),
-            E.clock(offset="utc"),
+            clock.element(guest, machine, decision.accelerator),
             E.on_poweroff("destroy"),
             E.on_reboot("restart"),
             E.on_crash("destroy"),
             E.devices(
                 E.emulator(emulator),
                 devices.usb_controller(guest, layout, machine),
-                *disk.controllers(guest, layout),
+                *disk.controllers(guest, layout, machine),
                 *devices.serial_controller(guest),
                 *disk.disks(guest, layout),
                 *interface.interfaces(guest, machine),
@@ -65,6 +76,8 @@ def build(
                 devices.video(guest, machine),
                 devices.balloon(guest),
                 *devices.random_source(guest),
+                *devices.sound(guest, machine),
+                *devices.watchdog(guest, machine),
             ),
         )
     except ValueError as error:  # lxml's word for such characters
@@ -73,6 +86,8 @@ def build(
             guest.name,
             f"names and paths without control characters or broken encoding ({error})",
         ) from error
+    if guest.packed_ring:
+        virtio.pack(domain, machine)
     if machine.mmio:
         address.map_into_memory(domain)
     elif machine.express and guest.virtio is VirtioForm.VIRTIO:

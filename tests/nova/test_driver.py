@@ -115,6 +115,8 @@ class ErrorsTest(unittest.TestCase):
             (exceptions.LibvirtUnavailable("x"), exception.HypervisorUnavailable),
             (exceptions.NotEnoughSpace("x"), exception.ComputeResourcesUnavailable),
             (exceptions.ImageTooLarge("x"), exception.FlavorDiskTooSmall),
+            (exceptions.InvalidParameter("x", 1, "2"), exception.InvalidInput),
+            (exceptions.NotOnThisHost("x", 1, "2"), exception.ComputeResourcesUnavailable),
             (exceptions.OperationTimeout("50% of x"), exception.NovaException),
         ):
             found = errors.translate(ours)
