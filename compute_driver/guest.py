@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from compute_driver import exceptions
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 MIB = 1024**2
 GIB = 1024**3
@@ -328,6 +329,8 @@ class Interface:
     :param mtu: largest packet in bytes; None means the network's default.
     :param queues: pairs of queues of a virtio card, at most one for each virtual processor; None
         means one.
+    :param inbound: how much the guest may get; None means any.
+    :param outbound: how much it may send.
     """
 
     kind: InterfaceKind = InterfaceKind.USER
@@ -338,6 +341,8 @@ class Interface:
     port: str | None = None
     mtu: int | None = None
     queues: int | None = None
+    inbound: Bandwidth | None = None
+    outbound: Bandwidth | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -348,7 +353,7 @@ class Interface:
         )
         if self.kind is InterfaceKind.USER:
             _require(self.source is None, "nic", self.source, "no name with kind user")
-            for field in ("device", "port", "mtu", "queues"):
+            for field in ("device", "port", "mtu", "queues", "inbound", "outbound"):
                 value = getattr(self, field)
                 _require(value is None, f"nic {field}", value, "nothing with kind user")
         else:
@@ -536,6 +541,8 @@ class Guest:
     :param video_ram_mib: memory of the display adapter; None means QEMU's default.
     :param rng_rate: how many random numbers there are; None means no limit.
     :param packed_ring: whether virtio devices offer the packed form of their queues.
+    :param disk_limits: of each disk that the guest can write to; None means no limits.
+    :param cpu_limits: of its virtual processors; None means no limits.
     """
 
     uuid: str
@@ -575,6 +582,8 @@ class Guest:
     video_ram_mib: int | None = None
     rng_rate: RngRate | None = None
     packed_ring: bool = False
+    disk_limits: DiskLimits | None = None
+    cpu_limits: CpuLimits | None = None
 
     def __post_init__(self) -> None:
         sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()

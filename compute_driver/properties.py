@@ -35,6 +35,7 @@ from compute_driver.guest import (
     VirtioForm,
     WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,10 @@ class Hardware:
     :param topology_limits: the most of them.
     :param video_ram_limit_mib: the most of a display adapter's memory.
     :param rng_limits: ``size_bytes`` and ``period_ms`` of a :class:`~compute_driver.guest.RngRate`.
+    :param disk_quota: the fields of :class:`~compute_driver.limits.DiskLimits`.
+    :param cpu_quota: those of :class:`~compute_driver.limits.CpuLimits`.
+    :param inbound: those of a :class:`~compute_driver.limits.Bandwidth`.
+    :param outbound: likewise.
     """
 
     architecture: str | None = None
@@ -84,6 +89,10 @@ class Hardware:
     video_ram_limit_mib: int | None = None
     rng_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
     packed_ring: bool | None = None
+    disk_quota: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cpu_quota: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    inbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    outbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def devices(self) -> dict[str, Any]:
         """Return what is said of fields that a guest has too; of others it has the defaults."""
@@ -91,7 +100,19 @@ class Hardware:
         rate = {name: number for name, number in self.rng_limits.items() if number}
         if "size_bytes" in rate and self.rng is not False:
             said["rng_rate"] = RngRate(**rate)
+        if any(self.disk_quota.values()):
+            said["disk_limits"] = DiskLimits(**self.disk_quota)
+        if any(self.cpu_quota.values()):
+            said["cpu_limits"] = CpuLimits(**self.cpu_quota)
         return {name: value for name, value in said.items() if value is not None}
+
+    def bandwidth(self) -> dict[str, Bandwidth]:
+        """Return the limits of each interface, by its fields.
+
+        :raises InvalidParameter: if one has no average.
+        """
+        directions = {"inbound": self.inbound, "outbound": self.outbound}
+        return {name: Bandwidth(**said) for name, said in directions.items() if any(said.values())}
 
     def cpu(self, vcpus: int) -> Cpu:
         """Return the processor of a guest with *vcpus* virtual processors.
@@ -286,6 +307,11 @@ def _level(
     return lambda name, text: {field: {level: number(name, text, low, high)}}
 
 
+def _no_limit_or_number(name: str, text: str) -> int:
+    """Read a number; a negative one is how some write that there is no limit."""
+    return 0 if text == "-1" else number(name, text, 0, _MAX_LONG)
+
+
 def _up_to(high: int) -> Callable[[str, str], int]:
     return lambda name, text: number(name, text, 0, high)
 
@@ -314,6 +340,7 @@ def _architecture(name: str, text: str) -> str:
 
 
 _MAX_NUMBER = 2**31 - 1
+_MAX_LONG = 2**63 - 1
 
 #: How telling names of the architecture are, the most telling one read last.
 _ARCHITECTURES = {"architecture": 1, "hw_architecture": 2, "hw_emulation_architecture": 3}
@@ -394,6 +421,33 @@ PROPERTIES: Mapping[str, Property] = {
     **dict.fromkeys(
         ("img_hide_hypervisor_id", "hw:hide_hypervisor_id", "hide_hypervisor_id"),
         Property("whether the processor hides what it is run by", _sets("hide_hypervisor", truth)),
+    ),
+    **{
+        f"quota:disk_{way}_{what}_sec": Property(
+            f"{what} that each disk may {verb} in a second",
+            _level("disk_quota", f"{way}_{what}_sec", 0, _MAX_LONG),
+        )
+        for way, verb in (("read", "read"), ("write", "write"), ("total", "read and write"))
+        for what in ("bytes", "iops")
+    },
+    **{
+        f"quota:vif_{way}bound_{what}": Property(
+            f"{what} of what each interface may {verb}, in KiB{per}",
+            _level(f"{way}bound", what, 0, _MAX_NUMBER),
+        )
+        for way, verb in (("in", "get"), ("out", "send"))
+        for what, per in (("average", " a second"), ("peak", " a second"), ("burst", ""))
+    },
+    "quota:cpu_shares": Property(
+        "weight of the guest's processors", _level("cpu_quota", "shares", 0, _MAX_NUMBER)
+    ),
+    "quota:cpu_period": Property(
+        "period in microseconds in which that of the processors is held",
+        _level("cpu_quota", "period_us", 0, _MAX_NUMBER),
+    ),
+    "quota:cpu_quota": Property(
+        "microseconds that each processor may run in a period",
+        lambda name, text: {"cpu_quota": {"quota_us": _no_limit_or_number(name, text)}},
     ),
     "os_type": Property("kind of system", _sets("os_type", OsType.parse)),
     "hw_time_hpet": Property("high precision event timer", _sets("hpet", truth)),

@@ -88,7 +88,7 @@ def guest(words: argparse.Namespace) -> Guest:
         swap=None if words.swap is None else Disk(size_bytes=words.swap * MIB, bus=disk_bus),
         boot=_boot(words, hardware.cmdline),
         config_drive=_config_drive(words),
-        interfaces=_interfaces(words.nic, hardware.nic_model),
+        interfaces=_interfaces(words.nic, hardware),
         **hardware.devices(),
     )
 
@@ -190,15 +190,15 @@ def _boot(words: argparse.Namespace, cmdline: str | None) -> DirectBoot | None:
     )
 
 
-def _interfaces(specs: Sequence[str], default_model: NicModel | None) -> tuple[Interface, ...]:
+def _interfaces(specs: Sequence[str], hardware: Hardware) -> tuple[Interface, ...]:
     if "none" in specs:
         if len(specs) > 1:
             raise exceptions.InvalidParameter("nic", "none", "none only by itself")
         return ()
-    return tuple(_interface(spec, default_model) for spec in specs or ("user",))
+    return tuple(_interface(spec, hardware) for spec in specs or ("user",))
 
 
-def _interface(spec: str, default_model: NicModel | None) -> Interface:
+def _interface(spec: str, hardware: Hardware) -> Interface:
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)
@@ -210,15 +210,18 @@ def _interface(spec: str, default_model: NicModel | None) -> Interface:
             "user, network=NAME, bridge=NAME, ovs=BRIDGE or none, then ,model=MODEL, ,mac=MAC,"
             " ,mtu=BYTES and ,queues=N",
         )
+    limits = hardware.bandwidth()
     return Interface(
         kind=InterfaceKind(kind),
         source=source or None,
         model=NicModel.parse("nic model", settings["model"])
         if "model" in settings
-        else default_model,
+        else hardware.nic_model,
         mac=settings["mac"].lower() if "mac" in settings else random_mac(),
         mtu=_setting("mtu", settings),
         queues=_setting("queues", settings),
+        inbound=limits.get("inbound"),
+        outbound=limits.get("outbound"),
     )
 
 

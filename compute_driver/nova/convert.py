@@ -9,6 +9,7 @@ Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from compute_driver import architecture, exceptions
@@ -26,6 +27,7 @@ from compute_driver.guest import (
     InterfaceKind,
     NicModel,
 )
+from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 from compute_driver.properties import Hardware, truth
 
@@ -83,7 +85,10 @@ def guest(
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
         interfaces=interfaces(
-            network_info, hardware.nic_model, _queues(flavor, said, hardware.nic_model)
+            network_info,
+            hardware.nic_model,
+            _queues(flavor, said, hardware.nic_model),
+            hardware.bandwidth(),
         ),
         **hardware.devices(),
     )
@@ -164,19 +169,28 @@ def root_device_name(image: Any, asked: str | None) -> str:
 
 
 def interfaces(
-    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int | None = None
+    network_info: Sequence[Mapping[str, Any]],
+    model: NicModel | None,
+    queues: int | None = None,
+    bandwidth: Mapping[str, Bandwidth] = MappingProxyType({}),
 ) -> tuple[Interface, ...]:
     """Return the interfaces of neutron's ports.
 
     :param network_info: nova's VIFs.
     :param model: of all cards.
     :param queues: pairs of queues of each card.
+    :param bandwidth: limits of each, by fields of an Interface.
     :raises InvalidParameter: if one cannot be plugged in here.
     """
-    return tuple(_interface(vif, model, queues) for vif in network_info)
+    return tuple(_interface(vif, model, queues, bandwidth) for vif in network_info)
 
 
-def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
+def _interface(
+    vif: Mapping[str, Any],
+    model: NicModel | None,
+    queues: int | None,
+    bandwidth: Mapping[str, Bandwidth],
+) -> Interface:
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}
@@ -195,6 +209,8 @@ def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | Non
         port=vif["id"],
         mtu=(network.get("meta") or {}).get("mtu"),
         queues=queues,
+        inbound=bandwidth.get("inbound"),
+        outbound=bandwidth.get("outbound"),
     )
 
 

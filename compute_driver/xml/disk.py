@@ -6,12 +6,14 @@ Source: libvirt, "Domain XML format", "Hard drives, floppy disks, CDROMs" and "C
 
 from __future__ import annotations
 
+import dataclasses
 import string
 from collections import Counter
 
 from compute_driver import architecture
 from compute_driver.architecture import Machine
 from compute_driver.guest import DiskBus, Guest, ScsiModel, VirtioForm
+from compute_driver.limits import DiskLimits
 from compute_driver.storage.layout import DiskFile, Layout
 from compute_driver.xml.elements import E, Element
 
@@ -68,9 +70,17 @@ def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
         element.append(E.readonly())
     else:
         driver.set("discard", "unmap")
+        element.extend(_limits(guest.disk_limits))
     if disk.boot_order is not None:
         element.append(E.boot(order=str(disk.boot_order)))
     return element
+
+
+def _limits(limits: DiskLimits | None) -> list[Element]:
+    if limits is None:
+        return []
+    values = dataclasses.asdict(limits).items()
+    return [E.iotune(*(E(name, str(value)) for name, value in values if value))]
 
 
 def _letters(index: int) -> str:

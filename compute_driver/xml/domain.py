@@ -56,6 +56,7 @@ def build(
             E.metadata(metadata.element(guest, layout.directory, decision)),
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),
+            *cpu.tuning_element(guest.cpu_limits),
             boot.os(guest, layout, machine),
             *boot.features(guest, layout, machine, decision.accelerator, translation_buffer_mib),
             *cpu.element(processor),

@@ -34,7 +34,7 @@ class ReadTest(unittest.TestCase):
             ({}, {"hw:numa_cpus.1": "1,2"}),
             ({}, {"hw:cpu_policy": "dedicated"}),
             ({}, {"hw:what_nova_learns_next": "1"}),
-            ({}, {"quota:disk_read_iops_sec": "1000"}),
+            ({}, {"quota:memory_limit": "1000"}),
             ({}, {"pci_passthrough:alias": "gpu:1"}),
             ({"hw_video_ram": "16"}, {}),
             ({"hw_floppy_bus": "fdc"}, {}),

@@ -21,6 +21,7 @@ from compute_driver.guest import (
     VideoModel,
     WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.properties import PROPERTIES, Hardware, read
 
 
@@ -184,6 +185,34 @@ class ReadTest(unittest.TestCase):
             },
             read(said.items()).devices(),
         )
+
+    def test_quotas(self) -> None:
+        said = {
+            "quota:disk_read_bytes_sec": "1000",
+            "quota:disk_total_iops_sec": "0",
+            "quota:cpu_shares": "10",
+            "quota:cpu_period": "2000",
+            "quota:cpu_quota": "-1",
+            "quota:vif_inbound_average": "100",
+            "quota:vif_inbound_burst": "200",
+            "quota:vif_outbound_average": "0",
+        }
+        hardware = read(said.items())
+        self.assertEqual(DiskLimits(read_bytes_sec=1000), hardware.devices()["disk_limits"])
+        self.assertEqual(CpuLimits(shares=10, period_us=2000), hardware.devices()["cpu_limits"])
+        self.assertEqual({"inbound": Bandwidth(average=100, burst=200)}, hardware.bandwidth())
+
+    def test_quotas_that_cannot_be(self) -> None:
+        for said in (
+            {"quota:disk_read_bytes_sec": "1", "quota:disk_total_bytes_sec": "2"},
+            {"quota:vif_inbound_peak": "1"},
+            {"quota:cpu_period": "1"},
+            {"quota:cpu_quota": "-2"},
+        ):
+            with self.subTest(said), self.assertRaises(exceptions.InvalidParameter):
+                hardware = read(said.items())
+                hardware.devices()
+                hardware.bandwidth()
 
     def test_no_rate_no_limit(self) -> None:
         for said in (

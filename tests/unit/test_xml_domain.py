@@ -44,6 +44,7 @@ from compute_driver.guest import (
     VirtioForm,
     WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.storage.layout import Layout, RootKind, plan
 from compute_driver.xml import cpu, domain
 from compute_driver.xml.elements import E
@@ -278,6 +279,24 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
             packed_ring=True,
             virtio=VirtioForm.TRANSITIONAL,
             ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.SCSI),),
+        ),
+        TCG,
+    ),
+    "limits": (
+        guest(
+            **on_bus(DiskBus.VIRTIO),
+            config_drive=ConfigDrive(hostname="web1"),
+            disk_limits=DiskLimits(read_bytes_sec=10**7, write_bytes_sec=10**6, total_iops_sec=99),
+            cpu_limits=CpuLimits(shares=512, period_us=10000, quota_us=5000),
+            interfaces=(
+                nic(
+                    1,
+                    kind=InterfaceKind.OVS,
+                    source="br-int",
+                    inbound=Bandwidth(average=1000, peak=2000, burst=500),
+                    outbound=Bandwidth(average=100),
+                ),
+            ),
         ),
         TCG,
     ),
