@@ -71,7 +71,7 @@ def guest(words: argparse.Namespace) -> Guest:
     """
     hardware = _hardware(words)
     disk_bus = hardware.disk_bus
-    image = _image(words)
+    source = image(words)
     vcpus = _vcpus(words.vcpus, hardware)
     return Guest(
         uuid=str(uuid.uuid4()) if words.uuid is None else words.uuid.lower(),
@@ -80,8 +80,8 @@ def guest(words: argparse.Namespace) -> Guest:
         memory_mib=words.memory,
         architecture=hardware.architecture or architecture.of_host(),
         cpu=hardware.cpu(vcpus),
-        image=image,
-        root=_root(words.disk, image, disk_bus),
+        image=source,
+        root=_root(words.disk, source, disk_bus),
         ephemerals=tuple(
             Disk(size_bytes=_gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
         ),
@@ -135,7 +135,11 @@ def _pair(field: str, text: str) -> tuple[str, str]:
     return key, value
 
 
-def _image(words: argparse.Namespace) -> Image | None:
+def image(words: argparse.Namespace) -> Image | None:
+    """Return the image that the command line names.
+
+    :raises InvalidParameter: names the option, and what is accepted.
+    """
     if words.image is None:
         for field in ("image_format", "checksum"):
             if getattr(words, field) is not None:

@@ -103,13 +103,24 @@ def _properties(instance: Any, image: Any) -> dict[str, str]:
 
 
 def _image(instance: Any, image: Any) -> Image | None:
-    if not instance.image_ref:
-        return None
-    word = image.disk_format
+    return disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None
+
+
+def disk_image(image_id: str, disk_format: str) -> Image:
+    """Return an image of Glance's that is a disk.
+
+    :param disk_format: Glance's word.
+    :raises InvalidParameter: if it is none of what guests can have; names those.
+    """
     return Image(
-        location=f"{SCHEME}://{instance.image_ref}",
-        format=_FORMATS.get(word) or DiskFormat.parse("disk_format", word),
+        location=f"{SCHEME}://{image_id}",
+        format=_FORMATS.get(disk_format) or DiskFormat.parse("disk_format", disk_format),
     )
+
+
+def boot_image(image_id: str) -> Image:
+    """Return an image of Glance's that is a kernel or a ramdisk."""
+    return Image(location=f"{SCHEME}://{image_id}")
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
@@ -118,8 +129,8 @@ def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectB
     ramdisk = instance.ramdisk_id
     console = _CONSOLES.get(guest_architecture, "ttyS0")
     return DirectBoot(
-        kernel=Image(location=f"{SCHEME}://{instance.kernel_id}"),
-        ramdisk=Image(location=f"{SCHEME}://{ramdisk}") if ramdisk else None,
+        kernel=boot_image(instance.kernel_id),
+        ramdisk=boot_image(ramdisk) if ramdisk else None,
         cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
     )
 

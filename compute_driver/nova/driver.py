@@ -17,10 +17,11 @@ from nova.compute import power_state
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
-from compute_driver import loader
+from compute_driver import exceptions, loader
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.nova import (
     configuration,
+    console,
     convert,
     diagnostics,
     host,
@@ -61,6 +62,7 @@ class NovaDriver(driver.ComputeDriver):
 
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
+        "has_imagecache": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -255,12 +257,33 @@ class NovaDriver(driver.ComputeDriver):
         """Power on an instance that ran when the host went down."""
         self._driver.start(instance.uuid)
 
+    # Images
+
+    @translated
+    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+        """Remove images that no guest has needed for long; guests' files tell, not nova's list."""
+        if self._conf.image_cache.remove_unused_base_images:
+            self._driver.image_prune()
+
+    @translated
+    def cache_image(self, context: Any, image_id: str) -> bool:
+        """Fetch an image for instances to come; tell whether it had to be fetched."""
+        with images.requested_by(context):
+            image, boot = images.described(context, image_id)
+            return self._driver.image_cache(image, boot=boot)
+
     # Looking inside
 
     @translated
     def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what the instance wrote on its serial console."""
-        return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        try:
+            return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        except exceptions.HostError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            log = Path(self._driver.show(instance.uuid).console)
+            return console.last_bytes(log, _CONSOLE_BYTES)
 
     @translated
     def get_diagnostics(self, instance: Any) -> dict[str, int]:
