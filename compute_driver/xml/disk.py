@@ -7,6 +7,7 @@ Source: libvirt, "Domain XML format", "Hard drives, floppy disks, CDROMs" and "C
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import string
 from collections import Counter
 
@@ -27,6 +28,10 @@ _PREFIXES = {
 }
 
 
+#: SCSI controllers that see one disk at each target; libvirt would put all at the first one.
+_ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
+
+
 def controllers(guest: Guest, layout: Layout, machine: Machine) -> list[Element]:
     """Return the controllers of the disks' buses.
 
@@ -44,12 +49,25 @@ def controllers(guest: Guest, layout: Layout, machine: Machine) -> list[Element]
 def disks(guest: Guest, layout: Layout) -> list[Element]:
     """Return one ``<disk>`` for each of the guest's files that are disks."""
     used: Counter[str] = Counter()
+    targets = itertools.count()
     elements = []
     for disk in layout.disks:
         prefix = _PREFIXES[disk.bus]
-        elements.append(_disk(guest, disk, prefix + _letters(used[prefix])))
+        element = _disk(guest, disk, prefix + _letters(used[prefix]))
         used[prefix] += 1
+        if disk.bus is DiskBus.SCSI and guest.scsi_model in _ONE_UNIT:
+            element.extend(_target(guest, next(targets)))
+        elements.append(element)
     return elements
+
+
+def _target(guest: Guest, number: int) -> list[Element]:
+    place = {"controller": "0", "bus": "0", "target": str(number), "unit": "0"}
+    address = E.address({"type": "drive"}, place)
+    if guest.scsi_model is not ScsiModel.LSISAS1068:
+        return [address]
+    # Linux sees no SAS disk without a name; 3 says that the name means something here only.
+    return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
 def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:

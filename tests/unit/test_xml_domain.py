@@ -242,7 +242,7 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
             ),
             TCG,
         )
-        for model in (ScsiModel.LSILOGIC, ScsiModel.IBMVSCSI)
+        for model in ScsiModel
     },
     "peripherals": (
         guest(
