@@ -17,8 +17,17 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Guest, PowerState, RebootKind
-from compute_driver.info import Address, Check, Display, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.guest import Guest, Image, PowerState, RebootKind
+from compute_driver.info import (
+    Address,
+    CacheEntry,
+    Check,
+    Display,
+    Finding,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+)
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
 #: means that it is not known.
@@ -78,7 +87,8 @@ class ComputeDriver(abc.ABC):
             nothing of the guest is left, and the exception goes on to the caller.
         :param power_on: false only makes the guest; *network* is not entered then.
         :raises GuestExists: if its name or UUID is taken.
-        :raises InvalidParameter: if the host cannot make such a guest.
+        :raises InvalidParameter: if no host can make such a guest; :class:`NotOnThisHost`, which is
+            one of them, if another may.
         :raises ImageError: if its image cannot be had or used.
         :raises OpenVSwitchUnavailable: if an interface needs Open vSwitch and it does not answer.
         :raises PlugFailed: if an interface cannot be plugged.
@@ -244,6 +254,30 @@ class ComputeDriver(abc.ABC):
     @abc.abstractmethod
     def host_check(self) -> tuple[Check, ...]:
         """Find out what this host can run, what it cannot and why, and what would help."""
+
+    @abc.abstractmethod
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+
+    @abc.abstractmethod
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: Progress = no_progress
+    ) -> bool:
+        """Fetch an image for guests to come that name it in the same words.
+
+        :param boot: whether it is a kernel or a ramdisk.
+        :return: whether it had to be fetched.
+        :raises ImageError: if it cannot be had or used.
+        """
+
+    @abc.abstractmethod
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time.
+
+        :param unused: how long, in seconds; option image_unused_seconds if not given.
+        :return: what was removed.
+        :raises HostError: if it cannot be told what a guest needs; nothing is removed then.
+        """
 
     @abc.abstractmethod
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:

@@ -34,6 +34,10 @@ class InvalidParameter(ComputeDriverError):
         super().__init__(f"{verdict}; accepted: {self.accepted}")
 
 
+class NotOnThisHost(InvalidParameter):
+    """A value that this host cannot give a guest, though another host may."""
+
+
 class ConfigurationError(ComputeDriverError):
     """A configuration file or option that cannot be used."""
 

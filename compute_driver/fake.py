@@ -26,10 +26,11 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
+from compute_driver.guest import DiskFormat, Guest, Image, PowerState, RebootKind, VideoModel
 from compute_driver.info import (
     Address,
     ArchitectureInfo,
+    CacheEntry,
     Check,
     DiskStats,
     Display,
@@ -135,6 +136,7 @@ class FakeDriver(ComputeDriver):
         self._ports = itertools.count(5900)
         self._guard = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._images: dict[Image, tuple[float, int]] = {}
 
     @contextlib.contextmanager
     def _machine(self, uuid: str) -> Iterator[_Machine]:
@@ -171,7 +173,7 @@ class FakeDriver(ComputeDriver):
         """Make a guest and start it."""
         _check_devices(guest)
         if guest.image is not None:
-            progress(guest.image.location, _size_of_image(guest.image.location), 0)
+            self.image_cache(guest.image, progress=progress)
         machine = _Machine(guest, self._decide(guest.architecture))
         self._serve(machine)
         with machine.changed:
@@ -408,6 +410,50 @@ class FakeDriver(ComputeDriver):
             ),
         )
 
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+        with self._guard:
+            entries = [self._entry(image) for image in self._images]
+        return tuple(sorted(entries, key=lambda entry: entry.used_at, reverse=True))
+
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: Progress = no_progress
+    ) -> bool:
+        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        size = _size_of_image(image.location)
+        with self._guard:
+            fetched = image not in self._images
+            self._images[image] = time.time(), size
+        if fetched:
+            progress(image.location, size, size)
+        return fetched
+
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time."""
+        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        with self._guard:
+            found = [(image, self._entry(image)) for image in self._images]
+            removed = [
+                (image, entry)
+                for image, entry in found
+                if not entry.guests and entry.used_at <= time.time() - age
+            ]
+            for image, _entry in removed:
+                del self._images[image]
+        return tuple(entry for _image, entry in removed)
+
+    def _entry(self, image: Image) -> CacheEntry:
+        used_at, size = self._images[image]
+        users = [m.guest.uuid for m in self._machines.values() if m.guest.image == image]
+        return CacheEntry(
+            source=image.location,
+            path=image.location,
+            format=image.format or DiskFormat.RAW,
+            size_bytes=size,
+            used_at=used_at,
+            guests=tuple(sorted(users)),
+        )
+
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack."""
         return ()  # memory has no leftovers
@@ -428,6 +474,13 @@ def _check_devices(guest: Guest) -> None:
     architecture.choose("video", guest.video, machine.videos)
     architecture.choose("input", guest.input, machine.inputs)
     architecture.choose("console", guest.console, machine.consoles)
+    architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
+    if guest.cdrom_bus is not None:
+        architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
+    if guest.usb_model is not None:
+        architecture.demand("usb_model", guest.usb_model, machine.usbs)
+    if guest.sound is not None:
+        architecture.demand("sound", guest.sound, machine.sounds)
     architecture.has_uefi(guest)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 
 from compute_driver.acceleration import Accelerator
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Guest, PowerState
+from compute_driver.guest import DiskFormat, Guest, PowerState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -186,6 +186,26 @@ class Check:
     verdict: str
     detail: str
     remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheEntry:
+    """One file of the cache of images.
+
+    :param source: where it came from, without credentials; empty if that was not noted.
+    :param path: the file.
+    :param format: ``qcow2``, ``raw`` or ``iso``.
+    :param size_bytes: what it takes on disk, as far as it is not a hole.
+    :param used_at: when it was last wanted or seen in use, in seconds since the epoch.
+    :param guests: UUIDs of the guests that need it.
+    """
+
+    source: str
+    path: str
+    format: DiskFormat
+    size_bytes: int
+    used_at: float
+    guests: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

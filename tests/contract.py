@@ -6,17 +6,23 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import subprocess
+import tempfile
 import threading
 import time
 import unittest
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
+    GIB,
+    Disk,
+    DiskFormat,
     Guest,
     Image,
     Interface,
@@ -332,6 +338,34 @@ class DriverContract(unittest.TestCase):
         self.assert_unharmed(self.shared())
 
     # Power; every test of the shared guest leaves it running
+
+    # Images
+
+    def test_image_is_cached_once_and_kept_while_a_guest_needs_it(self) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".qcow2") as file:
+            source = self.make_image(Path(file.name))
+            self.assertTrue(self.driver.image_cache(source))
+            self.assertFalse(self.driver.image_cache(source))
+            guest = self.make_guest(image=source, root=Disk(size_bytes=GIB), interfaces=())
+            self.addCleanup(self.driver.destroy, guest.uuid)
+            self.driver.spawn(guest, power_on=False)
+            (entry,) = (e for e in self.driver.image_list() if guest.uuid in e.guests)
+            self.assertEqual(source.location, entry.source)
+            self.assertNotIn(entry, self.driver.image_prune(unused=3600))
+            self.assertNotIn(entry.path, [e.path for e in self.driver.image_prune(unused=0)])
+            self.driver.destroy(guest.uuid)
+            self.assertIn(entry.path, [e.path for e in self.driver.image_prune(unused=0)])
+            self.assertNotIn(entry.path, [e.path for e in self.driver.image_list()])
+
+    def make_image(self, path: Path) -> Image:
+        """Make an empty disk image; what boots has no part in this."""
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
+        subprocess.run(argv, check=True)
+        return Image(location=str(path), format=DiskFormat.QCOW2)
+
+    def test_image_that_is_not_there_is_not_cached(self) -> None:
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.image_cache(Image(location="/no/such/image"))
 
     def test_pause_and_resume(self) -> None:
         guest = self.shared()

@@ -147,6 +147,14 @@ OPTIONS = [
         default="$state_path/images",
         help="Directory of fetched images, the backing files of guests' disks.",
     ),
+    cfg.IntOpt(
+        "image_unused_seconds",
+        default=86400,
+        min=0,
+        help="Seconds after which an image that no guest needs any more may be removed, by 'image "
+        "prune' or, within nova, now and then; nova's [image_cache] "
+        "remove_unused_original_minimum_age_seconds there unless it is set.",
+    ),
     cfg.StrOpt(
         "disk_format",
         default="qcow2",

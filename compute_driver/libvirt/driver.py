@@ -12,9 +12,18 @@ from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import Guest, Image, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
-from compute_driver.info import Address, Check, Display, Finding, GuestInfo, GuestStats, HostInfo
+from compute_driver.info import (
+    Address,
+    CacheEntry,
+    Check,
+    Display,
+    Finding,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+)
 from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
@@ -23,6 +32,7 @@ from compute_driver.operations import (
     changes,
     check,
     destroy,
+    images,
     interrupt,
     journal,
     power,
@@ -179,6 +189,21 @@ class LibvirtDriver(driver.ComputeDriver):
     def host_check(self) -> tuple[Check, ...]:
         """Find out what this host can run, what it cannot and why, and what would help."""
         return check.check(self._parts)
+
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+        return images.entries(self._parts)
+
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
+    ) -> bool:
+        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        return self._parts.images.fetch(image, progress, boot=boot)
+
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time."""
+        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        return images.prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack."""

@@ -29,7 +29,7 @@ def register() -> cfg.ConfigOpts:
     """Return nova's configuration with group ``[hypervisor]``.
 
     Where that says nothing, guests are run by the host's libvirt, everything is kept where nova
-    keeps it (options ``state_path``, ``instances_path`` and ``[image_cache] subdirectory_name``),
+    keeps it and as long (options ``state_path``, ``instances_path`` and group ``[image_cache]``),
     and consoles are served as groups ``[vnc]``, ``[spice]`` and ``[serial_console]`` have it.
 
     :raises cfg.Error: if a value cannot be used; names the option and what is accepted.
@@ -43,6 +43,7 @@ def register() -> cfg.ConfigOpts:
         "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
         "instances_path": str(instances),
         "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
+        "image_unused_seconds": nova_conf.image_cache.remove_unused_original_minimum_age_seconds,
         **_consoles(nova_conf),
     }.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)

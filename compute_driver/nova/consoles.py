@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's console proxies are told: how they reach an instance's consoles."""
+"""An instance's consoles: what nova's proxies are told of them, and logs that are root's."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import nova.conf
+import nova.privsep.path
 from nova import exception
 from nova.console import type as ctype
 
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
+from compute_driver.libvirt import console
 from compute_driver.nova.errors import unless_running
 
 
@@ -40,3 +43,16 @@ def serial(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSerial:
     return ctype.ConsoleSerial(
         host=nova.conf.CONF.serial_console.proxyclient_address, port=found.port
     )
+
+
+def last_bytes(log: Path, max_bytes: int) -> bytes:
+    """Return the end of a console log that only root may read, by nova's privileged helper.
+
+    libvirt's virtlogd makes the file, for root alone, in a directory that is nova's.
+    """
+    data = b""
+    for path in reversed(console.parts(log)):
+        if len(data) < max_bytes:
+            found, _more = nova.privsep.path.last_bytes(str(path), max_bytes - len(data))
+            data = found + data
+    return data

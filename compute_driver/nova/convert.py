@@ -9,6 +9,7 @@ Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from compute_driver import architecture, exceptions
@@ -26,6 +27,7 @@ from compute_driver.guest import (
     InterfaceKind,
     NicModel,
 )
+from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 from compute_driver.properties import Hardware, truth
 
@@ -75,10 +77,7 @@ def guest(
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mb,
         architecture=guest_architecture,
-        machine=hardware.machine,
         cpu=hardware.cpu(flavor.vcpus),
-        firmware=hardware.firmware,
-        secure_boot=bool(hardware.secure_boot),
         image=_image(instance, image),
         root=_root(instance, disks, hardware),
         ephemerals=tuple(_ephemerals(flavor, disks, hardware)),
@@ -86,12 +85,12 @@ def guest(
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
         interfaces=interfaces(
-            network_info, hardware.nic_model, _queues(flavor, said, hardware.nic_model)
+            network_info,
+            hardware.nic_model,
+            _queues(flavor, said, hardware.nic_model),
+            hardware.bandwidth(),
         ),
-        video=hardware.video,
-        input=hardware.input,
-        rng=hardware.rng is not False,
-        guest_agent=hardware.guest_agent is not False,
+        **hardware.devices(),
     )
 
 
@@ -104,13 +103,24 @@ def _properties(instance: Any, image: Any) -> dict[str, str]:
 
 
 def _image(instance: Any, image: Any) -> Image | None:
-    if not instance.image_ref:
-        return None
-    word = image.disk_format
+    return disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None
+
+
+def disk_image(image_id: str, disk_format: str) -> Image:
+    """Return an image of Glance's that is a disk.
+
+    :param disk_format: Glance's word.
+    :raises InvalidParameter: if it is none of what guests can have; names those.
+    """
     return Image(
-        location=f"{SCHEME}://{instance.image_ref}",
-        format=_FORMATS.get(word) or DiskFormat.parse("disk_format", word),
+        location=f"{SCHEME}://{image_id}",
+        format=_FORMATS.get(disk_format) or DiskFormat.parse("disk_format", disk_format),
     )
+
+
+def boot_image(image_id: str) -> Image:
+    """Return an image of Glance's that is a kernel or a ramdisk."""
+    return Image(location=f"{SCHEME}://{image_id}")
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
@@ -119,8 +129,8 @@ def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectB
     ramdisk = instance.ramdisk_id
     console = _CONSOLES.get(guest_architecture, "ttyS0")
     return DirectBoot(
-        kernel=Image(location=f"{SCHEME}://{instance.kernel_id}"),
-        ramdisk=Image(location=f"{SCHEME}://{ramdisk}") if ramdisk else None,
+        kernel=boot_image(instance.kernel_id),
+        ramdisk=boot_image(ramdisk) if ramdisk else None,
         cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
     )
 
@@ -170,19 +180,28 @@ def root_device_name(image: Any, asked: str | None) -> str:
 
 
 def interfaces(
-    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int | None = None
+    network_info: Sequence[Mapping[str, Any]],
+    model: NicModel | None,
+    queues: int | None = None,
+    bandwidth: Mapping[str, Bandwidth] = MappingProxyType({}),
 ) -> tuple[Interface, ...]:
     """Return the interfaces of neutron's ports.
 
     :param network_info: nova's VIFs.
     :param model: of all cards.
     :param queues: pairs of queues of each card.
+    :param bandwidth: limits of each, by fields of an Interface.
     :raises InvalidParameter: if one cannot be plugged in here.
     """
-    return tuple(_interface(vif, model, queues) for vif in network_info)
+    return tuple(_interface(vif, model, queues, bandwidth) for vif in network_info)
 
 
-def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
+def _interface(
+    vif: Mapping[str, Any],
+    model: NicModel | None,
+    queues: int | None,
+    bandwidth: Mapping[str, Bandwidth],
+) -> Interface:
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}
@@ -201,6 +220,8 @@ def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | Non
         port=vif["id"],
         mtu=(network.get("meta") or {}).get("mtu"),
         queues=queues,
+        inbound=bandwidth.get("inbound"),
+        outbound=bandwidth.get("outbound"),
     )
 
 

@@ -19,7 +19,7 @@ from nova.console import type as ctype
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
-from compute_driver import loader
+from compute_driver import exceptions, loader
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.nova import (
     configuration,
@@ -64,6 +64,7 @@ class NovaDriver(driver.ComputeDriver):
 
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
+        "has_imagecache": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -264,12 +265,33 @@ class NovaDriver(driver.ComputeDriver):
         with unless_running(exception.InstanceNotRunning, instance):
             self._driver.inject_nmi(instance.uuid)
 
+    # Images
+
+    @translated
+    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+        """Remove images that no guest has needed for long; guests' files tell, not nova's list."""
+        if self._conf.image_cache.remove_unused_base_images:
+            self._driver.image_prune()
+
+    @translated
+    def cache_image(self, context: Any, image_id: str) -> bool:
+        """Fetch an image for instances to come; tell whether it had to be fetched."""
+        with images.requested_by(context):
+            image, boot = images.described(context, image_id)
+            return self._driver.image_cache(image, boot=boot)
+
     # Looking inside
 
     @translated
     def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what the instance wrote on its serial console."""
-        return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        try:
+            return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        except exceptions.HostError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            log = Path(self._driver.show(instance.uuid).console)
+            return consoles.last_bytes(log, _CONSOLE_BYTES)
 
     @translated
     def get_vnc_console(self, context: Any, instance: Any) -> ctype.ConsoleVNC:

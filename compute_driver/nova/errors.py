@@ -16,10 +16,12 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: For each of our classes, and those derived from it that are not named, nova's.  In a build,
-#: InvalidInput and errors of images end it; with the others it is tried on another host.
+#: InvalidInput and errors of images end it; with the others it is tried on another host.  So what
+#: no host of this driver could do is InvalidParameter, what this one cannot is NotOnThisHost.
 TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.ComputeDriverError: nova.NovaException,
     exceptions.InvalidParameter: nova.InvalidInput,
+    exceptions.NotOnThisHost: nova.ComputeResourcesUnavailable,
     exceptions.ConfigurationError: nova.InvalidConfiguration,
     exceptions.LibvirtUnavailable: nova.HypervisorUnavailable,
     exceptions.MissingDependency: nova.ComputeResourcesUnavailable,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
 from compute_driver.operations import destroy, journal
+from compute_driver.operations import images as cached
 from compute_driver.operations.parts import Parts
+from compute_driver.storage import overlay
 
 
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
@@ -83,10 +86,18 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         return
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
+    files |= {f"base image of {path.name}": base for path, base in _bases(plan.directory)}
     for what, path in files.items():
         if path is not None and not path.exists():
             detail = f"the {what} of guest {uuid}"
             yield Finding(kind="missing file", subject=str(path), detail=detail)
+
+
+def _bases(directory: Path) -> Iterator[tuple[Path, Path | None]]:
+    for path in sorted(directory.glob("*.qcow2")):
+        # What QEMU has in hand as another user is there.
+        with contextlib.suppress(FileNotFoundError, exceptions.HostError):
+            yield path, overlay.base(path)
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
@@ -107,8 +118,8 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
-    images = parts.images
-    for path in images.remove_leftovers() if repair else images.leftovers():
+    images, used = parts.images, cached.bases(parts).keys()
+    for path in images.remove_leftovers(used) if repair else images.leftovers(used):
         yield Finding(
             kind="partial image",
             subject=str(path),

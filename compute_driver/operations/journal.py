@@ -34,7 +34,7 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
     """
     if not is_uuid(uuid) or uuid != uuid.lower():
         raise exceptions.GuestNotFound(uuid)
-    with concurrency.lock(_directory(parts) / uuid) as held:
+    with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
         _finish(parts, uuid, held)
         if operation is not None:
             _note(held, uuid, operation)

@@ -15,8 +15,8 @@ from compute_driver.guest import Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
+from compute_driver.libvirt import cgroups, host
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt import host
 from compute_driver.network import interfaces, openvswitch
 from compute_driver.operations import journal, power
 from compute_driver.operations.destroy import remove_domain, remove_files
@@ -79,13 +79,14 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     """
     limit = host.memory_limit_mib()
     if guest.memory_mib > limit:
-        raise exceptions.InvalidParameter(
+        raise exceptions.NotOnThisHost(
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.decide(guest)
     parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
+    cgroups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
     openvswitch.check(parts.conf, guest)

@@ -100,6 +100,7 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
     """
     machine = architecture.machine(guest)
     root_bus = architecture.choose("disk_bus", (guest.root or Disk()).bus, machine.buses)
+    cdrom_bus = guest.cdrom_bus and architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
     disks = []
     size = _root_size(guest, root)
     if size is not None:
@@ -114,7 +115,7 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
             )
         )
     if root is RootKind.ISO:
-        disks.append(_iso("installer", directory, machine.cdrom_bus, boot_order=1))
+        disks.append(_iso("installer", directory, cdrom_bus or machine.cdrom_bus, boot_order=1))
     disks += [
         _data_disk(f"ephemeral{index}", disk, directory, machine)
         for index, disk in enumerate(guest.ephemerals)
@@ -123,7 +124,7 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
         disks.append(_data_disk("swap", guest.swap, directory, machine))
     if guest.config_drive is not None:
         # On the bus of the root disk: a guest that can boot from that one can read this one too.
-        disks.append(_iso("config-drive", directory, root_bus))
+        disks.append(_iso("config-drive", directory, cdrom_bus or root_bus))
     if guest.boot is not None:
         # QEMU loads the kernel itself; no disk is ever booted from.
         disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]

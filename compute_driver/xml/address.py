@@ -11,14 +11,22 @@ from collections.abc import Iterable, Iterator
 from compute_driver.xml.elements import E, Element
 
 #: Virtio devices that are never unplugged.
-_FIXED = (
+_FIXED_VIRTIO = (
     "disk/target[@bus='virtio']/..",
     "controller[@type='virtio-serial']",
     "input[@bus='virtio']",
     "memballoon[@model='virtio']",
     "rng[@model='virtio']",
 )
-_VIRTIO = (*_FIXED, "interface/model[@type='virtio']/..")
+_VIRTIO = (*_FIXED_VIRTIO, "interface/model[@type='virtio']/..")
+
+#: All that is never unplugged; for cards of plain PCI, libvirt would add bridges besides.
+_FIXED = (
+    *_FIXED_VIRTIO,
+    "watchdog[@model='i6300esb']",
+    *(f"controller[@model='{model}']" for model in ("lsilogic", "lsisas1068", "lsisas1078")),
+    *(f"sound[@model='{model}']" for model in ("ac97", "es1370", "ich6", "ich9")),
+)
 
 #: Those of the root bus that machines leave free, but for the lowest: there libvirt puts its ports.
 _SLOTS = range(0x08, 0x1C)
@@ -31,7 +39,7 @@ def map_into_memory(domain: Element) -> None:
 
 
 def integrate(domain: Element) -> None:
-    """Put what is never unplugged on the root bus of PCI Express.
+    """Put what is never unplugged on the root bus of PCI Express, as long as there are slots.
 
     libvirt would put each behind a port of its own, and each port delays the guest's boot.
     """

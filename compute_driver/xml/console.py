@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first serial console: interactive, and logged whether anybody listens or not.
+"""The serial ports; the first is the console: interactive, and logged whoever listens or not.
 
 It hangs on a pseudo-terminal, which libvirt's clients reach, or on a TCP port, which anybody does
 who is let through; the port is chosen for each power-on.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 
-from compute_driver import architecture
+from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
 from compute_driver.consoles import Served
 from compute_driver.guest import ConsoleModel, Guest
@@ -23,12 +23,18 @@ _NO_PORT = "0"
 
 
 def serial(guest: Guest, layout: Layout, machine: Machine, served: Served) -> list[Element]:
-    """Return ``<serial>`` and the ``<console>`` that is its other name, or the latter alone.
+    """Return each ``<serial>`` and the ``<console>`` that is the first one's other name.
 
-    :param served: at which address; the port is :func:`assign`'s.
-    :raises InvalidParameter: if the machine does not have the guest's console.
+    Of a console that is no serial port there is the latter alone.
+
+    :param served: at which address the console is; the port is :func:`assign`'s.
+    :raises InvalidParameter: if the machine does not have the guest's console, or not as many.
     """
     model = architecture.choose("console", guest.console, machine.consoles)
+    most = machine.serial_ports if model is ConsoleModel.SERIAL else 1
+    if guest.serial_ports > most:
+        accepted = f"at most {most} with machine {machine.name} and console {model}"
+        raise exceptions.InvalidParameter("serial_ports", guest.serial_ports, accepted)
     log = E.log(file=str(layout.console_log), append="on")
     target = E.target(type=str(model), port="0")
     kind, source = "pty", []
@@ -42,6 +48,10 @@ def serial(guest: Guest, layout: Layout, machine: Machine, served: Served) -> li
         return [E.console({"type": kind}, *source, log, target)]
     return [
         E.serial({"type": kind}, *source, log, E.target(port="0")),
+        *(
+            E.serial({"type": "pty"}, E.target(port=str(port)))
+            for port in range(1, guest.serial_ports)
+        ),
         E.console({"type": kind}, *map(copy.deepcopy, source), target),
     ]
 

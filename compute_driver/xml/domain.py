@@ -16,6 +16,7 @@ from compute_driver.storage.layout import Layout
 from compute_driver.xml import (
     address,
     boot,
+    clock,
     console,
     cpu,
     devices,
@@ -23,6 +24,7 @@ from compute_driver.xml import (
     graphics,
     interface,
     metadata,
+    virtio,
 )
 from compute_driver.xml.elements import E
 
@@ -62,17 +64,18 @@ def build(
             E.metadata(metadata.element(guest, layout.directory, decision)),
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),
+            *cpu.tuning_element(guest.cpu_limits),
             boot.os(guest, layout, machine),
             *boot.features(guest, layout, machine, decision.accelerator, translation_buffer_mib),
             *cpu.element(processor),
-            E.clock(offset="utc"),
+            clock.element(guest, machine, decision.accelerator),
             E.on_poweroff("destroy"),
             E.on_reboot("restart"),
             E.on_crash("destroy"),
             E.devices(
                 E.emulator(emulator),
                 devices.usb_controller(guest, layout, machine, shown=shown),
-                *disk.controllers(guest, layout),
+                *disk.controllers(guest, layout, machine),
                 *devices.serial_controller(guest, spice_agent=spice_agent),
                 *disk.disks(guest, layout),
                 *interface.interfaces(guest, machine),
@@ -84,6 +87,8 @@ def build(
                 devices.video(guest, machine),
                 devices.balloon(guest),
                 *devices.random_source(guest),
+                *devices.sound(guest, machine),
+                *devices.watchdog(guest, machine),
             ),
         )
     except ValueError as error:  # lxml's word for such characters
@@ -92,6 +97,8 @@ def build(
             guest.name,
             f"names and paths without control characters or broken encoding ({error})",
         ) from error
+    if guest.packed_ring:
+        virtio.pack(domain, machine)
     if machine.mmio:
         address.map_into_memory(domain)
     elif machine.express and guest.virtio is VirtioForm.VIRTIO:

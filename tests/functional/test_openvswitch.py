@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,8 +15,10 @@ from compute_driver import exceptions
 from compute_driver.guest import DirectBoot, Guest, Image, Interface, InterfaceKind, RebootKind
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.limits import Bandwidth
+from compute_driver.storage import tools
 from tests import guests
-from tests.functional import base, inside, switches, tiny
+from tests.functional import base, bridges, inside, switches, tiny
 
 PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
 
@@ -66,6 +69,18 @@ class TestOpenVSwitch(base.HostTestCase):
         inside.run(self.driver, made, f"ping -c 1 -W 10 {switches.ADDRESS}")
         got = inside.run(self.driver, made, f"ping -c 3 -W 10 {switches.ADDRESS} | tail -n 2")
         self.assertIn(" 0% packet loss", got)
+
+    def test_what_a_guest_gets_is_limited(self) -> None:
+        nic = plugged(inbound=Bandwidth(average=100))
+        if not bridges.can_shape():
+            with self.assertRaisesRegex(exceptions.HostError, "tc"):
+                self.driver.spawn(base.guest(interfaces=(nic,), **kernel_only()))
+            return
+        made = self.spawn(interfaces=(nic,), **kernel_only())
+        command = [str(tools.locate("tc")), "class", "show", "dev", str(nic.device)]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        self.assertIn("rate 800Kbit", shown)
+        self.answers(made)
 
     @contextlib.contextmanager
     def gets_an_address(self, made: Guest) -> Iterator[None]:

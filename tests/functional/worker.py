@@ -30,6 +30,8 @@ POINTS = {
     "started": ("after", "libvirt.virDomain.create"),
     "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
     "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
+    "image chosen": ("before", "compute_driver.images.cache._Entry.remove"),
+    "image forgotten": ("after", "compute_driver.images.cache._Entry.forget"),
 }
 
 PAUSED = "paused\n"
@@ -37,9 +39,10 @@ DONE = "done\n"
 
 
 class Worker:
-    """A process that spawns or destroys one guest.
+    """A process that spawns or destroys one guest, or clears the cache of images.
 
-    :param action: ``spawn``, ``destroy`` or ``cycle``: several guests, each spawned and destroyed.
+    :param action: ``spawn``, ``destroy``, ``prune``, or ``cycle``: several guests, each spawned and
+        destroyed.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
     :param image: location of the guest's image; its root disk is empty by default.
@@ -109,7 +112,7 @@ def main() -> None:
     parser.add_argument("--state", required=True)
     parser.add_argument("--pause", required=True, choices=["", *POINTS])
     parser.add_argument("--image", required=True)
-    parser.add_argument("action", choices=["spawn", "destroy", "cycle"])
+    parser.add_argument("action", choices=["spawn", "destroy", "cycle", "prune"])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
@@ -127,6 +130,8 @@ def main() -> None:
             driver.spawn(tiny.guest(uuid=options.number, **changes))
         elif options.action == "destroy":
             driver.destroy(options.number)
+        elif options.action == "prune":
+            driver.image_prune(unused=0)
         else:
             for _round in range(4):
                 made = tiny.guest(**changes)

@@ -3,13 +3,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import queue
+import tempfile
 import time
 import unittest
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
-from nova import exception
+from nova import exception, privsep
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
@@ -20,6 +26,16 @@ from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
 
 PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
+
+
+@contextlib.contextmanager
+def unprivileged() -> Iterator[None]:
+    """Have nova's helper work in this process meanwhile: there is no sudo here to start it by."""
+    privsep.sys_admin_pctxt.set_client_mode(False)
+    try:
+        yield
+    finally:
+        privsep.sys_admin_pctxt.set_client_mode(True)
 
 
 class ServiceTest(NovaCase):
@@ -38,6 +54,7 @@ class ServiceTest(NovaCase):
         self.assertEqual("auto_lz", options.spice_image_compression)
         self.assertEqual("192.0.2.10", options.serial_listen)
         self.assertEqual((11000, 12000), options.serial_port_range)
+        self.assertEqual(86400, options.image_unused_seconds)
 
     def test_changes_of_state_are_told(self) -> None:
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -79,6 +96,24 @@ class LifeTest(NovaCase):
         with self.assertRaises(exception.InstanceNotFound):
             self.driver.get_info(instance)
         self.driver.destroy(self.context, instance, [])
+
+    def test_console_that_is_root_s_is_read_by_nova_s_helper(self) -> None:
+        instance = self.instance()
+        self.spawn(instance)
+        with tempfile.TemporaryDirectory() as home:
+            log = Path(home, "console.log")
+            for name, content in (("console.log.0", b"boot 1\n"), ("console.log", b"boot 2\n")):
+                Path(home, name).write_bytes(content)
+            denied = exceptions.HostError("no")
+            denied.__cause__ = PermissionError()
+            found = dataclasses.replace(self.driver._driver.show(instance.uuid), console=str(log))
+            with (
+                mock.patch.object(self.driver._driver, "console_log", side_effect=denied),
+                mock.patch.object(self.driver._driver, "show", return_value=found),
+                unprivileged(),
+            ):
+                said = self.driver.get_console_output(self.context, instance)
+        self.assertEqual(b"boot 1\nboot 2\n", said)
 
     def test_spawn_waits_for_neutron(self) -> None:
         instance = self.instance()
@@ -176,6 +211,8 @@ class ErrorsTest(unittest.TestCase):
             (exceptions.NotEnoughSpace("x"), exception.ComputeResourcesUnavailable),
             (exceptions.NoFreePort("x"), exception.SocketPortRangeExhaustedException),
             (exceptions.ImageTooLarge("x"), exception.FlavorDiskTooSmall),
+            (exceptions.InvalidParameter("x", 1, "2"), exception.InvalidInput),
+            (exceptions.NotOnThisHost("x", 1, "2"), exception.ComputeResourcesUnavailable),
             (exceptions.OperationTimeout("50% of x"), exception.NovaException),
         ):
             found = errors.translate(ours)

@@ -35,10 +35,17 @@ from compute_driver.guest import (
     Interface,
     InterfaceKind,
     NicModel,
+    OsType,
+    RngRate,
+    ScsiModel,
+    SoundModel,
     Topology,
+    UsbModel,
     VideoModel,
     VirtioForm,
+    WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.storage.layout import Layout, RootKind, plan
 from compute_driver.xml import console, cpu, domain
 from compute_driver.xml.elements import E
@@ -218,6 +225,83 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
     ),
     "input-ps2": (guest(input=InputModel.PS2), TCG),
     "s390x-virtio-console": (guest(architecture="s390x", console=ConsoleModel.VIRTIO), TCG),
+    "cdrom-bus": (
+        guest(
+            machine="pc",
+            image=ISO,
+            root=Disk(size_bytes=GIB),
+            cdrom_bus=DiskBus.SATA,
+            config_drive=ConfigDrive(hostname="web1"),
+        ),
+        TCG,
+    ),
+    **{
+        f"scsi-{model}": (
+            guest(
+                architecture="ppc64le" if model is ScsiModel.IBMVSCSI else "x86_64",
+                scsi_model=model,
+                **on_bus(DiskBus.SCSI),
+            ),
+            TCG,
+        )
+        for model in ScsiModel
+    },
+    "peripherals": (
+        guest(
+            sound=SoundModel.ICH9,
+            watchdog=WatchdogAction.RESET,
+            usb_model=UsbModel.NEC_XHCI,
+            serial_ports=4,
+            video=VideoModel.QXL,
+            video_ram_mib=64,
+            rng_rate=RngRate(size_bytes=1024, period_ms=500),
+            boot_menu=True,
+            hpet=False,
+        ),
+        TCG,
+    ),
+    "usb-sound-on-aarch64": (
+        guest(architecture="aarch64", sound=SoundModel.USB, watchdog=WatchdogAction.PAUSE),
+        TCG,
+    ),
+    "s390x-watchdog": (guest(architecture="s390x", watchdog=WatchdogAction.POWEROFF), TCG),
+    "pmu": (guest(architecture="aarch64", pmu=False), TCG),
+    "pmu-kvm": (guest(pmu=True, hpet=True), KVM),
+    "hidden-tcg": (guest(hide_hypervisor=True, cpu=Cpu(model="Nehalem")), TCG),
+    "hidden-kvm": (guest(hide_hypervisor=True), KVM),
+    "windows-tcg": (guest(os_type=OsType.WINDOWS), TCG),
+    "windows-kvm": (guest(os_type=OsType.WINDOWS), KVM),
+    "windows-hidden-kvm": (guest(os_type=OsType.WINDOWS, hide_hypervisor=True), KVM),
+    "packed-ring": (
+        guest(packed_ring=True, ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.SCSI),)),
+        TCG,
+    ),
+    "packed-ring-transitional": (
+        guest(
+            packed_ring=True,
+            virtio=VirtioForm.TRANSITIONAL,
+            ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.SCSI),),
+        ),
+        TCG,
+    ),
+    "limits": (
+        guest(
+            **on_bus(DiskBus.VIRTIO),
+            config_drive=ConfigDrive(hostname="web1"),
+            disk_limits=DiskLimits(read_bytes_sec=10**7, write_bytes_sec=10**6, total_iops_sec=99),
+            cpu_limits=CpuLimits(shares=512, period_us=10000, quota_us=5000),
+            interfaces=(
+                nic(
+                    1,
+                    kind=InterfaceKind.OVS,
+                    source="br-int",
+                    inbound=Bandwidth(average=1000, peak=2000, burst=500),
+                    outbound=Bandwidth(average=100),
+                ),
+            ),
+        ),
+        TCG,
+    ),
     "no-agent": (guest(guest_agent=False), TCG),
     "names": (
         guest(
@@ -382,6 +466,42 @@ class TestRefusals(unittest.TestCase):
                 self.assert_refused(
                     "firmware", accepted, guest(architecture=name, firmware=firmware)
                 )
+
+    def test_what_the_machine_lacks(self) -> None:
+        s390x = {"architecture": "s390x"}
+        microvm = {"machine": "microvm", "boot": KERNEL, "image": None}
+        for accepted, field, changes in (
+            ("lsilogic", "scsi_model", {"scsi_model": ScsiModel.IBMVSCSI}),
+            ("virtio-scsi", "scsi_model", s390x | {"scsi_model": ScsiModel.LSILOGIC}),
+            ("this machine has none", "sound", s390x | {"sound": SoundModel.ICH9}),
+            ("es1370", "sound", {"architecture": "aarch64", "sound": SoundModel.SB16}),
+            ("none", "usb_model", s390x | {"usb_model": UsbModel.QEMU_XHCI}),
+            ("qemu-xhci", "usb_model", {"usb_model": UsbModel.NONE, "sound": SoundModel.USB}),
+            ("no watchdog", "watchdog", microvm | {"watchdog": WatchdogAction.RESET}),
+            ("off", "boot_menu", microvm | {"boot_menu": True}),
+            ("off", "packed_ring", microvm | {"packed_ring": True}),
+            ("off", "hpet", {"architecture": "aarch64", "hpet": True}),
+            ("off", "hide_hypervisor", {"architecture": "aarch64", "hide_hypervisor": True}),
+            ("off", "pmu", s390x | {"pmu": True}),
+            ("at most 1", "serial_ports", {"architecture": "aarch64", "serial_ports": 2}),
+            ("at most 1", "serial_ports", {"console": ConsoleModel.VIRTIO, "serial_ports": 2}),
+            ("bochs", "video_ram", {"video_ram_mib": 32}),
+            ("sata", "cdrom_bus", {"cdrom_bus": DiskBus.IDE}),
+        ):
+            with self.subTest(field):
+                self.assert_refused(field, accepted, guest(**changes))
+
+    def test_what_another_host_may_have(self) -> None:
+        for made in (
+            guest(pmu=True),
+            guest(
+                architecture="ppc64le",
+                vcpus=2,
+                cpu=Cpu(topology=Topology(sockets=1, cores=1, threads=2)),
+            ),
+        ):
+            with self.assertRaises(exceptions.NotOnThisHost):
+                as_text(made)
 
     def test_text_that_xml_cannot_carry(self) -> None:
         made = guest()
