@@ -12,11 +12,12 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
@@ -136,6 +137,28 @@ class ComputeDriver(abc.ABC):
         """Save a guest's memory to disk and power it off; nothing if it is suspended.
 
         :raises InvalidGuestState: if it is stopped.
+        """
+
+    @abc.abstractmethod
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a guest's root disk, as it is at one moment, into one image file.
+
+        A running guest goes on, and whatever state it is in, it stays in.  The image is whole or
+        not there, and depends on no other file.
+
+        :param target: the file to make, readable by its owner only.
+        :param image_format: of the target.
+        :raises InvalidParameter: if the target is taken, a guest's own, or in no directory.
+        :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.
+        :raises OperationTimeout: if it takes longer than option snapshot_timeout says.
+        :raises NotEnoughSpace: if there is no room for the image.
         """
 
     @abc.abstractmethod

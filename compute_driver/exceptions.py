@@ -126,6 +126,10 @@ class InvalidGuestState(GuestError):
         super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
 
 
+class SnapshotFailed(GuestError):
+    """The disk of a guest could not be copied."""
+
+
 class OperationTimeout(GuestError):
     """What was waited for did not come before the deadline."""
 

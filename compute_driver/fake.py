@@ -24,7 +24,7 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
+from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat, VideoModel
 from compute_driver.info import (
     ArchitectureInfo,
     Check,
@@ -35,6 +35,7 @@ from compute_driver.info import (
     HostInfo,
     InterfaceStats,
 )
+from compute_driver.storage import files
 
 #: What every simulated guest writes on its console when it is up.
 BANNER = "simulated guest is up"
@@ -238,6 +239,21 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             machine.require("suspend", *_ALIVE)
             machine.enter(PowerState.SUSPENDED)
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        if target.exists() or not target.parent.is_dir():
+            accepted = "a new file in a directory that exists"
+            raise exceptions.InvalidParameter("target", str(target), accepted)
+        with self._machine(uuid) as machine, files.new_file(target) as new:
+            new.write_text(f"{image_format} of {machine.guest.name}\n")
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""

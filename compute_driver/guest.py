@@ -77,6 +77,15 @@ class DiskFormat(Choice):
     ISO = "iso"
 
 
+class SnapshotFormat(Choice):
+    """Formats of snapshots: what qemu-img makes and calls as Glance does."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+    VDI = "vdi"
+    VMDK = "vmdk"
+
+
 class DiskBus(Choice):
     """Buses for disks, by libvirt's ``<target bus=>`` words; the last three are emulated."""
 

@@ -6,16 +6,26 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import tempfile
 import threading
 import time
 import unittest
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import Guest, Image, Interface, NicModel, PowerState, RebootKind
+from compute_driver.guest import (
+    Guest,
+    Image,
+    Interface,
+    NicModel,
+    PowerState,
+    RebootKind,
+    SnapshotFormat,
+)
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
@@ -30,6 +40,7 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "pause": lambda driver, guest: driver.pause(guest),
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
+    "snapshot": lambda driver, guest: driver.snapshot(guest, Path(f"/tmp/{guest}")),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -393,6 +404,58 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(b"", session.receive())
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    # Snapshots
+
+    def snapshot_directory(self) -> Path:
+        """Return a directory for images, which goes with the test."""
+        home = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(home.cleanup)
+        return Path(home.name)
+
+    def test_snapshot_of_a_running_guest_boots_elsewhere(self) -> None:
+        guest = self.shared()
+        target = self.snapshot_directory() / "image.qcow2"
+        reported: list[tuple[int, int]] = []
+        self.driver.snapshot(
+            guest.uuid, target, progress=lambda _what, done, total: reported.append((done, total))
+        )
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+        self.assertEqual([target], list(target.parent.iterdir()))
+        self.assertEqual(0o600, target.stat().st_mode & 0o777)
+        self.assertTrue(all(done <= total for done, total in reported))
+        copy = self.make_guest(image=Image(location=str(target)))
+        self.addCleanup(self.driver.destroy, copy.uuid)
+        self.driver.spawn(copy)
+        self.driver.console_wait(copy.uuid, self.banner, timeout=BOOT_TIMEOUT)
+
+    def test_snapshot_leaves_a_guest_in_its_state(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        for enter, state in (
+            (self.driver.pause, PowerState.PAUSED),
+            (self.driver.suspend, PowerState.SUSPENDED),
+            (lambda uuid: self.driver.stop(uuid, timeout=0), PowerState.STOPPED),
+        ):
+            enter(guest.uuid)
+            for image_format in SnapshotFormat:
+                target = directory / f"{state}.{image_format}"
+                self.driver.snapshot(guest.uuid, target, image_format=image_format)
+                self.assertTrue(target.stat().st_size)
+            self.assertIs(self.state(guest), state)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+
+    def test_snapshot_that_cannot_be_leaves_nothing(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        taken = directory / "taken"
+        taken.write_bytes(b"mine")
+        for target in (taken, directory, directory / "none" / "image"):
+            with self.subTest(target), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.snapshot(guest.uuid, target)
+        self.assertEqual([taken], list(directory.iterdir()))
+        self.assertEqual(b"mine", taken.read_bytes())
 
     # Destroy, and two at once
 

@@ -214,6 +214,12 @@ OPTIONS = [
         help="Seconds that a guest may take to shut down before it is powered off.",
     ),
     cfg.FloatOpt(
+        "snapshot_timeout",
+        default=7200.0,
+        min=1.0,
+        help="Seconds that the copy of a guest's root disk may take before it is given up.",
+    ),
+    cfg.FloatOpt(
         "image_fetch_timeout",
         default=60.0,
         min=1.0,

@@ -7,17 +7,28 @@ import builtins
 import contextlib
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import (
+    audit,
+    changes,
+    check,
+    destroy,
+    journal,
+    power,
+    reboot,
+    snapshot,
+    spawn,
+)
 from compute_driver.operations.parts import Parts
 
 
@@ -90,6 +101,20 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        made = snapshot.check(self._parts, target)
+        timeout = self.conf.hypervisor.snapshot_timeout
+        with journal.exclusive(self._parts, uuid, "snapshot") as held:
+            snapshot.snapshot(self._parts, uuid, made, image_format, timeout, progress, held)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

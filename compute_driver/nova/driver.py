@@ -8,7 +8,7 @@ that a driver does not have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from compute_driver.nova import (
     metadata,
     network,
     placement,
+    snapshots,
 )
 from compute_driver.nova.errors import translated
 
@@ -80,6 +81,7 @@ class NovaDriver(driver.ComputeDriver):
             for info in self._driver.host_show().architectures
         )
         self.capabilities = {**self.capabilities, "supports_secure_boot": secure_boot}
+        snapshots.clear(self._conf)
         self._driver.subscribe(self._changed)
 
     def cleanup_host(self, host: str) -> None:
@@ -178,6 +180,15 @@ class NovaDriver(driver.ComputeDriver):
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         """Return what the guest is likely to call its root disk; nova goes on from there."""
         return convert.root_device_name(image_meta, root_bdm.disk_bus)
+
+    # Copies of disks
+
+    @translated
+    def snapshot(
+        self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., None]
+    ) -> None:
+        """Copy an instance's root disk into an image, while the instance goes on."""
+        snapshots.upload(self._driver, self._conf, context, instance, image_id, update_task_state)
 
     # Power
 

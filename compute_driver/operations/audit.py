@@ -13,7 +13,7 @@ from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, journal
+from compute_driver.operations import destroy, journal, snapshot
 from compute_driver.operations.parts import Parts
 
 
@@ -81,12 +81,23 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             repaired=repair,
         )
         return
+    yield from _snapshots(parts, uuid, repair)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
     for what, path in files.items():
         if path is not None and not path.exists():
             detail = f"the {what} of guest {uuid}"
             yield Finding(kind="missing file", subject=str(path), detail=detail)
+
+
+def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
+    found = snapshot.leftovers(parts, uuid)
+    if found and repair:
+        snapshot.clear(parts, uuid)
+    for path in found:
+        detail = "an interrupted snapshot left it"
+        yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:

@@ -10,18 +10,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy
+from compute_driver.operations import destroy, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
 
 #: Operations that, interrupted, leave what is no guest yet or no longer.
 _REMOVING = frozenset({"spawn", "destroy"})
+
+#: Operations that, interrupted, leave a guest with something to take away from it, and what does.
+_CLEARING: Mapping[str, Callable[[Parts, str], None]] = {
+    "snapshot": snapshot.clear,
+}
 
 
 @contextlib.contextmanager
@@ -88,7 +93,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
             try:
                 _finish(parts, uuid, held)
             except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be removed yet: %s", uuid, error)
+                LOG.warning("Guest %s cannot be cleared up yet: %s", uuid, error)
         yield held is not None
 
 
@@ -109,4 +114,9 @@ def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True
         destroy.destroy(parts, uuid)
+        held.keep = False
+    elif held.interrupted in _CLEARING:
+        LOG.warning("Clearing up after guest %s: its %s was interrupted", uuid, held.interrupted)
+        held.keep = True
+        _CLEARING[held.interrupted](parts, uuid)
         held.keep = False

@@ -17,7 +17,7 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import conf
-from compute_driver.guest import GIB, Disk, Image
+from compute_driver.guest import GIB, Disk, Image, SnapshotFormat
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
@@ -30,6 +30,9 @@ POINTS = {
     "started": ("after", "libvirt.virDomain.create"),
     "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
     "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
+    "copy begun": ("after", "libvirt.virDomain.backupBegin"),
+    "copied": ("before", "compute_driver.operations.snapshot._finish"),
+    "converted": ("after", "compute_driver.storage.tools.run"),
 }
 
 PAUSED = "paused\n"
@@ -37,9 +40,10 @@ DONE = "done\n"
 
 
 class Worker:
-    """A process that spawns or destroys one guest.
+    """A process that does something with one guest.
 
-    :param action: ``spawn``, ``destroy`` or ``cycle``: several guests, each spawned and destroyed.
+    :param action: ``spawn``, ``destroy``, ``snapshot`` (a raw one, to the path *image*) or
+        ``cycle``: several guests, each spawned and destroyed.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
     :param image: location of the guest's image; its root disk is empty by default.
@@ -109,7 +113,7 @@ def main() -> None:
     parser.add_argument("--state", required=True)
     parser.add_argument("--pause", required=True, choices=["", *POINTS])
     parser.add_argument("--image", required=True)
-    parser.add_argument("action", choices=["spawn", "destroy", "cycle"])
+    parser.add_argument("action", choices=["spawn", "destroy", "snapshot", "cycle"])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
@@ -127,6 +131,8 @@ def main() -> None:
             driver.spawn(tiny.guest(uuid=options.number, **changes))
         elif options.action == "destroy":
             driver.destroy(options.number)
+        elif options.action == "snapshot":
+            driver.snapshot(options.number, Path(options.image), image_format=SnapshotFormat.RAW)
         else:
             for _round in range(4):
                 made = tiny.guest(**changes)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import queue
 from typing import Any
 
+from nova import objects
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
@@ -13,9 +14,13 @@ from nova.virt import event
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import configuration
 from tests import guests
+from tests.functional import inside
 from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
 from tests.nova import glance
-from tests.nova.base import NODE, NovaCase, configure
+from tests.nova.base import IMAGE, NODE, NovaCase, configure
+
+SNAPSHOT = "c0ffee00-0000-4000-8000-000000000001"
+SHELVED = "c0ffee00-0000-4000-8000-000000000002"
 
 
 class GuestTest(NovaCase):
@@ -89,6 +94,39 @@ class GuestTest(NovaCase):
         self.driver.destroy(self.context, instance, [])
         self.assertEqual([], self.driver.list_instances())
         self.assertFalse(self.driver.instance_on_disk(instance))
+        self.assertEqual((), self.guests.audit())
+
+    def test_snapshot_shelve_and_rebuild(self) -> None:
+        write = "echo kept | dd of=/dev/vda bs=512 seek=2000000 conv=notrunc; sync"
+        read = "dd if=/dev/vda bs=512 skip=2000000 count=1 | head -c 4"
+        instance = self.instance()
+        with glance.serving(guests.build("basic").disk.read_bytes(), "qcow2") as store:
+            self.spawn(instance)
+            self.boots(instance)
+            inside.run(self.guests, instance, write)
+            store.add(SNAPSHOT)
+            self.driver.snapshot(self.context, instance, SNAPSHOT, lambda **_: None)
+            self.assertEqual(power_state.RUNNING, self.state(instance))
+
+            # Shelve: as above, but stopped, and the guest goes.
+            self.driver.power_off(instance, 0)
+            store.add(SHELVED)
+            self.driver.snapshot(self.context, instance, SHELVED, lambda **_: None)
+            self.driver.destroy(self.context, instance, [])
+            self.assertFalse(self.driver.instance_on_disk(instance))
+
+            for image_id, expected in ((SNAPSHOT, "kept"), (SHELVED, "kept"), (IMAGE, "")):
+                # Unshelve, and rebuild by what nova does where a driver has nothing of its own.
+                record = store.records[image_id]
+                self.assertEqual("qcow2", record["disk_format"])
+                instance.image_ref = image_id
+                image = objects.ImageMeta.from_dict({**record, "properties": {}})
+                self.driver.destroy(self.context, instance, [])
+                self.spawn(instance, image)
+                self.boots(instance)
+                found = inside.run(self.guests, instance, read)
+                self.assertEqual(expected, found.partition("kept")[1])
+        self.driver.destroy(self.context, instance, [])
         self.assertEqual((), self.guests.audit())
 
     def test_host_is_described_as_it_is(self) -> None:
