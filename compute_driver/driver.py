@@ -17,7 +17,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat
+from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
@@ -146,6 +146,7 @@ class ComputeDriver(abc.ABC):
         target: Path,
         *,
         image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
         """Copy a guest's root disk, as it is at one moment, into one image file.
@@ -155,10 +156,46 @@ class ComputeDriver(abc.ABC):
 
         :param target: the file to make, readable by its owner only.
         :param image_format: of the target.
+        :param quiesce: whether the file systems of a running guest are frozen at that moment.
         :raises InvalidParameter: if the target is taken, a guest's own, or in no directory.
         :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.
         :raises OperationTimeout: if it takes longer than option snapshot_timeout says.
         :raises NotEnoughSpace: if there is no room for the image.
+        :raises InvalidGuestState: if file systems have to be frozen and the guest is paused or
+            suspended: what it has not written yet is in its memory.
+        :raises AgentUnavailable: if they have to be and no agent answers.
+        :raises AgentFailed: if they have to be and cannot, or cannot be thawed.
+        """
+
+    @abc.abstractmethod
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest: what was written is on its disks.
+
+        They thaw by :meth:`unquiesce`, by the next operation on the guest, whatever it is, or at
+        the next start of a driver.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises QuiesceUnsupported: if the agent cannot do that.
+        :raises AgentFailed: if it fails; nothing stays frozen.
+        """
+
+    @abc.abstractmethod
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest; nothing if they are not frozen.
+
+        Raises what :meth:`quiesce` raises.
+        """
+
+    @abc.abstractmethod
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password.
+
+        :param user: the account's name.
+        :raises InvalidGuestState: if it does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises PasswordUnsupported: if the agent cannot do that.
+        :raises AgentFailed: if it fails, since there is no such account, say.
         """
 
     @abc.abstractmethod

@@ -126,6 +126,22 @@ class InvalidGuestState(GuestError):
         super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
 
 
+class AgentUnavailable(GuestError):
+    """No agent answers in the guest, or it has no channel for one."""
+
+
+class AgentFailed(GuestError):
+    """The guest's agent could not do what it was asked for."""
+
+
+class QuiesceUnsupported(AgentFailed):
+    """The guest's agent does not know how to freeze file systems, or may not."""
+
+
+class PasswordUnsupported(AgentFailed):
+    """The guest's agent does not know how to set a password, or may not."""
+
+
 class SnapshotFailed(GuestError):
     """The disk of a guest could not be copied."""
 

@@ -24,7 +24,7 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat, VideoModel
+from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat, VideoModel
 from compute_driver.info import (
     ArchitectureInfo,
     Check,
@@ -86,6 +86,13 @@ class _Machine:
         if self.state not in accepted:
             raise exceptions.InvalidGuestState(
                 self.guest.name, operation, str(self.state), map(str, accepted)
+            )
+
+    def require_agent(self) -> None:
+        """Expect the guest's agent: each one that has a channel has it."""
+        if not self.guest.guest_agent:
+            raise exceptions.AgentUnavailable(
+                f"guest {self.guest.name!r} has no channel for an agent"
             )
 
 
@@ -246,6 +253,7 @@ class FakeDriver(ComputeDriver):
         target: Path,
         *,
         image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
         """Copy a guest's root disk into one image file."""
@@ -253,7 +261,30 @@ class FakeDriver(ComputeDriver):
             accepted = "a new file in a directory that exists"
             raise exceptions.InvalidParameter("target", str(target), accepted)
         with self._machine(uuid) as machine, files.new_file(target) as new:
+            if quiesce is Quiesce.REQUIRE:
+                machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
+                if machine.state is PowerState.RUNNING:
+                    machine.require_agent()
             new.write_text(f"{image_format} of {machine.guest.name}\n")
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with self._machine(uuid) as machine:
+            machine.require("quiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with self._machine(uuid) as machine:
+            machine.require("unquiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with self._machine(uuid) as machine:
+            machine.require("set a password of", PowerState.RUNNING)
+            machine.require_agent()
+            machine.write(f"password of {user} set\r\n".encode())
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""

@@ -197,6 +197,16 @@ class RebootKind(Choice):
     HARD = "hard"
 
 
+class Quiesce(Choice):
+    """Whether file systems are frozen, by the guest's agent, while their state is taken."""
+
+    #: The copy is like a disk after a loss of power.
+    NEVER = "never"
+    #: If an agent answers, and if it can.
+    TRY = "try"
+    REQUIRE = "require"
+
+
 def random_mac() -> str:
     """Return a MAC address in the range that QEMU and libvirt use for guests (52:54:00)."""
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in os.urandom(3))

@@ -23,6 +23,7 @@ from compute_driver.guest import (
     Interface,
     NicModel,
     PowerState,
+    Quiesce,
     RebootKind,
     SnapshotFormat,
 )
@@ -41,6 +42,9 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
     "snapshot": lambda driver, guest: driver.snapshot(guest, Path(f"/tmp/{guest}")),
+    "quiesce": lambda driver, guest: driver.quiesce(guest),
+    "unquiesce": lambda driver, guest: driver.unquiesce(guest),
+    "set_password": lambda driver, guest: driver.set_password(guest, "secret"),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -456,6 +460,30 @@ class DriverContract(unittest.TestCase):
                 self.driver.snapshot(guest.uuid, target)
         self.assertEqual([taken], list(directory.iterdir()))
         self.assertEqual(b"mine", taken.read_bytes())
+
+    # The guest's agent
+
+    def test_guest_without_a_channel_has_no_agent(self) -> None:
+        guest = self.spawn(guest_agent=False)
+        target = self.snapshot_directory() / "image"
+        asked: dict[str, Callable[[], object]] = {
+            "quiesce": lambda: self.driver.quiesce(guest.uuid),
+            "unquiesce": lambda: self.driver.unquiesce(guest.uuid),
+            "password": lambda: self.driver.set_password(guest.uuid, "secret"),
+            "snapshot": lambda: self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE),
+        }
+        for name, verb in asked.items():
+            with self.subTest(name), self.assertRaises(exceptions.AgentUnavailable):
+                verb()
+        self.assertFalse(target.exists())
+        self.driver.snapshot(guest.uuid, target)
+        target.unlink()
+        self.driver.pause(guest.uuid)
+        for name, verb in asked.items():
+            with self.subTest(f"{name}, paused"), self.assertRaises(exceptions.InvalidGuestState):
+                verb()
+        self.driver.stop(guest.uuid, timeout=0)
+        self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE)
 
     # Destroy, and two at once
 

@@ -24,6 +24,7 @@ PRESENTATIONS = {
     "list": "guests:List",
     "reboot": "guests:Reboot",
     "screenshot": "screenshot:Screenshot",
+    "set_password": "password:SetPassword",
     "show": "guests:Show",
     "spawn": "spawn:Spawn",
     "stats": "guests:Stats",

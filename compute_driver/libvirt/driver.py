@@ -12,19 +12,21 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind, SnapshotFormat
+from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
 from compute_driver.operations import (
+    accounts,
     audit,
     changes,
     check,
     destroy,
     journal,
     power,
+    quiesce,
     reboot,
     snapshot,
     spawn,
@@ -108,13 +110,31 @@ class LibvirtDriver(driver.ComputeDriver):
         target: Path,
         *,
         image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
         """Copy a guest's root disk into one image file."""
         made = snapshot.check(self._parts, target)
         timeout = self.conf.hypervisor.snapshot_timeout
         with journal.exclusive(self._parts, uuid, "snapshot") as held:
-            snapshot.snapshot(self._parts, uuid, made, image_format, timeout, progress, held)
+            snapshot.snapshot(
+                self._parts, uuid, made, image_format, quiesce, timeout, progress, held
+            )
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with journal.exclusive(self._parts, uuid, "quiesce"):
+            quiesce.quiesce(self._parts, uuid)
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with journal.exclusive(self._parts, uuid, "unquiesce"):
+            quiesce.unquiesce(self._parts, uuid)
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with journal.exclusive(self._parts, uuid, "set password"):
+            accounts.set_password(self._parts, uuid, user, password)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

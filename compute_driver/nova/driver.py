@@ -20,6 +20,7 @@ from oslo_config import cfg
 from compute_driver import loader
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.nova import (
+    accounts,
     configuration,
     convert,
     diagnostics,
@@ -189,6 +190,25 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Copy an instance's root disk into an image, while the instance goes on."""
         snapshots.upload(self._driver, self._conf, context, instance, image_id, update_task_state)
+
+    # The guest's agent
+
+    @translated
+    def quiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Freeze an instance's file systems."""
+        self._driver.quiesce(instance.uuid)
+
+    @translated
+    def unquiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Thaw an instance's file systems."""
+        self._driver.unquiesce(instance.uuid)
+
+    @translated
+    def set_admin_password(self, instance: Any, new_pass: str) -> None:
+        """Give the administrator of an instance another password."""
+        user = accounts.administrator(instance)
+        self._driver.set_password(instance.uuid, new_pass, user=user)
+        accounts.publish(instance, new_pass)
 
     # Power
 

@@ -43,6 +43,7 @@ UNCONCERNED: Mapping[str, str] = {
     "img_version": "nova-api",
     "os_admin_user": "set_admin_password",
     "os_distro": "whoever looks for a system",
+    "os_require_quiesce": "snapshot",
     "os_skip_agent_inject_files_at_boot": "XenServer",
     "os_skip_agent_inject_ssh": "XenServer",
     "traits_required": "nova-scheduler",
@@ -74,7 +75,6 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     "hw_video_ram": (),
     "hw_vm_mode": ("hvm",),
     "img_hide_hypervisor_id": _FALSE,
-    "os_require_quiesce": _FALSE,
     "os_type": ("linux",),
     # Both
     **{

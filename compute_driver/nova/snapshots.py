@@ -17,7 +17,7 @@ from oslo_config import cfg
 
 from compute_driver import filesystem
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import SnapshotFormat
+from compute_driver.guest import Quiesce, SnapshotFormat
 
 
 def clear(conf: cfg.ConfigOpts) -> None:
@@ -48,7 +48,7 @@ def upload(
     update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
     with _directory(conf) as directory:
         path = directory / f"{image_id}.{image_format}"
-        guests.snapshot(instance.uuid, path, image_format=image_format)
+        guests.snapshot(instance.uuid, path, image_format=image_format, quiesce=_wish(instance))
         update_task_state(
             task_state=task_states.IMAGE_UPLOADING, expected_state=task_states.IMAGE_PENDING_UPLOAD
         )
@@ -60,6 +60,12 @@ def upload(
                 stream,
                 purge_props=False,
             )
+
+
+def _wish(instance: Any) -> Quiesce:
+    """Return whether the instance's image wants file systems to be frozen."""
+    required = instance.image_meta.properties.get("os_require_quiesce")
+    return Quiesce.REQUIRE if required else Quiesce.TRY
 
 
 def _metadata(instance: Any, name: str, image_format: SnapshotFormat) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, snapshot
+from compute_driver.operations import destroy, quiesce, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
@@ -74,8 +74,9 @@ def recover(parts: Parts) -> None:
     """End every interrupted operation of this driver; those that go on are left alone."""
     directory = _directory(parts)
     try:
-        for path in list(directory.iterdir()) if directory.is_dir() else ():
-            with unless_busy(parts, path.name):
+        interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        for uuid in {*interrupted, *quiesce.left(parts)}:
+            with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
@@ -120,3 +121,4 @@ def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         held.keep = True
         _CLEARING[held.interrupted](parts, uuid)
         held.keep = False
+    quiesce.mend(parts, uuid)

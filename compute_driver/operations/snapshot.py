@@ -23,9 +23,10 @@ import libvirt
 
 from compute_driver import concurrency, exceptions
 from compute_driver.driver import Progress
-from compute_driver.guest import DiskFormat, PowerState, SnapshotFormat
+from compute_driver.guest import DiskFormat, PowerState, Quiesce, SnapshotFormat
 from compute_driver.images import space
 from compute_driver.libvirt import events
+from compute_driver.operations import quiesce
 from compute_driver.operations.parts import Parts, Undo
 from compute_driver.storage import files, tools
 from compute_driver.storage.layout import DiskFile
@@ -60,6 +61,7 @@ def snapshot(
     uuid: str,
     target: Path,
     image_format: SnapshotFormat,
+    wish: Quiesce,
     timeout: float,
     progress: Progress,
     held: concurrency.Lock,
@@ -76,6 +78,8 @@ def snapshot(
     disk = parts.plan(stored).disk("root")
     if disk is None:
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
+    if wish is Quiesce.REQUIRE:
+        parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
     size, needed = _sizes(parts, disk)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
@@ -86,7 +90,7 @@ def snapshot(
             source, source_format = disk.path, disk.format
             if parts.state(uuid) in _ACTIVE:
                 space.require(parts.directory(uuid), needed)
-                if _back_up(parts, uuid, disk, size, deadline):
+                if _back_up(parts, uuid, disk, size, wish, deadline):
                     source, source_format = parts.directory(uuid) / _COPY, DiskFormat.QCOW2
             _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
     finally:
@@ -120,7 +124,9 @@ def _sizes(parts: Parts, disk: DiskFile) -> tuple[int, int]:
     return size, min(size, sum(int(each["actual-size"]) for each in chain))
 
 
-def _back_up(parts: Parts, uuid: str, disk: DiskFile, size: int, deadline: float) -> bool:
+def _back_up(
+    parts: Parts, uuid: str, disk: DiskFile, size: int, wish: Quiesce, deadline: float
+) -> bool:
     """Have the emulator copy a disk; False if the guest stopped meanwhile."""
     copy = parts.directory(uuid) / _COPY
     # Made by us: libvirt gives it back to its owner in the end.
@@ -128,7 +134,9 @@ def _back_up(parts: Parts, uuid: str, disk: DiskFile, size: int, deadline: float
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(new), str(size)]
         tools.run(argv, tools.limits(parts.conf))
     with parts.connection.watch(uuid) as watch:
-        if not parts.on_domain(uuid, functools.partial(_begin, source=disk.path, target=copy)):
+        with quiesce.quiesced(parts, uuid, wish):
+            begun = parts.on_domain(uuid, functools.partial(_begin, source=disk.path, target=copy))
+        if not begun:
             return False
         return _wait(parts, uuid, watch, deadline)
 

@@ -31,6 +31,7 @@ POINTS = {
     "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
     "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
     "copy begun": ("after", "libvirt.virDomain.backupBegin"),
+    "frozen": ("after", "libvirt.virDomain.fsFreeze"),
     "copied": ("before", "compute_driver.operations.snapshot._finish"),
     "converted": ("after", "compute_driver.storage.tools.run"),
 }
@@ -42,8 +43,8 @@ DONE = "done\n"
 class Worker:
     """A process that does something with one guest.
 
-    :param action: ``spawn``, ``destroy``, ``snapshot`` (a raw one, to the path *image*) or
-        ``cycle``: several guests, each spawned and destroyed.
+    :param action: ``spawn``, ``destroy``, ``quiesce``, ``snapshot`` (a raw one, to the path
+        *image*) or ``cycle``: several guests, each spawned and destroyed.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
     :param image: location of the guest's image; its root disk is empty by default.
@@ -113,7 +114,7 @@ def main() -> None:
     parser.add_argument("--state", required=True)
     parser.add_argument("--pause", required=True, choices=["", *POINTS])
     parser.add_argument("--image", required=True)
-    parser.add_argument("action", choices=["spawn", "destroy", "snapshot", "cycle"])
+    parser.add_argument("action", choices=["spawn", "destroy", "quiesce", "snapshot", "cycle"])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
@@ -131,6 +132,8 @@ def main() -> None:
             driver.spawn(tiny.guest(uuid=options.number, **changes))
         elif options.action == "destroy":
             driver.destroy(options.number)
+        elif options.action == "quiesce":
+            driver.quiesce(options.number)
         elif options.action == "snapshot":
             driver.snapshot(options.number, Path(options.image), image_format=SnapshotFormat.RAW)
         else:

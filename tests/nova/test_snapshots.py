@@ -71,6 +71,20 @@ class SnapshotTest(NovaCase):
         self.assertEqual("raw", store.records[SNAPSHOT]["disk_format"])
         self.assertTrue(store.contents[SNAPSHOT].startswith(b"raw of"))
 
+    def test_image_of_the_instance_may_require_quiescing(self) -> None:
+        instance = self.instance()
+        instance.system_metadata = {"image_os_require_quiesce": "yes"}
+        image = self.image(os_require_quiesce="yes", hw_qemu_guest_agent="no")
+        with glance.serving() as store:
+            store.add(SNAPSHOT)
+            self.spawn(instance, image)
+            with self.assertRaises(exception.QemuGuestAgentNotEnabled):
+                self.snapshot(instance)
+            self.assertNotIn(SNAPSHOT, store.contents)
+            instance.system_metadata = {}
+            self.snapshot(instance)
+        self.assert_nothing_left()
+
     def test_image_that_is_not_there_or_deleted_meanwhile(self) -> None:
         instance = self.instance()
         with glance.serving() as store:
