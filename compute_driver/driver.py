@@ -17,7 +17,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat
+from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, Rescue, SnapshotFormat
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
@@ -196,6 +196,34 @@ class ComputeDriver(abc.ABC):
         :raises AgentUnavailable: if no agent answers.
         :raises PasswordUnsupported: if the agent cannot do that.
         :raises AgentFailed: if it fails, since there is no such account, say.
+        """
+
+    @abc.abstractmethod
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Shut a guest down and boot another system on its machine, with its disks attached.
+
+        It is booted by reboots and starts too, until :meth:`unrescue`.  On failure the guest is as
+        it was before, booted anew perhaps.
+
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :raises InvalidGuestState: if it is being rescued already, is paused or suspended.
+        :raises InvalidParameter: if its machine cannot have such a system.
+        :raises ImageError: if the image cannot be had or used; the guest runs on.
+        """
+
+    @abc.abstractmethod
+    def unrescue(self, uuid: str) -> None:
+        """Power the rescue system off, remove it and boot the guest's own.
+
+        :raises InvalidGuestState: if the guest is not being rescued.
         """
 
     @abc.abstractmethod

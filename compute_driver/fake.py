@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import os
 import shutil
@@ -24,7 +25,15 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat, VideoModel
+from compute_driver.guest import (
+    Guest,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.info import (
     ArchitectureInfo,
     Check,
@@ -285,6 +294,41 @@ class FakeDriver(ComputeDriver):
             machine.require("set a password of", PowerState.RUNNING)
             machine.require_agent()
             machine.write(f"password of {user} set\r\n".encode())
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "rescue", "being rescued", ["itself"]
+                )
+            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            if rescue.bus is not None:
+                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            progress(rescue.image.location, _size_of_image(rescue.image.location), 0)
+            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "unrescue", "itself", ["being rescued"]
+                )
+            machine.guest = dataclasses.replace(guest, rescue=None)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""

@@ -33,6 +33,8 @@ MIN_MTU = 68
 MAX_MTU = 65535
 
 _SECRET = {"secret": True}
+#: Of what few guests have: only then it is stored.
+_RARE = {"rare": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
@@ -432,6 +434,34 @@ class ConfigDrive:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Rescue:
+    """Another system that is booted for a while, with the guest's disks attached.
+
+    :param image: a disk or an ISO 9660 image.
+    :param boot: kernel to start instead of the image's boot loader.
+    :param config_drive: what that system is told, in place of the guest's own; None leaves the
+        guest's.
+    :param last: whether its disk comes after the guest's, so that those keep their places; else it
+        comes first.
+    :param bus: where its disk is attached; None means like the root disk, or what the machine has
+        for a CD-ROM.
+    :param cdrom: whether the image is in a CD-ROM drive; None means if it is an ISO 9660 image.
+    """
+
+    image: Image
+    boot: DirectBoot | None = None
+    config_drive: ConfigDrive | None = None
+    last: bool = False
+    bus: DiskBus | None = None
+    cdrom: bool | None = None
+
+    @property
+    def in_drive(self) -> bool:
+        """Whether the image is in a CD-ROM drive; its format has been filled in."""
+        return self.image.format is DiskFormat.ISO if self.cdrom is None else self.cdrom
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Guest:
     """Everything that makes one guest.
 
@@ -459,6 +489,7 @@ class Guest:
     :param balloon: whether there is a (virtio) memory balloon.
     :param virtio: how virtio devices speak.
     :param guest_agent: whether a channel for the QEMU guest agent is there.
+    :param rescue: what is booted instead; None for the guest's own system.
     """
 
     uuid: str
@@ -484,6 +515,7 @@ class Guest:
     balloon: bool = True
     virtio: VirtioForm = VirtioForm.VIRTIO
     guest_agent: bool = True
+    rescue: Rescue | None = dataclasses.field(default=None, metadata=_RARE)
 
     def __post_init__(self) -> None:
         sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()
@@ -507,7 +539,7 @@ class Guest:
             "an image, a kernel, or an empty root disk",
         )
         _require(
-            self.boot is None or self.firmware is not Firmware.UEFI,
+            self.firmware is not Firmware.UEFI or (self.boot is None and self.kernel is None),
             "firmware",
             str(self.firmware),
             "bios when a kernel is given",
@@ -534,6 +566,11 @@ class Guest:
             f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
         )
 
+    @property
+    def kernel(self) -> DirectBoot | None:
+        """The kernel that is started directly now: the rescue system's or the guest's own."""
+        return self.boot if self.rescue is None else self.rescue.boot
+
 
 def is_name(name: str) -> bool:
     """Tell whether libvirt and its file names could carry a guest's name."""
@@ -559,6 +596,11 @@ def check_name(name: str) -> None:
         f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
         " '-' nor ending in a blank, and not itself a UUID",
     )
+
+
+def rare(value: Any) -> bool:
+    """Tell whether a dataclass field is stored only where it differs from its default."""
+    return bool(value.metadata.get("rare", False))
 
 
 def stored(value: Any) -> bool:

@@ -18,6 +18,7 @@ from typing import Any
 from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
+    DiskBus,
     Guest,
     Image,
     Interface,
@@ -25,12 +26,16 @@ from compute_driver.guest import (
     PowerState,
     Quiesce,
     RebootKind,
+    Rescue,
     SnapshotFormat,
 )
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
 BOOT_TIMEOUT = 120.0
+
+#: What cannot be booted.
+RESCUE = Rescue(image=Image(location="/nonexistent/image.qcow2"))
 
 #: Every verb on one guest that must refuse a UUID it does not know.
 VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
@@ -42,6 +47,8 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
     "snapshot": lambda driver, guest: driver.snapshot(guest, Path(f"/tmp/{guest}")),
+    "rescue": lambda driver, guest: driver.rescue(guest, RESCUE),
+    "unrescue": lambda driver, guest: driver.unrescue(guest),
     "quiesce": lambda driver, guest: driver.quiesce(guest),
     "unquiesce": lambda driver, guest: driver.unquiesce(guest),
     "set_password": lambda driver, guest: driver.set_password(guest, "secret"),
@@ -460,6 +467,50 @@ class DriverContract(unittest.TestCase):
                 self.driver.snapshot(guest.uuid, target)
         self.assertEqual([taken], list(directory.iterdir()))
         self.assertEqual(b"mine", taken.read_bytes())
+
+    # Rescue
+
+    def image_of(self, guest: Guest) -> Image:
+        """Return the guest's image; for drivers that do not need any, a file that is there."""
+        return guest.image or Image(location=__file__)
+
+    def test_rescued_guest_boots_another_system_until_it_is_unrescued(self) -> None:
+        guest = self.shared()
+        wanted = Rescue(image=self.image_of(guest))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.unrescue(guest.uuid)
+        with self.boots(guest):
+            self.driver.rescue(guest.uuid, wanted)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, wanted)
+        with self.boots(guest):
+            self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
+        self.driver.stop(guest.uuid, timeout=0)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.unrescue(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+
+    def test_rescue_that_cannot_be_leaves_the_guest_running(self) -> None:
+        guest = self.shared()
+        image = self.image_of(guest)
+        log = self.driver.console_log(guest.uuid)
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.rescue(guest.uuid, RESCUE)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.rescue(guest.uuid, Rescue(image=image, bus=DiskBus.IDE))
+        self.driver.pause(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, Rescue(image=image))
+        self.driver.resume(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual(log, self.driver.console_log(guest.uuid))
+        self.assertEqual((), self.driver.audit())
 
     # The guest's agent
 

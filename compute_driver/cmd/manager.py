@@ -23,6 +23,7 @@ PRESENTATIONS = {
     "host_show": "host:HostShow",
     "list": "guests:List",
     "reboot": "guests:Reboot",
+    "rescue": "rescue:Rescue",
     "screenshot": "screenshot:Screenshot",
     "set_password": "password:SetPassword",
     "show": "guests:Show",

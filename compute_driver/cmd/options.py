@@ -32,6 +32,7 @@ from compute_driver.guest import (
     Interface,
     InterfaceKind,
     NicModel,
+    Rescue,
     VideoModel,
     VirtioForm,
     random_mac,
@@ -131,6 +132,23 @@ def _pair(field: str, text: str) -> tuple[str, str]:
     if not key or not equals:
         raise exceptions.InvalidParameter(field, text, "KEY=VALUE")
     return key, value
+
+
+def rescue(words: argparse.Namespace) -> Rescue:
+    """Return the rescue that the command line describes.
+
+    :raises InvalidParameter: names the option, and what is accepted.
+    """
+    image = _image(words)
+    assert image is not None
+    bus = words.disk_bus
+    return Rescue(
+        image=image,
+        boot=_boot(words, None),
+        last=words.last,
+        bus=None if bus is None else DiskBus.parse("disk-bus", bus),
+        cdrom=words.cdrom,
+    )
 
 
 def _image(words: argparse.Namespace) -> Image | None:

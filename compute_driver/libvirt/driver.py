@@ -12,7 +12,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, SnapshotFormat
+from compute_driver.guest import Guest, PowerState, Quiesce, RebootKind, Rescue, SnapshotFormat
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
@@ -31,6 +31,7 @@ from compute_driver.operations import (
     snapshot,
     spawn,
 )
+from compute_driver.operations import rescue as rescues
 from compute_driver.operations.parts import Parts
 
 
@@ -135,6 +136,24 @@ class LibvirtDriver(driver.ComputeDriver):
         """Give an account inside a running guest a password."""
         with journal.exclusive(self._parts, uuid, "set password"):
             accounts.set_password(self._parts, uuid, user, password)
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "rescue") as held:
+            rescues.rescue(self._parts, uuid, rescue, deadline, progress, held)
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with journal.exclusive(self._parts, uuid, "unrescue"):
+            rescues.unrescue(self._parts, uuid)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

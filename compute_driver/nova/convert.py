@@ -106,22 +106,34 @@ def _properties(instance: Any, image: Any) -> dict[str, str]:
 def _image(instance: Any, image: Any) -> Image | None:
     if not instance.image_ref:
         return None
-    word = image.disk_format
-    return Image(
-        location=f"{SCHEME}://{instance.image_ref}",
-        format=_FORMATS.get(word) or DiskFormat.parse("disk_format", word),
-    )
+    return Image(location=f"{SCHEME}://{instance.image_ref}", format=disk_format(image.disk_format))
+
+
+def disk_format(word: str) -> DiskFormat:
+    """Return the format of an image that Glance calls so.
+
+    :raises InvalidParameter: if it is none that guests can have.
+    """
+    return _FORMATS.get(word) or DiskFormat.parse("disk_format", word)
+
+
+def cmdline(guest_architecture: str, said: str | None, root: str) -> str:
+    """Return the command line of a kernel that is started directly.
+
+    :param said: what the image says it is.
+    :param root: the device that the system is on.
+    """
+    return said or f"root={root} console={_CONSOLES.get(guest_architecture, 'ttyS0')}"
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
     if not instance.kernel_id:
         return None
     ramdisk = instance.ramdisk_id
-    console = _CONSOLES.get(guest_architecture, "ttyS0")
     return DirectBoot(
         kernel=Image(location=f"{SCHEME}://{instance.kernel_id}"),
         ramdisk=Image(location=f"{SCHEME}://{ramdisk}") if ramdisk else None,
-        cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
+        cmdline=cmdline(guest_architecture, hardware.cmdline, instance.root_device_name),
     )
 
 

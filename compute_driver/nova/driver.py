@@ -29,6 +29,7 @@ from compute_driver.nova import (
     metadata,
     network,
     placement,
+    rescues,
     snapshots,
 )
 from compute_driver.nova.errors import translated
@@ -190,6 +191,31 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Copy an instance's root disk into an image, while the instance goes on."""
         snapshots.upload(self._driver, self._conf, context, instance, image_id, update_task_state)
+
+    # Rescue
+
+    @translated
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: str,
+        block_device_info: Mapping[str, Any],
+        share_info: Any,
+    ) -> None:
+        """Boot another image on an instance that nova has shut down, with its disks attached."""
+        guest = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info, (), rescue_password)
+        wanted = rescues.rescue(self._conf, context, guest, image_meta, drive)
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.rescue(instance.uuid, wanted, timeout=0)
+
+    @translated
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot an instance's own image again."""
+        self._driver.unrescue(instance.uuid)
 
     # The guest's agent
 

@@ -13,7 +13,7 @@ from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, journal, snapshot
+from compute_driver.operations import destroy, journal, rescue, snapshot
 from compute_driver.operations.parts import Parts
 
 
@@ -82,6 +82,8 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         )
         return
     yield from _snapshots(parts, uuid, repair)
+    if plan.disk("rescue") is None:
+        yield from _rescues(parts, uuid, repair)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
     for what, path in files.items():
@@ -98,6 +100,15 @@ def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     for path in found:
         detail = "an interrupted snapshot left it"
         yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
+
+
+def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    found = rescue.leftovers(parts, uuid)
+    if found and repair:
+        rescue.remove_files(parts, uuid)
+    for path in found:
+        detail = "of a rescue that is over"
+        yield Finding(kind="orphan file", subject=str(path), detail=detail, repaired=repair)
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:

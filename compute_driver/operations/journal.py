@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, quiesce, snapshot
+from compute_driver.operations import destroy, quiesce, rescue, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
@@ -25,7 +25,9 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 #: Operations that, interrupted, leave a guest with something to take away from it, and what does.
 _CLEARING: Mapping[str, Callable[[Parts, str], None]] = {
+    "rescue": rescue.clear,
     "snapshot": snapshot.clear,
+    "unrescue": rescue.clear,
 }
 
 
