@@ -25,6 +25,7 @@ from compute_driver import concurrency, exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import DiskFormat, PowerState, Quiesce, SnapshotFormat
 from compute_driver.images import space
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import quiesce
 from compute_driver.operations.parts import Parts, Undo
@@ -37,6 +38,9 @@ _ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 #: Names in the guest's directory: the emulator's copy, and a link to what is being made elsewhere.
 _COPY = "snapshot.qcow2"
 _ELSEWHERE = "snapshot.elsewhere"
+
+#: Seconds that the emulator may take to end what it was told to end.
+_ABORT_SECONDS = 30.0
 
 #: Seconds by which the end of a guest may be told later than that of its jobs.
 _STOP_SECONDS = 2.0
@@ -101,7 +105,11 @@ def snapshot(
 def clear(parts: Parts, uuid: str) -> None:
     """End the copying of a guest's disk, if it goes on, and remove what it has made."""
     with contextlib.suppress(exceptions.GuestNotFound):
-        parts.on_domain(uuid, _abort)
+        with parts.connection.watch(uuid) as watch:
+            if parts.on_domain(uuid, _abort):
+                kinds = {events.JOB_ENDED, events.STOPPED}
+                watch.wait(kinds, time.monotonic() + _ABORT_SECONDS)
+        parts.on_domain(uuid, _settle)
     for path in leftovers(parts, uuid):
         if path.is_symlink():
             path.readlink().unlink(missing_ok=True)
@@ -178,6 +186,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
                 )
             failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
     if not failure:
+        parts.on_domain(uuid, _settle)
         return True
     watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
     if parts.state(uuid) not in _ACTIVE:
@@ -194,7 +203,16 @@ def _outcome(domain: libvirt.virDomain) -> str | None:
     return events.job_failure(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
 
 
-def _abort(domain: libvirt.virDomain) -> None:
+def _settle(domain: libvirt.virDomain) -> None:
+    """Return when libvirt has closed the files of a job whose end it has told of.
+
+    It tells first, but answers no question about the emulator before (seen with 9.0).
+    """
+    domains.unless_stopped(domain.memoryStats)
+
+
+def _abort(domain: libvirt.virDomain) -> bool:
+    """Have the emulator end its copy; false if it makes none."""
     try:
         domain.backupGetXMLDesc()  # else the job is none of ours
         domain.abortJob()
@@ -204,6 +222,8 @@ def _abort(domain: libvirt.virDomain) -> None:
             libvirt.VIR_ERR_OPERATION_INVALID,  # it has ended just now, or the guest has
         ):
             raise
+        return False
+    return True
 
 
 def _finish(

@@ -13,7 +13,16 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image, PowerState, SnapshotFormat
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    DirectBoot,
+    Disk,
+    Image,
+    PowerState,
+    Quiesce,
+    SnapshotFormat,
+)
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import journal, snapshot
 from tests.functional import base, inside, tiny, worker
@@ -157,7 +166,14 @@ class TestFailures(SnapshotCase):
             journal.exclusive(parts, self.made.uuid, "snapshot") as held,
         ):
             snapshot.snapshot(
-                parts, self.made.uuid, self.target, SnapshotFormat.RAW, 0, lambda *_: None, held
+                parts,
+                self.made.uuid,
+                self.target,
+                SnapshotFormat.RAW,
+                Quiesce.NEVER,
+                0,
+                lambda *_: None,
+                held,
             )
         self.assert_nothing_remains()
 
