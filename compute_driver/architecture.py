@@ -396,7 +396,7 @@ def has_uefi(guest: Guest) -> bool:
         raise exceptions.InvalidParameter(
             "secure_boot", guest.secure_boot, f"off: machine {facts.name} has no such firmware"
         )
-    if guest.boot is not None:
+    if guest.kernel is not None:
         return False
     if not facts.firmwares:
         raise exceptions.InvalidParameter(

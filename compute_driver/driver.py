@@ -12,12 +12,21 @@ from __future__ import annotations
 import abc
 import contextlib
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Guest, Image, PowerState, RebootKind
+from compute_driver.guest import (
+    Guest,
+    Image,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+)
 from compute_driver.info import (
     Address,
     CacheEntry,
@@ -157,6 +166,93 @@ class ComputeDriver(abc.ABC):
 
         :raises InvalidGuestState: if it does not run.
         :raises InterruptUnsupported: if its machine has none, such as those of ARM.
+        """
+
+    @abc.abstractmethod
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a guest's root disk, as it is at one moment, into one image file.
+
+        A running guest goes on, and whatever state it is in, it stays in.  The image is whole or
+        not there, and depends on no other file.
+
+        :param target: the file to make, readable by its owner only.
+        :param image_format: of the target.
+        :param quiesce: whether the file systems of a running guest are frozen at that moment.
+        :raises InvalidParameter: if the target is taken, a guest's own, or in no directory.
+        :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.
+        :raises OperationTimeout: if it takes longer than option snapshot_timeout says.
+        :raises NotEnoughSpace: if there is no room for the image.
+        :raises InvalidGuestState: if file systems have to be frozen and the guest is paused or
+            suspended: what it has not written yet is in its memory.
+        :raises AgentUnavailable: if they have to be and no agent answers.
+        :raises AgentFailed: if they have to be and cannot, or cannot be thawed.
+        """
+
+    @abc.abstractmethod
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest: what was written is on its disks.
+
+        They thaw by :meth:`unquiesce`, by the next operation on the guest, whatever it is, or at
+        the next start of a driver.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises QuiesceUnsupported: if the agent cannot do that.
+        :raises AgentFailed: if it fails; nothing stays frozen.
+        """
+
+    @abc.abstractmethod
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest; nothing if they are not frozen.
+
+        Raises what :meth:`quiesce` raises.
+        """
+
+    @abc.abstractmethod
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password.
+
+        :param user: the account's name.
+        :raises InvalidGuestState: if it does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises PasswordUnsupported: if the agent cannot do that.
+        :raises AgentFailed: if it fails, since there is no such account, say.
+        """
+
+    @abc.abstractmethod
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Shut a guest down and boot another system on its machine, with its disks attached.
+
+        It is booted by reboots and starts too, until :meth:`unrescue`.  On failure the guest is as
+        it was before, booted anew perhaps.
+
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :raises InvalidGuestState: if it is being rescued already, is paused or suspended.
+        :raises InvalidParameter: if its machine cannot have such a system.
+        :raises ImageError: if the image cannot be had or used; the guest runs on.
+        """
+
+    @abc.abstractmethod
+    def unrescue(self, uuid: str) -> None:
+        """Power the rescue system off, remove it and boot the guest's own.
+
+        :raises InvalidGuestState: if the guest is not being rescued.
         """
 
     @abc.abstractmethod

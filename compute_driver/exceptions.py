@@ -152,6 +152,26 @@ class ConsoleUnavailable(GuestError):
         )
 
 
+class AgentUnavailable(GuestError):
+    """No agent answers in the guest, or it has no channel for one."""
+
+
+class AgentFailed(GuestError):
+    """The guest's agent could not do what it was asked for."""
+
+
+class QuiesceUnsupported(AgentFailed):
+    """The guest's agent does not know how to freeze file systems, or may not."""
+
+
+class PasswordUnsupported(AgentFailed):
+    """The guest's agent does not know how to set a password, or may not."""
+
+
+class SnapshotFailed(GuestError):
+    """The disk of a guest could not be copied."""
+
+
 class OperationTimeout(GuestError):
     """What was waited for did not come before the deadline."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
 import itertools
 import os
@@ -26,7 +27,17 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import DiskFormat, Guest, Image, PowerState, RebootKind, VideoModel
+from compute_driver.guest import (
+    DiskFormat,
+    Guest,
+    Image,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.info import (
     Address,
     ArchitectureInfo,
@@ -40,6 +51,7 @@ from compute_driver.info import (
     HostInfo,
     InterfaceStats,
 )
+from compute_driver.storage import files
 
 #: What every simulated guest writes on its console when it is up.
 BANNER = "simulated guest is up"
@@ -95,6 +107,13 @@ class _Machine:
         if self.state not in accepted:
             raise exceptions.InvalidGuestState(
                 self.guest.name, operation, str(self.state), map(str, accepted)
+            )
+
+    def require_agent(self) -> None:
+        """Expect the guest's agent: each one that has a channel has it."""
+        if not self.guest.guest_agent:
+            raise exceptions.AgentUnavailable(
+                f"guest {self.guest.name!r} has no channel for an agent"
             )
 
 
@@ -263,6 +282,80 @@ class FakeDriver(ComputeDriver):
                     f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
                 )
             machine.write(b"NMI received\r\n")
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        if target.exists() or not target.parent.is_dir():
+            accepted = "a new file in a directory that exists"
+            raise exceptions.InvalidParameter("target", str(target), accepted)
+        with self._machine(uuid) as machine, files.new_file(target) as new:
+            if quiesce is Quiesce.REQUIRE:
+                machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
+                if machine.state is PowerState.RUNNING:
+                    machine.require_agent()
+            new.write_text(f"{image_format} of {machine.guest.name}\n")
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with self._machine(uuid) as machine:
+            machine.require("quiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with self._machine(uuid) as machine:
+            machine.require("unquiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with self._machine(uuid) as machine:
+            machine.require("set a password of", PowerState.RUNNING)
+            machine.require_agent()
+            machine.write(f"password of {user} set\r\n".encode())
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "rescue", "being rescued", ["itself"]
+                )
+            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            if rescue.bus is not None:
+                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            progress(rescue.image.location, _size_of_image(rescue.image.location), 0)
+            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "unrescue", "itself", ["being rescued"]
+                )
+            machine.guest = dataclasses.replace(guest, rescue=None)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""

@@ -38,6 +38,8 @@ MIN_MTU = 68
 MAX_MTU = 65535
 
 _SECRET = {"secret": True}
+#: Of what few guests have: only then it is stored.
+_RARE = {"rare": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
@@ -80,6 +82,15 @@ class DiskFormat(Choice):
     VHD = "vhd"
     VHDX = "vhdx"
     ISO = "iso"
+
+
+class SnapshotFormat(Choice):
+    """Formats of snapshots: what qemu-img makes and calls as Glance does."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+    VDI = "vdi"
+    VMDK = "vmdk"
 
 
 class DiskBus(Choice):
@@ -249,6 +260,16 @@ class RebootKind(Choice):
     SOFT = "soft"
     #: Power off, rebuild the domain from the stored description, power on.
     HARD = "hard"
+
+
+class Quiesce(Choice):
+    """Whether file systems are frozen, by the guest's agent, while their state is taken."""
+
+    #: The copy is like a disk after a loss of power.
+    NEVER = "never"
+    #: If an agent answers, and if it can.
+    TRY = "try"
+    REQUIRE = "require"
 
 
 def random_mac() -> str:
@@ -496,6 +517,34 @@ class ConfigDrive:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Rescue:
+    """Another system that is booted for a while, with the guest's disks attached.
+
+    :param image: a disk or an ISO 9660 image.
+    :param boot: kernel to start instead of the image's boot loader.
+    :param config_drive: what that system is told, in place of the guest's own; None leaves the
+        guest's.
+    :param last: whether its disk comes after the guest's, so that those keep their places; else it
+        comes first.
+    :param bus: where its disk is attached; None means like the root disk, or what the machine has
+        for a CD-ROM.
+    :param cdrom: whether the image is in a CD-ROM drive; None means if it is an ISO 9660 image.
+    """
+
+    image: Image
+    boot: DirectBoot | None = None
+    config_drive: ConfigDrive | None = None
+    last: bool = False
+    bus: DiskBus | None = None
+    cdrom: bool | None = None
+
+    @property
+    def in_drive(self) -> bool:
+        """Whether the image is in a CD-ROM drive; its format has been filled in."""
+        return self.image.format is DiskFormat.ISO if self.cdrom is None else self.cdrom
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Guest:
     """Everything that makes one guest.
 
@@ -543,6 +592,7 @@ class Guest:
     :param packed_ring: whether virtio devices offer the packed form of their queues.
     :param disk_limits: of each disk that the guest can write to; None means no limits.
     :param cpu_limits: of its virtual processors; None means no limits.
+    :param rescue: what is booted instead; None for the guest's own system.
     """
 
     uuid: str
@@ -584,6 +634,7 @@ class Guest:
     packed_ring: bool = False
     disk_limits: DiskLimits | None = None
     cpu_limits: CpuLimits | None = None
+    rescue: Rescue | None = dataclasses.field(default=None, metadata=_RARE)
 
     def __post_init__(self) -> None:
         sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()
@@ -613,7 +664,7 @@ class Guest:
             "an image, a kernel, or an empty root disk",
         )
         _require(
-            self.boot is None or self.firmware is not Firmware.UEFI,
+            self.firmware is not Firmware.UEFI or (self.boot is None and self.kernel is None),
             "firmware",
             str(self.firmware),
             "bios when a kernel is given",
@@ -640,6 +691,11 @@ class Guest:
             f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
         )
 
+    @property
+    def kernel(self) -> DirectBoot | None:
+        """The kernel that is started directly now: the rescue system's or the guest's own."""
+        return self.boot if self.rescue is None else self.rescue.boot
+
 
 def is_name(name: str) -> bool:
     """Tell whether libvirt and its file names could carry a guest's name."""
@@ -665,6 +721,11 @@ def check_name(name: str) -> None:
         f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
         " '-' nor ending in a blank, and not itself a UUID",
     )
+
+
+def rare(value: Any) -> bool:
+    """Tell whether a dataclass field is stored only where it differs from its default."""
+    return bool(value.metadata.get("rare", False))
 
 
 def stored(value: Any) -> bool:

@@ -22,19 +22,26 @@ from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
     GIB,
     Disk,
+    DiskBus,
     DiskFormat,
     Guest,
     Image,
     Interface,
     NicModel,
     PowerState,
+    Quiesce,
     RebootKind,
+    Rescue,
+    SnapshotFormat,
     VideoModel,
 )
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
 BOOT_TIMEOUT = 120.0
+
+#: What cannot be booted.
+RESCUE = Rescue(image=Image(location="/nonexistent/image.qcow2"))
 
 #: Every verb on one guest that must refuse a UUID it does not know.
 VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
@@ -46,6 +53,12 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
     "inject_nmi": lambda driver, guest: driver.inject_nmi(guest),
+    "snapshot": lambda driver, guest: driver.snapshot(guest, Path(f"/tmp/{guest}")),
+    "rescue": lambda driver, guest: driver.rescue(guest, RESCUE),
+    "unrescue": lambda driver, guest: driver.unrescue(guest),
+    "quiesce": lambda driver, guest: driver.quiesce(guest),
+    "unquiesce": lambda driver, guest: driver.unquiesce(guest),
+    "set_password": lambda driver, guest: driver.set_password(guest, "secret"),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -476,6 +489,126 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(b"", session.receive())
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    # Snapshots
+
+    def snapshot_directory(self) -> Path:
+        """Return a directory for images, which goes with the test."""
+        home = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(home.cleanup)
+        return Path(home.name)
+
+    def test_snapshot_of_a_running_guest_boots_elsewhere(self) -> None:
+        guest = self.shared()
+        target = self.snapshot_directory() / "image.qcow2"
+        reported: list[tuple[int, int]] = []
+        self.driver.snapshot(
+            guest.uuid, target, progress=lambda _what, done, total: reported.append((done, total))
+        )
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+        self.assertEqual([target], list(target.parent.iterdir()))
+        self.assertEqual(0o600, target.stat().st_mode & 0o777)
+        self.assertTrue(all(done <= total for done, total in reported))
+        copy = self.make_guest(image=Image(location=str(target)))
+        self.addCleanup(self.driver.destroy, copy.uuid)
+        self.driver.spawn(copy)
+        self.driver.console_wait(copy.uuid, self.banner, timeout=BOOT_TIMEOUT)
+
+    def test_snapshot_leaves_a_guest_in_its_state(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        for enter, state in (
+            (self.driver.pause, PowerState.PAUSED),
+            (self.driver.suspend, PowerState.SUSPENDED),
+            (lambda uuid: self.driver.stop(uuid, timeout=0), PowerState.STOPPED),
+        ):
+            enter(guest.uuid)
+            for image_format in SnapshotFormat:
+                target = directory / f"{state}.{image_format}"
+                self.driver.snapshot(guest.uuid, target, image_format=image_format)
+                self.assertTrue(target.stat().st_size)
+            self.assertIs(self.state(guest), state)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+
+    def test_snapshot_that_cannot_be_leaves_nothing(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        taken = directory / "taken"
+        taken.write_bytes(b"mine")
+        for target in (taken, directory, directory / "none" / "image"):
+            with self.subTest(target), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.snapshot(guest.uuid, target)
+        self.assertEqual([taken], list(directory.iterdir()))
+        self.assertEqual(b"mine", taken.read_bytes())
+
+    # Rescue
+
+    def image_of(self, guest: Guest) -> Image:
+        """Return the guest's image; for drivers that do not need any, a file that is there."""
+        return guest.image or Image(location=__file__)
+
+    def test_rescued_guest_boots_another_system_until_it_is_unrescued(self) -> None:
+        guest = self.shared()
+        wanted = Rescue(image=self.image_of(guest))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.unrescue(guest.uuid)
+        with self.boots(guest):
+            self.driver.rescue(guest.uuid, wanted)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, wanted)
+        with self.boots(guest):
+            self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
+        self.driver.stop(guest.uuid, timeout=0)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.unrescue(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+
+    def test_rescue_that_cannot_be_leaves_the_guest_running(self) -> None:
+        guest = self.shared()
+        image = self.image_of(guest)
+        log = self.driver.console_log(guest.uuid)
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.rescue(guest.uuid, RESCUE)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.rescue(guest.uuid, Rescue(image=image, bus=DiskBus.IDE))
+        self.driver.pause(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, Rescue(image=image))
+        self.driver.resume(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual(log, self.driver.console_log(guest.uuid))
+        self.assertEqual((), self.driver.audit())
+
+    # The guest's agent
+
+    def test_guest_without_a_channel_has_no_agent(self) -> None:
+        guest = self.spawn(guest_agent=False)
+        target = self.snapshot_directory() / "image"
+        asked: dict[str, Callable[[], object]] = {
+            "quiesce": lambda: self.driver.quiesce(guest.uuid),
+            "unquiesce": lambda: self.driver.unquiesce(guest.uuid),
+            "password": lambda: self.driver.set_password(guest.uuid, "secret"),
+            "snapshot": lambda: self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE),
+        }
+        for name, verb in asked.items():
+            with self.subTest(name), self.assertRaises(exceptions.AgentUnavailable):
+                verb()
+        self.assertFalse(target.exists())
+        self.driver.snapshot(guest.uuid, target)
+        target.unlink()
+        self.driver.pause(guest.uuid)
+        for name, verb in asked.items():
+            with self.subTest(f"{name}, paused"), self.assertRaises(exceptions.InvalidGuestState):
+                verb()
+        self.driver.stop(guest.uuid, timeout=0)
+        self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE)
 
     # Destroy, and two at once
 

@@ -149,6 +149,7 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "image": _image(guest.image),
         "kernel": _image(guest.boot.kernel if guest.boot else None),
         "cmdline": guest.boot.cmdline if guest.boot else "",
+        "rescue": _image(guest.rescue.image if guest.rescue else None),
         "disks": Lines(_disks(guest)),
         "interfaces": Lines([_interface(each) for each in guest.interfaces]),
         "config_drive": guest.config_drive is not None,

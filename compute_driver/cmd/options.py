@@ -33,6 +33,7 @@ from compute_driver.guest import (
     InterfaceKind,
     NicModel,
     OsType,
+    Rescue,
     ScsiModel,
     SoundModel,
     UsbModel,
@@ -133,6 +134,23 @@ def _pair(field: str, text: str) -> tuple[str, str]:
     if not key or not equals:
         raise exceptions.InvalidParameter(field, text, "KEY=VALUE")
     return key, value
+
+
+def rescue(words: argparse.Namespace) -> Rescue:
+    """Return the rescue that the command line describes.
+
+    :raises InvalidParameter: names the option, and what is accepted.
+    """
+    system = image(words)
+    assert system is not None
+    bus = words.disk_bus
+    return Rescue(
+        image=system,
+        boot=_boot(words, None),
+        last=words.last,
+        bus=None if bus is None else DiskBus.parse("disk-bus", bus),
+        cdrom=words.cdrom,
+    )
 
 
 def image(words: argparse.Namespace) -> Image | None:

@@ -222,6 +222,19 @@ OPTIONS = [
         min=0.0,
         help="Seconds that a guest may take to shut down before it is powered off.",
     ),
+    cfg.IntOpt(
+        "guest_agent_timeout",
+        default=30,
+        min=1,
+        help="Seconds that a guest's agent may take to freeze or thaw its file systems, or to set "
+        "a password.",
+    ),
+    cfg.FloatOpt(
+        "snapshot_timeout",
+        default=7200.0,
+        min=1.0,
+        help="Seconds that the copy of a guest's root disk may take before it is given up.",
+    ),
     cfg.FloatOpt(
         "image_fetch_timeout",
         default=60.0,

@@ -7,12 +7,21 @@ import builtins
 import contextlib
 import time
 from collections.abc import Collection
+from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Guest, Image, PowerState, RebootKind
+from compute_driver.guest import (
+    Guest,
+    Image,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+)
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import (
     Address,
@@ -28,6 +37,7 @@ from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
 from compute_driver.operations import (
+    accounts,
     audit,
     changes,
     check,
@@ -36,9 +46,12 @@ from compute_driver.operations import (
     interrupt,
     journal,
     power,
+    quiesce,
     reboot,
+    snapshot,
     spawn,
 )
+from compute_driver.operations import rescue as rescues
 from compute_driver.operations.parts import Parts
 
 
@@ -116,6 +129,56 @@ class LibvirtDriver(driver.ComputeDriver):
         """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
         with journal.exclusive(self._parts, uuid, "inject_nmi"):
             interrupt.inject_nmi(self._parts, uuid)
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        made = snapshot.check(self._parts, target)
+        timeout = self.conf.hypervisor.snapshot_timeout
+        with journal.exclusive(self._parts, uuid, "snapshot") as held:
+            snapshot.snapshot(
+                self._parts, uuid, made, image_format, quiesce, timeout, progress, held
+            )
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with journal.exclusive(self._parts, uuid, "quiesce"):
+            quiesce.quiesce(self._parts, uuid)
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with journal.exclusive(self._parts, uuid, "unquiesce"):
+            quiesce.unquiesce(self._parts, uuid)
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with journal.exclusive(self._parts, uuid, "set password"):
+            accounts.set_password(self._parts, uuid, user, password)
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "rescue") as held:
+            rescues.rescue(self._parts, uuid, rescue, deadline, progress, held)
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with journal.exclusive(self._parts, uuid, "unrescue"):
+            rescues.unrescue(self._parts, uuid)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

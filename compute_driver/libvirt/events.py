@@ -13,13 +13,16 @@ import collections
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import libvirt
 
 from compute_driver import concurrency
 
 REBOOT = -1
+#: A job of the domain's emulator, such as a backup, has ended.
+JOB_ENDED = -2
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 _threading = concurrency.native("threading")
@@ -50,18 +53,28 @@ def close_quietly(connection: libvirt.virConnect) -> None:
         connection.close()
 
 
+def job_failure(outcome: Mapping[str, Any]) -> str:
+    """Return why a job has failed, by the statistics of its end; empty if it has not."""
+    if outcome.get(libvirt.VIR_DOMAIN_JOB_SUCCESS):
+        return ""
+    return str(outcome.get(libvirt.VIR_DOMAIN_JOB_ERRMSG) or "libvirt does not say why")
+
+
 @dataclasses.dataclass(frozen=True)
 class Event:
     """Something that happened to a domain.
 
-    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, or :data:`REBOOT`.
-    :param detail: what brought it about, by libvirt's numbers for that kind.
+    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, :data:`REBOOT` or :data:`JOB_ENDED`.
+    :param detail: what brought it about, by libvirt's numbers for that kind; of a job, its
+        ``VIR_DOMAIN_JOB_OPERATION_*``.
     :param uuid: the domain's.
+    :param failure: why a job has failed; empty if it has not.
     """
 
     kind: int
     detail: int = 0
     uuid: str = ""
+    failure: str = ""
 
 
 class Watch:
@@ -118,6 +131,7 @@ class Dispatcher:
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, self._job_ended),
         ):
             self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
@@ -160,6 +174,16 @@ class Dispatcher:
 
     def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
         self._push(Event(REBOOT, uuid=domain.UUIDString()))
+
+    def _job_ended(
+        self,
+        connection: object,
+        domain: libvirt.virDomain,
+        outcome: Mapping[str, Any],
+        opaque: object,
+    ) -> None:
+        operation = outcome.get(libvirt.VIR_DOMAIN_JOB_OPERATION, 0)
+        self._push(Event(JOB_ENDED, operation, domain.UUIDString(), job_failure(outcome)))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
         with self._guard:

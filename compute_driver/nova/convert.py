@@ -106,6 +106,11 @@ def _image(instance: Any, image: Any) -> Image | None:
     return disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None
 
 
+def location(image_id: str) -> str:
+    """Return where an image of Glance's is, as :class:`Image` has it."""
+    return f"{SCHEME}://{image_id}"
+
+
 def disk_image(image_id: str, disk_format: str) -> Image:
     """Return an image of Glance's that is a disk.
 
@@ -113,25 +118,33 @@ def disk_image(image_id: str, disk_format: str) -> Image:
     :raises InvalidParameter: if it is none of what guests can have; names those.
     """
     return Image(
-        location=f"{SCHEME}://{image_id}",
+        location=location(image_id),
         format=_FORMATS.get(disk_format) or DiskFormat.parse("disk_format", disk_format),
     )
 
 
+def cmdline(guest_architecture: str, said: str | None, root: str) -> str:
+    """Return the command line of a kernel that is started directly.
+
+    :param said: what the image says it is.
+    :param root: the device that the system is on.
+    """
+    return said or f"root={root} console={_CONSOLES.get(guest_architecture, 'ttyS0')}"
+
+
 def boot_image(image_id: str) -> Image:
     """Return an image of Glance's that is a kernel or a ramdisk."""
-    return Image(location=f"{SCHEME}://{image_id}")
+    return Image(location=location(image_id))
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
     if not instance.kernel_id:
         return None
     ramdisk = instance.ramdisk_id
-    console = _CONSOLES.get(guest_architecture, "ttyS0")
     return DirectBoot(
         kernel=boot_image(instance.kernel_id),
         ramdisk=boot_image(ramdisk) if ramdisk else None,
-        cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
+        cmdline=cmdline(guest_architecture, hardware.cmdline, instance.root_device_name),
     )
 
 

@@ -8,7 +8,7 @@ that a driver does not have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from oslo_config import cfg
 from compute_driver import exceptions, loader
 from compute_driver.guest import PowerState, RebootKind
 from compute_driver.nova import (
+    accounts,
     configuration,
     consoles,
     convert,
@@ -31,6 +32,8 @@ from compute_driver.nova import (
     metadata,
     network,
     placement,
+    rescues,
+    snapshots,
 )
 from compute_driver.nova.errors import translated, unless_running
 
@@ -84,6 +87,7 @@ class NovaDriver(driver.ComputeDriver):
             for info in self._driver.host_show().architectures
         )
         self.capabilities = {**self.capabilities, "supports_secure_boot": secure_boot}
+        snapshots.clear(self._conf)
         self._driver.subscribe(self._changed)
 
     def cleanup_host(self, host: str) -> None:
@@ -182,6 +186,59 @@ class NovaDriver(driver.ComputeDriver):
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         """Return what the guest is likely to call its root disk; nova goes on from there."""
         return convert.root_device_name(image_meta, root_bdm.disk_bus)
+
+    # Copies of disks
+
+    @translated
+    def snapshot(
+        self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., None]
+    ) -> None:
+        """Copy an instance's root disk into an image, while the instance goes on."""
+        snapshots.upload(self._driver, self._conf, context, instance, image_id, update_task_state)
+
+    # Rescue
+
+    @translated
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: str,
+        block_device_info: Mapping[str, Any],
+        share_info: Any,
+    ) -> None:
+        """Boot another image on an instance that nova has shut down, with its disks attached."""
+        guest = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info, (), rescue_password)
+        wanted = rescues.rescue(self._conf, context, guest, image_meta, drive)
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.rescue(instance.uuid, wanted, timeout=0)
+
+    @translated
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot an instance's own image again."""
+        self._driver.unrescue(instance.uuid)
+
+    # The guest's agent
+
+    @translated
+    def quiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Freeze an instance's file systems."""
+        self._driver.quiesce(instance.uuid)
+
+    @translated
+    def unquiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Thaw an instance's file systems."""
+        self._driver.unquiesce(instance.uuid)
+
+    @translated
+    def set_admin_password(self, instance: Any, new_pass: str) -> None:
+        """Give the administrator of an instance another password."""
+        user = accounts.administrator(instance)
+        self._driver.set_password(instance.uuid, new_pass, user=user)
+        accounts.publish(instance, new_pass)
 
     # Power
 

@@ -43,6 +43,7 @@ UNCONCERNED: Mapping[str, str] = {
     "img_version": "nova-api",
     "os_admin_user": "set_admin_password",
     "os_distro": "whoever looks for a system",
+    "os_require_quiesce": "snapshot",
     "os_skip_agent_inject_files_at_boot": "XenServer",
     "os_skip_agent_inject_ssh": "XenServer",
     "traits_required": "nova-scheduler",
@@ -68,7 +69,6 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     "hw_firmware_stateless": _FALSE,
     "hw_floppy_bus": (),
     "hw_ipxe_boot": _FALSE,
-    "os_require_quiesce": _FALSE,
     # Both
     **{
         f"hw{mark}{name}": harmless

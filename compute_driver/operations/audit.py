@@ -14,7 +14,7 @@ from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, journal
+from compute_driver.operations import destroy, journal, rescue, snapshot
 from compute_driver.operations import images as cached
 from compute_driver.operations.parts import Parts
 from compute_driver.storage import overlay
@@ -84,6 +84,9 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             repaired=repair,
         )
         return
+    yield from _snapshots(parts, uuid, repair)
+    if plan.disk("rescue") is None:
+        yield from _rescues(parts, uuid, repair)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
     files |= {f"base image of {path.name}": base for path, base in _bases(plan.directory)}
@@ -98,6 +101,25 @@ def _bases(directory: Path) -> Iterator[tuple[Path, Path | None]]:
         # What QEMU has in hand as another user is there.
         with contextlib.suppress(FileNotFoundError, exceptions.HostError):
             yield path, overlay.base(path)
+
+
+def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
+    found = snapshot.leftovers(parts, uuid)
+    if found and repair:
+        snapshot.clear(parts, uuid)
+    for path in found:
+        detail = "an interrupted snapshot left it"
+        yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
+
+
+def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    found = rescue.leftovers(parts, uuid)
+    if found and repair:
+        rescue.remove_files(parts, uuid)
+    for path in found:
+        detail = "of a rescue that is over"
+        yield Finding(kind="orphan file", subject=str(path), detail=detail, repaired=repair)
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:

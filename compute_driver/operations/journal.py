@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy
+from compute_driver.operations import destroy, quiesce, rescue, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
 
 #: Operations that, interrupted, leave what is no guest yet or no longer.
 _REMOVING = frozenset({"spawn", "destroy"})
+
+#: Operations that, interrupted, leave a guest with something to take away from it, and what does.
+_CLEARING: Mapping[str, Callable[[Parts, str], None]] = {
+    "rescue": rescue.clear,
+    "snapshot": snapshot.clear,
+    "unrescue": rescue.clear,
+}
 
 
 @contextlib.contextmanager
@@ -69,8 +76,9 @@ def recover(parts: Parts) -> None:
     """End every interrupted operation of this driver; those that go on are left alone."""
     directory = _directory(parts)
     try:
-        for path in list(directory.iterdir()) if directory.is_dir() else ():
-            with unless_busy(parts, path.name):
+        interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        for uuid in {*interrupted, *quiesce.left(parts)}:
+            with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
@@ -88,7 +96,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
             try:
                 _finish(parts, uuid, held)
             except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be removed yet: %s", uuid, error)
+                LOG.warning("Guest %s cannot be cleared up yet: %s", uuid, error)
         yield held is not None
 
 
@@ -110,3 +118,9 @@ def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         held.keep = True
         destroy.destroy(parts, uuid)
         held.keep = False
+    elif held.interrupted in _CLEARING:
+        LOG.warning("Clearing up after guest %s: its %s was interrupted", uuid, held.interrupted)
+        held.keep = True
+        _CLEARING[held.interrupted](parts, uuid)
+        held.keep = False
+    quiesce.mend(parts, uuid)

@@ -58,8 +58,9 @@ class Parts:
         return layout.plan(
             guest,
             directory,
-            disk_format=disks.root_format(directory, configured),
+            disk_format=disks.made_format(directory, layout.root_disk, configured),
             root=layout.RootKind.of(guest),
+            rescue_format=disks.made_format(directory, layout.rescue_disk, configured),
         )
 
     def decide(self, guest: Guest) -> acceleration.Decision:

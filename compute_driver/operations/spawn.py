@@ -11,7 +11,7 @@ import libvirt
 
 from compute_driver import acceleration, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
-from compute_driver.guest import Guest, Image
+from compute_driver.guest import DirectBoot, Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
@@ -82,6 +82,8 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         raise exceptions.NotOnThisHost(
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
+    if guest.rescue is not None:
+        raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.decide(guest)
@@ -111,18 +113,23 @@ def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
 
 def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
     """Return the guest as its domain will store it: format known, no secret in any URL."""
-
-    def clean(image: Image) -> Image:
-        return dataclasses.replace(image, location=sources.shown(image.location))
-
     if guest.image and base:
         image = dataclasses.replace(clean(guest.image), format=base.format)
         guest = dataclasses.replace(guest, image=image)
     if guest.boot:
-        ramdisk = guest.boot.ramdisk and clean(guest.boot.ramdisk)
-        boot = dataclasses.replace(guest.boot, kernel=clean(guest.boot.kernel), ramdisk=ramdisk)
-        guest = dataclasses.replace(guest, boot=boot)
+        guest = dataclasses.replace(guest, boot=clean_boot(guest.boot))
     return guest
+
+
+def clean(image: Image) -> Image:
+    """Return an image without the secrets of its URL."""
+    return dataclasses.replace(image, location=sources.shown(image.location))
+
+
+def clean_boot(boot: DirectBoot) -> DirectBoot:
+    """Return what is started directly without the secrets of its URLs."""
+    ramdisk = boot.ramdisk and clean(boot.ramdisk)
+    return dataclasses.replace(boot, kernel=clean(boot.kernel), ramdisk=ramdisk)
 
 
 def _make_files(
@@ -130,7 +137,7 @@ def _make_files(
 ) -> None:
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
-    for image, target in _boot_files(guest, plan):
+    for image, target in boot_files(guest.boot, plan):
         disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
         if disk.role == "config-drive":
@@ -140,8 +147,9 @@ def _make_files(
             disks.make(disk, base, limits)
 
 
-def _boot_files(guest: Guest, plan: layout.Layout) -> list[tuple[Image, Path]]:
-    if guest.boot is None:
+def boot_files(boot: DirectBoot | None, plan: layout.Layout) -> list[tuple[Image, Path]]:
+    """Return what is started directly, and where its files will be."""
+    if boot is None:
         return []
-    pairs = [(guest.boot.kernel, plan.kernel), (guest.boot.ramdisk, plan.ramdisk)]
+    pairs = [(boot.kernel, plan.kernel), (boot.ramdisk, plan.ramdisk)]
     return [(image, path) for image, path in pairs if image is not None and path is not None]

@@ -27,6 +27,11 @@ from compute_driver.storage.layout import DiskFile
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
 
 
+#: Roles of disks that are made of an image, and of those that are an ISO 9660 image itself.
+_IMAGE_ROLES = frozenset({"root", "rescue"})
+_ISO_ROLES = frozenset({"installer", "rescue"})
+
+
 class Source(Protocol):
     """A complete, inspected image that is never written again."""
 
@@ -43,16 +48,19 @@ class Source(Protocol):
         """Size of the disk that it holds, in bytes."""
 
 
-def root_format(directory: Path, configured: DiskFormat) -> DiskFormat:
-    """Return the format that a guest's root disk has, or will have if it is not made yet.
+def made_format(
+    directory: Path, name: Callable[[DiskFormat], str], configured: DiskFormat
+) -> DiskFormat:
+    """Return the format that a guest's disk has, or will have if it is not made yet.
 
     The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
 
     :param directory: the guest's own directory.
+    :param name: gives the file's name for each format.
     :param configured: what option ``disk_format`` says.
     """
     for known in (DiskFormat.QCOW2, DiskFormat.RAW):
-        if (directory / f"root.{known}").exists():
+        if (directory / name(known)).exists():
             return known
     return configured
 
@@ -75,7 +83,7 @@ def check_size(disk: DiskFile, source: Source | None) -> None:
 def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> None:
     """Make the file behind a disk, complete or not at all, readable by its owner only.
 
-    An installer shares the image's bytes and permissions where it can.
+    An ISO 9660 image shares the cached one's bytes and permissions where it can.
 
     :param disk: any disk but the config drive.
     :param source: the guest's image; only the disks made of it take notice.
@@ -84,7 +92,7 @@ def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> Non
     :raises NotEnoughSpace: if the file system is full.
     :raises HostError: if a helper program is missing or fails, or the operating system refuses.
     """
-    if source is not None and disk.role == "installer":
+    if source is not None and source.format is DiskFormat.ISO and disk.role in _ISO_ROLES:
         place(source.path, disk.path)
         return
     check_size(disk, source)
@@ -116,7 +124,7 @@ def place(source: Path, target: Path) -> None:
 
 def _content(disk: DiskFile, source: Source | None) -> Source | None:
     """Return the image if it is the content of that disk."""
-    if source is None or source.format is DiskFormat.ISO or disk.role != "root":
+    if source is None or source.format is DiskFormat.ISO or disk.role not in _IMAGE_ROLES:
         return None
     return source
 

@@ -50,8 +50,8 @@ def os(guest: Guest, layout: Layout, machine: Machine) -> Element:
         element.append(E.kernel(str(layout.kernel)))
     if layout.ramdisk is not None:
         element.append(E.initrd(str(layout.ramdisk)))
-    if guest.boot is not None and guest.boot.cmdline:
-        element.append(E.cmdline(guest.boot.cmdline))
+    if guest.kernel is not None and guest.kernel.cmdline:
+        element.append(E.cmdline(guest.kernel.cmdline))
     if guest.boot_menu:
         if not machine.boot_menu:
             accepted = f"off: machine {machine.name} has none"

@@ -17,14 +17,14 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import conf
-from compute_driver.guest import GIB, Disk, Image
+from compute_driver.guest import GIB, Disk, Guest, Image, Rescue, SnapshotFormat
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
 #: Where a worker can pause: before or after a call of a function.
 POINTS = {
     "checked": ("before", "compute_driver.operations.spawn._refuse_taken"),
-    "directory made": ("before", "compute_driver.operations.spawn._boot_files"),
+    "directory made": ("before", "compute_driver.operations.spawn.boot_files"),
     "disk made": ("after", "compute_driver.storage.disks.make"),
     "defined": ("before", "libvirt.virDomain.create"),
     "started": ("after", "libvirt.virDomain.create"),
@@ -32,6 +32,13 @@ POINTS = {
     "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
     "image chosen": ("before", "compute_driver.images.cache._Entry.remove"),
     "image forgotten": ("after", "compute_driver.images.cache._Entry.forget"),
+    "copy begun": ("after", "libvirt.virDomain.backupBegin"),
+    "frozen": ("after", "libvirt.virDomain.fsFreeze"),
+    "rescue made": ("after", "compute_driver.operations.rescue._make_files"),
+    "stopped": ("before", "compute_driver.libvirt.domain.define"),
+    "redefined": ("after", "compute_driver.libvirt.domain.define"),
+    "copied": ("before", "compute_driver.operations.snapshot._finish"),
+    "converted": ("after", "compute_driver.storage.tools.run"),
 }
 
 PAUSED = "paused\n"
@@ -39,13 +46,13 @@ DONE = "done\n"
 
 
 class Worker:
-    """A process that spawns or destroys one guest, or clears the cache of images.
+    """A process that does something with one guest, or clears the cache of images.
 
-    :param action: ``spawn``, ``destroy``, ``prune``, or ``cycle``: several guests, each spawned and
-        destroyed.
+    :param action: a key of :data:`ACTIONS`.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
-    :param image: location of the guest's image; its root disk is empty by default.
+    :param image: location of an image: the guest's own, whose root disk is empty by default, the
+        rescue system's, or the snapshot that is to be made.
     """
 
     def __init__(self, action: str, number: str = "", *, pause: str = "", image: str = "") -> None:
@@ -107,36 +114,53 @@ def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+def _guest(image: str, **changes: Any) -> Guest:
+    if image:
+        changes |= {"image": Image(location=image), "root": Disk(size_bytes=GIB)}
+    return tiny.guest(**changes)
+
+
+def _cycle(driver: LibvirtDriver, _number: str, image: str) -> None:
+    for _round in range(4):
+        made = _guest(image)
+        driver.spawn(made)
+        driver.destroy(made.uuid)
+
+
+#: What is done with a guest, by its UUID, and an image; ``cycle`` spawns and destroys several.
+ACTIONS: dict[str, Callable[[LibvirtDriver, str, str], object]] = {
+    "spawn": lambda driver, number, image: driver.spawn(_guest(image, uuid=number)),
+    "destroy": lambda driver, number, _image: driver.destroy(number),
+    "quiesce": lambda driver, number, _image: driver.quiesce(number),
+    "rescue": lambda driver, number, image: driver.rescue(
+        number, Rescue(image=Image(location=image)), timeout=0
+    ),
+    "unrescue": lambda driver, number, _image: driver.unrescue(number),
+    "snapshot": lambda driver, number, image: driver.snapshot(
+        number, Path(image), image_format=SnapshotFormat.RAW
+    ),
+    "cycle": _cycle,
+    "prune": lambda driver, _number, _image: driver.image_prune(unused=0),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", required=True)
     parser.add_argument("--pause", required=True, choices=["", *POINTS])
     parser.add_argument("--image", required=True)
-    parser.add_argument("action", choices=["spawn", "destroy", "cycle", "prune"])
+    parser.add_argument("action", choices=[*ACTIONS])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
     loaded.set_override("state_path", options.state, group="hypervisor")
     driver = LibvirtDriver(loaded)
-    changes: dict[str, Any] = {}
-    if options.image:
-        changes = {"image": Image(location=options.image), "root": Disk(size_bytes=GIB)}
     with contextlib.ExitStack() as patches:
         if options.pause:
             when, target = POINTS[options.pause]
             wrapper = _pausing(when, pkgutil.resolve_name(target))
             patches.enter_context(mock.patch(target, wrapper))
-        if options.action == "spawn":
-            driver.spawn(tiny.guest(uuid=options.number, **changes))
-        elif options.action == "destroy":
-            driver.destroy(options.number)
-        elif options.action == "prune":
-            driver.image_prune(unused=0)
-        else:
-            for _round in range(4):
-                made = tiny.guest(**changes)
-                driver.spawn(made)
-                driver.destroy(made.uuid)
+        ACTIONS[options.action](driver, options.number, options.image)
     os.write(1, DONE.encode())
 
 

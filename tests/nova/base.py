@@ -106,6 +106,8 @@ class NovaCase(unittest.TestCase):
             trusted_certs=None,
             config_drive="",
             launched_at=None,
+            project_id="project",
+            os_type=None,
         )
 
     @contextlib.contextmanager

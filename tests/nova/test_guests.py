@@ -7,6 +7,7 @@ import queue
 import socket
 from typing import Any
 
+from nova import objects
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
@@ -14,9 +15,18 @@ from nova.virt import event
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import configuration
 from tests import guests, rfb
+from tests.functional import inside
 from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
 from tests.nova import glance
-from tests.nova.base import NODE, NovaCase, configure
+from tests.nova.base import IMAGE, NODE, NovaCase, configure
+
+SNAPSHOT = "c0ffee00-0000-4000-8000-000000000001"
+SHELVED = "c0ffee00-0000-4000-8000-000000000002"
+
+READ_PASSWORD = (
+    "mkdir -p /mnt; for disk in /dev/vd?; do mount -o ro -t iso9660 $disk /mnt && break; done;"
+    " grep -o 'admin_pass[^,]*' /mnt/openstack/latest/meta_data.json; umount /mnt"
+)
 
 
 class GuestTest(NovaCase):
@@ -101,6 +111,64 @@ class GuestTest(NovaCase):
         self.driver.destroy(self.context, instance, [])
         self.assertEqual([], self.driver.list_instances())
         self.assertFalse(self.driver.instance_on_disk(instance))
+        self.assertEqual((), self.guests.audit())
+
+    def test_snapshot_shelve_and_rebuild(self) -> None:
+        write = "echo kept | dd of=/dev/vda bs=512 seek=2000000 conv=notrunc; sync"
+        read = "dd if=/dev/vda bs=512 skip=2000000 count=1 | head -c 4"
+        instance = self.instance()
+        with glance.serving(guests.build("basic").disk.read_bytes(), "qcow2") as store:
+            self.spawn(instance)
+            self.boots(instance)
+            inside.run(self.guests, instance, write)
+            store.add(SNAPSHOT)
+            self.driver.snapshot(self.context, instance, SNAPSHOT, lambda **_: None)
+            self.assertEqual(power_state.RUNNING, self.state(instance))
+
+            # Shelve: as above, but stopped, and the guest goes.
+            self.driver.power_off(instance, 0)
+            store.add(SHELVED)
+            self.driver.snapshot(self.context, instance, SHELVED, lambda **_: None)
+            self.driver.destroy(self.context, instance, [])
+            self.assertFalse(self.driver.instance_on_disk(instance))
+
+            for image_id, expected in ((SNAPSHOT, "kept"), (SHELVED, "kept"), (IMAGE, "")):
+                # Unshelve, and rebuild by what nova does where a driver has nothing of its own.
+                record = store.records[image_id]
+                self.assertEqual("qcow2", record["disk_format"])
+                instance.image_ref = image_id
+                image = objects.ImageMeta.from_dict({**record, "properties": {}})
+                self.driver.destroy(self.context, instance, [])
+                self.spawn(instance, image)
+                self.boots(instance)
+                found = inside.run(self.guests, instance, read)
+                self.assertEqual(expected, found.partition("kept")[1])
+        self.driver.destroy(self.context, instance, [])
+        self.assertEqual((), self.guests.audit())
+
+    def test_rescue_by_another_image(self) -> None:
+        built = guests.build("basic")
+        assert built.disk is not None
+        with self.config_drive() as instance, glance.serving(built.disk.read_bytes(), "qcow2"):
+            self.spawn(instance)
+            self.boots(instance)
+            for said in ({}, {"hw_rescue_device": "disk", "hw_rescue_bus": "scsi"}):
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.power_off(instance, 0)
+                image = self.image(**said)
+                self.driver.rescue(self.context, instance, [], image, "geheim", {}, None)
+                self.boots(instance, before)
+                self.assertEqual(power_state.RUNNING, self.state(instance))
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(3, disks)
+                drive = inside.run(self.guests, instance, READ_PASSWORD)
+                self.assertIn("geheim", drive)
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.unrescue(self.context, instance)
+                self.boots(instance, before)
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(2, disks)
+        self.driver.destroy(self.context, instance, [])
         self.assertEqual((), self.guests.audit())
 
     def test_host_is_described_as_it_is(self) -> None:
