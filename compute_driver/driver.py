@@ -76,6 +76,9 @@ class ComputeDriver(abc.ABC):
             guest is there, still paused; its exit returns when the network is ready.  If it raises,
             nothing of the guest is left, and the exception goes on to the caller.
         :param power_on: false only makes the guest; *network* is not entered then.
+
+        Where :meth:`destroy` has kept files of that guest, it gets those; failure leaves them.
+
         :raises GuestExists: if its name or UUID is taken.
         :raises InvalidParameter: if the host cannot make such a guest.
         :raises ImageError: if its image cannot be had or used.
@@ -85,10 +88,13 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned.
 
         Nothing happens, and nothing is raised, if there is no such guest.
+
+        :param keep_files: leave its files and what is needed to bring it back, by :meth:`spawn` or
+            :meth:`revert_resize`; :meth:`destroy` without this removes them as well.
         """
 
     @abc.abstractmethod
@@ -136,6 +142,50 @@ class ComputeDriver(abc.ABC):
         """Save a guest's memory to disk and power it off; nothing if it is suspended.
 
         :raises InvalidGuestState: if it is stopped.
+        """
+
+    @abc.abstractmethod
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Stop a guest and give it another size; what it was is kept until that is confirmed.
+
+        Until then it takes all verbs but a further resize.  Failure leaves it what it was.
+
+        :param guest: what it is to be.  UUID, name and architecture stay the same, image and kernel
+            are not looked at.  Disks grow or stay; a root disk of size 0 stays.  A config drive is
+            made anew unless it is described as it is stored.
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :param power_on: whether it runs in the end; if not given, whether it did before.
+        :param check_only: only refuse what cannot be done.
+        :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
+        :raises InvalidGuestState: if it is suspended, or an earlier resize is not confirmed yet.
+        :raises HostError: if the host fails otherwise.
+        """
+
+    @abc.abstractmethod
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize; nothing if no resize waits for that."""
+
+    @abc.abstractmethod
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize, with the disks of then.
+
+        Nothing happens to one that was not resized; a guest that was destroyed with its files kept
+        is brought back first.
+
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :param power_on: whether it runs in the end; if not given, whether it did before the resize.
         """
 
     @abc.abstractmethod

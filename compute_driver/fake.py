@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
+import itertools
 import os
 import shutil
 import socket
@@ -56,6 +58,7 @@ class _Machine:
         self.boots = 0
         self.booted = 0.0
         self.session: _Session | None = None
+        self.before: tuple[Guest, acceleration.Decision, bool] | None = None
 
     def start(self, network: contextlib.AbstractContextManager[object]) -> None:
         if not isinstance(network, contextlib.nullcontext):
@@ -125,6 +128,7 @@ class FakeDriver(ComputeDriver):
         self._machines: dict[str, _Machine] = {}
         self._guard = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._released: dict[str, _Machine] = {}
 
     @contextlib.contextmanager
     def _machine(self, uuid: str) -> Iterator[_Machine]:
@@ -162,6 +166,7 @@ class FakeDriver(ComputeDriver):
         _check_devices(guest)
         if guest.image is not None:
             progress(guest.image.location, _size_of_image(guest.image.location), 0)
+        self._released.pop(guest.uuid, None)
         machine = _Machine(guest, self._decide(guest.architecture))
         with machine.changed:
             self._add(machine)
@@ -191,10 +196,14 @@ class FakeDriver(ComputeDriver):
         with self._guard:
             del self._machines[machine.guest.uuid]
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
             self._remove(machine)
+            if keep_files:
+                self._released[uuid] = machine
+        if not keep_files:
+            self._released.pop(uuid, None)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
@@ -238,6 +247,59 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             machine.require("suspend", *_ALIVE)
             machine.enter(PowerState.SUSPENDED)
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Stop a guest and give it another size; what it was is kept until that is confirmed."""
+        with self._machine(uuid) as machine:
+            machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            if machine.before is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "resize", "resized already", ["confirmed", "reverted"]
+                )
+            _check_devices(guest)
+            _check_resize(machine.guest, guest)
+            if check_only:
+                return
+            was_on = machine.state in _ACTIVE
+            machine.before = (machine.guest, machine.decision, was_on)
+            machine.enter(PowerState.STOPPED)
+            if guest.root is None or guest.root.size_bytes == 0:
+                guest = dataclasses.replace(guest, root=machine.guest.root)
+            machine.guest = guest
+            if was_on if power_on is None else power_on:
+                machine.boot()
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize; nothing if no resize waits for that."""
+        with self._machine(uuid) as machine:
+            machine.before = None
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize, with the disks of then."""
+        if uuid in self._released:
+            self._restore(self._released.pop(uuid))
+        with self._machine(uuid) as machine:
+            if machine.before is not None:
+                machine.enter(PowerState.STOPPED)
+                machine.guest, machine.decision, was_on = machine.before
+                machine.before = None
+                power_on = was_on if power_on is None else power_on
+            if power_on and machine.state is PowerState.STOPPED:
+                machine.boot()
+
+    def _restore(self, machine: _Machine) -> None:
+        machine.removed = False
+        self._add(machine)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
@@ -379,6 +441,21 @@ def _check_devices(guest: Guest) -> None:
     architecture.has_uefi(guest)
 
 
+def _check_resize(old: Guest, new: Guest) -> None:
+    """Refuse another guest, and disks that would shrink."""
+    for field in ("uuid", "name", "architecture"):
+        if getattr(old, field) != getattr(new, field):
+            raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
+    for role, before, after in (
+        ("root", old.root, new.root),
+        *(("ephemeral", *pair) for pair in itertools.zip_longest(old.ephemerals, new.ephemerals)),
+    ):
+        size = before.size_bytes if before else 0
+        wanted = after.size_bytes if after else 0
+        if wanted < size and (wanted or role != "root"):
+            raise exceptions.InvalidParameter(role, wanted, f"{size} bytes or more")
+
+
 def _size_of_image(location: str) -> int:
     if "://" in location:
         return 0
@@ -394,6 +471,7 @@ def _info(machine: _Machine) -> GuestInfo:
         state=machine.state,
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
+        before=machine.before[0] if machine.before else None,
     )
 
 

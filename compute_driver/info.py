@@ -22,6 +22,8 @@ class GuestInfo:
     :param overhead_mib: memory in MiB that its emulator takes besides the guest's own, at most;
         None when it was not looked for.
     :param console: where its serial console is logged.
+    :param before: what it was before a resize that is not confirmed yet; None if there is none, or
+        when it was not looked for.
     """
 
     guest: Guest
@@ -31,6 +33,7 @@ class GuestInfo:
     cpu: str = ""
     overhead_mib: int | None = None
     console: str = ""
+    before: Guest | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

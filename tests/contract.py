@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import threading
@@ -15,7 +16,16 @@ from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import Guest, Image, Interface, NicModel, PowerState, RebootKind
+from compute_driver.guest import (
+    MIB,
+    Disk,
+    Guest,
+    Image,
+    Interface,
+    NicModel,
+    PowerState,
+    RebootKind,
+)
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
@@ -30,6 +40,8 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "pause": lambda driver, guest: driver.pause(guest),
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
+    "confirm_resize": lambda driver, guest: driver.confirm_resize(guest),
+    "revert_resize": lambda driver, guest: driver.revert_resize(guest),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -393,6 +405,81 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(b"", session.receive())
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    # Resize
+
+    def test_resized_guest_runs_in_its_new_size_and_can_be_reverted(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        larger = dataclasses.replace(guest, memory_mib=guest.memory_mib + 64)
+        with self.boots(guest):
+            self.driver.resize(guest.uuid, larger)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((larger, guest), (shown.guest, shown.before))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.resize(guest.uuid, larger)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.revert_resize(guest.uuid)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_resize_of_a_stopped_guest_is_confirmed(self) -> None:
+        made = self.make_guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        guest = self.driver.spawn(made, power_on=False).guest
+        assert guest.root is not None
+        grown = dataclasses.replace(guest.root, size_bytes=guest.root.size_bytes * 2)
+        swap = Disk(size_bytes=MIB)
+        larger = dataclasses.replace(guest, root=grown, swap=swap, ephemerals=(swap,))
+        self.driver.resize(guest.uuid, larger)
+        self.assertIs(self.state(guest), PowerState.STOPPED)
+        for _twice in range(2):
+            self.driver.confirm_resize(guest.uuid)
+            shown = self.driver.show(guest.uuid)
+            self.assertEqual((larger, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertEqual(larger, self.driver.show(guest.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_what_cannot_be_resized_is_refused_and_left_as_it_is(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        assert guest.root is not None
+        smaller = dataclasses.replace(guest.root, size_bytes=512)
+        for changes in ({"root": smaller}, {"name": "another"}):
+            with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.assert_unharmed(guest)
+
+    def test_resized_guest_is_destroyed_with_all_that_was_kept(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256))
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
+
+    def test_guest_of_which_the_files_were_kept_comes_back(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(made.guest, memory_mib=256))
+        for bring_back, expected in (
+            (lambda: self.driver.revert_resize(guest.uuid), made.guest),
+            (lambda: self.driver.spawn(guest, power_on=False), made.guest),
+        ):
+            for _twice in range(2):
+                self.driver.destroy(guest.uuid, keep_files=True)
+                self.assertNotIn(guest.uuid, self.listed())
+            bring_back()
+            self.assertEqual(expected, self.driver.show(guest.uuid).guest)
+        self.driver.destroy(guest.uuid, keep_files=True)
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
 
     # Destroy, and two at once
 

@@ -23,6 +23,7 @@ PRESENTATIONS = {
     "host_show": "host:HostShow",
     "list": "guests:List",
     "reboot": "guests:Reboot",
+    "resize": "resize:Resize",
     "screenshot": "screenshot:Screenshot",
     "show": "guests:Show",
     "spawn": "spawn:Spawn",

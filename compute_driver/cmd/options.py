@@ -75,7 +75,7 @@ def guest(words: argparse.Namespace) -> Guest:
         image=image,
         root=_root(words.disk, image, disk_bus),
         ephemerals=tuple(
-            Disk(size_bytes=_gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
+            Disk(size_bytes=gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
         ),
         swap=None if words.swap is None else Disk(size_bytes=words.swap * MIB, bus=disk_bus),
         boot=_boot(words, hardware.cmdline),
@@ -155,17 +155,23 @@ def _location(text: str) -> str:
     return text if "://" in text or not text else str(Path(text).absolute())
 
 
-def _root(gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
-    if gib is None:
+def _root(size_gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
+    if size_gib is None:
         return None if image is None else Disk(bus=bus)
-    size = _gib("disk", gib)
+    size = gib("disk", size_gib)
     if not size and image is None:
-        raise exceptions.InvalidParameter("disk", gib, "a size in GiB above 0, without an image")
+        raise exceptions.InvalidParameter(
+            "disk", size_gib, "a size in GiB above 0, without an image"
+        )
     return Disk(size_bytes=size, bus=bus)
 
 
-def _gib(field: str, size: float) -> int:
-    """Return a size in bytes, in whole MiB, rounded up."""
+def gib(field: str, size: float) -> int:
+    """Return a size in bytes, in whole MiB, rounded up.
+
+    :param field: the option, for the error.
+    :raises InvalidParameter: if it is no size of a disk.
+    """
     if not 0 <= size <= MAX_DISK_BYTES / GIB:  # also refuses nan
         raise exceptions.InvalidParameter(
             field, size, f"a number of GiB, 0 to {MAX_DISK_BYTES // GIB}"

@@ -17,7 +17,17 @@ from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import (
+    audit,
+    changes,
+    check,
+    destroy,
+    journal,
+    power,
+    reboot,
+    resize,
+    spawn,
+)
 from compute_driver.operations.parts import Parts
 
 
@@ -49,8 +59,15 @@ class LibvirtDriver(driver.ComputeDriver):
                 self._parts, guest, decision, progress, held, network=network, power_on=power_on
             )
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
+        if keep_files:
+            with (
+                contextlib.suppress(exceptions.GuestNotFound),
+                journal.exclusive(self._parts, uuid, "release"),
+            ):
+                destroy.release(self._parts, uuid)
+            return
         with (
             contextlib.suppress(exceptions.GuestNotFound),
             journal.exclusive(self._parts, uuid, "destroy"),
@@ -90,6 +107,35 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Give a guest another size, and keep the old one."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            change = resize.check(self._parts, uuid, guest)
+            if not check_only:
+                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize."""
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.confirm(self._parts, uuid, held)
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

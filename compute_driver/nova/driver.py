@@ -28,6 +28,8 @@ from compute_driver.nova import (
     metadata,
     network,
     placement,
+    resize,
+    shared,
 )
 from compute_driver.nova.errors import translated
 
@@ -61,6 +63,7 @@ class NovaDriver(driver.ComputeDriver):
 
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
+        "supports_migrate_to_same_host": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -143,13 +146,8 @@ class NovaDriver(driver.ComputeDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove an instance's guest with all that it owns.
-
-        Its disks are kept for migrations and shared storage only, which are not there yet.
-        """
-        if not destroy_disks:
-            raise NotImplementedError
-        self._driver.destroy(instance.uuid)
+        """Remove an instance's guest with all that it owns, or all but its files."""
+        self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
 
     def cleanup(
         self,
@@ -173,7 +171,24 @@ class NovaDriver(driver.ComputeDriver):
 
     def instance_on_disk(self, instance: Any) -> bool:
         """Tell whether the instance's disks are here."""
-        return Path(self._conf.hypervisor.instances_path, instance.uuid).exists()
+        return self._directory(instance).exists()
+
+    def _directory(self, instance: Any) -> Path:
+        return Path(self._conf.hypervisor.instances_path, instance.uuid)
+
+    def check_instance_shared_storage_local(
+        self, context: Any, instance: Any
+    ) -> dict[str, str] | None:
+        """Make a file by which another host finds out whether it has the same disks."""
+        return shared.mark(self._directory(instance))
+
+    def check_instance_shared_storage_remote(self, context: Any, data: dict[str, str]) -> bool:
+        """Tell whether the other host's file is here."""
+        return shared.is_seen(data)
+
+    def check_instance_shared_storage_cleanup(self, context: Any, data: dict[str, str]) -> None:
+        """Remove that file."""
+        shared.unmark(data)
 
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         """Return what the guest is likely to call its root disk; nova goes on from there."""
@@ -254,6 +269,73 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Power on an instance that ran when the host went down."""
         self._driver.start(instance.uuid)
+
+    # Resizing, on this host
+
+    @translated
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        timeout: float = 0,
+        retry_interval: float = 0,
+    ) -> str:
+        """Refuse what cannot be, and shut the instance down; there is nothing to move."""
+        resize.check(instance, flavor, dest, self.get_host_ip_addr())
+        vifs, image = network_info or (), instance.image_meta
+        now = self._driver.show(instance.uuid).guest
+        with resize.refused():
+            new = resize.guest(instance, flavor, image, vifs, block_device_info, None, now)
+            self._driver.resize(instance.uuid, new, check_only=True)
+        self._driver.stop(instance.uuid, timeout=timeout)
+        return ""
+
+    @translated
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+    ) -> None:
+        """Give an instance the size that its flavor now has."""
+        now = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info)
+        new = resize.guest(
+            *(instance, instance.flavor, image_meta, network_info or (), block_device_info),
+            *(drive, now),
+        )
+        self._driver.resize(instance.uuid, new, timeout=0, power_on=power_on)
+
+    @translated
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Let go of what an instance was before."""
+        self._driver.confirm_resize(instance.uuid)
+
+    @translated
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+    ) -> None:
+        """Make an instance what it was before; nova has removed the new guest, not its files."""
+        self._driver.revert_resize(instance.uuid, timeout=0, power_on=power_on)
 
     # Looking inside
 

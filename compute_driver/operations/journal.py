@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy
+from compute_driver.operations import destroy, settling
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
@@ -47,16 +47,17 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def making(held: concurrency.Lock) -> Iterator[Undo]:
+def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
     """Note that a guest is made from now on; on failure undo what was registered.
 
     The note stays if something could not be undone, for the next one to do it.
 
     :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
         nothing may have it yet.
+    :param operation: another name leaves what was made when a process dies.
     :raises HostError: if the note cannot be written.
     """
-    held.note("spawn")
+    held.note(operation)
     undo = Undo()
     try:
         with undo:
@@ -88,7 +89,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
             try:
                 _finish(parts, uuid, held)
             except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be removed yet: %s", uuid, error)
+                LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
 
 
@@ -104,7 +105,15 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
 
 
 def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was being made or removed; other operations left a guest that still is one."""
+    """Remove what was being made or removed, and settle a resize.
+
+    Other operations left a guest that still is one.
+    """
+    if held.interrupted in settling.OPERATIONS:
+        LOG.warning("Settling guest %s: its %s was interrupted", uuid, held.interrupted)
+        held.keep = True
+        settling.settle(parts, uuid)
+        held.keep = False
     if held.interrupted in _REMOVING:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True

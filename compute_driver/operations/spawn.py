@@ -18,8 +18,7 @@ from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import host
 from compute_driver.network import interfaces, openvswitch
-from compute_driver.operations import journal, power
-from compute_driver.operations.destroy import remove_domain, remove_files
+from compute_driver.operations import destroy, journal, power
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, layout, tools
 
@@ -42,6 +41,7 @@ def spawn(
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
+    reused = destroy.is_released(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     plan = parts.plan(guest)
@@ -49,15 +49,19 @@ def spawn(
         disks.check_size(disk, base)
     xml = parts.xml(guest, plan, decision)
 
-    with journal.making(held) as undo:
-        undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
-        undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
+    with journal.making(held, "restore" if reused else "spawn") as undo:
+        if reused:
+            undo.add(f"domain {guest.name}", _release_again, parts, guest.uuid)
+        else:
+            undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
         _make_files(parts, asked, plan, base, progress)
         parts.connection.run(domains.define, xml)
         if power_on:
             _start(parts, guest, network)
         info = parts.host.guest(guest.uuid)
         undo.commit()
+    destroy.forget_description(parts, guest.uuid)
     report(guest, decision)
     return info
 
@@ -92,9 +96,14 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     return decision
 
 
+def _release_again(parts: Parts, uuid: str) -> None:
+    with contextlib.suppress(exceptions.GuestNotFound):
+        destroy.release(parts, uuid)
+
+
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
-    if parts.directory(guest.uuid).exists():
+    if parts.directory(guest.uuid).exists() and not destroy.is_released(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )
@@ -130,12 +139,13 @@ def _make_files(
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
     for image, target in _boot_files(guest, plan):
-        disks.place(parts.images.get_file(image, progress), target)
+        if not target.exists():
+            disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
         if disk.role == "config-drive":
             assert guest.config_drive is not None
             config_drive.build(guest.config_drive, guest, disk.path)
-        else:
+        elif not disk.path.exists():  # it may have been kept
             disks.make(disk, base, limits)
 
 

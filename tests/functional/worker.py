@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import os
 import pkgutil
@@ -17,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import conf
-from compute_driver.guest import GIB, Disk, Image
+from compute_driver.guest import GIB, MIB, Disk, Guest, Image
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
@@ -30,6 +31,20 @@ POINTS = {
     "started": ("after", "libvirt.virDomain.create"),
     "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
     "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
+    "copied": ("after", "compute_driver.storage.disks.clone"),
+    "new one defined": ("before", "compute_driver.storage.exchange.commit"),
+    "made": ("before", "compute_driver.storage.exchange.forward"),
+    "moved": ("before", "pathlib.Path.rmdir"),
+    "dropped": ("before", "compute_driver.storage.exchange.clear"),
+    "undoing": ("before", "compute_driver.storage.exchange.backward"),
+    "undone": ("before", "shutil.rmtree"),
+}
+
+ACTIONS: dict[str, Callable[[LibvirtDriver, str], None]] = {
+    "destroy": LibvirtDriver.destroy,
+    "resize": lambda driver, number: driver.resize(number, larger(driver, number)),
+    "confirm_resize": LibvirtDriver.confirm_resize,
+    "revert_resize": LibvirtDriver.revert_resize,
 }
 
 PAUSED = "paused\n"
@@ -37,9 +52,10 @@ DONE = "done\n"
 
 
 class Worker:
-    """A process that spawns or destroys one guest.
+    """A process that does something to one guest.
 
-    :param action: ``spawn``, ``destroy`` or ``cycle``: several guests, each spawned and destroyed.
+    :param action: ``spawn``, ``destroy``, ``resize`` (as :func:`larger` says), ``confirm_resize``,
+        ``revert_resize`` or ``cycle``: several guests, each spawned and destroyed.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
     :param image: location of the guest's image; its root disk is empty by default.
@@ -87,6 +103,13 @@ def running(*arguments: Any, **options: Any) -> Iterator[Worker]:
         worker.kill()
 
 
+def larger(driver: LibvirtDriver, number: str) -> Guest:
+    """Return what a tiny guest is resized to: with a larger disk, and one of swap space."""
+    guest = driver.show(number).guest
+    root, swap = Disk(size_bytes=2 * MIB), Disk(size_bytes=MIB)
+    return dataclasses.replace(guest, memory_mib=24, root=root, swap=swap)
+
+
 def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def pause() -> None:
         os.write(1, PAUSED.encode())
@@ -109,7 +132,7 @@ def main() -> None:
     parser.add_argument("--state", required=True)
     parser.add_argument("--pause", required=True, choices=["", *POINTS])
     parser.add_argument("--image", required=True)
-    parser.add_argument("action", choices=["spawn", "destroy", "cycle"])
+    parser.add_argument("action", choices=[*ACTIONS, "spawn", "cycle"])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
@@ -125,8 +148,8 @@ def main() -> None:
             patches.enter_context(mock.patch(target, wrapper))
         if options.action == "spawn":
             driver.spawn(tiny.guest(uuid=options.number, **changes))
-        elif options.action == "destroy":
-            driver.destroy(options.number)
+        elif options.action in ACTIONS:
+            ACTIONS[options.action](driver, options.number)
         else:
             for _round in range(4):
                 made = tiny.guest(**changes)

@@ -97,7 +97,7 @@ class NovaCase(unittest.TestCase):
             image_ref=IMAGE,
             kernel_id="",
             ramdisk_id="",
-            system_metadata={},
+            system_metadata={"image_disk_format": "qcow2"},
             root_device_name="/dev/vda",
             trusted_certs=None,
             config_drive="",
