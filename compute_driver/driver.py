@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import ConfigDrive, Guest, Interface, PowerState, RebootKind
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with (what, done, total) while a long step makes progress, both in bytes; a total of 0
@@ -69,6 +69,7 @@ class ComputeDriver(abc.ABC):
         progress: Progress = no_progress,
         network: contextlib.AbstractContextManager[object] = NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it.
 
@@ -76,6 +77,8 @@ class ComputeDriver(abc.ABC):
             guest is there, still paused; its exit returns when the network is ready.  If it raises,
             nothing of the guest is left, and the exception goes on to the caller.
         :param power_on: false only makes the guest; *network* is not entered then.
+        :param told: called when it is known where the guest's devices are attached, and before it
+            starts; what it returns is on the config drive, if the guest has one.
 
         Where :meth:`destroy` has kept files of that guest, it gets those; failure leaves them.
 
@@ -186,6 +189,31 @@ class ComputeDriver(abc.ABC):
         :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
             given.
         :param power_on: whether it runs in the end; if not given, whether it did before the resize.
+        """
+
+    @abc.abstractmethod
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface: at once if it runs, and in its description.
+
+        Failure leaves it neither here nor there.
+
+        :raises InvalidParameter: if its MAC address or device is taken, or the host lacks what it
+            is to be plugged into.
+        :raises InvalidGuestState: if the guest is suspended.
+        :raises PlugFailed: if it cannot be plugged.
+        :raises HostError: if the host fails otherwise, or the machine has no slot left.
+        """
+
+    @abc.abstractmethod
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest: at once if it runs, and from its description.
+
+        :param mac: the interface's hardware address.
+        :param timeout: seconds that a guest may take to let go of it; option detach_timeout if not
+            given.
+        :raises InterfaceNotFound: if the guest has none with that address.
+        :raises DeviceBusy: if the guest has not let go by then: it keeps the interface.
+        :raises InvalidGuestState: if the guest is suspended.
         """
 
     @abc.abstractmethod

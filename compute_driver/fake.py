@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
@@ -26,10 +26,11 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
+from compute_driver.guest import ConfigDrive, Guest, Interface, PowerState, RebootKind, VideoModel
 from compute_driver.info import (
     ArchitectureInfo,
     Check,
+    Device,
     DiskStats,
     Finding,
     GuestInfo,
@@ -161,6 +162,7 @@ class FakeDriver(ComputeDriver):
         progress: Progress = no_progress,
         network: contextlib.AbstractContextManager[object] = NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         _check_devices(guest)
@@ -171,6 +173,8 @@ class FakeDriver(ComputeDriver):
         with machine.changed:
             self._add(machine)
             try:
+                if told is not None:
+                    told(_info(machine))
                 if power_on:
                     machine.start(network)
             except BaseException:
@@ -300,6 +304,25 @@ class FakeDriver(ComputeDriver):
     def _restore(self, machine: _Machine) -> None:
         machine.removed = False
         self._add(machine)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface: at once if it runs, and in its description."""
+        with self._machine(uuid) as machine:
+            machine.require("attach an interface to", *_ACTIVE, PowerState.STOPPED)
+            nics = (*machine.guest.interfaces, interface)
+            guest = dataclasses.replace(machine.guest, interfaces=nics)
+            _check_devices(guest)
+            machine.guest = guest
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest: at once if it runs, and from its description."""
+        with self._machine(uuid) as machine:
+            machine.require("detach an interface from", *_ACTIVE, PowerState.STOPPED)
+            guest = machine.guest
+            nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
+            if nics == guest.interfaces:
+                raise exceptions.InterfaceNotFound(guest.name, mac)
+            machine.guest = dataclasses.replace(guest, interfaces=nics)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
@@ -471,6 +494,10 @@ def _info(machine: _Machine) -> GuestInfo:
         state=machine.state,
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
+        devices=tuple(
+            Device(name=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
+            for number, nic in enumerate(machine.guest.interfaces, 1)
+        ),
         before=machine.before[0] if machine.before else None,
     )
 

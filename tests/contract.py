@@ -18,6 +18,7 @@ from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
     MIB,
+    ConfigDrive,
     Disk,
     Guest,
     Image,
@@ -42,6 +43,8 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "suspend": lambda driver, guest: driver.suspend(guest),
     "confirm_resize": lambda driver, guest: driver.confirm_resize(guest),
     "revert_resize": lambda driver, guest: driver.revert_resize(guest),
+    "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
+    "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -405,6 +408,61 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(b"", session.receive())
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    # What is told to a guest, and interfaces
+
+    def test_places_of_devices_are_told_before_the_guest_starts(self) -> None:
+        seen: list[GuestInfo] = []
+
+        def told(info: GuestInfo) -> ConfigDrive:
+            seen.append(info)
+            return ConfigDrive(hostname="told")
+
+        guest = self.make_guest(config_drive=ConfigDrive(hostname="placeholder"))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False, told=told)
+        (info,) = seen
+        self.assertIs(info.state, PowerState.STOPPED)
+        found = {device.name: device for device in info.devices}
+        nic = found[guest.interfaces[0].mac]
+        self.assertEqual("pci", nic.bus)
+        self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
+        self.assertEqual(info.devices, made.devices)
+
+    def test_interface_is_attached_and_detached(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.assertIn(added.mac, [each.name for each in self.driver.show(guest.uuid).devices])
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, added.mac.upper())
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        with self.assertRaises(exceptions.InterfaceNotFound):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_changed(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, guest.interfaces[0].mac)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.driver.suspend(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.attach_interface(guest.uuid, Interface())
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
+        return self.driver.show(guest.uuid).guest.interfaces
 
     # Resize
 

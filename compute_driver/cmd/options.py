@@ -199,10 +199,14 @@ def _interfaces(specs: Sequence[str], default_model: NicModel | None) -> tuple[I
         if len(specs) > 1:
             raise exceptions.InvalidParameter("nic", "none", "none only by itself")
         return ()
-    return tuple(_interface(spec, default_model) for spec in specs or ("user",))
+    return tuple(interface(spec, default_model) for spec in specs or ("user",))
 
 
-def _interface(spec: str, default_model: NicModel | None) -> Interface:
+def interface(spec: str, default_model: NicModel | None = None) -> Interface:
+    """Return the interface that option ``--nic`` describes.
+
+    :raises InvalidParameter: names what is accepted.
+    """
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)

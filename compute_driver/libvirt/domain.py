@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import libvirt
+from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import PowerState, is_uuid
-from compute_driver.xml import metadata
+from compute_driver.xml import interface, metadata
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
@@ -153,6 +154,30 @@ def description(domain: libvirt.virDomain) -> str:
 def define_again(connection: libvirt.virConnect, xml: str) -> None:
     """Make a domain what libvirt itself has described."""
     connection.defineXML(xml)
+
+
+def describe(domain: libvirt.virDomain, text: str) -> None:
+    """Store a description in a domain that runs; nothing if it does not.
+
+    :param text: what :func:`compute_driver.xml.metadata.content` returned.
+    """
+    kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    unless_stopped(
+        lambda: domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE, live)
+    )
+
+
+def attach(domain: libvirt.virDomain, xml: str) -> None:
+    """Give a device to a domain that runs, and not to its description."""
+    domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:
+    """Return libvirt's alias of each interface that a domain has now, by MAC address.
+
+    Only those of a domain that runs have one.
+    """
+    return interface.aliases(etree.fromstring(domain.XMLDesc()))
 
 
 def start(domain: libvirt.virDomain) -> None:

@@ -6,12 +6,12 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.guest import ConfigDrive, Guest, Interface, PowerState, RebootKind
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 from compute_driver.libvirt import console
@@ -23,6 +23,7 @@ from compute_driver.operations import (
     check,
     destroy,
     journal,
+    plugging,
     power,
     reboot,
     resize,
@@ -51,12 +52,16 @@ class LibvirtDriver(driver.ComputeDriver):
         progress: driver.Progress = driver.no_progress,
         network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = spawn.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
             return spawn.spawn(
-                self._parts, guest, decision, progress, held, network=network, power_on=power_on
+                *(self._parts, guest, decision, progress, held),
+                network=network,
+                power_on=power_on,
+                told=told,
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
@@ -136,6 +141,17 @@ class LibvirtDriver(driver.ComputeDriver):
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.exclusive(self._parts, uuid) as held:
             resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface."""
+        with journal.exclusive(self._parts, uuid, "attach_interface") as held:
+            plugging.attach(self._parts, uuid, interface, held)
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest."""
+        deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "detach_interface") as held:
+            plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

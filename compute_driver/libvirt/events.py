@@ -20,6 +20,7 @@ import libvirt
 from compute_driver import concurrency
 
 REBOOT = -1
+DEVICE_REMOVED = -2
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 _threading = concurrency.native("threading")
@@ -54,14 +55,17 @@ def close_quietly(connection: libvirt.virConnect) -> None:
 class Event:
     """Something that happened to a domain.
 
-    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, or :data:`REBOOT`.
+    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, :data:`REBOOT` or
+        :data:`DEVICE_REMOVED`.
     :param detail: what brought it about, by libvirt's numbers for that kind.
     :param uuid: the domain's.
+    :param device: libvirt's alias of a device that is gone.
     """
 
     kind: int
     detail: int = 0
     uuid: str = ""
+    device: str = ""
 
 
 class Watch:
@@ -118,6 +122,7 @@ class Dispatcher:
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device_removed),
         ):
             self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
@@ -160,6 +165,11 @@ class Dispatcher:
 
     def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
         self._push(Event(REBOOT, uuid=domain.UUIDString()))
+
+    def _device_removed(
+        self, connection: object, domain: libvirt.virDomain, alias: str, opaque: object
+    ) -> None:
+        self._push(Event(DEVICE_REMOVED, uuid=domain.UUIDString(), device=alias))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
         with self._guard:

@@ -38,6 +38,9 @@ _OWN = ("hw_cpu_features", "hw_cpu_model")
 #: What neutron's types of VIFs are plugged into.
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
 
+#: Its types of those that it could not or has yet to bind to this host.
+_NOT_BOUND = frozenset({"unbound", "binding_failed"})
+
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
 #: How names of disks begin, by bus, where it is not "sd".
@@ -178,11 +181,30 @@ def interfaces(
     :param model: of all cards.
     :param queues: pairs of queues of each card.
     :raises InvalidParameter: if one cannot be plugged in here.
+    :raises PlugFailed: if neutron has not bound one to this host.
     """
     return tuple(_interface(vif, model, queues) for vif in network_info)
 
 
+def ports(
+    instance: Any, image: Any, network_info: Sequence[Mapping[str, Any]]
+) -> tuple[Interface, ...]:
+    """Return the interfaces that an instance has by neutron's ports.
+
+    :param instance: nova's Instance, with its flavor.
+    :param image: nova's ImageMeta.
+    :param network_info: nova's VIFs.
+    :raises InvalidParameter: if one cannot be plugged in here.
+    :raises PlugFailed: if neutron has not bound one to this host.
+    """
+    said = _properties(instance, image)
+    model = properties.read(said, instance.flavor.extra_specs).nic_model
+    return interfaces(network_info, model, _queues(instance.flavor, said, model))
+
+
 def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
+    if vif["type"] in _NOT_BOUND:
+        raise exceptions.PlugFailed(f"port {vif['id']} is {vif['type']}: neutron has not bound it")
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}

@@ -18,16 +18,19 @@ from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
 from compute_driver import loader
-from compute_driver.guest import PowerState, RebootKind
+from compute_driver.guest import ConfigDrive, PowerState, RebootKind
+from compute_driver.info import GuestInfo
 from compute_driver.nova import (
     configuration,
     convert,
+    devices,
     diagnostics,
     host,
     images,
     metadata,
     network,
     placement,
+    ports,
     resize,
     shared,
 )
@@ -63,7 +66,10 @@ class NovaDriver(driver.ComputeDriver):
 
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
+        "supports_attach_interface": True,
+        "supports_device_tagging": True,
         "supports_migrate_to_same_host": True,
+        "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -126,14 +132,19 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Make an instance's guest and start it once its ports work."""
         vifs = network_info or ()
-        convert.guest(instance, image_meta, vifs, block_device_info)  # refuses what cannot be
-        drive = metadata.config_drive(instance, network_info, injected_files, admin_password)
+        drive = metadata.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, drive)
+
+        def told(info: GuestInfo) -> ConfigDrive | None:
+            devices.update(context, instance, vifs, info.devices)
+            return metadata.config_drive(instance, network_info, injected_files, admin_password)
+
         with images.requested_by(context, instance.trusted_certs):
             self._driver.spawn(
                 guest,
                 network=network.plugged(self.virtapi, instance, vifs if power_on else ()),
                 power_on=power_on,
+                told=told,
             )
 
     @translated
@@ -210,8 +221,12 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Reboot an instance: hard as well if it does not run or does not answer."""
         running = self._driver.show(instance.uuid).state is PowerState.RUNNING
-        soft = reboot_type == "SOFT" and running
-        self._driver.reboot(instance.uuid, kind=RebootKind.SOFT if soft else RebootKind.HARD)
+        if reboot_type == "SOFT" and running:
+            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
+        elif ports.follow(self._driver, instance, network_info):
+            self._driver.start(instance.uuid)
+        else:
+            self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
 
     @translated
     def power_on(
@@ -224,7 +239,7 @@ class NovaDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Power an instance on."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
 
     @translated
     def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
@@ -268,7 +283,19 @@ class NovaDriver(driver.ComputeDriver):
         block_device_info: Mapping[str, Any] | None = None,
     ) -> None:
         """Power on an instance that ran when the host went down."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
+
+    # Interfaces
+
+    @translated
+    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
+        """Give an instance a further port."""
+        ports.attach(self._driver, context, instance, image_meta, vif)
+
+    @translated
+    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
+        """Take a port from an instance."""
+        ports.detach(self._driver, context, instance, vif)
 
     # Resizing, on this host
 
@@ -335,7 +362,9 @@ class NovaDriver(driver.ComputeDriver):
         power_on: bool = True,
     ) -> None:
         """Make an instance what it was before; nova has removed the new guest, not its files."""
-        self._driver.revert_resize(instance.uuid, timeout=0, power_on=power_on)
+        self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)
+        if power_on:
+            ports.power_on(self._driver, instance, network_info)
 
     # Looking inside
 

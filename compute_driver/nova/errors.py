@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import ParamSpec, TypeVar
 
 from nova import exception as nova
@@ -24,6 +25,10 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.MissingDependency: nova.ComputeResourcesUnavailable,
     exceptions.AccelerationUnavailable: nova.ComputeResourcesUnavailable,
     exceptions.NotEnoughSpace: nova.ComputeResourcesUnavailable,
+    exceptions.OpenVSwitchUnavailable: nova.VirtualInterfacePlugException,
+    exceptions.PlugFailed: nova.VirtualInterfacePlugException,
+    exceptions.DeviceBusy: nova.DeviceDetachFailed,
+    exceptions.InterfaceNotFound: nova.DeviceNotFound,
     exceptions.GuestNotFound: nova.InstanceNotFound,
     exceptions.GuestExists: nova.InstanceExists,
     exceptions.GuestBusy: nova.InstanceNotReady,
@@ -37,6 +42,17 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
 def translate(error: exceptions.ComputeDriverError) -> nova.NovaException:
     """Return nova's error for one of ours, with its text."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)(str(error))
+
+
+@contextlib.contextmanager
+def failing_as(kind: type[nova.NovaException]) -> Iterator[None]:
+    """Have nova told of *kind* whatever fails meanwhile, but that there is no such guest."""
+    try:
+        yield
+    except exceptions.GuestNotFound:
+        raise
+    except exceptions.ComputeDriverError as error:
+        raise kind(str(error)) from error
 
 
 def translated(method: Callable[P, R]) -> Callable[P, R]:

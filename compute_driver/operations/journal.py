@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, settling
+from compute_driver.operations import destroy, plugging, settling
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
 
 #: Operations that, interrupted, leave what is no guest yet or no longer.
 _REMOVING = frozenset({"spawn", "destroy"})
+
+#: Those that, interrupted, leave a guest between two, and what makes it one of them.
+_CHANGING: tuple[tuple[frozenset[str], Callable[[Parts, str], None]], ...] = (
+    (settling.OPERATIONS, settling.settle),
+    (plugging.OPERATIONS, plugging.reconcile),
+)
 
 
 @contextlib.contextmanager
@@ -105,15 +111,16 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
 
 
 def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was being made or removed, and settle a resize.
+    """Remove what was being made or removed, and end what was being changed.
 
     Other operations left a guest that still is one.
     """
-    if held.interrupted in settling.OPERATIONS:
-        LOG.warning("Settling guest %s: its %s was interrupted", uuid, held.interrupted)
-        held.keep = True
-        settling.settle(parts, uuid)
-        held.keep = False
+    for operations, end in _CHANGING:
+        if held.interrupted in operations:
+            LOG.warning("Settling guest %s: its %s was interrupted", uuid, held.interrupted)
+            held.keep = True
+            end(parts, uuid)
+            held.keep = False
     if held.interrupted in _REMOVING:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True

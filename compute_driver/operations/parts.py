@@ -91,6 +91,7 @@ class Parts:
             self.cpu(guest, decision),
             self.host.detection.emulator(architecture.get(guest.architecture)),
             translation_buffer_mib=self._translation_buffer_mib(guest),
+            hotplug_ports=self.conf.hypervisor.hotplug_ports,
         )
 
     def _translation_buffer_mib(self, guest: Guest) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
 
 from compute_driver import acceleration, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
-from compute_driver.guest import Guest, Image
+from compute_driver.guest import ConfigDrive, Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
@@ -32,12 +33,14 @@ def spawn(
     *,
     network: contextlib.AbstractContextManager[object],
     power_on: bool,
+    told: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
     """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`check` returned.
     :param held: the guest's lock, where the making is noted.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
+    :param told: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
@@ -55,8 +58,10 @@ def spawn(
         else:
             undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
             undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress)
+        _make_files(parts, asked, plan, base, progress, later=told is not None)
         parts.connection.run(domains.define, xml)
+        if told is not None:
+            _tell(guest, plan, told(parts.host.guest(guest.uuid)))
         if power_on:
             _start(parts, guest, network)
         info = parts.host.guest(guest.uuid)
@@ -64,6 +69,13 @@ def spawn(
     destroy.forget_description(parts, guest.uuid)
     report(guest, decision)
     return info
+
+
+def _tell(guest: Guest, plan: layout.Layout, told: ConfigDrive | None) -> None:
+    drive = plan.disk("config-drive")
+    if drive is not None and told is not None:
+        config_drive.check(told)
+        config_drive.build(told, guest, drive.path)
 
 
 def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
@@ -134,8 +146,18 @@ def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
 
 
 def _make_files(
-    parts: Parts, guest: Guest, plan: layout.Layout, base: CachedImage | None, progress: Progress
+    parts: Parts,
+    guest: Guest,
+    plan: layout.Layout,
+    base: CachedImage | None,
+    progress: Progress,
+    *,
+    later: bool,
 ) -> None:
+    """Make a guest's files.
+
+    :param later: whether its config drive is made when more is known.
+    """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
     for image, target in _boot_files(guest, plan):
@@ -143,6 +165,8 @@ def _make_files(
             disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
         if disk.role == "config-drive":
+            if later:
+                continue
             assert guest.config_drive is not None
             config_drive.build(guest.config_drive, guest, disk.path)
         elif not disk.path.exists():  # it may have been kept

@@ -24,6 +24,7 @@ def build(
     emulator: str,
     *,
     translation_buffer_mib: int = 0,
+    hotplug_ports: int = 1,
 ) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
@@ -32,6 +33,7 @@ def build(
     :param processor: what the guest sees; its own wish is not looked at.
     :param emulator: the QEMU program that was found able to run it.
     :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``.
+    :param hotplug_ports: see the option of that name.
     :raises InvalidParameter: if the guest's machine lacks what is asked for, or a text
         holds characters that XML forbids.
     """
@@ -77,4 +79,5 @@ def build(
         address.map_into_memory(domain)
     elif machine.express and guest.virtio is VirtioForm.VIRTIO:
         address.integrate(domain)
+        address.add_ports(domain, hotplug_ports)
     return etree.tostring(domain, encoding="unicode", pretty_print=True)

@@ -46,3 +46,12 @@ def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
     if interface.mtu is not None:
         element.append(E.mtu(size=str(interface.mtu)))
     return element
+
+
+def aliases(domain: Element) -> dict[str, str | None]:
+    """Return libvirt's alias of each interface by MAC address; None in a domain that is off."""
+    return {
+        mac.get("address", ""): None if (alias := each.find("alias")) is None else alias.get("name")
+        for each in domain.iterfind("devices/interface")
+        if (mac := each.find("mac")) is not None
+    }

@@ -18,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import conf
-from compute_driver.guest import GIB, MIB, Disk, Guest, Image
+from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
@@ -38,13 +38,21 @@ POINTS = {
     "dropped": ("before", "compute_driver.storage.exchange.clear"),
     "undoing": ("before", "compute_driver.storage.exchange.backward"),
     "undone": ("before", "shutil.rmtree"),
+    "described": ("before", "compute_driver.libvirt.domain.attach"),
+    "attached": ("after", "compute_driver.libvirt.domain.attach"),
+    "let go": ("after", "compute_driver.operations.plugging._let_go"),
 }
+
+#: The interface that is attached and detached.
+ADDED = Interface(mac="52:54:00:00:00:ff")
 
 ACTIONS: dict[str, Callable[[LibvirtDriver, str], None]] = {
     "destroy": LibvirtDriver.destroy,
     "resize": lambda driver, number: driver.resize(number, larger(driver, number)),
     "confirm_resize": LibvirtDriver.confirm_resize,
     "revert_resize": LibvirtDriver.revert_resize,
+    "attach_interface": lambda driver, number: driver.attach_interface(number, ADDED),
+    "detach_interface": lambda driver, number: driver.detach_interface(number, ADDED.mac),
 }
 
 PAUSED = "paused\n"
@@ -55,7 +63,8 @@ class Worker:
     """A process that does something to one guest.
 
     :param action: ``spawn``, ``destroy``, ``resize`` (as :func:`larger` says), ``confirm_resize``,
-        ``revert_resize`` or ``cycle``: several guests, each spawned and destroyed.
+        ``revert_resize``, ``attach_interface``, ``detach_interface`` or ``cycle``: several guests,
+        each spawned and destroyed.
     :param number: UUID of the guest.
     :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
     :param image: location of the guest's image; its root disk is empty by default.

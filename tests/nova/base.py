@@ -67,6 +67,19 @@ class NovaCase(unittest.TestCase):
         self.virtapi = VirtAPI()
         self.driver = driver.load_compute_driver(self.virtapi)
         self.addCleanup(self.driver.cleanup_host, "host")
+        #: What the database has of ports and disks.
+        self.vifs: list[Any] = []
+        self.disks: list[Any] = []
+        for kind, known in (
+            (objects.VirtualInterfaceList, self.vifs),
+            (objects.BlockDeviceMappingList, self.disks),
+        ):
+            patch = mock.patch.object(kind, "get_by_instance_uuid", return_value=known)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.object(objects.Instance, "save")
+        self.saved = patch.start()
+        self.addCleanup(patch.stop)
 
     def image(self, disk_format: str = "qcow2", **properties: Any) -> Any:
         """Return an ImageMeta as the compute manager has it."""
@@ -102,6 +115,8 @@ class NovaCase(unittest.TestCase):
             trusted_certs=None,
             config_drive="",
             launched_at=None,
+            device_metadata=None,
+            info_cache=None,
         )
 
     @contextlib.contextmanager

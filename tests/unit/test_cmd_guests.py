@@ -34,6 +34,8 @@ ON_ONE = {
     "suspend": (),
     "reboot": (),
     "resize": ("--vcpus", "2"),
+    "attach interface": ("user",),
+    "detach interface": ("52:54:00:00:00:01",),
     "confirm resize": (),
     "revert resize": (),
     "show": (),
@@ -113,6 +115,17 @@ class Power(CommandLineCase):
         self.spawned()
         self.done("destroy", "web")
         self.assertEqual((), self.driver.list())
+
+    def test_interfaces_come_and_go(self) -> None:
+        guest = self.spawned()
+        mac = self.done("attach", "interface", "web", "bridge=br0,mtu=1400").out.strip()
+        (_first, second) = self.driver.show(guest.uuid).guest.interfaces
+        self.assertEqual((mac, "br0", 1400), (second.mac, second.source, second.mtu))
+        self.assertIn("nic: ", self.refused(2, "attach", "interface", "web", "none"))
+        self.done("detach", "interface", "web", mac, "--timeout", "1")
+        self.assertEqual(guest, self.driver.show(guest.uuid).guest)
+        text = self.refused(1, "detach", "interface", "web", mac)
+        self.assertEqual(f"guest 'web' has no interface '{mac}'", text)
 
     def test_resize_on_trial(self) -> None:
         guest = self.spawned(
