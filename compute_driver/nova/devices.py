@@ -10,15 +10,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from nova import objects
+from nova.objects import virt_device_metadata as metadata
 
 from compute_driver.info import Device
 
 #: Nova's classes of buses; others have no address that a guest could look for.
 _BUSES = {
-    "pci": objects.PCIDeviceBus,
-    "scsi": objects.SCSIDeviceBus,
-    "ide": objects.IDEDeviceBus,
-    "usb": objects.USBDeviceBus,
+    "pci": metadata.PCIDeviceBus,
+    "scsi": metadata.SCSIDeviceBus,
+    "ide": metadata.IDEDeviceBus,
+    "usb": metadata.USBDeviceBus,
 }
 
 
@@ -34,7 +35,7 @@ def update(
     :param devices: of the instance's guest.
     """
     found = list(_describe(context, instance, network_info, devices))
-    described = objects.InstanceDeviceMetadata(devices=found) if found else None
+    described = metadata.InstanceDeviceMetadata(devices=found) if found else None
     known = instance.obj_attr_is_set("device_metadata") and instance.device_metadata
     instance.device_metadata = described
     if described or known:
@@ -55,11 +56,11 @@ def _describe(
         if not tag and not vlan:
             continue
         if ":" in device.name:
-            made = objects.NetworkInterfaceMetadata(mac=device.name, vf_trusted=False)
+            made = metadata.NetworkInterfaceMetadata(mac=device.name, vf_trusted=False)
             if vlan:
                 made.vlan = int(vlan)
         else:
-            made = objects.DiskMetadata(serial=None)
+            made = metadata.DiskMetadata(serial=None)
         if tag:
             made.tags = [tag]
         if device.bus in _BUSES:

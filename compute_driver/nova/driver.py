@@ -334,6 +334,7 @@ class NovaDriver(driver.ComputeDriver):
         allocations: Any,
         block_device_info: Mapping[str, Any] | None = None,
         power_on: bool = True,
+        share_info: Any = None,
     ) -> None:
         """Give an instance the size that its flavor now has."""
         now = self._driver.show(instance.uuid).guest
@@ -360,6 +361,7 @@ class NovaDriver(driver.ComputeDriver):
         migration: Any,
         block_device_info: Mapping[str, Any] | None = None,
         power_on: bool = True,
+        share_info: Any = None,
     ) -> None:
         """Make an instance what it was before; nova has removed the new guest, not its files."""
         self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)

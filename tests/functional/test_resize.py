@@ -33,7 +33,7 @@ RESIZE_POINTS = ("copied", "new one defined", "made", "moved")
 
 def size(path: Path, disk_format: str = "qcow2") -> int:
     """Return what a guest sees of a disk, in bytes."""
-    command = ["qemu-img", "info", "--output=json", "-f", disk_format, str(path)]
+    command = ["qemu-img", "info", "-U", "--output=json", "-f", disk_format, str(path)]
     told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     return int(told["virtual-size"])
 
@@ -191,6 +191,7 @@ class TestFiles(ResizeTestCase):
         # What it forged says 1 GiB; its disk is of 1 MiB, and grows to 2.
         driver.resize(made.uuid, dataclasses.replace(made, root=Disk(size_bytes=2 * MIB)))
         self.assertEqual(2 * MIB, root.stat().st_size)
+        driver.confirm_resize(made.uuid)
         with self.assertRaises(exceptions.InvalidParameter):
             smaller = dataclasses.replace(made, root=Disk(size_bytes=MIB // 2))
             driver.resize(made.uuid, smaller, check_only=True)

@@ -146,6 +146,7 @@ def main() -> None:
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
     loaded.set_override("state_path", options.state, group="hypervisor")
+    loaded.set_override("stop_timeout", 0.0, group="hypervisor")  # tiny guests never answer
     driver = LibvirtDriver(loaded)
     changes: dict[str, Any] = {}
     if options.image:

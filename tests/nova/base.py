@@ -139,7 +139,9 @@ class NovaCase(unittest.TestCase):
         ):
             yield instance
 
-    def spawn(self, instance: Any, image: Any = None, **more: Any) -> None:
+    def spawn(self, instance: Any, image: Any = None, vifs: Any = (), **more: Any) -> None:
         """Spawn an instance that goes with the test."""
         self.addCleanup(self.driver.destroy, self.context, instance, [])
-        self.driver.spawn(self.context, instance, image or self.image(), [], None, {}, [], **more)
+        self.driver.spawn(
+            self.context, instance, image or self.image(), [], None, {}, [*vifs], **more
+        )

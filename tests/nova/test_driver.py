@@ -157,7 +157,7 @@ class InterfaceTest(NovaCase):
     def test_tag_is_in_the_metadata_at_boot(self) -> None:
         self.tag()
         self.vif["details"] = {"vlan": 7}
-        self.spawn(self.instance_, network_info=[self.vif])
+        self.spawn(self.instance_, vifs=[self.vif])
         (device,) = self.instance_.device_metadata.devices
         self.assertEqual((["blue"], 7), (device.tags, device.vlan))
 
@@ -187,7 +187,7 @@ class InterfaceTest(NovaCase):
     def test_unbound_port_sends_the_build_to_another_host(self) -> None:
         self.vif["type"] = "binding_failed"
         with self.assertRaises(exception.VirtualInterfacePlugException):
-            self.spawn(self.instance_, network_info=[self.vif])
+            self.spawn(self.instance_, vifs=[self.vif])
 
     def test_ports_are_nova_s_after_hard_reboot_and_power_on(self) -> None:
         self.spawn(self.instance_)
