@@ -19,8 +19,10 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import (
+    ConfigDrive,
     Guest,
     Image,
+    Interface,
     PowerState,
     Quiesce,
     RebootKind,
@@ -88,6 +90,7 @@ class ComputeDriver(abc.ABC):
         progress: Progress = no_progress,
         network: contextlib.AbstractContextManager[object] = NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it.
 
@@ -95,6 +98,11 @@ class ComputeDriver(abc.ABC):
             guest is there, still paused; its exit returns when the network is ready.  If it raises,
             nothing of the guest is left, and the exception goes on to the caller.
         :param power_on: false only makes the guest; *network* is not entered then.
+        :param told: called when it is known where the guest's devices are attached, and before it
+            starts; what it returns is on the config drive, if the guest has one.
+
+        Where :meth:`destroy` has kept files of that guest, it gets those; failure leaves them.
+
         :raises GuestExists: if its name or UUID is taken.
         :raises InvalidParameter: if no host can make such a guest; :class:`NotOnThisHost`, which is
             one of them, if another may.
@@ -105,10 +113,13 @@ class ComputeDriver(abc.ABC):
         """
 
     @abc.abstractmethod
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned.
 
         Nothing happens, and nothing is raised, if there is no such guest.
+
+        :param keep_files: leave its files and what is needed to bring it back, by :meth:`spawn` or
+            :meth:`revert_resize`; :meth:`destroy` without this removes them as well.
         """
 
     @abc.abstractmethod
@@ -253,6 +264,75 @@ class ComputeDriver(abc.ABC):
         """Power the rescue system off, remove it and boot the guest's own.
 
         :raises InvalidGuestState: if the guest is not being rescued.
+        """
+
+    @abc.abstractmethod
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Stop a guest and give it another size; what it was is kept until that is confirmed.
+
+        Until then it takes all verbs but a further resize.  Failure leaves it what it was.
+
+        :param guest: what it is to be.  UUID, name and architecture stay the same, image and kernel
+            are not looked at.  Disks grow or stay; a root disk of size 0 stays.  A config drive is
+            made anew unless it is described as it is stored.
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :param power_on: whether it runs in the end; if not given, whether it did before.
+        :param check_only: only refuse what cannot be done.
+        :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
+        :raises InvalidGuestState: if it is suspended, or an earlier resize is not confirmed yet.
+        :raises HostError: if the host fails otherwise.
+        """
+
+    @abc.abstractmethod
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize; nothing if no resize waits for that."""
+
+    @abc.abstractmethod
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize, with the disks of then.
+
+        Nothing happens to one that was not resized; a guest that was destroyed with its files kept
+        is brought back first.
+
+        :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
+            given.
+        :param power_on: whether it runs in the end; if not given, whether it did before the resize.
+        """
+
+    @abc.abstractmethod
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface: at once if it runs, and in its description.
+
+        Failure leaves it neither here nor there.
+
+        :raises InvalidParameter: if its MAC address or device is taken, or the host lacks what it
+            is to be plugged into.
+        :raises InvalidGuestState: if the guest is suspended.
+        :raises PlugFailed: if it cannot be plugged.
+        :raises HostError: if the host fails otherwise, or the machine has no slot left.
+        """
+
+    @abc.abstractmethod
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest: at once if it runs, and from its description.
+
+        :param mac: the interface's hardware address.
+        :param timeout: seconds that a guest may take to let go of it; option detach_timeout if not
+            given.
+        :raises InterfaceNotFound: if the guest has none with that address.
+        :raises DeviceBusy: if the guest has not let go by then: it keeps the interface.
+        :raises InvalidGuestState: if the guest is suspended.
         """
 
     @abc.abstractmethod

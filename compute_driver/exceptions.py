@@ -120,6 +120,17 @@ class GuestBusy(GuestError):
     """Another operation on the same guest has not ended."""
 
 
+class InterfaceNotFound(GuestError):
+    """The guest has no such interface."""
+
+    def __init__(self, guest: str, mac: str) -> None:
+        super().__init__(f"guest {guest!r} has no interface {mac!r}")
+
+
+class DeviceBusy(GuestError):
+    """The guest does not let go of a device."""
+
+
 class InvalidGuestState(GuestError):
     """The guest's power state does not allow the operation.
 

@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
@@ -28,9 +28,11 @@ from compute_driver.driver import (
     no_progress,
 )
 from compute_driver.guest import (
+    ConfigDrive,
     DiskFormat,
     Guest,
     Image,
+    Interface,
     PowerState,
     Quiesce,
     RebootKind,
@@ -43,6 +45,7 @@ from compute_driver.info import (
     ArchitectureInfo,
     CacheEntry,
     Check,
+    Device,
     DiskStats,
     Display,
     Finding,
@@ -78,6 +81,7 @@ class _Machine:
         self.session: _Session | None = None
         self.displays: dict[DisplayKind, Display] = {}
         self.address: Address | None = None
+        self.before: tuple[Guest, acceleration.Decision, bool] | None = None
 
     def start(self, network: contextlib.AbstractContextManager[object]) -> None:
         if not isinstance(network, contextlib.nullcontext):
@@ -156,6 +160,7 @@ class FakeDriver(ComputeDriver):
         self._guard = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
         self._images: dict[Image, tuple[float, int]] = {}
+        self._released: dict[str, _Machine] = {}
 
     @contextlib.contextmanager
     def _machine(self, uuid: str) -> Iterator[_Machine]:
@@ -188,16 +193,20 @@ class FakeDriver(ComputeDriver):
         progress: Progress = no_progress,
         network: contextlib.AbstractContextManager[object] = NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         _check_devices(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
+        self._released.pop(guest.uuid, None)
         machine = _Machine(guest, self._decide(guest.architecture))
         self._serve(machine)
         with machine.changed:
             self._add(machine)
             try:
+                if told is not None:
+                    told(_info(machine))
                 if power_on:
                     machine.start(network)
             except BaseException:
@@ -223,10 +232,14 @@ class FakeDriver(ComputeDriver):
         with self._guard:
             del self._machines[machine.guest.uuid]
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
             self._remove(machine)
+            if keep_files:
+                self._released[uuid] = machine
+        if not keep_files:
+            self._released.pop(uuid, None)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
@@ -356,6 +369,78 @@ class FakeDriver(ComputeDriver):
             machine.guest = dataclasses.replace(guest, rescue=None)
             machine.enter(PowerState.STOPPED)
             machine.boot()
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Stop a guest and give it another size; what it was is kept until that is confirmed."""
+        with self._machine(uuid) as machine:
+            machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            if machine.before is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "resize", "resized already", ["confirmed", "reverted"]
+                )
+            _check_devices(guest)
+            _check_resize(machine.guest, guest)
+            if check_only:
+                return
+            was_on = machine.state in _ACTIVE
+            machine.before = (machine.guest, machine.decision, was_on)
+            machine.enter(PowerState.STOPPED)
+            if guest.root is None or guest.root.size_bytes == 0:
+                guest = dataclasses.replace(guest, root=machine.guest.root)
+            machine.guest = guest
+            if was_on if power_on is None else power_on:
+                machine.boot()
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize; nothing if no resize waits for that."""
+        with self._machine(uuid) as machine:
+            machine.before = None
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize, with the disks of then."""
+        if uuid in self._released:
+            self._restore(self._released.pop(uuid))
+        with self._machine(uuid) as machine:
+            if machine.before is not None:
+                machine.enter(PowerState.STOPPED)
+                machine.guest, machine.decision, was_on = machine.before
+                machine.before = None
+                power_on = was_on if power_on is None else power_on
+            if power_on and machine.state is PowerState.STOPPED:
+                machine.boot()
+
+    def _restore(self, machine: _Machine) -> None:
+        machine.removed = False
+        self._add(machine)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface: at once if it runs, and in its description."""
+        with self._machine(uuid) as machine:
+            machine.require("attach an interface to", *_ACTIVE, PowerState.STOPPED)
+            nics = (*machine.guest.interfaces, interface)
+            guest = dataclasses.replace(machine.guest, interfaces=nics)
+            _check_devices(guest)
+            machine.guest = guest
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest: at once if it runs, and from its description."""
+        with self._machine(uuid) as machine:
+            machine.require("detach an interface from", *_ACTIVE, PowerState.STOPPED)
+            guest = machine.guest
+            nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
+            if nics == guest.interfaces:
+                raise exceptions.InterfaceNotFound(guest.name, mac)
+            machine.guest = dataclasses.replace(guest, interfaces=nics)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
@@ -577,6 +662,21 @@ def _check_devices(guest: Guest) -> None:
     architecture.has_uefi(guest)
 
 
+def _check_resize(old: Guest, new: Guest) -> None:
+    """Refuse another guest, and disks that would shrink."""
+    for field in ("uuid", "name", "architecture"):
+        if getattr(old, field) != getattr(new, field):
+            raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
+    for role, before, after in (
+        ("root", old.root, new.root),
+        *(("ephemeral", *pair) for pair in itertools.zip_longest(old.ephemerals, new.ephemerals)),
+    ):
+        size = before.size_bytes if before else 0
+        wanted = after.size_bytes if after else 0
+        if wanted < size and (wanted or role != "root"):
+            raise exceptions.InvalidParameter(role, wanted, f"{size} bytes or more")
+
+
 def _size_of_image(location: str) -> int:
     if "://" in location:
         return 0
@@ -592,6 +692,11 @@ def _info(machine: _Machine) -> GuestInfo:
         state=machine.state,
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
+        devices=tuple(
+            Device(name=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
+            for number, nic in enumerate(machine.guest.interfaces, 1)
+        ),
+        before=machine.before[0] if machine.before else None,
     )
 
 

@@ -11,6 +11,21 @@ from compute_driver.guest import DiskFormat, Guest, PowerState
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where a disk or an interface is attached, as the guest sees it.
+
+    :param name: an interface's MAC address; a disk's device name, such as ``vda``.
+    :param bus: ``pci``, or the bus of the disk.
+    :param address: such as ``0000:01:00.0`` on PCI, ``0:0:0:1`` (controller, bus, target, unit) on
+        a bus of drives; empty where there is none.
+    """
+
+    name: str
+    bus: str
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class GuestInfo:
     """A guest as it is now.
 
@@ -23,6 +38,9 @@ class GuestInfo:
     :param overhead_mib: memory in MiB that its emulator takes besides the guest's own, at most;
         None when it was not looked for.
     :param console: where its serial console is logged.
+    :param devices: where its disks and interfaces are attached; empty when not looked for.
+    :param before: what it was before a resize that is not confirmed yet; None if there is none, or
+        when it was not looked for.
     """
 
     guest: Guest
@@ -32,6 +50,8 @@ class GuestInfo:
     cpu: str = ""
     overhead_mib: int | None = None
     console: str = ""
+    devices: tuple[Device, ...] = ()
+    before: Guest | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

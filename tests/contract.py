@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
 import subprocess
@@ -21,6 +22,8 @@ from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
     GIB,
+    MIB,
+    ConfigDrive,
     Disk,
     DiskBus,
     DiskFormat,
@@ -59,6 +62,10 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "quiesce": lambda driver, guest: driver.quiesce(guest),
     "unquiesce": lambda driver, guest: driver.unquiesce(guest),
     "set_password": lambda driver, guest: driver.set_password(guest, "secret"),
+    "confirm_resize": lambda driver, guest: driver.confirm_resize(guest),
+    "revert_resize": lambda driver, guest: driver.revert_resize(guest),
+    "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
+    "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
@@ -609,6 +616,136 @@ class DriverContract(unittest.TestCase):
                 verb()
         self.driver.stop(guest.uuid, timeout=0)
         self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE)
+
+    # What is told to a guest, and interfaces
+
+    def test_places_of_devices_are_told_before_the_guest_starts(self) -> None:
+        seen: list[GuestInfo] = []
+
+        def told(info: GuestInfo) -> ConfigDrive:
+            seen.append(info)
+            return ConfigDrive(hostname="told")
+
+        guest = self.make_guest(config_drive=ConfigDrive(hostname="placeholder"))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False, told=told)
+        (info,) = seen
+        self.assertIs(info.state, PowerState.STOPPED)
+        found = {device.name: device for device in info.devices}
+        nic = found[guest.interfaces[0].mac]
+        self.assertEqual("pci", nic.bus)
+        self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
+        self.assertEqual(info.devices, made.devices)
+
+    def test_interface_is_attached_and_detached(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.assertIn(added.mac, [each.name for each in self.driver.show(guest.uuid).devices])
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, added.mac.upper())
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        with self.assertRaises(exceptions.InterfaceNotFound):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_changed(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, guest.interfaces[0].mac)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.driver.suspend(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.attach_interface(guest.uuid, Interface())
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
+        return self.driver.show(guest.uuid).guest.interfaces
+
+    # Resize
+
+    def test_resized_guest_runs_in_its_new_size_and_can_be_reverted(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        larger = dataclasses.replace(guest, memory_mib=guest.memory_mib + 64)
+        with self.boots(guest):
+            self.driver.resize(guest.uuid, larger)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((larger, guest), (shown.guest, shown.before))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.resize(guest.uuid, larger)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.revert_resize(guest.uuid)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_resize_of_a_stopped_guest_is_confirmed(self) -> None:
+        made = self.make_guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        guest = self.driver.spawn(made, power_on=False).guest
+        assert guest.root is not None
+        grown = dataclasses.replace(guest.root, size_bytes=guest.root.size_bytes * 2)
+        swap = Disk(size_bytes=MIB)
+        larger = dataclasses.replace(guest, root=grown, swap=swap, ephemerals=(swap,))
+        self.driver.resize(guest.uuid, larger)
+        self.assertIs(self.state(guest), PowerState.STOPPED)
+        for _twice in range(2):
+            self.driver.confirm_resize(guest.uuid)
+            shown = self.driver.show(guest.uuid)
+            self.assertEqual((larger, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertEqual(larger, self.driver.show(guest.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_what_cannot_be_resized_is_refused_and_left_as_it_is(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        assert guest.root is not None
+        smaller = dataclasses.replace(guest.root, size_bytes=512)
+        for changes in ({"root": smaller}, {"name": "another"}):
+            with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.assert_unharmed(guest)
+
+    def test_resized_guest_is_destroyed_with_all_that_was_kept(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256))
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
+
+    def test_guest_of_which_the_files_were_kept_comes_back(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(made.guest, memory_mib=256))
+        for bring_back, expected in (
+            (lambda: self.driver.revert_resize(guest.uuid), made.guest),
+            (lambda: self.driver.spawn(guest, power_on=False), made.guest),
+        ):
+            for _twice in range(2):
+                self.driver.destroy(guest.uuid, keep_files=True)
+                self.assertNotIn(guest.uuid, self.listed())
+            bring_back()
+            self.assertEqual(expected, self.driver.show(guest.uuid).guest)
+        self.driver.destroy(guest.uuid, keep_files=True)
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
 
     # Destroy, and two at once
 

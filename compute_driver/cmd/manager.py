@@ -16,6 +16,7 @@ from compute_driver.cmd import errors
 #: Verbs with a presentation of their own, by module and class in this package; any other
 #: operation gets the generic one.
 PRESENTATIONS = {
+    "attach_interface": "interfaces:Attach",
     "audit": "host:Audit",
     "console_attach": "console:ConsoleAttach",
     "console_log": "console:ConsoleLog",
@@ -27,6 +28,7 @@ PRESENTATIONS = {
     "list": "guests:List",
     "reboot": "guests:Reboot",
     "rescue": "rescue:Rescue",
+    "resize": "resize:Resize",
     "screenshot": "screenshot:Screenshot",
     "set_password": "password:SetPassword",
     "show": "guests:Show",

@@ -84,7 +84,7 @@ def guest(words: argparse.Namespace) -> Guest:
         image=source,
         root=_root(words.disk, source, disk_bus),
         ephemerals=tuple(
-            Disk(size_bytes=_gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
+            Disk(size_bytes=gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
         ),
         swap=None if words.swap is None else Disk(size_bytes=words.swap * MIB, bus=disk_bus),
         boot=_boot(words, hardware.cmdline),
@@ -179,17 +179,23 @@ def _location(text: str) -> str:
     return text if "://" in text or not text else str(Path(text).absolute())
 
 
-def _root(gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
-    if gib is None:
+def _root(size_gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
+    if size_gib is None:
         return None if image is None else Disk(bus=bus)
-    size = _gib("disk", gib)
+    size = gib("disk", size_gib)
     if not size and image is None:
-        raise exceptions.InvalidParameter("disk", gib, "a size in GiB above 0, without an image")
+        raise exceptions.InvalidParameter(
+            "disk", size_gib, "a size in GiB above 0, without an image"
+        )
     return Disk(size_bytes=size, bus=bus)
 
 
-def _gib(field: str, size: float) -> int:
-    """Return a size in bytes, in whole MiB, rounded up."""
+def gib(field: str, size: float) -> int:
+    """Return a size in bytes, in whole MiB, rounded up.
+
+    :param field: the option, for the error.
+    :raises InvalidParameter: if it is no size of a disk.
+    """
     if not 0 <= size <= MAX_DISK_BYTES / GIB:  # also refuses nan
         raise exceptions.InvalidParameter(
             field, size, f"a number of GiB, 0 to {MAX_DISK_BYTES // GIB}"
@@ -217,10 +223,15 @@ def _interfaces(specs: Sequence[str], hardware: Hardware) -> tuple[Interface, ..
         if len(specs) > 1:
             raise exceptions.InvalidParameter("nic", "none", "none only by itself")
         return ()
-    return tuple(_interface(spec, hardware) for spec in specs or ("user",))
+    return tuple(interface(spec, hardware) for spec in specs or ("user",))
 
 
-def _interface(spec: str, hardware: Hardware) -> Interface:
+def interface(spec: str, hardware: Hardware) -> Interface:
+    """Return the interface that option ``--nic`` describes.
+
+    :param hardware: what is wanted of all interfaces.
+    :raises InvalidParameter: names what is accepted.
+    """
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)

@@ -198,6 +198,15 @@ OPTIONS = [
         "eighth of the guest's memory, but 64 to 256, and no more than a 32nd of the host's. "
         "0 leaves it to QEMU (up to 1024).",
     ),
+    cfg.IntOpt(
+        "hotplug_ports",
+        default=1,
+        min=0,
+        max=16,
+        help="How many interfaces a running guest can be given before its next power-on, on "
+        "machines with PCI Express (q35, virt); others have slots enough. Each takes a port, and "
+        "every boot a little longer for it.",
+    ),
     cfg.StrOpt(
         "ovsdb_connection",
         help="Where Open vSwitch's database listens, for interfaces that are plugged into its "
@@ -234,6 +243,12 @@ OPTIONS = [
         default=7200.0,
         min=1.0,
         help="Seconds that the copy of a guest's root disk may take before it is given up.",
+    ),
+    cfg.FloatOpt(
+        "detach_timeout",
+        default=60.0,
+        min=0.0,
+        help="Seconds that a running guest may take to let go of a device that is detached.",
     ),
     cfg.FloatOpt(
         "image_fetch_timeout",

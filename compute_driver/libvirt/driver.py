@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from oslo_config import cfg
@@ -14,8 +14,10 @@ from oslo_config import cfg
 from compute_driver import concurrency, driver, exceptions
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import (
+    ConfigDrive,
     Guest,
     Image,
+    Interface,
     PowerState,
     Quiesce,
     RebootKind,
@@ -45,9 +47,11 @@ from compute_driver.operations import (
     images,
     interrupt,
     journal,
+    plugging,
     power,
     quiesce,
     reboot,
+    resize,
     snapshot,
     spawn,
 )
@@ -75,16 +79,27 @@ class LibvirtDriver(driver.ComputeDriver):
         progress: driver.Progress = driver.no_progress,
         network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = spawn.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
             return spawn.spawn(
-                self._parts, guest, decision, progress, held, network=network, power_on=power_on
+                *(self._parts, guest, decision, progress, held),
+                network=network,
+                power_on=power_on,
+                told=told,
             )
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
+        if keep_files:
+            with (
+                contextlib.suppress(exceptions.GuestNotFound),
+                journal.exclusive(self._parts, uuid, "release"),
+            ):
+                destroy.release(self._parts, uuid)
+            return
         with (
             contextlib.suppress(exceptions.GuestNotFound),
             journal.exclusive(self._parts, uuid, "destroy"),
@@ -179,6 +194,46 @@ class LibvirtDriver(driver.ComputeDriver):
         """Boot a guest's own system again."""
         with journal.exclusive(self._parts, uuid, "unrescue"):
             rescues.unrescue(self._parts, uuid)
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Give a guest another size, and keep the old one."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            change = resize.check(self._parts, uuid, guest)
+            if not check_only:
+                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize."""
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.confirm(self._parts, uuid, held)
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface."""
+        with journal.exclusive(self._parts, uuid, "attach_interface") as held:
+            plugging.attach(self._parts, uuid, interface, held)
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest."""
+        deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "detach_interface") as held:
+            plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

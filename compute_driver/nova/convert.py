@@ -9,7 +9,6 @@ Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfac
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 from compute_driver import architecture, exceptions
@@ -39,6 +38,9 @@ _OWN = ("hw_cpu_features", "hw_cpu_model")
 
 #: What neutron's types of VIFs are plugged into.
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
+
+#: Its types of those that it could not or has yet to bind to this host.
+_NOT_BOUND = frozenset({"unbound", "binding_failed"})
 
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
@@ -84,12 +86,7 @@ def guest(
         swap=_swap(flavor, disks, hardware),
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
-        interfaces=interfaces(
-            network_info,
-            hardware.nic_model,
-            _queues(flavor, said, hardware.nic_model),
-            hardware.bandwidth(),
-        ),
+        interfaces=_interfaces(network_info, flavor, said, hardware),
         **hardware.devices(),
     )
 
@@ -192,21 +189,30 @@ def root_device_name(image: Any, asked: str | None) -> str:
     return f"/dev/{_DEVICES.get(bus, 'sd')}a"
 
 
-def interfaces(
-    network_info: Sequence[Mapping[str, Any]],
-    model: NicModel | None,
-    queues: int | None = None,
-    bandwidth: Mapping[str, Bandwidth] = MappingProxyType({}),
+def ports(
+    instance: Any, image: Any, network_info: Sequence[Mapping[str, Any]]
 ) -> tuple[Interface, ...]:
-    """Return the interfaces of neutron's ports.
+    """Return the interfaces that an instance has by neutron's ports.
 
+    :param instance: nova's Instance, with its flavor.
+    :param image: nova's ImageMeta.
     :param network_info: nova's VIFs.
-    :param model: of all cards.
-    :param queues: pairs of queues of each card.
-    :param bandwidth: limits of each, by fields of an Interface.
     :raises InvalidParameter: if one cannot be plugged in here.
+    :raises PlugFailed: if neutron has not bound one to this host.
     """
-    return tuple(_interface(vif, model, queues, bandwidth) for vif in network_info)
+    said = _properties(instance, image)
+    hardware = properties.read(said, instance.flavor.extra_specs)
+    return _interfaces(network_info, instance.flavor, said, hardware)
+
+
+def _interfaces(
+    network_info: Sequence[Mapping[str, Any]],
+    flavor: Any,
+    said: Mapping[str, str],
+    hardware: Hardware,
+) -> tuple[Interface, ...]:
+    queues, bandwidth = _queues(flavor, said, hardware.nic_model), hardware.bandwidth()
+    return tuple(_interface(vif, hardware.nic_model, queues, bandwidth) for vif in network_info)
 
 
 def _interface(
@@ -215,6 +221,8 @@ def _interface(
     queues: int | None,
     bandwidth: Mapping[str, Bandwidth],
 ) -> Interface:
+    if vif["type"] in _NOT_BOUND:
+        raise exceptions.PlugFailed(f"port {vif['id']} is {vif['type']}: neutron has not bound it")
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}

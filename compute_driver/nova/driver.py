@@ -20,19 +20,24 @@ from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
 from compute_driver import exceptions, loader
-from compute_driver.guest import PowerState, RebootKind
+from compute_driver.guest import ConfigDrive, PowerState, RebootKind
+from compute_driver.info import GuestInfo
 from compute_driver.nova import (
     accounts,
     configuration,
     consoles,
     convert,
+    devices,
     diagnostics,
     host,
     images,
     metadata,
     network,
     placement,
+    ports,
     rescues,
+    resize,
+    shared,
     snapshots,
 )
 from compute_driver.nova.errors import translated, unless_running
@@ -68,6 +73,10 @@ class NovaDriver(driver.ComputeDriver):
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
         "has_imagecache": True,
+        "supports_attach_interface": True,
+        "supports_device_tagging": True,
+        "supports_migrate_to_same_host": True,
+        "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -131,14 +140,19 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Make an instance's guest and start it once its ports work."""
         vifs = network_info or ()
-        convert.guest(instance, image_meta, vifs, block_device_info)  # refuses what cannot be
-        drive = metadata.config_drive(instance, network_info, injected_files, admin_password)
+        drive = metadata.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, drive)
+
+        def told(info: GuestInfo) -> ConfigDrive | None:
+            devices.update(context, instance, vifs, info.devices)
+            return metadata.config_drive(instance, network_info, injected_files, admin_password)
+
         with images.requested_by(context, instance.trusted_certs):
             self._driver.spawn(
                 guest,
                 network=network.plugged(self.virtapi, instance, vifs if power_on else ()),
                 power_on=power_on,
+                told=told,
             )
 
     @translated
@@ -151,13 +165,8 @@ class NovaDriver(driver.ComputeDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove an instance's guest with all that it owns.
-
-        Its disks are kept for migrations and shared storage only, which are not there yet.
-        """
-        if not destroy_disks:
-            raise NotImplementedError
-        self._driver.destroy(instance.uuid)
+        """Remove an instance's guest with all that it owns, or all but its files."""
+        self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
 
     def cleanup(
         self,
@@ -181,7 +190,24 @@ class NovaDriver(driver.ComputeDriver):
 
     def instance_on_disk(self, instance: Any) -> bool:
         """Tell whether the instance's disks are here."""
-        return Path(self._conf.hypervisor.instances_path, instance.uuid).exists()
+        return self._directory(instance).exists()
+
+    def _directory(self, instance: Any) -> Path:
+        return Path(self._conf.hypervisor.instances_path, instance.uuid)
+
+    def check_instance_shared_storage_local(
+        self, context: Any, instance: Any
+    ) -> dict[str, str] | None:
+        """Make a file by which another host finds out whether it has the same disks."""
+        return shared.mark(self._directory(instance))
+
+    def check_instance_shared_storage_remote(self, context: Any, data: dict[str, str]) -> bool:
+        """Tell whether the other host's file is here."""
+        return shared.is_seen(data)
+
+    def check_instance_shared_storage_cleanup(self, context: Any, data: dict[str, str]) -> None:
+        """Remove that file."""
+        shared.unmark(data)
 
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         """Return what the guest is likely to call its root disk; nova goes on from there."""
@@ -256,8 +282,12 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Reboot an instance: hard as well if it does not run or does not answer."""
         running = self._driver.show(instance.uuid).state is PowerState.RUNNING
-        soft = reboot_type == "SOFT" and running
-        self._driver.reboot(instance.uuid, kind=RebootKind.SOFT if soft else RebootKind.HARD)
+        if reboot_type == "SOFT" and running:
+            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
+        elif ports.follow(self._driver, instance, network_info):
+            self._driver.start(instance.uuid)
+        else:
+            self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
 
     @translated
     def power_on(
@@ -270,7 +300,7 @@ class NovaDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Power an instance on."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
 
     @translated
     def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
@@ -314,7 +344,90 @@ class NovaDriver(driver.ComputeDriver):
         block_device_info: Mapping[str, Any] | None = None,
     ) -> None:
         """Power on an instance that ran when the host went down."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
+
+    # Interfaces
+
+    @translated
+    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
+        """Give an instance a further port."""
+        ports.attach(self._driver, context, instance, image_meta, vif)
+
+    @translated
+    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
+        """Take a port from an instance."""
+        ports.detach(self._driver, context, instance, vif)
+
+    # Resizing, on this host
+
+    @translated
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        timeout: float = 0,
+        retry_interval: float = 0,
+    ) -> str:
+        """Refuse what cannot be, and shut the instance down; there is nothing to move."""
+        resize.check(instance, flavor, dest, self.get_host_ip_addr())
+        vifs, image = network_info or (), instance.image_meta
+        now = self._driver.show(instance.uuid).guest
+        with resize.refused():
+            new = resize.guest(instance, flavor, image, vifs, block_device_info, None, now)
+            self._driver.resize(instance.uuid, new, check_only=True)
+        self._driver.stop(instance.uuid, timeout=timeout)
+        return ""
+
+    @translated
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Give an instance the size that its flavor now has."""
+        now = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info)
+        new = resize.guest(
+            *(instance, instance.flavor, image_meta, network_info or (), block_device_info),
+            *(drive, now),
+        )
+        self._driver.resize(instance.uuid, new, timeout=0, power_on=power_on)
+
+    @translated
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Let go of what an instance was before."""
+        self._driver.confirm_resize(instance.uuid)
+
+    @translated
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Make an instance what it was before; nova has removed the new guest, not its files."""
+        self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)
+        if power_on:
+            ports.power_on(self._driver, instance, network_info)
 
     @translated
     def trigger_crash_dump(self, instance: Any) -> None:

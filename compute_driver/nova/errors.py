@@ -27,6 +27,10 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.MissingDependency: nova.ComputeResourcesUnavailable,
     exceptions.AccelerationUnavailable: nova.ComputeResourcesUnavailable,
     exceptions.NotEnoughSpace: nova.ComputeResourcesUnavailable,
+    exceptions.OpenVSwitchUnavailable: nova.VirtualInterfacePlugException,
+    exceptions.PlugFailed: nova.VirtualInterfacePlugException,
+    exceptions.DeviceBusy: nova.DeviceDetachFailed,
+    exceptions.InterfaceNotFound: nova.DeviceNotFound,
     exceptions.GuestNotFound: nova.InstanceNotFound,
     exceptions.GuestExists: nova.InstanceExists,
     exceptions.GuestBusy: nova.InstanceNotReady,
@@ -58,6 +62,17 @@ def unless_running(kind: type[nova.NovaException], instance: Any) -> Iterator[No
         yield
     except exceptions.InvalidGuestState as error:
         raise kind(instance_id=instance.uuid) from error
+
+
+@contextlib.contextmanager
+def failing_as(kind: type[nova.NovaException]) -> Iterator[None]:
+    """Have nova told of *kind* whatever fails meanwhile, but that there is no such guest."""
+    try:
+        yield
+    except exceptions.GuestNotFound:
+        raise
+    except exceptions.ComputeDriverError as error:
+        raise kind(str(error)) from error
 
 
 def translated(method: Callable[P, R]) -> Callable[P, R]:

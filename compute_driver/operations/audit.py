@@ -48,6 +48,9 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
+    if destroy.is_released(parts, path.name):
+        detail = "destroyed with its files kept; spawned again it gets them, destroy removes them"
+        return Finding(kind="kept directory", subject=str(path), detail=detail)
     if parts.connection.run(domains.lookup, path.name) is not None:
         detail = "the domain with its UUID lacks this driver's metadata, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
@@ -97,7 +100,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
 
 
 def _bases(directory: Path) -> Iterator[tuple[Path, Path | None]]:
-    for path in sorted(directory.glob("*.qcow2")):
+    for path in sorted(directory.rglob("*.qcow2")):
         # What QEMU has in hand as another user is there.
         with contextlib.suppress(FileNotFoundError, exceptions.HostError):
             yield path, overlay.base(path)

@@ -45,7 +45,8 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     """
     found: dict[Path, set[str]] = defaultdict(set)
     unreadable: dict[Path, exceptions.HostError] = {}
-    for path in parts.host.instances.glob("*/*.qcow2"):
+    instances = parts.host.instances
+    for path in instances.glob("*/**/*.qcow2"):  # a resize keeps the old ones further down
         try:
             base = overlay.base(path)
         except FileNotFoundError:  # destroyed meanwhile
@@ -54,13 +55,13 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
             unreadable[path] = error
             continue
         if base is not None:
-            found[_real(base)].add(path.parent.name)
+            found[_real(base)].add(path.relative_to(instances).parts[0])
     told = parts.connection.run(_chains)
     for uuid, files in told.items():
         for file in files:
             found[_real(file)].add(uuid)
     for path, reason in unreadable.items():  # QEMU has it in hand, as another user
-        if path not in told.get(path.parent.name, ()):
+        if path not in told.get(path.relative_to(instances).parts[0], ()):
             raise reason
     return found
 

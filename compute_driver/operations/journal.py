@@ -15,7 +15,7 @@ from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, quiesce, rescue, snapshot
+from compute_driver.operations import destroy, plugging, quiesce, rescue, settling, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
@@ -23,8 +23,10 @@ LOG = logging.getLogger(__name__)
 #: Operations that, interrupted, leave what is no guest yet or no longer.
 _REMOVING = frozenset({"spawn", "destroy"})
 
-#: Operations that, interrupted, leave a guest with something to take away from it, and what does.
-_CLEARING: Mapping[str, Callable[[Parts, str], None]] = {
+#: Those that, interrupted, leave a guest to be put in order, and what does.
+_MENDED: Mapping[str, Callable[[Parts, str], None]] = {
+    **dict.fromkeys(settling.OPERATIONS, settling.settle),
+    **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
     "rescue": rescue.clear,
     "snapshot": snapshot.clear,
     "unrescue": rescue.clear,
@@ -54,16 +56,17 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def making(held: concurrency.Lock) -> Iterator[Undo]:
+def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
     """Note that a guest is made from now on; on failure undo what was registered.
 
     The note stays if something could not be undone, for the next one to do it.
 
     :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
         nothing may have it yet.
+    :param operation: another name leaves what was made when a process dies.
     :raises HostError: if the note cannot be written.
     """
-    held.note("spawn")
+    held.note(operation)
     undo = Undo()
     try:
         with undo:
@@ -96,7 +99,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
             try:
                 _finish(parts, uuid, held)
             except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be cleared up yet: %s", uuid, error)
+                LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
 
 
@@ -112,15 +115,18 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
 
 
 def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was being made or removed; other operations left a guest that still is one."""
+    """Remove what was being made or removed, and put in order what was being changed.
+
+    Other operations left a guest that still is one.
+    """
     if held.interrupted in _REMOVING:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True
         destroy.destroy(parts, uuid)
         held.keep = False
-    elif held.interrupted in _CLEARING:
-        LOG.warning("Clearing up after guest %s: its %s was interrupted", uuid, held.interrupted)
+    elif held.interrupted in _MENDED:
+        LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, held.interrupted)
         held.keep = True
-        _CLEARING[held.interrupted](parts, uuid)
+        _MENDED[held.interrupted](parts, uuid)
         held.keep = False
     quiesce.mend(parts, uuid)

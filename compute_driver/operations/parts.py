@@ -94,6 +94,7 @@ class Parts:
             self.host.detection.emulator(architecture.get(guest.architecture)),
             translation_buffer_mib=self._translation_buffer_mib(guest),
             served=Served.of(self.conf.hypervisor),
+            hotplug_ports=self.conf.hypervisor.hotplug_ports,
         )
 
     def _translation_buffer_mib(self, guest: Guest) -> int:

@@ -7,6 +7,7 @@ disks.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import mmap
 import os
@@ -25,6 +26,9 @@ from compute_driver.storage.layout import DiskFile
 #: Why a hard link may be impossible where a copy is not: another file system, too many links,
 #: a file of somebody else (sysctl fs.protected_hardlinks), a file system without links.
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
+
+#: Copying reads no format: a large disk may take its time.
+_COPY_CPU_SECONDS = 86400
 
 
 #: Roles of disks that are made of an image, and of those that are an ISO 9660 image itself.
@@ -120,6 +124,38 @@ def place(source: Path, target: Path) -> None:
                 raise
             with files.new_file(target) as path:
                 concurrency.run_blocking(shutil.copyfile, source, path)
+
+
+def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
+    """Copy a file that nobody writes to now; both share what is the same where file systems can.
+
+    Holes stay holes.
+
+    :param target: a path that is free; the file appears there complete, with the same owner.
+    :param limits: how much memory it may use; how long it takes, its size says.
+    :raises NotEnoughSpace: if it does not fit.
+    :raises HostError: if the operating system refuses.
+    """
+    limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
+    with files.new_file(target) as path:
+        sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
+        tools.run(["cp", *sharing, "--", str(source), str(path)], limits)
+
+
+def grow(path: Path, disk_format: DiskFormat, size: int, limits: tools.ToolLimits) -> None:
+    """Make a disk that nobody uses now larger; what is new of it reads as zeros.
+
+    :param path: the file.
+    :param disk_format: ``qcow2`` or ``raw``, as the driver made it: a guest writes what it likes.
+    :param size: what the guest is to see, in bytes, not less than now.
+    :raises HostError: if a helper program is missing or fails, or the operating system refuses.
+    """
+    with host_errors(f"{path} cannot grow"):
+        if disk_format is DiskFormat.RAW:
+            os.truncate(path, size)
+        else:
+            argv = ["qemu-img", "resize", "-q", "-f", str(disk_format), str(path), str(size)]
+            tools.run(argv, limits)
 
 
 def _content(disk: DiskFile, source: Source | None) -> Source | None:

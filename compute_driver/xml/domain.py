@@ -40,6 +40,7 @@ def build(
     *,
     translation_buffer_mib: int = 0,
     served: Served = _NOTHING,
+    hotplug_ports: int = 1,
 ) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
@@ -49,6 +50,7 @@ def build(
     :param emulator: the QEMU program that was found able to run it.
     :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``.
     :param served: how its consoles are served.
+    :param hotplug_ports: see the option of that name.
     :raises InvalidParameter: if the guest's machine lacks what is asked for, or a text
         holds characters that XML forbids.
     """
@@ -103,4 +105,5 @@ def build(
         address.map_into_memory(domain)
     elif machine.express and guest.virtio is VirtioForm.VIRTIO:
         address.integrate(domain)
+        address.add_ports(domain, hotplug_ports)
     return etree.tostring(domain, encoding="unicode", pretty_print=True)

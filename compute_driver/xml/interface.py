@@ -59,3 +59,12 @@ def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
 def _limit(direction: str, limit: Bandwidth) -> Element:
     values = dataclasses.asdict(limit).items()
     return E(direction, {name: str(value) for name, value in values if value})
+
+
+def aliases(domain: Element) -> dict[str, str | None]:
+    """Return libvirt's alias of each interface by MAC address; None in a domain that is off."""
+    return {
+        mac.get("address", ""): None if (alias := each.find("alias")) is None else alias.get("name")
+        for each in domain.iterfind("devices/interface")
+        if (mac := each.find("mac")) is not None
+    }

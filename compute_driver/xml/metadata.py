@@ -62,6 +62,14 @@ def element(guest: Guest, directory: Path, decision: Decision) -> Element:
     )
 
 
+def content(guest: Guest, directory: Path, decision: Decision) -> str:
+    """Return what virDomainSetMetadata takes: the element, to which it gives the namespace."""
+    made = element(guest, directory, decision)
+    made.tag = etree.QName(made).localname
+    etree.cleanup_namespaces(made)
+    return etree.tostring(made, encoding="unicode")
+
+
 def read(xml: str) -> Stored | None:
     """Return what is stored in a domain's XML or in our metadata element alone.
 

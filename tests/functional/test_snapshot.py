@@ -238,7 +238,7 @@ class TestKilled(SnapshotCase):
                     self.assertEqual(worker.PAUSED, other.says())
 
     def test_killed_snapshot_is_cleared_up_by_the_next_driver(self) -> None:
-        for point in ("copy begun", "copied", "converted"):
+        for point in ("copy begun", "backed up", "converted"):
             with self.subTest(point):
                 self.kill_at(point)
                 self.assertFalse(self.target.exists())

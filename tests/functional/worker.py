@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import functools
 import os
 import pkgutil
@@ -17,7 +18,7 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import conf
-from compute_driver.guest import GIB, Disk, Guest, Image, Rescue, SnapshotFormat
+from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue, SnapshotFormat
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
@@ -37,9 +38,22 @@ POINTS = {
     "rescue made": ("after", "compute_driver.operations.rescue._make_files"),
     "stopped": ("before", "compute_driver.libvirt.domain.define"),
     "redefined": ("after", "compute_driver.libvirt.domain.define"),
-    "copied": ("before", "compute_driver.operations.snapshot._finish"),
+    "backed up": ("before", "compute_driver.operations.snapshot._finish"),
     "converted": ("after", "compute_driver.storage.tools.run"),
+    "copied": ("after", "compute_driver.storage.disks.clone"),
+    "new one defined": ("before", "compute_driver.storage.exchange.commit"),
+    "made": ("before", "compute_driver.storage.exchange.forward"),
+    "moved": ("before", "pathlib.Path.rmdir"),
+    "dropped": ("before", "compute_driver.storage.exchange.clear"),
+    "undoing": ("before", "compute_driver.storage.exchange.backward"),
+    "undone": ("before", "shutil.rmtree"),
+    "described": ("before", "compute_driver.libvirt.domain.attach"),
+    "attached": ("after", "compute_driver.libvirt.domain.attach"),
+    "let go": ("after", "compute_driver.operations.plugging._let_go"),
 }
+
+#: The interface that is attached and detached.
+ADDED = Interface(mac="52:54:00:00:00:ff")
 
 PAUSED = "paused\n"
 DONE = "done\n"
@@ -97,6 +111,13 @@ def running(*arguments: Any, **options: Any) -> Iterator[Worker]:
         worker.kill()
 
 
+def larger(driver: LibvirtDriver, number: str) -> Guest:
+    """Return what a tiny guest is resized to: with a larger disk, and one of swap space."""
+    guest = driver.show(number).guest
+    root, swap = Disk(size_bytes=2 * MIB), Disk(size_bytes=MIB)
+    return dataclasses.replace(guest, memory_mib=24, root=root, swap=swap)
+
+
 def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
     def pause() -> None:
         os.write(1, PAUSED.encode())
@@ -139,6 +160,11 @@ ACTIONS: dict[str, Callable[[LibvirtDriver, str, str], object]] = {
     "snapshot": lambda driver, number, image: driver.snapshot(
         number, Path(image), image_format=SnapshotFormat.RAW
     ),
+    "resize": lambda driver, number, _image: driver.resize(number, larger(driver, number)),
+    "confirm_resize": lambda driver, number, _image: driver.confirm_resize(number),
+    "revert_resize": lambda driver, number, _image: driver.revert_resize(number),
+    "attach_interface": lambda driver, number, _image: driver.attach_interface(number, ADDED),
+    "detach_interface": lambda driver, number, _image: driver.detach_interface(number, ADDED.mac),
     "cycle": _cycle,
     "prune": lambda driver, _number, _image: driver.image_prune(unused=0),
 }
@@ -154,6 +180,7 @@ def main() -> None:
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
     loaded.set_override("state_path", options.state, group="hypervisor")
+    loaded.set_override("stop_timeout", 0.0, group="hypervisor")  # tiny guests never answer
     driver = LibvirtDriver(loaded)
     with contextlib.ExitStack() as patches:
         if options.pause:

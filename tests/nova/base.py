@@ -71,6 +71,19 @@ class NovaCase(unittest.TestCase):
         self.virtapi = VirtAPI()
         self.driver = driver.load_compute_driver(self.virtapi)
         self.addCleanup(self.driver.cleanup_host, "host")
+        #: What the database has of ports and disks.
+        self.vifs: list[Any] = []
+        self.disks: list[Any] = []
+        for kind, known in (
+            (objects.VirtualInterfaceList, self.vifs),
+            (objects.BlockDeviceMappingList, self.disks),
+        ):
+            patch = mock.patch.object(kind, "get_by_instance_uuid", return_value=known)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.object(objects.Instance, "save")
+        self.saved = patch.start()
+        self.addCleanup(patch.stop)
 
     def image(self, disk_format: str = "qcow2", **properties: Any) -> Any:
         """Return an ImageMeta as the compute manager has it."""
@@ -101,13 +114,15 @@ class NovaCase(unittest.TestCase):
             image_ref=IMAGE,
             kernel_id="",
             ramdisk_id="",
-            system_metadata={},
+            system_metadata={"image_disk_format": "qcow2"},
             root_device_name="/dev/vda",
             trusted_certs=None,
             config_drive="",
             launched_at=None,
             project_id="project",
             os_type=None,
+            device_metadata=None,
+            info_cache=None,
         )
 
     @contextlib.contextmanager
@@ -130,7 +145,9 @@ class NovaCase(unittest.TestCase):
         ):
             yield instance
 
-    def spawn(self, instance: Any, image: Any = None, **more: Any) -> None:
+    def spawn(self, instance: Any, image: Any = None, vifs: Any = (), **more: Any) -> None:
         """Spawn an instance that goes with the test."""
         self.addCleanup(self.driver.destroy, self.context, instance, [])
-        self.driver.spawn(self.context, instance, image or self.image(), [], None, {}, [], **more)
+        self.driver.spawn(
+            self.context, instance, image or self.image(), [], None, {}, [*vifs], **more
+        )

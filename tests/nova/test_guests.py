@@ -108,6 +108,7 @@ class GuestTest(NovaCase):
         self.until(event.EVENT_LIFECYCLE_STOPPED)
         console.close()
 
+        self.resize_and_revert(instance)
         self.driver.destroy(self.context, instance, [])
         self.assertEqual([], self.driver.list_instances())
         self.assertFalse(self.driver.instance_on_disk(instance))
@@ -170,6 +171,35 @@ class GuestTest(NovaCase):
                 self.assertEqual(2, disks)
         self.driver.destroy(self.context, instance, [])
         self.assertEqual((), self.guests.audit())
+
+    def resize_and_revert(self, instance: Any) -> None:
+        """Do what nova does, around the calls of the driver as well."""
+        flavor = instance.flavor.obj_clone()
+        flavor.memory_mb, flavor.root_gb, flavor.swap = 256, 2, 16
+        here = self.driver.get_host_ip_addr()
+        before = self.guests.show(instance.uuid).guest
+        self.driver.migrate_disk_and_power_off(self.context, instance, here, flavor, [], {}, 30, 10)
+        instance.old_flavor, instance.flavor = instance.flavor, flavor
+        shown = len(self.guests.console_log(instance.uuid))
+        self.driver.finish_migration(
+            *(self.context, None, instance, "", [], instance.image_meta, True, {}, {})
+        )
+        self.boots(instance, shown)
+        found = self.guests.show(instance.uuid)
+        self.assertEqual((256, before), (found.guest.memory_mib, found.before))
+
+        data = self.driver.check_instance_shared_storage_local(self.context, instance)
+        shared = self.driver.check_instance_shared_storage_remote(self.context, data)
+        self.driver.check_instance_shared_storage_cleanup(self.context, data)
+        self.driver.destroy(self.context, instance, [], {}, destroy_disks=not shared)
+        instance.flavor = instance.old_flavor
+        shown = len(self.log(instance))
+        self.driver.finish_revert_migration(self.context, instance, [], None, {}, True)
+        self.boots(instance, shown)
+        self.assertEqual(before, self.guests.show(instance.uuid).guest)
+
+    def log(self, instance: Any) -> bytes:
+        return (state_path() / "instances" / instance.uuid / "console.log").read_bytes()
 
     def test_host_is_described_as_it_is(self) -> None:
         (name,) = self.driver.get_available_nodes()

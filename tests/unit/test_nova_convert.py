@@ -212,6 +212,9 @@ class InterfacesTest(unittest.TestCase):
 
     def test_ports_that_cannot_be_plugged_in_are_refused(self) -> None:
         hybrid = vif(details={"ovs_hybrid_plug": True})
-        for port in (hybrid, vif(type="binding_failed"), vif(vnic_type="direct")):
+        for port in (hybrid, vif(type="vhostuser"), vif(vnic_type="direct")):
             with self.assertRaises(exceptions.InvalidParameter):
                 guest(vifs=(port,))
+        for kind in ("binding_failed", "unbound"):
+            with self.assertRaises(exceptions.PlugFailed):
+                guest(vifs=(vif(type=kind),))
