@@ -53,9 +53,9 @@ class Interfaces(base.HostTestCase):
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
     def test_guest_gets_an_address_by_what_it_is_given_and_loses_it_again(self) -> None:
         first = self.made.interfaces[0]
-        for model in (None, NicModel.E1000E):
-            added = Interface(model=model)
-            with self.subTest(model), self.says(self.made, "GUEST-ADDED: eth1", "-LEASE: eth1"):
+        for _twice in range(2):
+            added = Interface()
+            with self.says(self.made, "GUEST-ADDED: eth1", "GUEST-LEASE: eth1"):
                 self.driver.attach_interface(self.made.uuid, added)
             self.assert_has(self.made, first, added)
             with self.says(self.made, "GUEST-REMOVED: eth1"):

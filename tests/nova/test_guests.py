@@ -3,19 +3,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import socket
+import uuid
 from typing import Any
 
 from nova import objects
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
+from nova.network import model
 from nova.virt import event
 
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import configuration
 from tests import guests, rfb
-from tests.functional import inside
+from tests.functional import bridges, inside
 from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
 from tests.nova import glance
 from tests.nova.base import IMAGE, NODE, NovaCase, configure
@@ -62,7 +65,10 @@ class GuestTest(NovaCase):
 
     def test_life_of_an_instance(self) -> None:
         disk = guests.build("basic").disk
-        with self.config_drive() as instance, glance.serving(disk.read_bytes(), "qcow2"):
+        stack = contextlib.ExitStack()
+        self.addCleanup(stack.close)
+        instance = stack.enter_context(self.config_drive())
+        with glance.serving(disk.read_bytes(), "qcow2"):
             self.spawn(instance)
         self.boots(instance)
         self.assertEqual(power_state.RUNNING, self.state(instance))
@@ -109,6 +115,7 @@ class GuestTest(NovaCase):
         console.close()
 
         self.resize_and_revert(instance)
+        self.attach_and_detach(instance)
         self.driver.destroy(self.context, instance, [])
         self.assertEqual([], self.driver.list_instances())
         self.assertFalse(self.driver.instance_on_disk(instance))
@@ -197,6 +204,31 @@ class GuestTest(NovaCase):
         self.driver.finish_revert_migration(self.context, instance, [], None, {}, True)
         self.boots(instance, shown)
         self.assertEqual(before, self.guests.show(instance.uuid).guest)
+
+    def attach_and_detach(self, instance: Any) -> None:
+        with bridges.bridge() as name:
+            vif = model.VIF(
+                id=str(uuid.uuid4()),
+                address="fa:16:3e:00:00:01",
+                type="bridge",
+                details={},
+                network=model.Network(bridge=name, meta={}, subnets=[]),
+            )
+            self.vifs.append(objects.VirtualInterface(address=vif["address"], tag="blue"))
+            self.driver.attach_interface(self.context, instance, self.image(), vif)
+            self.assertEqual(1, len(bridges.ports(name)))
+            (device,) = instance.device_metadata.devices
+            self.assertEqual((["blue"], vif["address"]), (device.tags, device.mac))
+            console = self.guests.console_attach(instance.uuid)
+            shown = len(self.guests.console_log(instance.uuid))
+            console.send(f"run cat /sys/bus/pci/devices/{device.bus.address}/class\r".encode())
+            self.guests.console_wait(
+                instance.uuid, "\n0x020000", timeout=BOOT_TIMEOUT, skip_bytes=shown
+            )
+            console.close()
+            self.driver.detach_interface(self.context, instance, vif)
+            self.assertEqual([], bridges.ports(name))
+            self.assertIsNone(instance.device_metadata)
 
     def log(self, instance: Any) -> bytes:
         return (state_path() / "instances" / instance.uuid / "console.log").read_bytes()

@@ -71,7 +71,9 @@ class Operations(LoaderCase):
         self.install(greet="loader_plugin:greet")
         self.assertTrue(callable(loader.load_operation("greet")))
         self.install()
-        self.assertIn("no such entry point; there are: attach_interface, audit,", self.cause("greet"))
+        self.assertIn(
+            "no such entry point; there are: attach_interface, audit,", self.cause("greet")
+        )
 
     def test_failures_name_the_entry_point_and_the_cause(self) -> None:
         (self.directory / "loader_exits.py").write_text("raise SystemExit('gone')")
