@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +13,9 @@ from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
 #: Sections of options, by their names.
 Ini = Mapping[str, Mapping[str, Any]]
 
-DEFAULT_DRIVER = "libvirt.LibvirtDriver"
+#: Nova's own, and the driver under test: values of nova's option ``compute_driver``.
+IN_TREE = "libvirt.LibvirtDriver"
+DRIVER = os.environ.get("COMPUTE_DRIVER_CLOUD_DRIVER", "compute_driver.NovaDriver")
 
 _PRIVSEP_NEUTRON = (
     "privsep",
@@ -270,6 +273,8 @@ def _nova(cloud: Layout) -> Ini:
             "transport_url": _transport(cloud),
             "allow_resize_to_same_host": True,
             "graceful_shutdown_timeout": 5,
+            # A deleted server is kept for an hour unless it is deleted by force.
+            "reclaim_instance_interval": 3600,
         },
         "api": {"auth_strategy": "keystone"},
         "conductor": {"workers": 1},
@@ -322,6 +327,7 @@ def _compute(cloud: Layout, driver: str) -> Ini:
             # Only so does it say when it is ready.
             "debug": True,
             "instances_path": f"{cloud.state}/nova/instances",
+            "cpu_allocation_ratio": 16.0,
             "ram_allocation_ratio": 4.0,
             "disk_allocation_ratio": 4.0,
             "vif_plugging_timeout": 120,

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import fcntl
 import logging
+import os
 import shutil
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +30,8 @@ _LOG_TAIL_BYTES = 3000
 
 #: Seconds until nova and neutron have noticed all of their services.
 _NOTICE_SECONDS = 60
+
+_COMPUTE = "nova-compute"
 
 #: Folders below ``state`` for what the services make.
 _FOLDERS = ("glance/images", "neutron/lock", "nova/instances", "nova/lock", "rabbitmq", "run")
@@ -116,36 +119,47 @@ def down(cloud: Layout) -> None:
         _down(cloud)
 
 
-def compute(cloud: Layout, driver: str, extra: str, nova: str) -> None:
+def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = False) -> None:
     """Starts nova-compute anew with another driver, and waits until it can be used.
 
     Parameters are those of :func:`up`.
 
+    :param reuse: whether one will do that runs already with all the same
     :raises CloudError: no cloud is up, or nova-compute does not come up
     """
     with _locked(cloud):
         if not is_up(cloud):
             raise CloudError(f"no cloud is up in {cloud.root}")
-        service = SERVICES["nova-compute"]
+        process = Process(cloud, _COMPUTE)
+        files = configuration.compute_files(cloud, driver, extra)
+        same = _written(cloud, files) and cloud.compute_venv.resolve().name == f"nova-{nova}"
+        if reuse and same and process.pid:
+            return
         install.compute(cloud, nova)
-        _write(cloud, configuration.compute_files(cloud, driver, extra))
+        _write(cloud, files)
         with timed("end of nova-compute"):
-            Process(cloud, service.name).stop(service.patience)
+            end_compute(cloud)
         with timed(f"start of nova-compute with {driver}"):
-            service.start(cloud)
-            _wait(cloud, service.name)
+            start_compute(cloud)
+
+
+def end_compute(cloud: Layout, number: signal.Signals = signal.SIGTERM) -> None:
+    """Ends nova-compute by a signal, and waits until it has ended."""
+    process = Process(cloud, _COMPUTE)
+    if number != signal.SIGTERM and (pid := process.pid):
+        os.kill(pid, number)
+    process.stop(SERVICES[_COMPUTE].patience)
+
+
+def start_compute(cloud: Layout) -> None:
+    """Starts nova-compute as it was, and waits until it can be used."""
+    SERVICES[_COMPUTE].start(cloud)
+    _wait(cloud, _COMPUTE)
 
 
 def is_up(cloud: Layout) -> bool:
     """Whether it was brought up and not down, be all of its services alive or not."""
     return cloud.state.exists()
-
-
-def driver_in_use(cloud: Layout) -> str:
-    """Returns nova's option ``compute_driver``."""
-    parser = configparser.RawConfigParser()
-    parser.read(cloud.etc / "nova/nova-compute.conf")
-    return parser["DEFAULT"]["compute_driver"]
 
 
 @contextlib.contextmanager
@@ -203,6 +217,10 @@ def _write(cloud: Layout, files: Mapping[str, str]) -> None:
         path = cloud.etc / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+
+
+def _written(cloud: Layout, files: Mapping[str, str]) -> bool:
+    return all((cloud.etc / name).read_text() == text for name, text in files.items())
 
 
 def _start_all(cloud: Layout) -> None:
