@@ -45,7 +45,11 @@ def compute(cloud: Layout, nova: str) -> None:
     """
     project = [(PROJECT / name).read_text() for name in _PROJECT_FILES]
     requirements = (f"nova=={nova}", "--editable", str(PROJECT))
-    _link(cloud.compute_venv, _venv(cloud, f"nova-{nova}", requirements, *project))
+    folder = _venv(cloud, f"nova-{nova}", requirements, *project)
+    # So that nova finds what is installed from a checkout.
+    link = (folder / "bin/compute-driver", "nova", "link", "--python", folder / "bin/python")
+    run(link, cloud.log / f"install-{folder.name}.log", os.environ)
+    _link(cloud.compute_venv, folder)
 
 
 def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -> Path:
