@@ -8,6 +8,7 @@ import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.cloud.install import NOVA_RELEASES, OLD_RELEASES
 from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
 
 #: Sections of options, by their names.
@@ -43,8 +44,11 @@ def render(ini: Ini) -> str:
     return "\n".join(lines) + "\n"
 
 
-def files(cloud: Layout) -> dict[str, str]:
-    """Returns every file's text, nova-compute's apart, by its name below ``etc``."""
+def files(cloud: Layout, nova: str = NOVA_RELEASES[0]) -> dict[str, str]:
+    """Returns every file's text, nova-compute's apart, by its name below ``etc``.
+
+    :param nova: release of nova-compute
+    """
     made = {
         "keystone/keystone.conf": _keystone(cloud),
         "placement/placement.conf": _placement(cloud),
@@ -55,7 +59,7 @@ def files(cloud: Layout) -> dict[str, str]:
         "neutron/dhcp_agent.ini": _agent(cloud, enable_isolated_metadata=True),
         "neutron/l3_agent.ini": _agent(cloud, agent_mode="legacy"),
         "neutron/metadata_agent.ini": _metadata_agent(cloud),
-        "nova/nova.conf": _nova_with_database(cloud),
+        "nova/nova.conf": _nova_with_database(cloud, nova),
     }
     return {name: render(ini) for name, ini in made.items()} | {
         "rabbitmq/rabbitmq.conf": _rabbitmq(cloud),
@@ -311,9 +315,13 @@ def _nova(cloud: Layout) -> Ini:
     }
 
 
-def _nova_with_database(cloud: Layout) -> Ini:
+def _nova_with_database(cloud: Layout, nova: str) -> Ini:
+    old = OLD_RELEASES.get(nova)
     return {
         **_nova(cloud),
+        **({"upgrade_levels": {"compute": old}} if old else {}),
+        # Nova serves nova-compute of the release before, and here that of two before.
+        "workarounds": {"disable_compute_service_check_for_ffu": True},
         "api_database": _database(cloud, "nova_api"),
         "database": _database(cloud, "nova_cell1"),
     }

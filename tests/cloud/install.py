@@ -29,6 +29,9 @@ CONTROL = (
 #: Of nova-compute, the first being the default; their order is that of preference.
 NOVA_RELEASES = ("34.0.0", "33.0.0", "32.0.0")
 
+#: How nova names releases of nova-compute that the others have to be told of.
+OLD_RELEASES = {"32.0.0": "flamingo"}
+
 #: What the project's installation is made from.
 _PROJECT_FILES = ("setup.cfg", "requirements.txt")
 
@@ -63,8 +66,10 @@ def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -
     cloud.venvs.mkdir(parents=True, exist_ok=True)
     log = cloud.log / f"install-{name}.log"
     run([sys.executable, "-m", "venv", folder], log, os.environ)
-    pip = [folder / "bin/pip", "install", "--quiet", "--constraint", CONSTRAINTS]
-    run([*pip, *requirements], log, os.environ)
+    pip = [folder / "bin/pip", "install", "--quiet"]
+    # Debian 12's takes thrice as long to find out what is needed.
+    run([*pip, "--upgrade", "pip"], log, os.environ)
+    run([*pip, "--constraint", CONSTRAINTS, *requirements], log, os.environ)
     stamp.write_text(recipe)
     return folder
 

@@ -11,7 +11,7 @@ import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +32,9 @@ _LOG_TAIL_BYTES = 3000
 _NOTICE_SECONDS = 60
 
 _COMPUTE = "nova-compute"
+
+#: Those that call it.
+_CALLERS = ("nova-api", "nova-conductor", "nova-scheduler")
 
 #: Folders below ``state`` for what the services make.
 _FOLDERS = ("glance/images", "neutron/lock", "nova/instances", "nova/lock", "rabbitmq", "run")
@@ -139,8 +142,21 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
         _write(cloud, files)
         with timed("end of nova-compute"):
             end_compute(cloud)
+        others = configuration.files(cloud, nova)
+        if not _written(cloud, others):
+            with timed("restart of nova's other services"):
+                _write(cloud, others)
+                _restart(cloud, _CALLERS)
         with timed(f"start of nova-compute with {driver}"):
             start_compute(cloud)
+
+
+def _restart(cloud: Layout, names: Iterable[str]) -> None:
+    for name in names:
+        Process(cloud, name).stop(SERVICES[name].patience)
+        SERVICES[name].start(cloud)
+    for name in names:
+        _wait(cloud, name)
 
 
 def end_compute(cloud: Layout, number: signal.Signals = signal.SIGTERM) -> None:
@@ -205,7 +221,7 @@ def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
     cloud.etc.mkdir(mode=0o700)
     install.control(cloud)
     install.compute(cloud, nova)
-    _write(cloud, configuration.files(cloud))
+    _write(cloud, configuration.files(cloud, nova))
     _write(cloud, configuration.compute_files(cloud, driver, extra))
     # nova's web services look for it beside their configuration only.
     paste = Path("nova/api-paste.ini")
