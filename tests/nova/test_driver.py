@@ -9,7 +9,7 @@ import time
 import unittest
 from typing import Any
 
-from nova import exception
+from nova import exception, objects
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
@@ -129,6 +129,8 @@ class HostTest(NovaCase):
         found = self.driver.get_available_resource(name)
         self.assertEqual((name, NODE), (found["hypervisor_hostname"], found["uuid"]))
         self.assertIn(("aarch64", "qemu", "hvm"), found["supported_instances"])
+        for each in found["supported_instances"]:
+            objects.HVSpec.from_list(each)  # refuses words that are none of nova's
         json.loads(found["cpu_info"])
 
     def test_providers(self) -> None:
