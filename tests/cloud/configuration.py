@@ -340,6 +340,8 @@ def _compute(cloud: Layout, driver: str) -> Ini:
             "disk_allocation_ratio": 4.0,
             "vif_plugging_timeout": 120,
             "shutdown_timeout": 30,
+            # Of xorriso; for config drives of nova's own driver.
+            "mkisofs_cmd": "xorrisofs",
         },
         # Of this driver, and of nova's own.
         "hypervisor": {
