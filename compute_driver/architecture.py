@@ -21,8 +21,12 @@ from compute_driver.guest import (
     Guest,
     InputModel,
     NicModel,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
     VideoModel,
     VirtioForm,
+    WatchdogModel,
 )
 
 _C = TypeVar("_C", bound=Choice)
@@ -49,6 +53,14 @@ class Machine:
     :param nics: network cards.
     :param videos: display adapters.
     :param inputs: keyboards and pointers.
+    :param usb_screen: whether libvirt adds a USB keyboard and mouse once the screen is served.
+    :param scsis: SCSI controllers; of those that are there, the ones its firmware boots from.
+    :param usbs: USB controllers.
+    :param sounds: sound cards.
+    :param watchdogs: watchdogs.
+    :param serial_ports: how many serial ports there can be.
+    :param boot_menu: whether its firmware can offer a choice of what to boot from.
+    :param hpet: whether there is an HPET, beside the other clocks of a PC.
     """
 
     name: str
@@ -68,6 +80,20 @@ class Machine:
     nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
     videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
     inputs: tuple[InputModel, ...] = (InputModel.VIRTIO, InputModel.USB, InputModel.NONE)
+    usb_screen: bool = False
+    scsis: tuple[ScsiModel, ...] = (ScsiModel.VIRTIO,)
+    usbs: tuple[UsbModel, ...] = tuple(UsbModel)
+    sounds: tuple[SoundModel, ...] = (
+        SoundModel.ICH9,
+        SoundModel.ICH6,
+        SoundModel.AC97,
+        SoundModel.ES1370,
+        SoundModel.USB,
+    )
+    watchdogs: tuple[WatchdogModel, ...] = (WatchdogModel.I6300ESB,)
+    serial_ports: int = 1
+    boot_menu: bool = True
+    hpet: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -87,6 +113,10 @@ class Architecture:
     :param threads: whether its cores can have several threads.
     :param emulated_threads: whether they can under TCG.
     :param kvm_cpu_modes: libvirt's CPU modes under KVM, the default first.
+    :param signed: whether its processors tell by which hypervisor they are run.
+    :param hyperv: whether KVM can speak like Hyper-V to them.
+    :param pmu: whether they can have a performance monitoring unit.
+    :param emulated_pmu: whether they can under TCG.
     """
 
     name: str
@@ -102,6 +132,10 @@ class Architecture:
     threads: bool = True
     emulated_threads: bool = True
     kvm_cpu_modes: tuple[str, ...] = ("host-model", "host-passthrough")
+    signed: bool = False
+    hyperv: bool = False
+    pmu: bool = False
+    emulated_pmu: bool = False
 
     @property
     def machine(self) -> str:
@@ -129,6 +163,10 @@ _PC = Machine(
         VideoModel.NONE,
     ),
     inputs=(InputModel.VIRTIO, InputModel.USB, InputModel.PS2),
+    scsis=tuple(model for model in ScsiModel if model is not ScsiModel.IBMVSCSI),
+    sounds=tuple(SoundModel),
+    serial_ports=4,
+    hpet=True,
 )
 _Q35 = dataclasses.replace(
     _PC,
@@ -152,6 +190,10 @@ _MICROVM = Machine(
     nics=(NicModel.VIRTIO,),
     videos=(VideoModel.NONE,),
     inputs=(InputModel.NONE,),
+    usbs=(UsbModel.NONE,),
+    sounds=(),
+    watchdogs=(),
+    boot_menu=False,
 )
 _BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
 _VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
@@ -175,6 +217,9 @@ TABLE: dict[str, Architecture] = {
             emulated_cpu="Nehalem",
             emulated_cpu_modes=("maximum", "host-model"),
             lenient_features=True,
+            signed=True,
+            hyperv=True,
+            pmu=True,
         ),
         Architecture(
             name="i686",
@@ -185,6 +230,9 @@ TABLE: dict[str, Architecture] = {
             emulated_cpu="qemu32",
             emulated_cpu_modes=("maximum", "host-model"),
             lenient_features=True,
+            signed=True,
+            hyperv=True,
+            pmu=True,
         ),
         Architecture(
             name="aarch64",
@@ -198,6 +246,8 @@ TABLE: dict[str, Architecture] = {
             emulated_cpu="cortex-a57",
             # libvirt has no host-model for ARM and RISC-V processors.
             kvm_cpu_modes=("host-passthrough",),
+            pmu=True,
+            emulated_pmu=True,
         ),
         Architecture(
             name="armv7l",
@@ -211,6 +261,8 @@ TABLE: dict[str, Architecture] = {
             firmware_mib=128,
             emulated_cpu="cortex-a15",
             kvm_cpu_modes=(),
+            pmu=True,
+            emulated_pmu=True,
         ),
         Architecture(
             name="ppc64le",
@@ -219,6 +271,8 @@ TABLE: dict[str, Architecture] = {
                     name="pseries",
                     names=("pseries", "pseries-*"),
                     videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
+                    usb_screen=True,
+                    scsis=(ScsiModel.VIRTIO, ScsiModel.IBMVSCSI),
                 ),
             ),
             kvm_hosts=frozenset({"ppc64le"}),
@@ -239,6 +293,9 @@ TABLE: dict[str, Architecture] = {
                     buses=(DiskBus.VIRTIO, DiskBus.SCSI),
                     nics=(NicModel.VIRTIO,),
                     inputs=(InputModel.VIRTIO, InputModel.NONE),
+                    usbs=(UsbModel.NONE,),
+                    sounds=(),
+                    watchdogs=(WatchdogModel.DIAG288,),
                 ),
             ),
             kvm_hosts=frozenset({"s390x"}),
@@ -318,10 +375,14 @@ def choose(field: str, wanted: _C | None, offered: tuple[_C, ...]) -> _C:
     :param field: the parameter's name, for the error.
     :raises InvalidParameter: if what is wanted is not offered; names all that is.
     """
-    if wanted is None:
-        return offered[0]
+    return offered[0] if wanted is None else demand(field, wanted, offered)
+
+
+def demand(field: str, wanted: _C, offered: tuple[_C, ...]) -> _C:
+    """Return what is wanted, if it is offered; parameters and errors as for :func:`choose`."""
     if wanted not in offered:
-        raise exceptions.InvalidParameter(field, str(wanted), [str(each) for each in offered])
+        accepted = [str(each) for each in offered] or "nothing: this machine has none"
+        raise exceptions.InvalidParameter(field, str(wanted), accepted)
     return wanted
 
 
@@ -335,7 +396,7 @@ def has_uefi(guest: Guest) -> bool:
         raise exceptions.InvalidParameter(
             "secure_boot", guest.secure_boot, f"off: machine {facts.name} has no such firmware"
         )
-    if guest.boot is not None:
+    if guest.kernel is not None:
         return False
     if not facts.firmwares:
         raise exceptions.InvalidParameter(

@@ -34,6 +34,10 @@ class InvalidParameter(ComputeDriverError):
         super().__init__(f"{verdict}; accepted: {self.accepted}")
 
 
+class NotOnThisHost(InvalidParameter):
+    """A value that this host cannot give a guest, though another host may."""
+
+
 class ConfigurationError(ComputeDriverError):
     """A configuration file or option that cannot be used."""
 
@@ -88,6 +92,10 @@ class PlugFailed(HostError):
     """An interface could not be plugged or unplugged."""
 
 
+class NoFreePort(HostError):
+    """All TCP ports for serial consoles are taken, or none can be used."""
+
+
 class GuestError(ComputeDriverError):
     """An operation on one guest failed."""
 
@@ -112,6 +120,17 @@ class GuestBusy(GuestError):
     """Another operation on the same guest has not ended."""
 
 
+class InterfaceNotFound(GuestError):
+    """The guest has no such interface."""
+
+    def __init__(self, guest: str, mac: str) -> None:
+        super().__init__(f"guest {guest!r} has no interface {mac!r}")
+
+
+class DeviceBusy(GuestError):
+    """The guest does not let go of a device."""
+
+
 class InvalidGuestState(GuestError):
     """The guest's power state does not allow the operation.
 
@@ -124,6 +143,44 @@ class InvalidGuestState(GuestError):
     def __init__(self, guest: str, operation: str, state: str, accepted: Iterable[str]) -> None:
         wanted = " or ".join(sorted(accepted))
         super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
+
+
+class InterruptUnsupported(GuestError):
+    """The guest's machine has no non-maskable interrupts."""
+
+
+class ConsoleUnavailable(GuestError):
+    """The guest's screen or serial console is not served, or not in that way.
+
+    :param guest: its name.
+    :param console: what it has not.
+    :param option: what to set so that guests have it.
+    """
+
+    def __init__(self, guest: str, console: str, option: str) -> None:
+        super().__init__(
+            f"guest {guest!r} has no {console}; set [hypervisor] {option}, and reboot it hard"
+        )
+
+
+class AgentUnavailable(GuestError):
+    """No agent answers in the guest, or it has no channel for one."""
+
+
+class AgentFailed(GuestError):
+    """The guest's agent could not do what it was asked for."""
+
+
+class QuiesceUnsupported(AgentFailed):
+    """The guest's agent does not know how to freeze file systems, or may not."""
+
+
+class PasswordUnsupported(AgentFailed):
+    """The guest's agent does not know how to set a password, or may not."""
+
+
+class SnapshotFailed(GuestError):
+    """The disk of a guest could not be copied."""
 
 
 class OperationTimeout(GuestError):

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import io
+import itertools
 import os
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_driver import acceleration, architecture, exceptions
+from compute_driver import acceleration, architecture, consoles, exceptions
+from compute_driver.consoles import DisplayKind, Served
 from compute_driver.driver import (
     NO_GATE,
     ComputeDriver,
@@ -24,20 +27,40 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import Guest, PowerState, RebootKind, VideoModel
+from compute_driver.guest import (
+    ConfigDrive,
+    DiskFormat,
+    Guest,
+    Image,
+    Interface,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.info import (
+    Address,
     ArchitectureInfo,
+    CacheEntry,
     Check,
+    Device,
     DiskStats,
+    Display,
     Finding,
     GuestInfo,
     GuestStats,
     HostInfo,
     InterfaceStats,
 )
+from compute_driver.storage import files
 
 #: What every simulated guest writes on its console when it is up.
 BANNER = "simulated guest is up"
+
+#: Architectures whose machines have non-maskable interrupts.
+_WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
 
 _ACTIVE = (PowerState.RUNNING, PowerState.PAUSED)
 _ALIVE = (*_ACTIVE, PowerState.SUSPENDED)
@@ -56,6 +79,9 @@ class _Machine:
         self.boots = 0
         self.booted = 0.0
         self.session: _Session | None = None
+        self.displays: dict[DisplayKind, Display] = {}
+        self.address: Address | None = None
+        self.before: tuple[Guest, acceleration.Decision, bool] | None = None
 
     def start(self, network: contextlib.AbstractContextManager[object]) -> None:
         if not isinstance(network, contextlib.nullcontext):
@@ -85,6 +111,13 @@ class _Machine:
         if self.state not in accepted:
             raise exceptions.InvalidGuestState(
                 self.guest.name, operation, str(self.state), map(str, accepted)
+            )
+
+    def require_agent(self) -> None:
+        """Expect the guest's agent: each one that has a channel has it."""
+        if not self.guest.guest_agent:
+            raise exceptions.AgentUnavailable(
+                f"guest {self.guest.name!r} has no channel for an agent"
             )
 
 
@@ -123,8 +156,11 @@ class FakeDriver(ComputeDriver):
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         super().__init__(conf)
         self._machines: dict[str, _Machine] = {}
+        self._ports = itertools.count(5900)
         self._guard = threading.Lock()
         self._listeners: tuple[Listener, ...] = ()
+        self._images: dict[Image, tuple[float, int]] = {}
+        self._released: dict[str, _Machine] = {}
 
     @contextlib.contextmanager
     def _machine(self, uuid: str) -> Iterator[_Machine]:
@@ -157,15 +193,20 @@ class FakeDriver(ComputeDriver):
         progress: Progress = no_progress,
         network: contextlib.AbstractContextManager[object] = NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         _check_devices(guest)
         if guest.image is not None:
-            progress(guest.image.location, _size_of_image(guest.image.location), 0)
+            self.image_cache(guest.image, progress=progress)
+        self._released.pop(guest.uuid, None)
         machine = _Machine(guest, self._decide(guest.architecture))
+        self._serve(machine)
         with machine.changed:
             self._add(machine)
             try:
+                if told is not None:
+                    told(_info(machine))
                 if power_on:
                     machine.start(network)
             except BaseException:
@@ -191,10 +232,14 @@ class FakeDriver(ComputeDriver):
         with self._guard:
             del self._machines[machine.guest.uuid]
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
             self._remove(machine)
+            if keep_files:
+                self._released[uuid] = machine
+        if not keep_files:
+            self._released.pop(uuid, None)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
@@ -205,6 +250,7 @@ class FakeDriver(ComputeDriver):
                 machine.require("reboot", PowerState.RUNNING)
             else:
                 machine.enter(PowerState.STOPPED)
+                self._serve(machine)
             machine.boot()
         return kind
 
@@ -214,6 +260,7 @@ class FakeDriver(ComputeDriver):
             if machine.state in _ALIVE:
                 machine.enter(PowerState.RUNNING)
             else:
+                self._serve(machine)
                 machine.boot()
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
@@ -238,6 +285,162 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             machine.require("suspend", *_ALIVE)
             machine.enter(PowerState.SUSPENDED)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with self._machine(uuid) as machine:
+            machine.require("interrupt", *_ACTIVE)
+            if machine.guest.architecture not in _WITH_NMI:
+                raise exceptions.InterruptUnsupported(
+                    f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
+                )
+            machine.write(b"NMI received\r\n")
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        if target.exists() or not target.parent.is_dir():
+            accepted = "a new file in a directory that exists"
+            raise exceptions.InvalidParameter("target", str(target), accepted)
+        with self._machine(uuid) as machine, files.new_file(target) as new:
+            if quiesce is Quiesce.REQUIRE:
+                machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
+                if machine.state is PowerState.RUNNING:
+                    machine.require_agent()
+            new.write_text(f"{image_format} of {machine.guest.name}\n")
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with self._machine(uuid) as machine:
+            machine.require("quiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with self._machine(uuid) as machine:
+            machine.require("unquiesce", PowerState.RUNNING)
+            machine.require_agent()
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with self._machine(uuid) as machine:
+            machine.require("set a password of", PowerState.RUNNING)
+            machine.require_agent()
+            machine.write(f"password of {user} set\r\n".encode())
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "rescue", "being rescued", ["itself"]
+                )
+            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            if rescue.bus is not None:
+                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            progress(rescue.image.location, _size_of_image(rescue.image.location), 0)
+            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "unrescue", "itself", ["being rescued"]
+                )
+            machine.guest = dataclasses.replace(guest, rescue=None)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Stop a guest and give it another size; what it was is kept until that is confirmed."""
+        with self._machine(uuid) as machine:
+            machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            if machine.before is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "resize", "resized already", ["confirmed", "reverted"]
+                )
+            _check_devices(guest)
+            _check_resize(machine.guest, guest)
+            if check_only:
+                return
+            was_on = machine.state in _ACTIVE
+            machine.before = (machine.guest, machine.decision, was_on)
+            machine.enter(PowerState.STOPPED)
+            if guest.root is None or guest.root.size_bytes == 0:
+                guest = dataclasses.replace(guest, root=machine.guest.root)
+            machine.guest = guest
+            if was_on if power_on is None else power_on:
+                machine.boot()
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize; nothing if no resize waits for that."""
+        with self._machine(uuid) as machine:
+            machine.before = None
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize, with the disks of then."""
+        if uuid in self._released:
+            self._restore(self._released.pop(uuid))
+        with self._machine(uuid) as machine:
+            if machine.before is not None:
+                machine.enter(PowerState.STOPPED)
+                machine.guest, machine.decision, was_on = machine.before
+                machine.before = None
+                power_on = was_on if power_on is None else power_on
+            if power_on and machine.state is PowerState.STOPPED:
+                machine.boot()
+
+    def _restore(self, machine: _Machine) -> None:
+        machine.removed = False
+        self._add(machine)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface: at once if it runs, and in its description."""
+        with self._machine(uuid) as machine:
+            machine.require("attach an interface to", *_ACTIVE, PowerState.STOPPED)
+            nics = (*machine.guest.interfaces, interface)
+            guest = dataclasses.replace(machine.guest, interfaces=nics)
+            _check_devices(guest)
+            machine.guest = guest
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest: at once if it runs, and from its description."""
+        with self._machine(uuid) as machine:
+            machine.require("detach an interface from", *_ACTIVE, PowerState.STOPPED)
+            guest = machine.guest
+            nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
+            if nics == guest.interfaces:
+                raise exceptions.InterfaceNotFound(guest.name, mac)
+            machine.guest = dataclasses.replace(guest, interfaces=nics)
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
@@ -287,6 +490,14 @@ class FakeDriver(ComputeDriver):
             machine.session = _Session(machine)
             return machine.session
 
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP."""
+        with self._machine(uuid) as machine:
+            machine.require("connect to", *_ACTIVE)
+            if machine.address is None:
+                raise consoles.no_address(machine.guest.name)
+            return machine.address
+
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
@@ -294,6 +505,27 @@ class FakeDriver(ComputeDriver):
             if machine.guest.video is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
         return _picture()
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Tell where a running guest's screen is served by VNC or SPICE."""
+        with self._machine(uuid) as machine:
+            machine.require("see", *_ACTIVE)
+            for each in machine.displays if kind is None else (kind,):
+                if each in machine.displays:
+                    return machine.displays[each]
+            raise consoles.no_display(machine.guest.name, kind)
+
+    def _serve(self, machine: _Machine) -> None:
+        """Serve the guest's consoles as configuration is now."""
+        served = Served.of(self.conf.hypervisor)
+        shown = () if machine.guest.video is VideoModel.NONE else served.displays
+        machine.displays = {
+            kind: Display(kind=kind, host=address, port=next(self._ports))
+            for kind, address in shown
+        }
+        machine.address = None
+        if served.serial is not None:
+            machine.address = Address(host=served.serial, port=next(self._ports))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""
@@ -356,6 +588,50 @@ class FakeDriver(ComputeDriver):
             ),
         )
 
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+        with self._guard:
+            entries = [self._entry(image) for image in self._images]
+        return tuple(sorted(entries, key=lambda entry: entry.used_at, reverse=True))
+
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: Progress = no_progress
+    ) -> bool:
+        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        size = _size_of_image(image.location)
+        with self._guard:
+            fetched = image not in self._images
+            self._images[image] = time.time(), size
+        if fetched:
+            progress(image.location, size, size)
+        return fetched
+
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time."""
+        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        with self._guard:
+            found = [(image, self._entry(image)) for image in self._images]
+            removed = [
+                (image, entry)
+                for image, entry in found
+                if not entry.guests and entry.used_at <= time.time() - age
+            ]
+            for image, _entry in removed:
+                del self._images[image]
+        return tuple(entry for _image, entry in removed)
+
+    def _entry(self, image: Image) -> CacheEntry:
+        used_at, size = self._images[image]
+        users = [m.guest.uuid for m in self._machines.values() if m.guest.image == image]
+        return CacheEntry(
+            source=image.location,
+            path=image.location,
+            format=image.format or DiskFormat.RAW,
+            size_bytes=size,
+            used_at=used_at,
+            guests=tuple(sorted(users)),
+        )
+
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack."""
         return ()  # memory has no leftovers
@@ -376,7 +652,29 @@ def _check_devices(guest: Guest) -> None:
     architecture.choose("video", guest.video, machine.videos)
     architecture.choose("input", guest.input, machine.inputs)
     architecture.choose("console", guest.console, machine.consoles)
+    architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
+    if guest.cdrom_bus is not None:
+        architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
+    if guest.usb_model is not None:
+        architecture.demand("usb_model", guest.usb_model, machine.usbs)
+    if guest.sound is not None:
+        architecture.demand("sound", guest.sound, machine.sounds)
     architecture.has_uefi(guest)
+
+
+def _check_resize(old: Guest, new: Guest) -> None:
+    """Refuse another guest, and disks that would shrink."""
+    for field in ("uuid", "name", "architecture"):
+        if getattr(old, field) != getattr(new, field):
+            raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
+    for role, before, after in (
+        ("root", old.root, new.root),
+        *(("ephemeral", *pair) for pair in itertools.zip_longest(old.ephemerals, new.ephemerals)),
+    ):
+        size = before.size_bytes if before else 0
+        wanted = after.size_bytes if after else 0
+        if wanted < size and (wanted or role != "root"):
+            raise exceptions.InvalidParameter(role, wanted, f"{size} bytes or more")
 
 
 def _size_of_image(location: str) -> int:
@@ -394,6 +692,11 @@ def _info(machine: _Machine) -> GuestInfo:
         state=machine.state,
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
+        devices=tuple(
+            Device(name=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
+            for number, nic in enumerate(machine.guest.interfaces, 1)
+        ),
+        before=machine.before[0] if machine.before else None,
     )
 
 

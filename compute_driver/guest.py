@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from compute_driver import exceptions
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 MIB = 1024**2
 GIB = 1024**3
@@ -28,11 +29,17 @@ MAX_VCPUS = 4096
 MAX_NAME_BYTES = 128
 MAX_USER_DATA_BYTES = 65535
 
+#: What QEMU's machines have at most.
+MAX_SERIAL_PORTS = 4
+MAX_VIDEO_MIB = 256
+
 #: What IP needs at least (RFC 791), and what a frame's length can say.
 MIN_MTU = 68
 MAX_MTU = 65535
 
 _SECRET = {"secret": True}
+#: Of what few guests have: only then it is stored.
+_RARE = {"rare": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
@@ -77,6 +84,15 @@ class DiskFormat(Choice):
     ISO = "iso"
 
 
+class SnapshotFormat(Choice):
+    """Formats of snapshots: what qemu-img makes and calls as Glance does."""
+
+    QCOW2 = "qcow2"
+    RAW = "raw"
+    VDI = "vdi"
+    VMDK = "vmdk"
+
+
 class DiskBus(Choice):
     """Buses for disks, by libvirt's ``<target bus=>`` words; the last three are emulated."""
 
@@ -86,6 +102,20 @@ class DiskBus(Choice):
     SATA = "sata"
     IDE = "ide"
     USB = "usb"
+
+
+class ScsiModel(Choice):
+    """SCSI controllers, by libvirt's ``<controller type='scsi' model=>`` words."""
+
+    VIRTIO = "virtio-scsi"
+    #: VMware's paravirtual one.
+    PVSCSI = "vmpvscsi"
+    #: LSI's 53C895A, SAS 1068 and SAS 1078 (MegaRAID).
+    LSILOGIC = "lsilogic"
+    LSISAS1068 = "lsisas1068"
+    LSISAS1078 = "lsisas1078"
+    #: The one of IBM's Power machines.
+    IBMVSCSI = "ibmvscsi"
 
 
 class NicModel(Choice):
@@ -119,6 +149,50 @@ class InputModel(Choice):
     #: What machines of the PC family always have.
     PS2 = "ps2"
     NONE = "none"
+
+
+class UsbModel(Choice):
+    """USB controllers, by libvirt's ``<controller type='usb' model=>`` words."""
+
+    QEMU_XHCI = "qemu-xhci"
+    NEC_XHCI = "nec-xhci"
+    NONE = "none"
+
+
+class SoundModel(Choice):
+    """Sound cards, by libvirt's ``<sound model=>`` words."""
+
+    ICH9 = "ich9"
+    ICH6 = "ich6"
+    AC97 = "ac97"
+    ES1370 = "es1370"
+    USB = "usb"
+    SB16 = "sb16"
+    #: The PC's own loudspeaker.
+    PCSPK = "pcspk"
+
+
+class WatchdogModel(Choice):
+    """Watchdogs, by libvirt's ``<watchdog model=>`` words."""
+
+    I6300ESB = "i6300esb"
+    DIAG288 = "diag288"
+
+
+class WatchdogAction(Choice):
+    """What becomes of a guest that stops feeding its watchdog, by libvirt's words."""
+
+    NONE = "none"
+    PAUSE = "pause"
+    POWEROFF = "poweroff"
+    RESET = "reset"
+
+
+class OsType(Choice):
+    """The kind of system that runs in the guest."""
+
+    LINUX = "linux"
+    WINDOWS = "windows"
 
 
 class ConsoleModel(Choice):
@@ -186,6 +260,16 @@ class RebootKind(Choice):
     SOFT = "soft"
     #: Power off, rebuild the domain from the stored description, power on.
     HARD = "hard"
+
+
+class Quiesce(Choice):
+    """Whether file systems are frozen, by the guest's agent, while their state is taken."""
+
+    #: The copy is like a disk after a loss of power.
+    NEVER = "never"
+    #: If an agent answers, and if it can.
+    TRY = "try"
+    REQUIRE = "require"
 
 
 def random_mac() -> str:
@@ -266,6 +350,8 @@ class Interface:
     :param mtu: largest packet in bytes; None means the network's default.
     :param queues: pairs of queues of a virtio card, at most one for each virtual processor; None
         means one.
+    :param inbound: how much the guest may get; None means any.
+    :param outbound: how much it may send.
     """
 
     kind: InterfaceKind = InterfaceKind.USER
@@ -276,6 +362,8 @@ class Interface:
     port: str | None = None
     mtu: int | None = None
     queues: int | None = None
+    inbound: Bandwidth | None = None
+    outbound: Bandwidth | None = None
 
     def __post_init__(self) -> None:
         _require(
@@ -286,7 +374,7 @@ class Interface:
         )
         if self.kind is InterfaceKind.USER:
             _require(self.source is None, "nic", self.source, "no name with kind user")
-            for field in ("device", "port", "mtu", "queues"):
+            for field in ("device", "port", "mtu", "queues", "inbound", "outbound"):
                 value = getattr(self, field)
                 _require(value is None, f"nic {field}", value, "nothing with kind user")
         else:
@@ -315,6 +403,22 @@ class Interface:
             _require(
                 self.model in (None, NicModel.VIRTIO), "nic queues", self.queues, "model virtio"
             )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RngRate:
+    """How many random numbers a guest gets from the host.
+
+    :param size_bytes: how much at most in each period.
+    :param period_ms: the period in milliseconds.
+    """
+
+    size_bytes: int
+    period_ms: int = 1000
+
+    def __post_init__(self) -> None:
+        _whole("rng rate", self.size_bytes, 1, 2**31 - 1, "bytes")
+        _whole("rng period", self.period_ms, 1, 2**31 - 1, "milliseconds")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -413,6 +517,34 @@ class ConfigDrive:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Rescue:
+    """Another system that is booted for a while, with the guest's disks attached.
+
+    :param image: a disk or an ISO 9660 image.
+    :param boot: kernel to start instead of the image's boot loader.
+    :param config_drive: what that system is told, in place of the guest's own; None leaves the
+        guest's.
+    :param last: whether its disk comes after the guest's, so that those keep their places; else it
+        comes first.
+    :param bus: where its disk is attached; None means like the root disk, or what the machine has
+        for a CD-ROM.
+    :param cdrom: whether the image is in a CD-ROM drive; None means if it is an ISO 9660 image.
+    """
+
+    image: Image
+    boot: DirectBoot | None = None
+    config_drive: ConfigDrive | None = None
+    last: bool = False
+    bus: DiskBus | None = None
+    cdrom: bool | None = None
+
+    @property
+    def in_drive(self) -> bool:
+        """Whether the image is in a CD-ROM drive; its format has been filled in."""
+        return self.image.format is DiskFormat.ISO if self.cdrom is None else self.cdrom
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Guest:
     """Everything that makes one guest.
 
@@ -440,6 +572,27 @@ class Guest:
     :param balloon: whether there is a (virtio) memory balloon.
     :param virtio: how virtio devices speak.
     :param guest_agent: whether a channel for the QEMU guest agent is there.
+    :param os_type: what runs in it; of Windows it is known that it wants a clock of local time
+        and, with KVM, Hyper-V's interfaces.
+    :param boot_menu: whether the firmware offers a choice of what to boot from.
+    :param hide_hypervisor: whether the processor does not tell what it is emulated or run by.
+    :param pmu: whether there is a performance monitoring unit; None leaves it to QEMU.
+    :param hpet: whether there is a high precision event timer; None means no with KVM, and QEMU's
+        own choice without.
+    :param cdrom_bus: bus of the installer and the config drive, which are CD-ROMs unless it is
+        virtio; None means the machine's for the former and the root disk's for the latter.
+    :param scsi_model: the SCSI controller, if there is one; None means virtio-scsi.
+    :param usb_model: the USB controller; None means one if it is needed.
+    :param sound: sound card, which nobody hears; None means none.
+    :param watchdog: what a watchdog does to a guest that hangs; None means that there is none.
+    :param serial_ports: how many serial ports there are; the first is the console, the others
+        are free for those who ask libvirt for them.
+    :param video_ram_mib: memory of the display adapter; None means QEMU's default.
+    :param rng_rate: how many random numbers there are; None means no limit.
+    :param packed_ring: whether virtio devices offer the packed form of their queues.
+    :param disk_limits: of each disk that the guest can write to; None means no limits.
+    :param cpu_limits: of its virtual processors; None means no limits.
+    :param rescue: what is booted instead; None for the guest's own system.
     """
 
     uuid: str
@@ -465,6 +618,23 @@ class Guest:
     balloon: bool = True
     virtio: VirtioForm = VirtioForm.VIRTIO
     guest_agent: bool = True
+    os_type: OsType | None = None
+    boot_menu: bool = False
+    hide_hypervisor: bool = False
+    pmu: bool | None = None
+    hpet: bool | None = None
+    cdrom_bus: DiskBus | None = None
+    scsi_model: ScsiModel | None = None
+    usb_model: UsbModel | None = None
+    sound: SoundModel | None = None
+    watchdog: WatchdogAction | None = None
+    serial_ports: int = 1
+    video_ram_mib: int | None = None
+    rng_rate: RngRate | None = None
+    packed_ring: bool = False
+    disk_limits: DiskLimits | None = None
+    cpu_limits: CpuLimits | None = None
+    rescue: Rescue | None = dataclasses.field(default=None, metadata=_RARE)
 
     def __post_init__(self) -> None:
         sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()
@@ -478,6 +648,12 @@ class Guest:
             self.machine,
             "a QEMU machine type",
         )
+        _whole("serial ports", self.serial_ports, 1, MAX_SERIAL_PORTS, "serial ports")
+        if self.video_ram_mib is not None:
+            _whole("video ram", self.video_ram_mib, 1, MAX_VIDEO_MIB, "MiB")
+        _require(
+            self.rng or self.rng_rate is None, "rng rate", self.rng_rate, "none without an rng"
+        )
         for field, disk in [*(("ephemeral", d) for d in self.ephemerals), ("swap", self.swap)]:
             if disk is not None:
                 _require(disk.size_bytes >= MIB, field, disk.size_bytes, "at least 1 MiB")
@@ -488,7 +664,7 @@ class Guest:
             "an image, a kernel, or an empty root disk",
         )
         _require(
-            self.boot is None or self.firmware is not Firmware.UEFI,
+            self.firmware is not Firmware.UEFI or (self.boot is None and self.kernel is None),
             "firmware",
             str(self.firmware),
             "bios when a kernel is given",
@@ -515,6 +691,11 @@ class Guest:
             f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
         )
 
+    @property
+    def kernel(self) -> DirectBoot | None:
+        """The kernel that is started directly now: the rescue system's or the guest's own."""
+        return self.boot if self.rescue is None else self.rescue.boot
+
 
 def is_name(name: str) -> bool:
     """Tell whether libvirt and its file names could carry a guest's name."""
@@ -540,6 +721,11 @@ def check_name(name: str) -> None:
         f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
         " '-' nor ending in a blank, and not itself a UUID",
     )
+
+
+def rare(value: Any) -> bool:
+    """Tell whether a dataclass field is stored only where it differs from its default."""
+    return bool(value.metadata.get("rare", False))
 
 
 def stored(value: Any) -> bool:

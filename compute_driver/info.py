@@ -6,7 +6,23 @@ from __future__ import annotations
 import dataclasses
 
 from compute_driver.acceleration import Accelerator
-from compute_driver.guest import Guest, PowerState
+from compute_driver.consoles import DisplayKind
+from compute_driver.guest import DiskFormat, Guest, PowerState
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Device:
+    """Where a disk or an interface is attached, as the guest sees it.
+
+    :param name: an interface's MAC address; a disk's device name, such as ``vda``.
+    :param bus: ``pci``, or the bus of the disk.
+    :param address: such as ``0000:01:00.0`` on PCI, ``0:0:0:1`` (controller, bus, target, unit) on
+        a bus of drives; empty where there is none.
+    """
+
+    name: str
+    bus: str
+    address: str
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -22,6 +38,9 @@ class GuestInfo:
     :param overhead_mib: memory in MiB that its emulator takes besides the guest's own, at most;
         None when it was not looked for.
     :param console: where its serial console is logged.
+    :param devices: where its disks and interfaces are attached; empty when not looked for.
+    :param before: what it was before a resize that is not confirmed yet; None if there is none, or
+        when it was not looked for.
     """
 
     guest: Guest
@@ -31,6 +50,32 @@ class GuestInfo:
     cpu: str = ""
     overhead_mib: int | None = None
     console: str = ""
+    devices: tuple[Device, ...] = ()
+    before: Guest | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Display:
+    """Where a running guest's screen is served.
+
+    :param kind: the protocol.
+    :param host: the address that QEMU listens at.
+    :param port: its TCP port; None if it takes encrypted connections only.
+    :param tls_port: that of SPICE's encrypted connections; VNC has them at the other one.
+    """
+
+    kind: DisplayKind
+    host: str
+    port: int | None
+    tls_port: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where a TCP server listens."""
+
+    host: str
+    port: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -161,6 +206,26 @@ class Check:
     verdict: str
     detail: str
     remedy: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CacheEntry:
+    """One file of the cache of images.
+
+    :param source: where it came from, without credentials; empty if that was not noted.
+    :param path: the file.
+    :param format: ``qcow2``, ``raw`` or ``iso``.
+    :param size_bytes: what it takes on disk, as far as it is not a hole.
+    :param used_at: when it was last wanted or seen in use, in seconds since the epoch.
+    :param guests: UUIDs of the guests that need it.
+    """
+
+    source: str
+    path: str
+    format: DiskFormat
+    size_bytes: int
+    used_at: float
+    guests: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

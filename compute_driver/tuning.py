@@ -45,7 +45,8 @@ def cpu(
 
     :param kvm_mode: see option ``kvm_cpu_mode``.
     :param tcg_models: see option ``tcg_cpu_models``.
-    :raises InvalidParameter: if its cores cannot have as many threads.
+    :raises InvalidParameter: if its cores cannot have as many threads, or if there is no
+        hypervisor to hide.
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
@@ -57,8 +58,20 @@ def cpu(
         guest.cpu,
         model=model,
         enable=tuple(dict.fromkeys(guest.cpu.enable)),
-        disable=tuple(dict.fromkeys(guest.cpu.disable)),
+        disable=tuple(dict.fromkeys((*guest.cpu.disable, *_hidden(guest, facts, accelerator)))),
     )
+
+
+def _hidden(
+    guest: Guest, facts: architecture.Architecture, accelerator: Accelerator
+) -> tuple[str, ...]:
+    """Return the features that would tell of emulation; KVM's signature is libvirt's to hide."""
+    if not guest.hide_hypervisor:
+        return ()
+    if not facts.signed:
+        accepted = f"off: processors of {facts.name} do not tell"
+        raise exceptions.InvalidParameter("hide_hypervisor", True, accepted)
+    return ("hypervisor",) if accelerator is Accelerator.TCG else ()
 
 
 def default_model(
@@ -80,7 +93,8 @@ def _check_threads(
     several = facts.threads and (facts.emulated_threads or accelerator is Accelerator.KVM)
     topology = guest.cpu.topology
     if topology is not None and topology.threads > 1 and not several:
-        raise exceptions.InvalidParameter(
+        refusal = exceptions.NotOnThisHost if facts.threads else exceptions.InvalidParameter
+        raise refusal(
             "cpu threads", topology.threads, f"1 in each core of {facts.name} under {accelerator}"
         )
 
@@ -114,7 +128,7 @@ def overhead_mib(
     :param translation_buffer_mib: how much of that is kept.
     :param uefi: whether the emulator keeps UEFI firmware.
     """
-    overhead = _PROGRAM_MIB + _VIDEO_MIB + _VCPU_MIB * guest.vcpus
+    overhead = _PROGRAM_MIB + (guest.video_ram_mib or _VIDEO_MIB) + _VCPU_MIB * guest.vcpus
     overhead += guest.memory_mib // _MEMORY_PER_PAGE_TABLES
     if uefi:
         overhead += architecture.get(guest.architecture).firmware_mib

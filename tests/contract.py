@@ -4,22 +4,47 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import queue
+import subprocess
+import tempfile
 import threading
 import time
 import unittest
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
+from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import Guest, Image, Interface, NicModel, PowerState, RebootKind
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    ConfigDrive,
+    Disk,
+    DiskBus,
+    DiskFormat,
+    Guest,
+    Image,
+    Interface,
+    NicModel,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.
 BOOT_TIMEOUT = 120.0
+
+#: What cannot be booted.
+RESCUE = Rescue(image=Image(location="/nonexistent/image.qcow2"))
 
 #: Every verb on one guest that must refuse a UUID it does not know.
 VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
@@ -30,18 +55,33 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "pause": lambda driver, guest: driver.pause(guest),
     "resume": lambda driver, guest: driver.resume(guest),
     "suspend": lambda driver, guest: driver.suspend(guest),
+    "inject_nmi": lambda driver, guest: driver.inject_nmi(guest),
+    "snapshot": lambda driver, guest: driver.snapshot(guest, Path(f"/tmp/{guest}")),
+    "rescue": lambda driver, guest: driver.rescue(guest, RESCUE),
+    "unrescue": lambda driver, guest: driver.unrescue(guest),
+    "quiesce": lambda driver, guest: driver.quiesce(guest),
+    "unquiesce": lambda driver, guest: driver.unquiesce(guest),
+    "set_password": lambda driver, guest: driver.set_password(guest, "secret"),
+    "confirm_resize": lambda driver, guest: driver.confirm_resize(guest),
+    "revert_resize": lambda driver, guest: driver.revert_resize(guest),
+    "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
+    "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
     "show": lambda driver, guest: driver.show(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
     "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
     "console_attach": lambda driver, guest: driver.console_attach(guest),
     "screenshot": lambda driver, guest: driver.screenshot(guest),
+    "console_address": lambda driver, guest: driver.console_address(guest),
+    "display": lambda driver, guest: driver.display(guest),
     "stats": lambda driver, guest: driver.stats(guest),
 }
 
 
 class DriverContract(unittest.TestCase):
     """A subclass supplies the driver and a guest that boots; this module is not collected.
+
+    The driver serves screens by VNC at 127.0.0.1.
 
     Booting is what takes time: one guest, made on demand, serves all tests that leave it running.
     """
@@ -252,10 +292,30 @@ class DriverContract(unittest.TestCase):
         reader.join(30)
         return data
 
+    def test_console_that_is_not_served_has_no_address(self) -> None:
+        with self.assertRaisesRegex(exceptions.ConsoleUnavailable, "serial_listen"):
+            self.driver.console_address(self.shared().uuid)
+
     def test_screenshot_is_a_png(self) -> None:
         picture = self.driver.screenshot(self.shared().uuid)
         self.assertTrue(picture.startswith(b"\x89PNG\r\n\x1a\n"))
         self.assertIn(b"IEND", picture[-12:])
+
+    def test_screen_is_served_at_a_port_of_its_own(self) -> None:
+        found = self.driver.display(self.shared().uuid)
+        self.assertEqual(
+            (DisplayKind.VNC, "127.0.0.1", None), (found.kind, found.host, found.tls_port)
+        )
+        self.assertEqual(found, self.driver.display(self.shared().uuid, kind=DisplayKind.VNC))
+        other = self.spawn()
+        self.assertNotEqual(found.port, self.driver.display(other.uuid).port)
+
+    def test_screen_that_is_not_served_is_none(self) -> None:
+        with self.assertRaisesRegex(exceptions.ConsoleUnavailable, "SPICE.* spice_listen"):
+            self.driver.display(self.shared().uuid, kind=DisplayKind.SPICE)
+        blind = self.spawn(video=VideoModel.NONE)
+        with self.assertRaises(exceptions.ConsoleUnavailable):
+            self.driver.display(blind.uuid)
 
     def test_stats_of_one_and_of_all(self) -> None:
         guest = self.shared()
@@ -298,6 +358,34 @@ class DriverContract(unittest.TestCase):
         self.assert_unharmed(self.shared())
 
     # Power; every test of the shared guest leaves it running
+
+    # Images
+
+    def test_image_is_cached_once_and_kept_while_a_guest_needs_it(self) -> None:
+        with tempfile.NamedTemporaryFile(suffix=".qcow2") as file:
+            source = self.make_image(Path(file.name))
+            self.assertTrue(self.driver.image_cache(source))
+            self.assertFalse(self.driver.image_cache(source))
+            guest = self.make_guest(image=source, root=Disk(size_bytes=GIB), interfaces=())
+            self.addCleanup(self.driver.destroy, guest.uuid)
+            self.driver.spawn(guest, power_on=False)
+            (entry,) = (e for e in self.driver.image_list() if guest.uuid in e.guests)
+            self.assertEqual(source.location, entry.source)
+            self.assertNotIn(entry, self.driver.image_prune(unused=3600))
+            self.assertNotIn(entry.path, [e.path for e in self.driver.image_prune(unused=0)])
+            self.driver.destroy(guest.uuid)
+            self.assertIn(entry.path, [e.path for e in self.driver.image_prune(unused=0)])
+            self.assertNotIn(entry.path, [e.path for e in self.driver.image_list()])
+
+    def make_image(self, path: Path) -> Image:
+        """Make an empty disk image; what boots has no part in this."""
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), "1M"]
+        subprocess.run(argv, check=True)
+        return Image(location=str(path), format=DiskFormat.QCOW2)
+
+    def test_image_that_is_not_there_is_not_cached(self) -> None:
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.image_cache(Image(location="/no/such/image"))
 
     def test_pause_and_resume(self) -> None:
         guest = self.shared()
@@ -361,8 +449,11 @@ class DriverContract(unittest.TestCase):
             "resume": lambda: self.driver.resume(guest.uuid),
             "suspend": lambda: self.driver.suspend(guest.uuid),
             "soft reboot": lambda: self.driver.reboot(guest.uuid),
+            "inject_nmi": lambda: self.driver.inject_nmi(guest.uuid),
             "screenshot": lambda: self.driver.screenshot(guest.uuid),
+            "display": lambda: self.driver.display(guest.uuid),
             "console_attach": lambda: self.driver.console_attach(guest.uuid),
+            "console_address": lambda: self.driver.console_address(guest.uuid),
             "console_wait": lambda: self.driver.console_wait(guest.uuid, "never", timeout=5),
         }
         for name, verb in refused.items():
@@ -379,6 +470,18 @@ class DriverContract(unittest.TestCase):
         with self.boots(guest):
             self.driver.start(guest.uuid)
 
+    def test_interrupt_cannot_be_masked_and_waits_for_a_paused_guest(self) -> None:
+        guest = self.shared()
+        for pause in (False, True):
+            before = len(self.driver.console_log(guest.uuid))
+            if pause:
+                self.driver.pause(guest.uuid)
+            self.driver.inject_nmi(guest.uuid)
+            self.driver.resume(guest.uuid)
+            self.driver.console_wait(
+                guest.uuid, "NMI received", timeout=BOOT_TIMEOUT, skip_bytes=before
+            )
+
     def test_soft_reboot(self) -> None:
         guest = self.shared()
         with self.boots(guest):
@@ -393,6 +496,256 @@ class DriverContract(unittest.TestCase):
         self.assertEqual(b"", session.receive())
         with self.boots(guest):
             self.driver.start(guest.uuid)
+
+    # Snapshots
+
+    def snapshot_directory(self) -> Path:
+        """Return a directory for images, which goes with the test."""
+        home = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(home.cleanup)
+        return Path(home.name)
+
+    def test_snapshot_of_a_running_guest_boots_elsewhere(self) -> None:
+        guest = self.shared()
+        target = self.snapshot_directory() / "image.qcow2"
+        reported: list[tuple[int, int]] = []
+        self.driver.snapshot(
+            guest.uuid, target, progress=lambda _what, done, total: reported.append((done, total))
+        )
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+        self.assertEqual([target], list(target.parent.iterdir()))
+        self.assertEqual(0o600, target.stat().st_mode & 0o777)
+        self.assertTrue(all(done <= total for done, total in reported))
+        copy = self.make_guest(image=Image(location=str(target)))
+        self.addCleanup(self.driver.destroy, copy.uuid)
+        self.driver.spawn(copy)
+        self.driver.console_wait(copy.uuid, self.banner, timeout=BOOT_TIMEOUT)
+
+    def test_snapshot_leaves_a_guest_in_its_state(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        for enter, state in (
+            (self.driver.pause, PowerState.PAUSED),
+            (self.driver.suspend, PowerState.SUSPENDED),
+            (lambda uuid: self.driver.stop(uuid, timeout=0), PowerState.STOPPED),
+        ):
+            enter(guest.uuid)
+            for image_format in SnapshotFormat:
+                target = directory / f"{state}.{image_format}"
+                self.driver.snapshot(guest.uuid, target, image_format=image_format)
+                self.assertTrue(target.stat().st_size)
+            self.assertIs(self.state(guest), state)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+
+    def test_snapshot_that_cannot_be_leaves_nothing(self) -> None:
+        guest = self.shared()
+        directory = self.snapshot_directory()
+        taken = directory / "taken"
+        taken.write_bytes(b"mine")
+        for target in (taken, directory, directory / "none" / "image"):
+            with self.subTest(target), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.snapshot(guest.uuid, target)
+        self.assertEqual([taken], list(directory.iterdir()))
+        self.assertEqual(b"mine", taken.read_bytes())
+
+    # Rescue
+
+    def image_of(self, guest: Guest) -> Image:
+        """Return the guest's image; for drivers that do not need any, a file that is there."""
+        return guest.image or Image(location=__file__)
+
+    def test_rescued_guest_boots_another_system_until_it_is_unrescued(self) -> None:
+        guest = self.shared()
+        wanted = Rescue(image=self.image_of(guest))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.unrescue(guest.uuid)
+        with self.boots(guest):
+            self.driver.rescue(guest.uuid, wanted)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, wanted)
+        with self.boots(guest):
+            self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
+        self.driver.stop(guest.uuid, timeout=0)
+        with self.boots(guest):
+            self.driver.start(guest.uuid)
+        self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.unrescue(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual((), self.driver.audit())
+
+    def test_rescue_that_cannot_be_leaves_the_guest_running(self) -> None:
+        guest = self.shared()
+        image = self.image_of(guest)
+        log = self.driver.console_log(guest.uuid)
+        with self.assertRaises(exceptions.ImageNotFound):
+            self.driver.rescue(guest.uuid, RESCUE)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.rescue(guest.uuid, Rescue(image=image, bus=DiskBus.IDE))
+        self.driver.pause(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.rescue(guest.uuid, Rescue(image=image))
+        self.driver.resume(guest.uuid)
+        self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)
+        self.assertEqual(log, self.driver.console_log(guest.uuid))
+        self.assertEqual((), self.driver.audit())
+
+    # The guest's agent
+
+    def test_guest_without_a_channel_has_no_agent(self) -> None:
+        guest = self.spawn(guest_agent=False)
+        target = self.snapshot_directory() / "image"
+        asked: dict[str, Callable[[], object]] = {
+            "quiesce": lambda: self.driver.quiesce(guest.uuid),
+            "unquiesce": lambda: self.driver.unquiesce(guest.uuid),
+            "password": lambda: self.driver.set_password(guest.uuid, "secret"),
+            "snapshot": lambda: self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE),
+        }
+        for name, verb in asked.items():
+            with self.subTest(name), self.assertRaises(exceptions.AgentUnavailable):
+                verb()
+        self.assertFalse(target.exists())
+        self.driver.snapshot(guest.uuid, target)
+        target.unlink()
+        self.driver.pause(guest.uuid)
+        for name, verb in asked.items():
+            with self.subTest(f"{name}, paused"), self.assertRaises(exceptions.InvalidGuestState):
+                verb()
+        self.driver.stop(guest.uuid, timeout=0)
+        self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE)
+
+    # What is told to a guest, and interfaces
+
+    def test_places_of_devices_are_told_before_the_guest_starts(self) -> None:
+        seen: list[GuestInfo] = []
+
+        def told(info: GuestInfo) -> ConfigDrive:
+            seen.append(info)
+            return ConfigDrive(hostname="told")
+
+        guest = self.make_guest(config_drive=ConfigDrive(hostname="placeholder"))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False, told=told)
+        (info,) = seen
+        self.assertIs(info.state, PowerState.STOPPED)
+        found = {device.name: device for device in info.devices}
+        nic = found[guest.interfaces[0].mac]
+        self.assertEqual("pci", nic.bus)
+        self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
+        self.assertEqual(info.devices, made.devices)
+
+    def test_interface_is_attached_and_detached(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.assertIn(added.mac, [each.name for each in self.driver.show(guest.uuid).devices])
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, added.mac.upper())
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        with self.assertRaises(exceptions.InterfaceNotFound):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_changed(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, guest.interfaces[0].mac)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.driver.suspend(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.attach_interface(guest.uuid, Interface())
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
+        return self.driver.show(guest.uuid).guest.interfaces
+
+    # Resize
+
+    def test_resized_guest_runs_in_its_new_size_and_can_be_reverted(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        larger = dataclasses.replace(guest, memory_mib=guest.memory_mib + 64)
+        with self.boots(guest):
+            self.driver.resize(guest.uuid, larger)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((larger, guest), (shown.guest, shown.before))
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.resize(guest.uuid, larger)
+        self.assertEqual((), self.driver.audit())
+        with self.boots(guest):
+            self.driver.revert_resize(guest.uuid)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    def test_resize_of_a_stopped_guest_is_confirmed(self) -> None:
+        made = self.make_guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        guest = self.driver.spawn(made, power_on=False).guest
+        assert guest.root is not None
+        grown = dataclasses.replace(guest.root, size_bytes=guest.root.size_bytes * 2)
+        swap = Disk(size_bytes=MIB)
+        larger = dataclasses.replace(guest, root=grown, swap=swap, ephemerals=(swap,))
+        self.driver.resize(guest.uuid, larger)
+        self.assertIs(self.state(guest), PowerState.STOPPED)
+        for _twice in range(2):
+            self.driver.confirm_resize(guest.uuid)
+            shown = self.driver.show(guest.uuid)
+            self.assertEqual((larger, None), (shown.guest, shown.before))
+        self.driver.revert_resize(guest.uuid)
+        self.assertEqual(larger, self.driver.show(guest.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_what_cannot_be_resized_is_refused_and_left_as_it_is(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        assert guest.root is not None
+        smaller = dataclasses.replace(guest.root, size_bytes=512)
+        for changes in ({"root": smaller}, {"name": "another"}):
+            with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((guest, None), (shown.guest, shown.before))
+        self.assert_unharmed(guest)
+
+    def test_resized_guest_is_destroyed_with_all_that_was_kept(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256))
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
+
+    def test_guest_of_which_the_files_were_kept_comes_back(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False)
+        self.driver.resize(guest.uuid, dataclasses.replace(made.guest, memory_mib=256))
+        for bring_back, expected in (
+            (lambda: self.driver.revert_resize(guest.uuid), made.guest),
+            (lambda: self.driver.spawn(guest, power_on=False), made.guest),
+        ):
+            for _twice in range(2):
+                self.driver.destroy(guest.uuid, keep_files=True)
+                self.assertNotIn(guest.uuid, self.listed())
+            bring_back()
+            self.assertEqual(expected, self.driver.show(guest.uuid).guest)
+        self.driver.destroy(guest.uuid, keep_files=True)
+        self.driver.destroy(guest.uuid)
+        self.assert_nothing_left(guest)
 
     # Destroy, and two at once
 

@@ -11,13 +11,19 @@ import re
 import types
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from compute_driver import exceptions, loader
 from compute_driver.cmd import verb
 from compute_driver.guest import Choice
 
-_SIMPLE: dict[object, Callable[[str], object]] = {str: str, int: verb.whole, float: verb.number}
+_SIMPLE: dict[object, Callable[[str], object]] = {
+    str: str,
+    int: verb.whole,
+    float: verb.number,
+    Path: Path,
+}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
 

@@ -139,6 +139,7 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "vcpus": guest.vcpus,
         "memory_mib": guest.memory_mib,
         "memory_overhead_mib": info.overhead_mib,
+        "before_resize": _size(info.before),
         "firmware": str(guest.firmware or "default"),
         "secure_boot": guest.secure_boot,
         "video": str(guest.video or "default"),
@@ -149,6 +150,7 @@ def describe(info: GuestInfo) -> dict[str, Any]:
         "image": _image(guest.image),
         "kernel": _image(guest.boot.kernel if guest.boot else None),
         "cmdline": guest.boot.cmdline if guest.boot else "",
+        "rescue": _image(guest.rescue.image if guest.rescue else None),
         "disks": Lines(_disks(guest)),
         "interfaces": Lines([_interface(each) for each in guest.interfaces]),
         "config_drive": guest.config_drive is not None,
@@ -167,6 +169,12 @@ def _topology(topology: Topology | None) -> str:
         return "default"
     levels = dataclasses.asdict(topology).items()
     return ", ".join(f"{count} {level}" for level, count in levels)
+
+
+def _size(guest: Guest | None) -> str:
+    if guest is None:
+        return ""
+    return "; ".join([f"{guest.vcpus} vcpus", f"{guest.memory_mib} MiB", *_disks(guest)])
 
 
 def _image(image: Image | None) -> str:

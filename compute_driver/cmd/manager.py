@@ -16,14 +16,21 @@ from compute_driver.cmd import errors
 #: Verbs with a presentation of their own, by module and class in this package; any other
 #: operation gets the generic one.
 PRESENTATIONS = {
+    "attach_interface": "interfaces:Attach",
     "audit": "host:Audit",
     "console_attach": "console:ConsoleAttach",
     "console_log": "console:ConsoleLog",
     "host_check": "host:HostCheck",
     "host_show": "host:HostShow",
+    "image_cache": "images:Cache",
+    "image_list": "images:List",
+    "image_prune": "images:Prune",
     "list": "guests:List",
     "reboot": "guests:Reboot",
+    "rescue": "rescue:Rescue",
+    "resize": "resize:Resize",
     "screenshot": "screenshot:Screenshot",
+    "set_password": "password:SetPassword",
     "show": "guests:Show",
     "spawn": "spawn:Spawn",
     "stats": "guests:Stats",

@@ -32,8 +32,14 @@ from compute_driver.guest import (
     Interface,
     InterfaceKind,
     NicModel,
+    OsType,
+    Rescue,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
     VideoModel,
     VirtioForm,
+    WatchdogAction,
     random_mac,
 )
 from compute_driver.properties import Hardware
@@ -48,6 +54,12 @@ _OPTIONS: dict[str, Callable[[str, str], Any]] = {
     "input": InputModel.parse,
     "console": ConsoleModel.parse,
     "virtio": VirtioForm.parse,
+    "cdrom_bus": DiskBus.parse,
+    "scsi_model": ScsiModel.parse,
+    "usb_model": UsbModel.parse,
+    "sound": SoundModel.parse,
+    "watchdog": WatchdogAction.parse,
+    "os_type": OsType.parse,
 }
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
@@ -60,7 +72,7 @@ def guest(words: argparse.Namespace) -> Guest:
     """
     hardware = _hardware(words)
     disk_bus = hardware.disk_bus
-    image = _image(words)
+    source = image(words)
     vcpus = _vcpus(words.vcpus, hardware)
     return Guest(
         uuid=str(uuid.uuid4()) if words.uuid is None else words.uuid.lower(),
@@ -68,26 +80,17 @@ def guest(words: argparse.Namespace) -> Guest:
         vcpus=vcpus,
         memory_mib=words.memory,
         architecture=hardware.architecture or architecture.of_host(),
-        machine=hardware.machine,
         cpu=hardware.cpu(vcpus),
-        firmware=hardware.firmware,
-        secure_boot=bool(hardware.secure_boot),
-        image=image,
-        root=_root(words.disk, image, disk_bus),
+        image=source,
+        root=_root(words.disk, source, disk_bus),
         ephemerals=tuple(
-            Disk(size_bytes=_gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
+            Disk(size_bytes=gib("ephemeral", size), bus=disk_bus) for size in words.ephemeral
         ),
         swap=None if words.swap is None else Disk(size_bytes=words.swap * MIB, bus=disk_bus),
         boot=_boot(words, hardware.cmdline),
         config_drive=_config_drive(words),
-        interfaces=_interfaces(words.nic, hardware.nic_model),
-        video=hardware.video,
-        input=hardware.input,
-        console=hardware.console,
-        virtio=hardware.virtio or VirtioForm.VIRTIO,
-        rng=hardware.rng is not False,
-        balloon=hardware.balloon is not False,
-        guest_agent=hardware.guest_agent is not False,
+        interfaces=_interfaces(words.nic, hardware),
+        **hardware.devices(),
     )
 
 
@@ -99,7 +102,7 @@ def _hardware(words: argparse.Namespace) -> Hardware:
         for option, read in _OPTIONS.items()
         if (word := getattr(words, option)) is not None
     }
-    for field in ("secure_boot", "rng", "balloon"):
+    for field in ("secure_boot", "rng", "balloon", "boot_menu", "serial_ports"):
         if getattr(words, field) is not None:
             changes[field] = getattr(words, field)
     if words.cpu is not None:
@@ -133,7 +136,28 @@ def _pair(field: str, text: str) -> tuple[str, str]:
     return key, value
 
 
-def _image(words: argparse.Namespace) -> Image | None:
+def rescue(words: argparse.Namespace) -> Rescue:
+    """Return the rescue that the command line describes.
+
+    :raises InvalidParameter: names the option, and what is accepted.
+    """
+    system = image(words)
+    assert system is not None
+    bus = words.disk_bus
+    return Rescue(
+        image=system,
+        boot=_boot(words, None),
+        last=words.last,
+        bus=None if bus is None else DiskBus.parse("disk-bus", bus),
+        cdrom=words.cdrom,
+    )
+
+
+def image(words: argparse.Namespace) -> Image | None:
+    """Return the image that the command line names.
+
+    :raises InvalidParameter: names the option, and what is accepted.
+    """
     if words.image is None:
         for field in ("image_format", "checksum"):
             if getattr(words, field) is not None:
@@ -155,17 +179,23 @@ def _location(text: str) -> str:
     return text if "://" in text or not text else str(Path(text).absolute())
 
 
-def _root(gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
-    if gib is None:
+def _root(size_gib: float | None, image: Image | None, bus: DiskBus | None) -> Disk | None:
+    if size_gib is None:
         return None if image is None else Disk(bus=bus)
-    size = _gib("disk", gib)
+    size = gib("disk", size_gib)
     if not size and image is None:
-        raise exceptions.InvalidParameter("disk", gib, "a size in GiB above 0, without an image")
+        raise exceptions.InvalidParameter(
+            "disk", size_gib, "a size in GiB above 0, without an image"
+        )
     return Disk(size_bytes=size, bus=bus)
 
 
-def _gib(field: str, size: float) -> int:
-    """Return a size in bytes, in whole MiB, rounded up."""
+def gib(field: str, size: float) -> int:
+    """Return a size in bytes, in whole MiB, rounded up.
+
+    :param field: the option, for the error.
+    :raises InvalidParameter: if it is no size of a disk.
+    """
     if not 0 <= size <= MAX_DISK_BYTES / GIB:  # also refuses nan
         raise exceptions.InvalidParameter(
             field, size, f"a number of GiB, 0 to {MAX_DISK_BYTES // GIB}"
@@ -188,15 +218,20 @@ def _boot(words: argparse.Namespace, cmdline: str | None) -> DirectBoot | None:
     )
 
 
-def _interfaces(specs: Sequence[str], default_model: NicModel | None) -> tuple[Interface, ...]:
+def _interfaces(specs: Sequence[str], hardware: Hardware) -> tuple[Interface, ...]:
     if "none" in specs:
         if len(specs) > 1:
             raise exceptions.InvalidParameter("nic", "none", "none only by itself")
         return ()
-    return tuple(_interface(spec, default_model) for spec in specs or ("user",))
+    return tuple(interface(spec, hardware) for spec in specs or ("user",))
 
 
-def _interface(spec: str, default_model: NicModel | None) -> Interface:
+def interface(spec: str, hardware: Hardware) -> Interface:
+    """Return the interface that option ``--nic`` describes.
+
+    :param hardware: what is wanted of all interfaces.
+    :raises InvalidParameter: names what is accepted.
+    """
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(_pair("nic", part) for part in rest)
@@ -208,15 +243,18 @@ def _interface(spec: str, default_model: NicModel | None) -> Interface:
             "user, network=NAME, bridge=NAME, ovs=BRIDGE or none, then ,model=MODEL, ,mac=MAC,"
             " ,mtu=BYTES and ,queues=N",
         )
+    limits = hardware.bandwidth()
     return Interface(
         kind=InterfaceKind(kind),
         source=source or None,
         model=NicModel.parse("nic model", settings["model"])
         if "model" in settings
-        else default_model,
+        else hardware.nic_model,
         mac=settings["mac"].lower() if "mac" in settings else random_mac(),
         mtu=_setting("mtu", settings),
         queues=_setting("queues", settings),
+        inbound=limits.get("inbound"),
+        outbound=limits.get("outbound"),
     )
 
 

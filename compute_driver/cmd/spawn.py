@@ -71,6 +71,11 @@ _IMAGE: tuple[str, dict[str, dict[str, Any]]] = (
             "action": argparse.BooleanOptionalAction,
             "help": "start boot loaders that are signed by Microsoft's keys only (default: any)",
         },
+        "--boot-menu": {
+            "action": argparse.BooleanOptionalAction,
+            "help": "whether the firmware offers a choice of what to boot from (default: it does"
+            " not)",
+        },
     },
 )
 
@@ -100,6 +105,11 @@ _MACHINE: tuple[str, dict[str, dict[str, Any]]] = (
         "--sockets": {"type": verb.whole, "metavar": "N", "help": "CPU sockets"},
         "--cores": {"type": verb.whole, "metavar": "N", "help": "CPU cores in each socket"},
         "--threads": {"type": verb.whole, "metavar": "N", "help": "CPU threads in each core"},
+        "--os-type": {
+            "metavar": "OS",
+            "help": "linux or windows; the latter gets a clock of local time and, with KVM,"
+            " Hyper-V's interfaces",
+        },
         "--uuid": {"help": "identity (default: a new one)"},
         "--hw": _repeated(
             "KEY=VALUE",
@@ -124,6 +134,34 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
             "metavar": "BUS",
             "help": "bus of all disks: virtio or scsi (that is virtio-scsi), which are"
             " paravirtual; sata, ide or usb, which are emulated (default: by architecture)",
+        },
+        "--cdrom-bus": {
+            "metavar": "BUS",
+            "help": "bus of the CD-ROM drives, an ISO image's and the config drive's (default: by"
+            " machine for the former, as the root disk for the latter)",
+        },
+        "--scsi-model": {
+            "metavar": "MODEL",
+            "help": "SCSI controller: virtio-scsi, or by machine vmpvscsi, lsilogic, lsisas1068,"
+            " lsisas1078 or ibmvscsi (default: virtio-scsi)",
+        },
+        "--usb-model": {
+            "metavar": "MODEL",
+            "help": "USB controller: qemu-xhci, nec-xhci or none (default: if one is needed)",
+        },
+        "--sound": {
+            "metavar": "MODEL",
+            "help": "sound card: ich9, ich6, ac97, es1370, usb, sb16 or pcspk (default: none)",
+        },
+        "--watchdog": {
+            "metavar": "ACTION",
+            "help": "what a watchdog does to a guest that hangs: reset, poweroff, pause or none"
+            " (default: there is no watchdog)",
+        },
+        "--serial-ports": {
+            "type": verb.whole,
+            "metavar": "N",
+            "help": "serial ports, of which the first is the console (default: 1)",
         },
         "--video": {"metavar": "MODEL", "help": "display adapter (default: by architecture)"},
         "--input": {"metavar": "BUS", "help": "keyboard and pointer: virtio, usb, ps2 or none"},

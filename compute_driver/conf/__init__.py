@@ -49,13 +49,18 @@ def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.Conf
 
 
 def problems(files: Sequence[str] = (), directories: Sequence[str] = ()) -> list[str]:
-    """Return one line for each bad value, unknown option or driver in the sources of :func:`load`.
+    """Return one line for each bad value, unknown option, driver or CPU model in the sources.
+
+    They are those of :func:`load`.
 
     :raises ConfigurationError: if a file cannot be read or is no configuration file.
     """
     paths = _paths(files, directories)
     written = sources.written(paths)
-    bad = [sources.complaint(*fault, written) for fault in _bad_values(_read(paths))]
+    conf = _read(paths)
+    bad = [sources.complaint(*fault, written) for fault in _bad_values(conf)]
+    if not bad:
+        bad = sources.unknown_models(conf, written)
     return bad + sources.unknown_driver(written) + sources.unknown(written)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from oslo_config import cfg, types
 
 from compute_driver import architecture, exceptions
+from compute_driver.conf import consoles
 from compute_driver.guest import Cpu
 
 GROUP = cfg.OptGroup(
@@ -146,6 +147,14 @@ OPTIONS = [
         default="$state_path/images",
         help="Directory of fetched images, the backing files of guests' disks.",
     ),
+    cfg.IntOpt(
+        "image_unused_seconds",
+        default=86400,
+        min=0,
+        help="Seconds after which an image that no guest needs any more may be removed, by 'image "
+        "prune' or, within nova, now and then; nova's [image_cache] "
+        "remove_unused_original_minimum_age_seconds there unless it is set.",
+    ),
     cfg.StrOpt(
         "disk_format",
         default="qcow2",
@@ -189,6 +198,15 @@ OPTIONS = [
         "eighth of the guest's memory, but 64 to 256, and no more than a 32nd of the host's. "
         "0 leaves it to QEMU (up to 1024).",
     ),
+    cfg.IntOpt(
+        "hotplug_ports",
+        default=1,
+        min=0,
+        max=16,
+        help="How many interfaces a running guest can be given before its next power-on, on "
+        "machines with PCI Express (q35, virt); others have slots enough. Each takes a port, and "
+        "every boot a little longer for it.",
+    ),
     cfg.StrOpt(
         "ovsdb_connection",
         help="Where Open vSwitch's database listens, for interfaces that are plugged into its "
@@ -212,6 +230,25 @@ OPTIONS = [
         default=60.0,
         min=0.0,
         help="Seconds that a guest may take to shut down before it is powered off.",
+    ),
+    cfg.IntOpt(
+        "guest_agent_timeout",
+        default=30,
+        min=1,
+        help="Seconds that a guest's agent may take to freeze or thaw its file systems, or to set "
+        "a password.",
+    ),
+    cfg.FloatOpt(
+        "snapshot_timeout",
+        default=7200.0,
+        min=1.0,
+        help="Seconds that the copy of a guest's root disk may take before it is given up.",
+    ),
+    cfg.FloatOpt(
+        "detach_timeout",
+        default=60.0,
+        min=0.0,
+        help="Seconds that a running guest may take to let go of a device that is detached.",
     ),
     cfg.FloatOpt(
         "image_fetch_timeout",
@@ -253,4 +290,5 @@ OPTIONS = [
         f"their emulators once: {', '.join(architecture.TABLE)}. Unset: the host's own. Guests of "
         "others run as well.",
     ),
+    *consoles.OPTIONS,
 ]

@@ -12,7 +12,7 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-from compute_driver import exceptions, plugins
+from compute_driver import exceptions, plugins, tuning
 from compute_driver.conf import hypervisor
 
 _GROUP = hypervisor.GROUP.name
@@ -76,6 +76,27 @@ def unknown_driver(settings: Sequence[Setting]) -> list[str]:
         return []
     field = f"driver in {last.where} [{_GROUP}]"
     return [str(exceptions.InvalidParameter(field, last.value, known))]
+
+
+def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[str]:
+    """Return one line for each CPU model of option tcg_cpu_models that libvirt does not know.
+
+    Emulators are not asked: what they lack of those that libvirt knows is refused at spawn.
+    """
+    from compute_driver.conf import cpu_map  # what reads XML takes long to import
+
+    last = _last(settings, _GROUP, "tcg_cpu_models")
+    lines = []
+    for name, model in conf.hypervisor.tcg_cpu_models.items():
+        known = cpu_map.models(name)
+        if known and model not in known | tuning.CPU_MODES:
+            lowered = {each.lower(): each for each in known}
+            close = difflib.get_close_matches(model.lower(), lowered, n=5) or sorted(lowered)[:5]
+            where = last.where if last else "the defaults"
+            field = f"tcg_cpu_models in {where} [{_GROUP}]"
+            accepted = f"for {name}, models such as {', '.join(lowered[each] for each in close)}"
+            lines.append(str(exceptions.InvalidParameter(field, f"{name}:{model}", accepted)))
+    return lines
 
 
 def unknown(settings: Sequence[Setting]) -> list[str]:

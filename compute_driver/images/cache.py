@@ -10,17 +10,26 @@ Layout of ``image_cache_path``, which QEMU must be able to pass, and nobody else
 
 KEY is a digest of what tells the image from all others, so an image that changes at its location
 is another one.  Both files of a KEY come into being by a rename, and only whole.
+
+KEY.json is also what says when the image was last wanted, by its time of change, and who has it in
+hand: whoever asked for an image within :meth:`ImageCache.holding` keeps a shared lock on it until
+the disks are made of it, and what is removed is locked before.  A guest made of an image has its
+path in the header of a disk, or is a further name of the file.
 """
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import re
+import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 from oslo_config import cfg
@@ -31,6 +40,7 @@ from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import DiskFormat, Image
 from compute_driver.images import sources, space
 from compute_driver.images.inspect import ImageDetails, inspect
+from compute_driver.info import CacheEntry
 from compute_driver.storage import tools
 
 #: Formats that guests' disks cannot be based on, by the names of QEMU's block drivers.
@@ -43,6 +53,11 @@ _CONVERTED = {
 
 #: Exit status of "qemu-img check" for clusters that are merely wasted; qemu-img(1).
 _ONLY_LEAKS = 3
+
+#: What keeps the images that were asked for from being removed.
+_holds: contextvars.ContextVar[contextlib.ExitStack | None] = contextvars.ContextVar(
+    "holds", default=None
+)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1024**2
@@ -83,30 +98,96 @@ class ImageCache:
         :raises NotEnoughSpace: if the cache's file system is full.
         :raises ToolFailed: if it could not be converted within the limits.
         """
-        return self._cached("disk", image, progress, self._prepare_disk)
+        return self._cached("disk", image, progress, self._prepare_disk)[0]
 
     def get_file(self, image: Image, progress: Progress = no_progress) -> Path:
         """Return the path of a kernel or a ramdisk, whose bytes are kept as they are.
 
         :raises ComputeDriverError: as :meth:`get`.
         """
-        return self._cached("file", image, progress, _prepare_file).path
+        return self._cached("file", image, progress, _prepare_file)[0].path
 
-    def leftovers(self) -> list[Path]:
-        """Return the files of fetches that ended early and that nobody is at work on."""
-        return list(self._abandoned())
+    def fetch(self, image: Image, progress: Progress = no_progress, *, boot: bool = False) -> bool:
+        """Have an image in the cache, and tell whether it had to be fetched for that.
 
-    def remove_leftovers(self) -> list[Path]:
+        :param boot: whether it is a kernel or a ramdisk, whose bytes are kept as they are.
+        :raises InvalidParameter: if nobody could tell that it is the same the next time.
+        :raises ComputeDriverError: as :meth:`get`.
+        """
+        identity = sources.find(image.location, self._conf).identify(image.location)
+        if identity is None and image.checksum is None:
+            accepted = "given with it: its source does not tell whether the image has changed"
+            raise exceptions.InvalidParameter("checksum", None, accepted)
+        if boot:
+            return self._cached("file", image, progress, _prepare_file)[1]
+        return self._cached("disk", image, progress, self._prepare_disk)[1]
+
+    @contextlib.contextmanager
+    def holding(self) -> Iterator[None]:
+        """Keep the images that are asked for meanwhile, in this thread, from being removed."""
+        with contextlib.ExitStack() as stack:
+            token = _holds.set(stack)
+            try:
+                yield
+            finally:
+                _holds.reset(token)
+
+    def entries(self) -> list[CacheEntry]:
+        """Return what is in the cache and whole, the latest wanted first; not who uses it."""
+        found = [entry.describe() for entry in self._whole()]
+        return sorted(filter(None, found), key=lambda entry: entry.used_at, reverse=True)
+
+    def prune(
+        self, min_age: float, users: Callable[[], Mapping[Path, Collection[str]]]
+    ) -> list[CacheEntry]:
+        """Remove the images that have not been in use for so long, and return them.
+
+        :param min_age: in seconds.
+        :param users: returns the files that guests need; called once nobody can become a user of
+            what may be removed.
+        """
+        oldest = time.time() - min_age
+        removed = []
+        with contextlib.ExitStack() as stack:
+            locked = [entry for entry in self._whole() if entry.lock_alone(stack)]
+            used = users() if locked else {}
+            for entry in locked:
+                found = entry.describe()
+                if found is None:
+                    continue
+                if Path(os.path.realpath(entry.path)) in used or entry.is_linked():
+                    entry.touch()
+                elif found.used_at <= oldest:
+                    entry.remove()
+                    removed.append(found)
+        return removed
+
+    def leftovers(self, used: Collection[Path] = ()) -> list[Path]:
+        """Return the files of fetches that ended early and that nobody is at work on.
+
+        :param used: files that guests need, be they whole or not.
+        """
+        return [path for path in self._abandoned() if Path(os.path.realpath(path)) not in used]
+
+    def remove_leftovers(self, used: Collection[Path] = ()) -> list[Path]:
         """Remove the files that :meth:`leftovers` returns, and return their paths."""
         removed = []
         for path in self._abandoned():
-            path.unlink(missing_ok=True)
-            removed.append(path)
+            if Path(os.path.realpath(path)) not in used:
+                path.unlink(missing_ok=True)
+                removed.append(path)
         return removed
+
+    def _whole(self) -> Iterator[_Entry]:
+        for path in sorted(self._directory.glob("*.json")):
+            entry = _Entry(self._directory, path.stem)
+            if _KEY.fullmatch(path.stem) and entry.read():
+                yield entry
 
     def _cached(
         self, kind: str, image: Image, progress: Progress, prepare: _Preparation
-    ) -> CachedImage:
+    ) -> tuple[CachedImage, bool]:
+        """Return the image, and whether it had to be fetched."""
         source = sources.find(image.location, self._conf)
         identity = source.identify(image.location)
         if identity is None:  # it may have changed: only a checksum tells that it has not
@@ -114,14 +195,20 @@ class ImageCache:
         told_apart = [kind, identity, image.checksum, image.format]
         key = hashlib.sha256(json.dumps(told_apart).encode()).hexdigest()
         entry = _Entry(self._directory, key)
-        found = entry.read()
-        if found is None:
-            with space.writing(self._directory):
-                filesystem.make_directory(self._directory, filesystem.PASSABLE)
-                filesystem.make_directory(self._directory / "tmp", 0o700)
-                with concurrency.lock(entry.lock):
-                    found = entry.read() or self._make(entry, source, image, progress, prepare)
-        return found
+        fetched = False
+        while True:
+            found = entry.read()
+            if found is None:
+                with space.writing(self._directory):
+                    filesystem.make_directory(self._directory, filesystem.PASSABLE)
+                    filesystem.make_directory(self._directory / "tmp", 0o700)
+                    with concurrency.lock(entry.lock):
+                        found = entry.read()
+                        if found is None:
+                            found = self._make(entry, source, image, progress, prepare)
+                            fetched = True
+            if entry.hold():  # else it was removed meanwhile
+                return found, fetched
 
     def _make(
         self,
@@ -135,7 +222,7 @@ class ImageCache:
         try:
             run_blocking(_verify, entry.part, image)
             path, details = prepare(entry, image, progress)
-            return run_blocking(entry.publish, path, details)
+            return run_blocking(entry.publish, path, details, sources.shown(image.location))
         finally:
             entry.discard()
 
@@ -217,9 +304,12 @@ class _Entry:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def publish(self, path: Path, details: ImageDetails) -> CachedImage:
-        """Move a complete file to its place."""
-        note = dataclasses.asdict(details) | {"bytes": path.stat().st_size}
+    def publish(self, path: Path, details: ImageDetails, source: str) -> CachedImage:
+        """Move a complete file to its place.
+
+        :param source: where it came from, without credentials.
+        """
+        note = dataclasses.asdict(details) | {"bytes": path.stat().st_size, "source": source}
         draft = self.part.with_name(self.note.name)
         draft.write_text(json.dumps(note))
         for file in (path, draft):
@@ -229,6 +319,81 @@ class _Entry:
         path.replace(self.path)
         draft.replace(self.note)
         return CachedImage(path=self.path, **dataclasses.asdict(details))
+
+    def describe(self) -> CacheEntry | None:
+        """Return what is known of the image; None if it is not here any more."""
+        found = self.read()
+        if found is None:
+            return None
+        try:
+            source = str(json.loads(self.note.read_bytes()).get("source", ""))
+            used_at, size = self.note.stat().st_mtime, self.path.stat().st_blocks * 512
+        except (OSError, ValueError):
+            return None
+        return CacheEntry(
+            source=source,
+            path=str(self.path),
+            format=found.format,
+            size_bytes=size,
+            used_at=used_at,
+        )
+
+    def hold(self) -> bool:
+        """Note that the image is wanted, and keep it; tell whether it is still here.
+
+        It is kept until the innermost :meth:`ImageCache.holding` of this thread ends.
+        """
+        stack = _holds.get()
+        if stack is None:
+            return self.touch()
+        return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH) and self.touch()
+
+    def lock_alone(self, stack: contextlib.ExitStack) -> bool:
+        """Let nobody else hold the image until *stack* ends; tell whether nobody did."""
+        # Over NFS such a lock needs a file that is open for writing.
+        return self._lock(stack, os.O_RDWR, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _lock(self, stack: contextlib.ExitStack, mode: int, operation: int) -> bool:
+        try:
+            descriptor = os.open(self.note, mode | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            run_blocking(fcntl.flock, descriptor, operation)
+            held = os.path.samestat(os.fstat(descriptor), os.stat(self.note))
+        except (BlockingIOError, FileNotFoundError):
+            held = False
+        except BaseException:
+            os.close(descriptor)
+            raise
+        if held:
+            stack.callback(os.close, descriptor)
+        else:
+            os.close(descriptor)
+        return held
+
+    def touch(self) -> bool:
+        """Note that the image is in use now; tell whether it is here."""
+        try:
+            os.utime(self.note)
+        except FileNotFoundError:
+            return False
+        except PermissionError:  # another user's cache, which only that user prunes
+            return True
+        return True
+
+    def is_linked(self) -> bool:
+        """Tell whether a guest has the file under a name of its own."""
+        return self.path.stat().st_nlink > 1
+
+    def remove(self) -> None:
+        """Remove the image; what a sudden death leaves of it is no image."""
+        self.forget()
+        self.path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Remove the note, so that the image is none any more."""
+        self.note.unlink(missing_ok=True)
 
     def discard(self) -> None:
         """Remove what is temporary."""

@@ -177,6 +177,12 @@ def has_secure_boot(able: etree._Element) -> bool:
     return has_uefi(able) and "yes" in {value.text for value in offered}
 
 
+def displays(able: etree._Element) -> set[str]:
+    """Return how the emulator serves screens, by libvirt's words."""
+    offered = able.iterfind("devices/graphics/enum[@name='type']/value")
+    return {value.text or "" for value in offered}
+
+
 def cpu_features(
     connection: Connection, path: str, able: etree._Element, model: str = ""
 ) -> list[str]:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import libvirt
+from lxml import etree
 
-from compute_driver import concurrency, driver, exceptions
-from compute_driver.libvirt import events
+from compute_driver import concurrency, consoles, driver, exceptions
+from compute_driver.info import Address
+from compute_driver.libvirt import events, serial_socket
 from compute_driver.libvirt.connection import Connection
+from compute_driver.xml import console
 
 _CHUNK = 65536
 
@@ -127,12 +130,31 @@ class _Follower:
             file.close()
 
 
-def attach(gateway: Connection, uuid: str) -> Session:
+def address(domain: libvirt.virDomain) -> Address:
+    """Return where the serial console of a running domain is served by TCP.
+
+    :raises ConsoleUnavailable: if it is not.
+    """
+    found = console.address(etree.fromstring(domain.XMLDesc()))
+    if found is None or not found.port:
+        raise consoles.no_address(str(domain.name()))
+    return found
+
+
+def attach(gateway: Connection, uuid: str) -> driver.ConsoleSession:
     """Open the interactive console of a running guest.
 
     :raises GuestBusy: if somebody else has it open.
     """
-    return gateway.run(lambda shared: Session(gateway.open(), uuid))
+
+    def find(shared: libvirt.virConnect) -> Address | None:
+        xml = shared.lookupByUUIDString(uuid).XMLDesc()
+        return console.address(etree.fromstring(xml))
+
+    found = gateway.run(find)
+    if found is not None:
+        return serial_socket.Session(found, uuid)
+    return gateway.run(lambda _shared: Session(gateway.open(), uuid))
 
 
 class Session(driver.ConsoleSession):

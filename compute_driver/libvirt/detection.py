@@ -19,6 +19,7 @@ from compute_driver import acceleration, architecture, exceptions, kvm, tuning
 from compute_driver.acceleration import Ability, Accelerator, Decision
 from compute_driver.architecture import Architecture
 from compute_driver.cache import Cache
+from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, Firmware, Guest
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt import capabilities, models
@@ -140,10 +141,11 @@ class Detection:
         :param decision: how the guest is to be accelerated.
         :param cpu: the processor that the guest is to have, defaults filled in.
         :raises InvalidParameter: names the nearest of those that there are.
-        :raises MissingDependency: if there is no emulator.
+        :raises MissingDependency: if there is no emulator, or none that can serve its screen.
         """
         path = self.emulator(architecture.get(guest.architecture))
-        self._models.check(guest, cpu, path, decision.accelerator)
+        served = Served.of(self._conf.hypervisor)
+        self._models.check(guest, cpu, path, decision.accelerator, served)
 
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
         """Describe all guest architectures for which there is an emulator or that are asked for.

@@ -12,10 +12,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import libvirt
+from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import PowerState, is_uuid
-from compute_driver.xml import metadata
+from compute_driver.xml import interface, metadata
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
@@ -35,8 +36,13 @@ _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
-    | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
 )
+
+#: What becomes of files that libvirt keeps for a guest, by whether the guest's own are kept.
+_UNDEFINE_FILES = {
+    False: libvirt.VIR_DOMAIN_UNDEFINE_NVRAM,
+    True: libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM,
+}
 
 
 def power_state(number: int, *, saved: bool) -> PowerState:
@@ -140,6 +146,40 @@ def define(connection: libvirt.virConnect, xml: str) -> None:
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
+def description(domain: libvirt.virDomain) -> str:
+    """Return what a domain is from its next power-on, for :func:`define_again`."""
+    return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
+
+
+def define_again(connection: libvirt.virConnect, xml: str) -> None:
+    """Make a domain what libvirt itself has described."""
+    connection.defineXML(xml)
+
+
+def describe(domain: libvirt.virDomain, text: str) -> None:
+    """Store a description in a domain that runs; nothing if it does not.
+
+    :param text: what :func:`compute_driver.xml.metadata.content` returned.
+    """
+    kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    unless_stopped(
+        lambda: domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE, live)
+    )
+
+
+def attach(domain: libvirt.virDomain, xml: str) -> None:
+    """Give a device to a domain that runs, and not to its description."""
+    domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+
+def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:
+    """Return libvirt's alias of each interface that a domain has now, by MAC address.
+
+    Only those of a domain that runs have one.
+    """
+    return interface.aliases(etree.fromstring(domain.XMLDesc()))
+
+
 def start(domain: libvirt.virDomain) -> None:
     """Power a domain on; nothing if it runs."""
     try:
@@ -184,9 +224,13 @@ def _forget_memory(domain: libvirt.virDomain) -> None:
         domain.managedSaveRemove()
 
 
-def undefine(domain: libvirt.virDomain) -> None:
-    """Remove a domain with all that libvirt keeps for it; nothing if it has gone."""
-    _ignoring({libvirt.VIR_ERR_NO_DOMAIN}, functools.partial(domain.undefineFlags, _UNDEFINE))
+def undefine(domain: libvirt.virDomain, *, keep_files: bool = False) -> None:
+    """Remove a domain with all that libvirt keeps for it; nothing if it has gone.
+
+    :param keep_files: whether the firmware's variables and a TPM's state stay.
+    """
+    flags = _UNDEFINE | _UNDEFINE_FILES[keep_files]
+    _ignoring({libvirt.VIR_ERR_NO_DOMAIN}, functools.partial(domain.undefineFlags, flags))
 
 
 def _ignoring(codes: Collection[int], call: Callable[[], object]) -> None:

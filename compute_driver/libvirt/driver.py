@@ -6,18 +6,56 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.consoles import DisplayKind
+from compute_driver.guest import (
+    ConfigDrive,
+    Guest,
+    Image,
+    Interface,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    Rescue,
+    SnapshotFormat,
+)
 from compute_driver.images.cache import ImageCache
-from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
-from compute_driver.libvirt import console
+from compute_driver.info import (
+    Address,
+    CacheEntry,
+    Check,
+    Display,
+    Finding,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+)
+from compute_driver.libvirt import console, display
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.host import Host
-from compute_driver.operations import audit, changes, check, destroy, journal, power, reboot, spawn
+from compute_driver.operations import (
+    accounts,
+    audit,
+    changes,
+    check,
+    destroy,
+    images,
+    interrupt,
+    journal,
+    plugging,
+    power,
+    quiesce,
+    reboot,
+    resize,
+    snapshot,
+    spawn,
+)
+from compute_driver.operations import rescue as rescues
 from compute_driver.operations.parts import Parts
 
 
@@ -41,16 +79,27 @@ class LibvirtDriver(driver.ComputeDriver):
         progress: driver.Progress = driver.no_progress,
         network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
         power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = spawn.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
             return spawn.spawn(
-                self._parts, guest, decision, progress, held, network=network, power_on=power_on
+                *(self._parts, guest, decision, progress, held),
+                network=network,
+                power_on=power_on,
+                told=told,
             )
 
-    def destroy(self, uuid: str) -> None:
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
+        if keep_files:
+            with (
+                contextlib.suppress(exceptions.GuestNotFound),
+                journal.exclusive(self._parts, uuid, "release"),
+            ):
+                destroy.release(self._parts, uuid)
+            return
         with (
             contextlib.suppress(exceptions.GuestNotFound),
             journal.exclusive(self._parts, uuid, "destroy"),
@@ -90,6 +139,101 @@ class LibvirtDriver(driver.ComputeDriver):
         """Save a guest's memory to disk and power it off."""
         with journal.exclusive(self._parts, uuid, "suspend"):
             power.suspend(self._parts, uuid)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with journal.exclusive(self._parts, uuid, "inject_nmi"):
+            interrupt.inject_nmi(self._parts, uuid)
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        made = snapshot.check(self._parts, target)
+        timeout = self.conf.hypervisor.snapshot_timeout
+        with journal.exclusive(self._parts, uuid, "snapshot") as held:
+            snapshot.snapshot(
+                self._parts, uuid, made, image_format, quiesce, timeout, progress, held
+            )
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with journal.exclusive(self._parts, uuid, "quiesce"):
+            quiesce.quiesce(self._parts, uuid)
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with journal.exclusive(self._parts, uuid, "unquiesce"):
+            quiesce.unquiesce(self._parts, uuid)
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with journal.exclusive(self._parts, uuid, "set password"):
+            accounts.set_password(self._parts, uuid, user, password)
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "rescue") as held:
+            rescues.rescue(self._parts, uuid, rescue, deadline, progress, held)
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with journal.exclusive(self._parts, uuid, "unrescue"):
+            rescues.unrescue(self._parts, uuid)
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Give a guest another size, and keep the old one."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            change = resize.check(self._parts, uuid, guest)
+            if not check_only:
+                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize."""
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.confirm(self._parts, uuid, held)
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface."""
+        with journal.exclusive(self._parts, uuid, "attach_interface") as held:
+            plugging.attach(self._parts, uuid, interface, held)
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest."""
+        deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "detach_interface") as held:
+            plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""
@@ -135,12 +279,22 @@ class LibvirtDriver(driver.ComputeDriver):
         self._parts.require(uuid, "attach to", {PowerState.RUNNING, PowerState.PAUSED})
         return console.attach(self._parts.connection, uuid)
 
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP."""
+        self._parts.require(uuid, "connect to", {PowerState.RUNNING, PowerState.PAUSED})
+        return self._parts.on_domain(uuid, console.address)
+
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         from compute_driver.libvirt import screenshot  # slow to import, and rarely wanted
 
         self._parts.require(uuid, "take a picture of", {PowerState.RUNNING, PowerState.PAUSED})
         return self._parts.on_domain(uuid, screenshot.take)
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Tell where a running guest's screen is served by VNC or SPICE."""
+        self._parts.require(uuid, "see", {PowerState.RUNNING, PowerState.PAUSED})
+        return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""
@@ -153,6 +307,21 @@ class LibvirtDriver(driver.ComputeDriver):
     def host_check(self) -> tuple[Check, ...]:
         """Find out what this host can run, what it cannot and why, and what would help."""
         return check.check(self._parts)
+
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+        return images.entries(self._parts)
+
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
+    ) -> bool:
+        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        return self._parts.images.fetch(image, progress, boot=boot)
+
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time."""
+        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        return images.prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack."""

@@ -13,13 +13,17 @@ import collections
 import contextlib
 import dataclasses
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 import libvirt
 
 from compute_driver import concurrency
 
 REBOOT = -1
+#: A job of the domain's emulator, such as a backup, has ended.
+JOB_ENDED = -2
+DEVICE_REMOVED = -3
 STOPPED = libvirt.VIR_DOMAIN_EVENT_STOPPED
 
 _threading = concurrency.native("threading")
@@ -50,18 +54,31 @@ def close_quietly(connection: libvirt.virConnect) -> None:
         connection.close()
 
 
+def job_failure(outcome: Mapping[str, Any]) -> str:
+    """Return why a job has failed, by the statistics of its end; empty if it has not."""
+    if outcome.get(libvirt.VIR_DOMAIN_JOB_SUCCESS):
+        return ""
+    return str(outcome.get(libvirt.VIR_DOMAIN_JOB_ERRMSG) or "libvirt does not say why")
+
+
 @dataclasses.dataclass(frozen=True)
 class Event:
     """Something that happened to a domain.
 
-    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, or :data:`REBOOT`.
-    :param detail: what brought it about, by libvirt's numbers for that kind.
+    :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, :data:`REBOOT`, :data:`JOB_ENDED` or
+        :data:`DEVICE_REMOVED`.
+    :param detail: what brought it about, by libvirt's numbers for that kind; of a job, its
+        ``VIR_DOMAIN_JOB_OPERATION_*``.
     :param uuid: the domain's.
+    :param failure: why a job has failed; empty if it has not.
+    :param device: libvirt's alias of a device that is gone.
     """
 
     kind: int
     detail: int = 0
     uuid: str = ""
+    failure: str = ""
+    device: str = ""
 
 
 class Watch:
@@ -118,6 +135,8 @@ class Dispatcher:
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
+            (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, self._job_ended),
+            (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device_removed),
         ):
             self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
@@ -160,6 +179,21 @@ class Dispatcher:
 
     def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
         self._push(Event(REBOOT, uuid=domain.UUIDString()))
+
+    def _job_ended(
+        self,
+        connection: object,
+        domain: libvirt.virDomain,
+        outcome: Mapping[str, Any],
+        opaque: object,
+    ) -> None:
+        operation = outcome.get(libvirt.VIR_DOMAIN_JOB_OPERATION, 0)
+        self._push(Event(JOB_ENDED, operation, domain.UUIDString(), job_failure(outcome)))
+
+    def _device_removed(
+        self, connection: object, domain: libvirt.virDomain, alias: str, opaque: object
+    ) -> None:
+        self._push(Event(DEVICE_REMOVED, uuid=domain.UUIDString(), device=alias))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
         with self._guard:

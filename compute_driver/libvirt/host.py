@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 from compute_driver import exceptions, tuning
 from compute_driver.acceleration import Accelerator
-from compute_driver.guest import MIB, PowerState, is_name, is_uuid
+from compute_driver.guest import MIB, Guest, PowerState, is_name, is_uuid
 from compute_driver.info import (
     DiskStats,
     GuestInfo,
@@ -30,8 +30,8 @@ from compute_driver.info import (
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.detection import Detection
-from compute_driver.storage import layout
-from compute_driver.xml import boot, cpu, metadata
+from compute_driver.storage import exchange, layout
+from compute_driver.xml import boot, cpu, devices, metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -143,8 +143,21 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
         uefi=boot.has_uefi(xml),
     )
     return dataclasses.replace(
-        info, cpu=cpu.described(xml, found.guest.cpu.enable), overhead_mib=overhead
+        info,
+        cpu=cpu.described(xml, found.guest.cpu.enable),
+        overhead_mib=overhead,
+        devices=tuple(devices.attached(xml)),
+        before=_before(found.directory),
     )
+
+
+def _before(directory: Path) -> Guest | None:
+    """Return what a guest was before a resize that is not confirmed yet."""
+    try:
+        kept = metadata.read((directory / exchange.KEPT / exchange.DESCRIPTION).read_text())
+    except FileNotFoundError:
+        return None
+    return kept.guest if kept else None
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:

@@ -20,12 +20,14 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
+from compute_driver.consoles import DisplayKind, Served
 from compute_driver.guest import Cpu, Firmware, Guest
 from compute_driver.libvirt import capabilities
 from compute_driver.libvirt.capabilities import Capabilities
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.emulator import Emulators, Machine, Rehearsal
 from compute_driver.xml import cpu as cpu_xml
+from compute_driver.xml import graphics
 from compute_driver.xml.elements import E
 
 LOG = logging.getLogger(__name__)
@@ -33,6 +35,12 @@ LOG = logging.getLogger(__name__)
 #: How many names a refusal proposes, and how many are tried out for it.
 _PROPOSED = 5
 _TRIED = 12
+
+#: Debian packages of QEMU's parts, from Debian 13 on; before, they came with every emulator.
+_MODULES = {
+    DisplayKind.VNC: "an emulator that can",
+    DisplayKind.SPICE: "qemu-system-modules-spice",
+}
 
 _UNKNOWN_FEATURE = re.compile(
     r"unknown CPU feature:? (\S+)|\.([^.'\s]+)' not found|feature '(\S+)' is not available",
@@ -54,26 +62,33 @@ class Models:
         self._emulators = emulators
         self._capabilities = able
 
-    def check(self, guest: Guest, cpu: Cpu, path: str, accelerator: Accelerator) -> None:
+    def check(
+        self, guest: Guest, cpu: Cpu, path: str, accelerator: Accelerator, served: Served
+    ) -> None:
         """Refuse a machine, CPU, number of CPUs or firmware that cannot be had.
 
         :param cpu: the processor that the guest is to have, defaults filled in.
         :param path: the emulator.
-        :raises InvalidParameter: names the nearest of those that can.
+        :param served: how the guest's screen is to be served.
+        :raises InvalidParameter: names the nearest of those that can; it is NotOnThisHost but for
+            what no emulator has.
+        :raises MissingDependency: if the emulator cannot serve the screen.
         """
         facts = architecture.get(guest.architecture)
         machine = guest.machine or facts.machine
         names = machine_names(facts, self._emulators.describe(path).machines)
         if machine not in names:
-            raise exceptions.InvalidParameter(
-                "machine", machine, nearest(machine, names, facts.name)
-            )
+            raise exceptions.NotOnThisHost("machine", machine, nearest(machine, names, facts.name))
         able = self._capabilities.domain(path, facts.name, machine, accelerator)
-        limit = max_vcpus(architecture.machine(guest), able)
+        family = architecture.machine(guest)
+        limit = max_vcpus(family, able)
         if limit is not None and guest.vcpus > limit:
             accepted = f"at most {limit}, which is what machine {machine} takes"
-            raise exceptions.InvalidParameter("vcpus", guest.vcpus, accepted)
+            everywhere = limit == family.max_vcpus
+            refusal = exceptions.InvalidParameter if everywhere else exceptions.NotOnThisHost
+            raise refusal("vcpus", guest.vcpus, accepted)
         _check_firmware(guest, facts, able)
+        _check_displays(graphics.kinds(guest, architecture.machine(guest), served), path, able)
         if cpu.model is not None or cpu.enable or cpu.disable:
             _Processor(self._connection, self._emulators, guest, cpu, path, able).check(accelerator)
 
@@ -149,9 +164,9 @@ class _Processor:
         if model is None:
             changes = ", ".join((*self._cpu.enable, *self._cpu.disable))
             accepted = "features of a CPU model that is named, too" if known else none
-            raise exceptions.InvalidParameter("cpu feature", changes, accepted)
+            raise exceptions.NotOnThisHost("cpu feature", changes, accepted)
         accepted = nearest(model, known, self._architecture) if known else none
-        raise exceptions.InvalidParameter(self._field, model, accepted)
+        raise exceptions.NotOnThisHost(self._field, model, accepted)
 
     def _others(self) -> list[str]:
         models = capabilities.cpu_models(self._able).items()
@@ -163,7 +178,7 @@ class _Processor:
         names = capabilities.cpu_features(self._connection, self._path, self._able)
         for feature in self._cpu.enable if names else ():
             if feature not in names:
-                raise exceptions.InvalidParameter("cpu feature", feature, nearest(feature, names))
+                raise exceptions.NotOnThisHost("cpu feature", feature, nearest(feature, names))
 
     def _option(self, accelerator: Accelerator) -> str:
         """Return what libvirt would pass to QEMU's option ``-cpu``; empty if nothing."""
@@ -194,7 +209,7 @@ class _Processor:
 
     def _refusal(
         self, said: str, others: Callable[[], Collection[str]]
-    ) -> exceptions.InvalidParameter:
+    ) -> exceptions.NotOnThisHost:
         """Return the error for a processor that libvirt or the emulator does not take.
 
         :param others: returns the models that are taken.
@@ -206,14 +221,14 @@ class _Processor:
         guilty += [name for name in (missing[1].split(", ") if missing else ()) if name in named]
         if not guilty:
             accepted = nearest(self._cpu.model or "", others(), self._architecture)
-            return exceptions.InvalidParameter(self._field, self._cpu.model, f"{accepted}; {said}")
+            return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {said}")
         names: Collection[str] = capabilities.cpu_features(self._connection, self._path, self._able)
         names = names or self._emulators.describe(self._path).features
         if not names or guilty[0] in names:  # known, but not by this model or to libvirt
             accepted = f"others, or another CPU model than {self._cpu.model}; {said}"
         else:
             accepted = nearest(guilty[0], names)
-        return exceptions.InvalidParameter("cpu feature", guilty[0], accepted)
+        return exceptions.NotOnThisHost("cpu feature", guilty[0], accepted)
 
 
 def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bool:
@@ -270,6 +285,15 @@ def _where(architecture_name: str) -> list[str]:
     return [f"see 'compute-driver host show --arch {architecture_name}'"]
 
 
+def _check_displays(displays: Collection[DisplayKind], path: str, able: etree._Element) -> None:
+    for kind in displays:
+        if kind not in capabilities.displays(able):
+            raise exceptions.MissingDependency(
+                f"{path} cannot serve screens by {kind}, as [hypervisor] {kind}_listen wants:"
+                f" unset it, or install {_MODULES[kind]}"
+            )
+
+
 def _check_firmware(guest: Guest, facts: architecture.Architecture, able: etree._Element) -> None:
     if not architecture.has_uefi(guest):
         return
@@ -278,7 +302,7 @@ def _check_firmware(guest: Guest, facts: architecture.Architecture, able: etree.
         others = [f for f in architecture.machine(guest).firmwares if f is not Firmware.UEFI]
         accepted = ", ".join([*others, "a kernel given directly"])
         accepted += f"; or install UEFI firmware (Debian package {package})"
-        raise exceptions.InvalidParameter("firmware", str(Firmware.UEFI), accepted)
+        raise exceptions.NotOnThisHost("firmware", str(Firmware.UEFI), accepted)
     if guest.secure_boot and not capabilities.has_secure_boot(able):
         accepted = f"off, or install firmware that has it (Debian package {package})"
-        raise exceptions.InvalidParameter("secure_boot", True, accepted)
+        raise exceptions.NotOnThisHost("secure_boot", True, accepted)

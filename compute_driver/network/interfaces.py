@@ -10,23 +10,28 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.guest import Interface, InterfaceKind
+from compute_driver.storage import tools
 
 _DEVICES = Path("/sys/class/net")
 
 
 def check(connection: libvirt.virConnect, interface: Interface) -> None:
-    """Refuse an interface whose network or bridge the host does not have.
+    """Refuse an interface whose network or bridge, or what limits it, the host does not have.
 
     Runs behind the gateway.
 
     :raises InvalidParameter: names those that there are.
+    :raises MissingDependency: if it is to be limited and there is no ``tc``.
     """
+    limited = interface.inbound or interface.outbound
+    if limited and tools.locate("tc") is None:
+        raise exceptions.MissingDependency("tc is not installed (Debian package iproute2)")
     if interface.kind not in _KNOWN:
         return
     known = _KNOWN[interface.kind](connection)
     if interface.source not in known:
         accepted = [f"{interface.kind}={name}" for name in known] or ["user"]
-        raise exceptions.InvalidParameter("nic", f"{interface.kind}={interface.source}", accepted)
+        raise exceptions.NotOnThisHost("nic", f"{interface.kind}={interface.source}", accepted)
 
 
 def _networks(connection: libvirt.virConnect) -> list[str]:

@@ -127,10 +127,10 @@ def _check(switch: ovsdb.Switch, uuid: str, interfaces: list[Interface]) -> None
         if interface.source not in switch.datapaths:
             there = [f"{InterfaceKind.OVS}={name}" for name in switch.datapaths]
             value = f"{InterfaceKind.OVS}={interface.source}"
-            raise exceptions.InvalidParameter("nic", value, there or ["user"])
+            raise exceptions.NotOnThisHost("nic", value, there or ["user"])
         if interface.device in switch.ports and not _owns(switch, uuid, interface):
             accepted = "a name that no other port of Open vSwitch has"
-            raise exceptions.InvalidParameter("nic device", interface.device, accepted)
+            raise exceptions.NotOnThisHost("nic device", interface.device, accepted)
 
 
 def _owns(switch: ovsdb.Switch, uuid: str, interface: Interface) -> bool:

@@ -26,6 +26,7 @@ from compute_driver.guest import (
     InterfaceKind,
     NicModel,
 )
+from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 from compute_driver.properties import Hardware, truth
 
@@ -37,6 +38,9 @@ _OWN = ("hw_cpu_features", "hw_cpu_model")
 
 #: What neutron's types of VIFs are plugged into.
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
+
+#: Its types of those that it could not or has yet to bind to this host.
+_NOT_BOUND = frozenset({"unbound", "binding_failed"})
 
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
@@ -75,23 +79,15 @@ def guest(
         vcpus=flavor.vcpus,
         memory_mib=flavor.memory_mb,
         architecture=guest_architecture,
-        machine=hardware.machine,
         cpu=hardware.cpu(flavor.vcpus),
-        firmware=hardware.firmware,
-        secure_boot=bool(hardware.secure_boot),
         image=_image(instance, image),
         root=_root(instance, disks, hardware),
         ephemerals=tuple(_ephemerals(flavor, disks, hardware)),
         swap=_swap(flavor, disks, hardware),
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
-        interfaces=interfaces(
-            network_info, hardware.nic_model, _queues(flavor, said, hardware.nic_model)
-        ),
-        video=hardware.video,
-        input=hardware.input,
-        rng=hardware.rng is not False,
-        guest_agent=hardware.guest_agent is not False,
+        interfaces=_interfaces(network_info, flavor, said, hardware),
+        **hardware.devices(),
     )
 
 
@@ -104,24 +100,48 @@ def _properties(instance: Any, image: Any) -> dict[str, str]:
 
 
 def _image(instance: Any, image: Any) -> Image | None:
-    if not instance.image_ref:
-        return None
-    word = image.disk_format
+    return disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None
+
+
+def location(image_id: str) -> str:
+    """Return where an image of Glance's is, as :class:`Image` has it."""
+    return f"{SCHEME}://{image_id}"
+
+
+def disk_image(image_id: str, disk_format: str) -> Image:
+    """Return an image of Glance's that is a disk.
+
+    :param disk_format: Glance's word.
+    :raises InvalidParameter: if it is none of what guests can have; names those.
+    """
     return Image(
-        location=f"{SCHEME}://{instance.image_ref}",
-        format=_FORMATS.get(word) or DiskFormat.parse("disk_format", word),
+        location=location(image_id),
+        format=_FORMATS.get(disk_format) or DiskFormat.parse("disk_format", disk_format),
     )
+
+
+def cmdline(guest_architecture: str, said: str | None, root: str) -> str:
+    """Return the command line of a kernel that is started directly.
+
+    :param said: what the image says it is.
+    :param root: the device that the system is on.
+    """
+    return said or f"root={root} console={_CONSOLES.get(guest_architecture, 'ttyS0')}"
+
+
+def boot_image(image_id: str) -> Image:
+    """Return an image of Glance's that is a kernel or a ramdisk."""
+    return Image(location=location(image_id))
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
     if not instance.kernel_id:
         return None
     ramdisk = instance.ramdisk_id
-    console = _CONSOLES.get(guest_architecture, "ttyS0")
     return DirectBoot(
-        kernel=Image(location=f"{SCHEME}://{instance.kernel_id}"),
-        ramdisk=Image(location=f"{SCHEME}://{ramdisk}") if ramdisk else None,
-        cmdline=hardware.cmdline or f"root={instance.root_device_name} console={console}",
+        kernel=boot_image(instance.kernel_id),
+        ramdisk=boot_image(ramdisk) if ramdisk else None,
+        cmdline=cmdline(guest_architecture, hardware.cmdline, instance.root_device_name),
     )
 
 
@@ -169,20 +189,40 @@ def root_device_name(image: Any, asked: str | None) -> str:
     return f"/dev/{_DEVICES.get(bus, 'sd')}a"
 
 
-def interfaces(
-    network_info: Sequence[Mapping[str, Any]], model: NicModel | None, queues: int | None = None
+def ports(
+    instance: Any, image: Any, network_info: Sequence[Mapping[str, Any]]
 ) -> tuple[Interface, ...]:
-    """Return the interfaces of neutron's ports.
+    """Return the interfaces that an instance has by neutron's ports.
 
+    :param instance: nova's Instance, with its flavor.
+    :param image: nova's ImageMeta.
     :param network_info: nova's VIFs.
-    :param model: of all cards.
-    :param queues: pairs of queues of each card.
     :raises InvalidParameter: if one cannot be plugged in here.
+    :raises PlugFailed: if neutron has not bound one to this host.
     """
-    return tuple(_interface(vif, model, queues) for vif in network_info)
+    said = _properties(instance, image)
+    hardware = properties.read(said, instance.flavor.extra_specs)
+    return _interfaces(network_info, instance.flavor, said, hardware)
 
 
-def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | None) -> Interface:
+def _interfaces(
+    network_info: Sequence[Mapping[str, Any]],
+    flavor: Any,
+    said: Mapping[str, str],
+    hardware: Hardware,
+) -> tuple[Interface, ...]:
+    queues, bandwidth = _queues(flavor, said, hardware.nic_model), hardware.bandwidth()
+    return tuple(_interface(vif, hardware.nic_model, queues, bandwidth) for vif in network_info)
+
+
+def _interface(
+    vif: Mapping[str, Any],
+    model: NicModel | None,
+    queues: int | None,
+    bandwidth: Mapping[str, Bandwidth],
+) -> Interface:
+    if vif["type"] in _NOT_BOUND:
+        raise exceptions.PlugFailed(f"port {vif['id']} is {vif['type']}: neutron has not bound it")
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
     details = vif.get("details") or {}
@@ -201,6 +241,8 @@ def _interface(vif: Mapping[str, Any], model: NicModel | None, queues: int | Non
         port=vif["id"],
         mtu=(network.get("meta") or {}).get("mtu"),
         queues=queues,
+        inbound=bandwidth.get("inbound"),
+        outbound=bandwidth.get("outbound"),
     )
 
 

@@ -8,29 +8,40 @@ that a driver does not have.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import os_traits
+from nova import exception
 from nova.compute import power_state
+from nova.console import type as ctype
 from nova.objects import fields
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
-from compute_driver import loader
-from compute_driver.guest import PowerState, RebootKind
+from compute_driver import exceptions, loader
+from compute_driver.guest import ConfigDrive, PowerState, RebootKind
+from compute_driver.info import GuestInfo
 from compute_driver.nova import (
+    accounts,
     configuration,
+    consoles,
     convert,
+    devices,
     diagnostics,
     host,
     images,
     metadata,
     network,
     placement,
+    ports,
+    rescues,
+    resize,
+    shared,
+    snapshots,
 )
-from compute_driver.nova.errors import translated
+from compute_driver.nova.errors import translated, unless_running
 
 #: How much of a console's log nova shows, in bytes.
 _CONSOLE_BYTES = 100 * 1024
@@ -62,6 +73,11 @@ class NovaDriver(driver.ComputeDriver):
 
     capabilities: Mapping[str, bool] = {
         **driver.ComputeDriver.capabilities,
+        "has_imagecache": True,
+        "supports_attach_interface": True,
+        "supports_device_tagging": True,
+        "supports_migrate_to_same_host": True,
+        "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,
         **{f"supports_image_type_{name}": True for name in _IMAGE_TYPES},
     }
@@ -81,6 +97,7 @@ class NovaDriver(driver.ComputeDriver):
             for info in self._driver.host_show().architectures
         )
         self.capabilities = {**self.capabilities, "supports_secure_boot": secure_boot}
+        snapshots.clear(self._conf)
         self._driver.subscribe(self._changed)
 
     def cleanup_host(self, host: str) -> None:
@@ -124,14 +141,19 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Make an instance's guest and start it once its ports work."""
         vifs = network_info or ()
-        convert.guest(instance, image_meta, vifs, block_device_info)  # refuses what cannot be
-        drive = metadata.config_drive(instance, network_info, injected_files, admin_password)
+        drive = metadata.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, drive)
+
+        def told(info: GuestInfo) -> ConfigDrive | None:
+            devices.update(context, instance, vifs, info.devices)
+            return metadata.config_drive(instance, network_info, injected_files, admin_password)
+
         with images.requested_by(context, instance.trusted_certs):
             self._driver.spawn(
                 guest,
                 network=network.plugged(self.virtapi, instance, vifs if power_on else ()),
                 power_on=power_on,
+                told=told,
             )
 
     @translated
@@ -144,13 +166,8 @@ class NovaDriver(driver.ComputeDriver):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove an instance's guest with all that it owns.
-
-        Its disks are kept for migrations and shared storage only, which are not there yet.
-        """
-        if not destroy_disks:
-            raise NotImplementedError
-        self._driver.destroy(instance.uuid)
+        """Remove an instance's guest with all that it owns, or all but its files."""
+        self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
 
     def cleanup(
         self,
@@ -174,11 +191,81 @@ class NovaDriver(driver.ComputeDriver):
 
     def instance_on_disk(self, instance: Any) -> bool:
         """Tell whether the instance's disks are here."""
-        return Path(self._conf.hypervisor.instances_path, instance.uuid).exists()
+        return self._directory(instance).exists()
+
+    def _directory(self, instance: Any) -> Path:
+        return Path(self._conf.hypervisor.instances_path, instance.uuid)
+
+    def check_instance_shared_storage_local(
+        self, context: Any, instance: Any
+    ) -> dict[str, str] | None:
+        """Make a file by which another host finds out whether it has the same disks."""
+        return shared.mark(self._directory(instance))
+
+    def check_instance_shared_storage_remote(self, context: Any, data: dict[str, str]) -> bool:
+        """Tell whether the other host's file is here."""
+        return shared.is_seen(data)
+
+    def check_instance_shared_storage_cleanup(self, context: Any, data: dict[str, str]) -> None:
+        """Remove that file."""
+        shared.unmark(data)
 
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
         """Return what the guest is likely to call its root disk; nova goes on from there."""
         return convert.root_device_name(image_meta, root_bdm.disk_bus)
+
+    # Copies of disks
+
+    @translated
+    def snapshot(
+        self, context: Any, instance: Any, image_id: str, update_task_state: Callable[..., None]
+    ) -> None:
+        """Copy an instance's root disk into an image, while the instance goes on."""
+        snapshots.upload(self._driver, self._conf, context, instance, image_id, update_task_state)
+
+    # Rescue
+
+    @translated
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: str,
+        block_device_info: Mapping[str, Any],
+        share_info: Any,
+    ) -> None:
+        """Boot another image on an instance that nova has shut down, with its disks attached."""
+        guest = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info, (), rescue_password)
+        wanted = rescues.rescue(self._conf, context, guest, image_meta, drive)
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.rescue(instance.uuid, wanted, timeout=0)
+
+    @translated
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot an instance's own image again."""
+        self._driver.unrescue(instance.uuid)
+
+    # The guest's agent
+
+    @translated
+    def quiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Freeze an instance's file systems."""
+        self._driver.quiesce(instance.uuid)
+
+    @translated
+    def unquiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
+        """Thaw an instance's file systems."""
+        self._driver.unquiesce(instance.uuid)
+
+    @translated
+    def set_admin_password(self, instance: Any, new_pass: str) -> None:
+        """Give the administrator of an instance another password."""
+        user = accounts.administrator(instance)
+        self._driver.set_password(instance.uuid, new_pass, user=user)
+        accounts.publish(instance, new_pass)
 
     # Power
 
@@ -196,8 +283,12 @@ class NovaDriver(driver.ComputeDriver):
     ) -> None:
         """Reboot an instance: hard as well if it does not run or does not answer."""
         running = self._driver.show(instance.uuid).state is PowerState.RUNNING
-        soft = reboot_type == "SOFT" and running
-        self._driver.reboot(instance.uuid, kind=RebootKind.SOFT if soft else RebootKind.HARD)
+        if reboot_type == "SOFT" and running:
+            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
+        elif ports.follow(self._driver, instance, network_info):
+            self._driver.start(instance.uuid)
+        else:
+            self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
 
     @translated
     def power_on(
@@ -210,7 +301,7 @@ class NovaDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Power an instance on."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
 
     @translated
     def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
@@ -254,14 +345,139 @@ class NovaDriver(driver.ComputeDriver):
         block_device_info: Mapping[str, Any] | None = None,
     ) -> None:
         """Power on an instance that ran when the host went down."""
-        self._driver.start(instance.uuid)
+        ports.power_on(self._driver, instance, network_info)
+
+    # Interfaces
+
+    @translated
+    def attach_interface(self, context: Any, instance: Any, image_meta: Any, vif: Any) -> None:
+        """Give an instance a further port."""
+        ports.attach(self._driver, context, instance, image_meta, vif)
+
+    @translated
+    def detach_interface(self, context: Any, instance: Any, vif: Any) -> None:
+        """Take a port from an instance."""
+        ports.detach(self._driver, context, instance, vif)
+
+    # Resizing, on this host
+
+    @translated
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        timeout: float = 0,
+        retry_interval: float = 0,
+    ) -> str:
+        """Refuse what cannot be, and shut the instance down; there is nothing to move."""
+        resize.check(instance, flavor, dest, self.get_host_ip_addr())
+        vifs, image = network_info or (), instance.image_meta
+        now = self._driver.show(instance.uuid).guest
+        with resize.refused():
+            new = resize.guest(instance, flavor, image, vifs, block_device_info, None, now)
+            self._driver.resize(instance.uuid, new, check_only=True)
+        self._driver.stop(instance.uuid, timeout=timeout)
+        return ""
+
+    @translated
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Give an instance the size that its flavor now has."""
+        now = self._driver.show(instance.uuid).guest
+        drive = metadata.config_drive(instance, network_info)
+        new = resize.guest(
+            *(instance, instance.flavor, image_meta, network_info or (), block_device_info),
+            *(drive, now),
+        )
+        self._driver.resize(instance.uuid, new, timeout=0, power_on=power_on)
+
+    @translated
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Let go of what an instance was before."""
+        self._driver.confirm_resize(instance.uuid)
+
+    @translated
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Make an instance what it was before; nova has removed the new guest, not its files."""
+        self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)
+        if power_on:
+            ports.power_on(self._driver, instance, network_info)
+
+    @translated
+    def trigger_crash_dump(self, instance: Any) -> None:
+        """Interrupt an instance so that it writes a crash dump, if it is set up to."""
+        with unless_running(exception.InstanceNotRunning, instance):
+            self._driver.inject_nmi(instance.uuid)
+
+    # Images
+
+    @translated
+    def manage_image_cache(self, context: Any, all_instances: Any) -> None:
+        """Remove images that no guest has needed for long; guests' files tell, not nova's list."""
+        if self._conf.image_cache.remove_unused_base_images:
+            self._driver.image_prune()
+
+    @translated
+    def cache_image(self, context: Any, image_id: str) -> bool:
+        """Fetch an image for instances to come; tell whether it had to be fetched."""
+        with images.requested_by(context):
+            image, boot = images.described(context, image_id)
+            return self._driver.image_cache(image, boot=boot)
 
     # Looking inside
 
     @translated
     def get_console_output(self, context: Any, instance: Any) -> bytes:
         """Return the end of what the instance wrote on its serial console."""
-        return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        try:
+            return self._driver.console_log(instance.uuid, max_bytes=_CONSOLE_BYTES)
+        except exceptions.HostError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            log = Path(self._driver.show(instance.uuid).console)
+            return consoles.last_bytes(log, _CONSOLE_BYTES)
+
+    @translated
+    def get_vnc_console(self, context: Any, instance: Any) -> ctype.ConsoleVNC:
+        """Return where nova's proxy finds an instance's screen by VNC."""
+        return consoles.vnc(self._driver, instance)
+
+    @translated
+    def get_spice_console(self, context: Any, instance: Any) -> ctype.ConsoleSpice:
+        """Return where nova's proxy finds an instance's screen by SPICE."""
+        return consoles.spice(self._driver, instance)
+
+    @translated
+    def get_serial_console(self, context: Any, instance: Any) -> ctype.ConsoleSerial:
+        """Return where nova's proxy finds an instance's serial console."""
+        return consoles.serial(self._driver, instance)
 
     @translated
     def get_diagnostics(self, instance: Any) -> dict[str, int]:

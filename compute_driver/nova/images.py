@@ -15,12 +15,18 @@ from nova.image import glance
 
 from compute_driver import exceptions
 from compute_driver.driver import Progress
+from compute_driver.guest import Image
 from compute_driver.images import sources, space
+from compute_driver.nova import convert
 
 #: Nova's request context, and the certificates that the image's signature is held against.
 _request: contextvars.ContextVar[tuple[Any, Any] | None] = contextvars.ContextVar(
     "request", default=None
 )
+
+
+#: Glance's words for kernels and ramdisks.
+_BOOT = frozenset({"aki", "ari"})
 
 
 @contextlib.contextmanager
@@ -35,6 +41,21 @@ def requested_by(context: Any, trusted_certs: Any = None) -> Iterator[None]:
         yield
     finally:
         _request.reset(token)
+
+
+def described(context: Any, image_id: str) -> tuple[Image, bool]:
+    """Return an image by the words by which instances ask for it, and whether it is a kernel.
+
+    :param context: nova's RequestContext.
+    :raises ImageNotFound: if Glance has no such image.
+    """
+    try:
+        disk_format = glance.API().get(context, image_id)["disk_format"]
+    except nova.ImageNotFound as error:
+        raise exceptions.ImageNotFound(str(error)) from error
+    boot = disk_format in _BOOT
+    image = convert.boot_image(image_id) if boot else convert.disk_image(image_id, disk_format)
+    return image, boot
 
 
 class GlanceSource(sources.ImageSource):

@@ -13,6 +13,20 @@ from compute_driver import exceptions
 from compute_driver.guest import ConfigDrive
 
 
+def placeholder(instance: Any, injected_files: Sequence[object] = ()) -> ConfigDrive | None:
+    """Return what stands for the config drive of an instance until its contents are known.
+
+    :param injected_files: files that the user wants in the guest.
+    :return: None if it is to have none.
+    :raises InvalidParameter: if there are files but nothing to carry them.
+    """
+    if configdrive.required_by(instance):
+        return ConfigDrive(hostname=instance.hostname)
+    if injected_files:
+        raise exceptions.InvalidParameter("personality", "files", "only with a config drive")
+    return None
+
+
 def config_drive(
     instance: Any,
     network_info: Any,
@@ -24,9 +38,7 @@ def config_drive(
     :param injected_files: paths and contents of files that the user wants in the guest.
     :raises InvalidParameter: if there are files but nothing to carry them.
     """
-    if not configdrive.required_by(instance):
-        if injected_files:
-            raise exceptions.InvalidParameter("personality", "files", "only with a config drive")
+    if placeholder(instance, injected_files) is None:
         return None
     told = base.InstanceMetadata(
         instance,

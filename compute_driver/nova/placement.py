@@ -50,7 +50,8 @@ _X86 = "HW_CPU_X86_"
 #: Traits with these beginnings are this module's to set and to take away.
 _OURS = (
     *(_X86, "COMPUTE_ARCH_", "COMPUTE_FIRMWARE_", "COMPUTE_GRAPHICS_MODEL_", "HW_ARCH_"),
-    *("COMPUTE_NET_VIF_MODEL_", "COMPUTE_STORAGE_BUS_"),
+    *("COMPUTE_NET_VIF_MODEL_", "COMPUTE_NET_VIRTIO_PACKED", "COMPUTE_SOUND_MODEL_"),
+    *("COMPUTE_STORAGE_BUS_", "COMPUTE_USB_MODEL_"),
 )
 
 #: Nova's words for architectures that differ from ours in traits.
@@ -131,9 +132,13 @@ def _devices(machines: Iterable[Machine]) -> Iterator[str]:
             ("COMPUTE_STORAGE_BUS", machine.buses),
             ("COMPUTE_NET_VIF_MODEL", machine.nics),
             ("COMPUTE_GRAPHICS_MODEL", machine.videos),
+            ("COMPUTE_SOUND_MODEL", machine.sounds),
+            ("COMPUTE_USB_MODEL", machine.usbs),
         ):
             for model in models:
-                yield f"{prefix}_{model.upper()}"
+                yield f"{prefix}_{model.upper().replace('-', '_')}"
+        if not machine.mmio:
+            yield "COMPUTE_NET_VIRTIO_PACKED"
 
 
 def supported_instances(host: HostInfo, known: Collection[str]) -> list[tuple[str, str, str]]:

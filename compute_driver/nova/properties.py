@@ -43,6 +43,7 @@ UNCONCERNED: Mapping[str, str] = {
     "img_version": "nova-api",
     "os_admin_user": "set_admin_password",
     "os_distro": "whoever looks for a system",
+    "os_require_quiesce": "snapshot",
     "os_skip_agent_inject_files_at_boot": "XenServer",
     "os_skip_agent_inject_ssh": "XenServer",
     "traits_required": "nova-scheduler",
@@ -50,7 +51,6 @@ UNCONCERNED: Mapping[str, str] = {
     "aggregate_instance_extra_specs:*": "nova-scheduler",
     "capabilities:*": "nova-scheduler",
     "group_policy": "nova-scheduler",
-    "hw_video:ram_max_mb": "whoever asks for hw_video_ram",
     "resources*:*": "nova-scheduler",
     "trait*:*": "nova-scheduler",
 }
@@ -65,23 +65,15 @@ _FALSE = ("false", "no", "0")
 #: What is refused, and the values that ask for nothing but what every guest has.
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # Images
-    "hw_cdrom_bus": (),
     "hw_ephemeral_encryption_secret_uuid": (),
     "hw_firmware_stateless": _FALSE,
     "hw_floppy_bus": (),
     "hw_ipxe_boot": _FALSE,
-    "hw_time_hpet": (),
-    "hw_video_ram": (),
-    "hw_vm_mode": ("hvm",),
-    "img_hide_hypervisor_id": _FALSE,
-    "os_require_quiesce": _FALSE,
-    "os_type": ("linux",),
     # Both
     **{
         f"hw{mark}{name}": harmless
         for mark in "_:"
         for name, harmless in {
-            "boot_menu": _FALSE,
             "cpu_policy": ("shared",),
             "cpu_realtime_mask": (),
             "cpu_thread_policy": (),
@@ -95,25 +87,17 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
             "mem_page_size": (),
             "numa_nodes": (),
             "pci_numa_affinity_policy": (),
-            "pmu": (),
             "redirected_usb_ports": ("0",),
-            "serial_port_count": ("1",),
-            "sound_model": (),
             "tpm_model": (),
             "tpm_version": (),
-            "usb_model": (),
             "viommu_model": (),
-            "virtio_packed_ring": _FALSE,
-            "watchdog_action": ("disabled",),
         }.items()
     },
     "hw_numa_cpus*": (),
     "hw_numa_mem*": (),
     # Flavors; the last patterns are whatever else nova may learn
     "accel:*": (),
-    "hide_hypervisor_id": _FALSE,
     "hw:cpu_realtime": _FALSE,
-    "hw:hide_hypervisor_id": _FALSE,
     "pci_passthrough:*": (),
     "quota:*": (),
     "hw:*": (),
@@ -130,11 +114,13 @@ def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties
     :param extra_specs: of the flavor.
     :raises InvalidParameter: if something is asked for that guests cannot have here.
     """
-    return properties.read(
-        (name, value)
-        for name, value in (*image.items(), *extra_specs.items())
-        if _is_of_hardware(name, value)
-    )
+    pairs = {**_limits(image), **image, **extra_specs}
+    return properties.read(pair for pair in pairs.items() if _is_of_hardware(*pair))
+
+
+def _limits(image: Mapping[str, str]) -> Mapping[str, str]:
+    """Return what holds unless the flavor says more: images get no memory that it does not give."""
+    return {"hw_video:ram_max_mb": "0"} if "hw_video_ram" in image else {}
 
 
 def _is_of_hardware(name: str, value: str) -> bool:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,10 @@ from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, journal
+from compute_driver.operations import destroy, journal, rescue, snapshot
+from compute_driver.operations import images as cached
 from compute_driver.operations.parts import Parts
+from compute_driver.storage import overlay
 
 
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
@@ -45,6 +48,9 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
+    if destroy.is_released(parts, path.name):
+        detail = "destroyed with its files kept; spawned again it gets them, destroy removes them"
+        return Finding(kind="kept directory", subject=str(path), detail=detail)
     if parts.connection.run(domains.lookup, path.name) is not None:
         detail = "the domain with its UUID lacks this driver's metadata, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
@@ -81,12 +87,42 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             repaired=repair,
         )
         return
+    yield from _snapshots(parts, uuid, repair)
+    if plan.disk("rescue") is None:
+        yield from _rescues(parts, uuid, repair)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
+    files |= {f"base image of {path.name}": base for path, base in _bases(plan.directory)}
     for what, path in files.items():
         if path is not None and not path.exists():
             detail = f"the {what} of guest {uuid}"
             yield Finding(kind="missing file", subject=str(path), detail=detail)
+
+
+def _bases(directory: Path) -> Iterator[tuple[Path, Path | None]]:
+    for path in sorted(directory.rglob("*.qcow2")):
+        # What QEMU has in hand as another user is there.
+        with contextlib.suppress(FileNotFoundError, exceptions.HostError):
+            yield path, overlay.base(path)
+
+
+def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
+    found = snapshot.leftovers(parts, uuid)
+    if found and repair:
+        snapshot.clear(parts, uuid)
+    for path in found:
+        detail = "an interrupted snapshot left it"
+        yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
+
+
+def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    found = rescue.leftovers(parts, uuid)
+    if found and repair:
+        rescue.remove_files(parts, uuid)
+    for path in found:
+        detail = "of a rescue that is over"
+        yield Finding(kind="orphan file", subject=str(path), detail=detail, repaired=repair)
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
@@ -107,8 +143,8 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
-    images = parts.images
-    for path in images.remove_leftovers() if repair else images.leftovers():
+    images, used = parts.images, cached.bases(parts).keys()
+    for path in images.remove_leftovers(used) if repair else images.leftovers(used):
         yield Finding(
             kind="partial image",
             subject=str(path),

@@ -14,6 +14,10 @@ from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
 from compute_driver.operations.parts import Parts
+from compute_driver.storage import files
+
+#: What is left of the domain of a guest whose files were kept.
+_DESCRIPTION = "domain.xml"
 
 
 def destroy(parts: Parts, uuid: str) -> None:
@@ -34,6 +38,43 @@ def remove_domain(parts: Parts, uuid: str) -> bool:
     openvswitch.unplug(parts.conf, uuid, interfaces)
     parts.connection.run(_undefine, parts, uuid)
     return True
+
+
+def release(parts: Parts, uuid: str) -> None:
+    """Remove the domain of a guest, but keep its files and, among them, its description.
+
+    :raises GuestNotFound: if this driver has no such guest.
+    :raises HostError: if the description cannot be written.
+    """
+    interfaces = parts.stored(uuid).guest.interfaces
+    with files.new_file(_description(parts, uuid)) as path:
+        path.write_text(parts.on_domain(uuid, domains.description))
+    parts.on_domain(uuid, domains.power_off)
+    openvswitch.unplug(parts.conf, uuid, interfaces)
+    parts.connection.run(_undefine, parts, uuid, keep_files=True)
+
+
+def is_released(parts: Parts, uuid: str) -> bool:
+    """Tell whether only the files of a guest are left, on purpose."""
+    described = _description(parts, uuid).exists()
+    return described and parts.connection.run(domains.lookup, uuid) is None
+
+
+def bring_back(parts: Parts, uuid: str) -> None:
+    """Define the domain of a guest whose files were kept; nothing if it is there."""
+    if is_released(parts, uuid):
+        path = _description(parts, uuid)
+        parts.connection.run(domains.define_again, path.read_text())
+        forget_description(parts, uuid)
+
+
+def forget_description(parts: Parts, uuid: str) -> None:
+    """Remove the description of a guest whose domain is there again."""
+    _description(parts, uuid).unlink(missing_ok=True)
+
+
+def _description(parts: Parts, uuid: str) -> Path:
+    return parts.directory(uuid) / _DESCRIPTION
 
 
 def remove_files(parts: Parts, uuid: str) -> None:
@@ -61,10 +102,12 @@ def _power_off(
     return found.guest.interfaces if found else ()
 
 
-def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str) -> None:
+def _undefine(
+    connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_files: bool = False
+) -> None:
     domain = domains.lookup(connection, uuid)
     if domain is not None:
-        domains.undefine(domain)
+        domains.undefine(domain, keep_files=keep_files)
         parts.connection.forget_guest(domain.name())
 
 

@@ -10,18 +10,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy
+from compute_driver.operations import destroy, plugging, quiesce, rescue, settling, snapshot
 from compute_driver.operations.parts import Parts, Undo
 
 LOG = logging.getLogger(__name__)
 
 #: Operations that, interrupted, leave what is no guest yet or no longer.
 _REMOVING = frozenset({"spawn", "destroy"})
+
+#: Those that, interrupted, leave a guest to be put in order, and what does.
+_MENDED: Mapping[str, Callable[[Parts, str], None]] = {
+    **dict.fromkeys(settling.OPERATIONS, settling.settle),
+    **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
+    "rescue": rescue.clear,
+    "snapshot": snapshot.clear,
+    "unrescue": rescue.clear,
+}
 
 
 @contextlib.contextmanager
@@ -34,7 +43,7 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
     """
     if not is_uuid(uuid) or uuid != uuid.lower():
         raise exceptions.GuestNotFound(uuid)
-    with concurrency.lock(_directory(parts) / uuid) as held:
+    with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
         _finish(parts, uuid, held)
         if operation is not None:
             _note(held, uuid, operation)
@@ -47,16 +56,17 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
 
 
 @contextlib.contextmanager
-def making(held: concurrency.Lock) -> Iterator[Undo]:
+def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
     """Note that a guest is made from now on; on failure undo what was registered.
 
     The note stays if something could not be undone, for the next one to do it.
 
     :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
         nothing may have it yet.
+    :param operation: another name leaves what was made when a process dies.
     :raises HostError: if the note cannot be written.
     """
-    held.note("spawn")
+    held.note(operation)
     undo = Undo()
     try:
         with undo:
@@ -69,8 +79,9 @@ def recover(parts: Parts) -> None:
     """End every interrupted operation of this driver; those that go on are left alone."""
     directory = _directory(parts)
     try:
-        for path in list(directory.iterdir()) if directory.is_dir() else ():
-            with unless_busy(parts, path.name):
+        interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        for uuid in {*interrupted, *quiesce.left(parts)}:
+            with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
@@ -88,7 +99,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
             try:
                 _finish(parts, uuid, held)
             except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be removed yet: %s", uuid, error)
+                LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
 
 
@@ -104,9 +115,18 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
 
 
 def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was being made or removed; other operations left a guest that still is one."""
+    """Remove what was being made or removed, and put in order what was being changed.
+
+    Other operations left a guest that still is one.
+    """
     if held.interrupted in _REMOVING:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True
         destroy.destroy(parts, uuid)
         held.keep = False
+    elif held.interrupted in _MENDED:
+        LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, held.interrupted)
+        held.keep = True
+        _MENDED[held.interrupted](parts, uuid)
+        held.keep = False
+    quiesce.mend(parts, uuid)

@@ -14,6 +14,7 @@ import libvirt
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, tuning
+from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, DiskFormat, Guest, PowerState
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
@@ -57,8 +58,9 @@ class Parts:
         return layout.plan(
             guest,
             directory,
-            disk_format=disks.root_format(directory, configured),
+            disk_format=disks.made_format(directory, layout.root_disk, configured),
             root=layout.RootKind.of(guest),
+            rescue_format=disks.made_format(directory, layout.rescue_disk, configured),
         )
 
     def decide(self, guest: Guest) -> acceleration.Decision:
@@ -91,6 +93,8 @@ class Parts:
             self.cpu(guest, decision),
             self.host.detection.emulator(architecture.get(guest.architecture)),
             translation_buffer_mib=self._translation_buffer_mib(guest),
+            served=Served.of(self.conf.hypervisor),
+            hotplug_ports=self.conf.hypervisor.hotplug_ports,
         )
 
     def _translation_buffer_mib(self, guest: Guest) -> int:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import time
+from collections.abc import Callable
 
 import libvirt
 
@@ -12,11 +15,20 @@ from compute_driver.guest import Guest, PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import openvswitch
+from compute_driver.operations import serial_port
 from compute_driver.operations.parts import Parts, report
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds after which a guest that has not answered is asked again: one that was still booting
 #: has missed the first time.
 ASK_AGAIN = 10.0
+
+#: How often a guest is started whose ports somebody else takes each time.
+_TRIES = 10
+
+#: QEMU's words for a port that is taken: of VNC and serial ports, and of SPICE.
+_PORT_TAKEN = re.compile("Address already in use|binding socket to .* failed")
 
 _ALIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED})
 
@@ -42,9 +54,9 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     """
     plugs = openvswitch.prepare(parts.conf, guest)
     if release and not suspended and not plugs:
-        parts.on_domain(guest.uuid, domains.start)
+        _start(parts, guest.uuid, domains.start, suspended=False)
         return
-    parts.on_domain(guest.uuid, domains.start_paused)
+    _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
     if plugs:
         try:
             openvswitch.plug(parts.conf, guest, parts.host.instances)
@@ -54,6 +66,27 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
             raise
     if release:
         parts.on_domain(guest.uuid, libvirt.virDomain.resume)
+
+
+def _start(
+    parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None], *, suspended: bool
+) -> None:
+    """Start a domain, again if somebody took a port of its consoles that was free just before.
+
+    libvirt looks for free ports for screens, and we do for the serial console, but QEMU takes them
+    some time later.
+    """
+    avoided: set[int | None] = set()
+    for left in reversed(range(_TRIES)):
+        with serial_port.assigned(parts, uuid, avoided, suspended=suspended) as port:
+            try:
+                parts.on_domain(uuid, start)
+                return
+            except exceptions.LibvirtError as error:
+                if not left or not _PORT_TAKEN.search(str(error)):
+                    raise
+                LOG.info("Guest %s is started again, with other ports: %s", uuid, error)
+        avoided.add(port)
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:

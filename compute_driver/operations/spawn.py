@@ -5,21 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
 
 from compute_driver import acceleration, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
-from compute_driver.guest import Guest, Image
+from compute_driver.guest import ConfigDrive, DirectBoot, Guest, Image
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
+from compute_driver.libvirt import cgroups, host
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt import host
 from compute_driver.network import interfaces, openvswitch
-from compute_driver.operations import journal, power
-from compute_driver.operations.destroy import remove_domain, remove_files
+from compute_driver.operations import destroy, journal, power
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, layout, tools
 
@@ -33,15 +33,18 @@ def spawn(
     *,
     network: contextlib.AbstractContextManager[object],
     power_on: bool,
+    told: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
     """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`check` returned.
     :param held: the guest's lock, where the making is noted.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
+    :param told: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
+    reused = destroy.is_released(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     plan = parts.plan(guest)
@@ -49,17 +52,30 @@ def spawn(
         disks.check_size(disk, base)
     xml = parts.xml(guest, plan, decision)
 
-    with journal.making(held) as undo:
-        undo.add(f"files of {guest.name}", remove_files, parts, guest.uuid)
-        undo.add(f"domain {guest.name}", remove_domain, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress)
+    with journal.making(held, "restore" if reused else "spawn") as undo:
+        if reused:
+            undo.add(f"domain {guest.name}", _release_again, parts, guest.uuid)
+        else:
+            undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
+        _make_files(parts, asked, plan, base, progress, later=told is not None)
         parts.connection.run(domains.define, xml)
+        if told is not None:
+            _tell(guest, plan, told(parts.host.guest(guest.uuid)))
         if power_on:
             _start(parts, guest, network)
         info = parts.host.guest(guest.uuid)
         undo.commit()
+    destroy.forget_description(parts, guest.uuid)
     report(guest, decision)
     return info
+
+
+def _tell(guest: Guest, plan: layout.Layout, told: ConfigDrive | None) -> None:
+    drive = plan.disk("config-drive")
+    if drive is not None and told is not None:
+        config_drive.check(told)
+        config_drive.build(told, guest, drive.path)
 
 
 def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
@@ -79,22 +95,30 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     """
     limit = host.memory_limit_mib()
     if guest.memory_mib > limit:
-        raise exceptions.InvalidParameter(
+        raise exceptions.NotOnThisHost(
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
+    if guest.rescue is not None:
+        raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.decide(guest)
     parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
+    cgroups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
     openvswitch.check(parts.conf, guest)
     return decision
 
 
+def _release_again(parts: Parts, uuid: str) -> None:
+    with contextlib.suppress(exceptions.GuestNotFound):
+        destroy.release(parts, uuid)
+
+
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
-    if parts.directory(guest.uuid).exists():
+    if parts.directory(guest.uuid).exists() and not destroy.is_released(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )
@@ -110,37 +134,56 @@ def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
 
 def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
     """Return the guest as its domain will store it: format known, no secret in any URL."""
-
-    def clean(image: Image) -> Image:
-        return dataclasses.replace(image, location=sources.shown(image.location))
-
     if guest.image and base:
         image = dataclasses.replace(clean(guest.image), format=base.format)
         guest = dataclasses.replace(guest, image=image)
     if guest.boot:
-        ramdisk = guest.boot.ramdisk and clean(guest.boot.ramdisk)
-        boot = dataclasses.replace(guest.boot, kernel=clean(guest.boot.kernel), ramdisk=ramdisk)
-        guest = dataclasses.replace(guest, boot=boot)
+        guest = dataclasses.replace(guest, boot=clean_boot(guest.boot))
     return guest
 
 
+def clean(image: Image) -> Image:
+    """Return an image without the secrets of its URL."""
+    return dataclasses.replace(image, location=sources.shown(image.location))
+
+
+def clean_boot(boot: DirectBoot) -> DirectBoot:
+    """Return what is started directly without the secrets of its URLs."""
+    ramdisk = boot.ramdisk and clean(boot.ramdisk)
+    return dataclasses.replace(boot, kernel=clean(boot.kernel), ramdisk=ramdisk)
+
+
 def _make_files(
-    parts: Parts, guest: Guest, plan: layout.Layout, base: CachedImage | None, progress: Progress
+    parts: Parts,
+    guest: Guest,
+    plan: layout.Layout,
+    base: CachedImage | None,
+    progress: Progress,
+    *,
+    later: bool,
 ) -> None:
+    """Make a guest's files.
+
+    :param later: whether its config drive is made when more is known.
+    """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
-    for image, target in _boot_files(guest, plan):
-        disks.place(parts.images.get_file(image, progress), target)
+    for image, target in boot_files(guest.boot, plan):
+        if not target.exists():
+            disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
         if disk.role == "config-drive":
+            if later:
+                continue
             assert guest.config_drive is not None
             config_drive.build(guest.config_drive, guest, disk.path)
-        else:
+        elif not disk.path.exists():  # it may have been kept
             disks.make(disk, base, limits)
 
 
-def _boot_files(guest: Guest, plan: layout.Layout) -> list[tuple[Image, Path]]:
-    if guest.boot is None:
+def boot_files(boot: DirectBoot | None, plan: layout.Layout) -> list[tuple[Image, Path]]:
+    """Return what is started directly, and where its files will be."""
+    if boot is None:
         return []
-    pairs = [(guest.boot.kernel, plan.kernel), (guest.boot.ramdisk, plan.ramdisk)]
+    pairs = [(boot.kernel, plan.kernel), (boot.ramdisk, plan.ramdisk)]
     return [(image, path) for image, path in pairs if image is not None and path is not None]

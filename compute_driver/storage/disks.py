@@ -7,6 +7,7 @@ disks.
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import mmap
 import os
@@ -26,6 +27,14 @@ from compute_driver.storage.layout import DiskFile
 #: a file of somebody else (sysctl fs.protected_hardlinks), a file system without links.
 _UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
 
+#: Copying reads no format: a large disk may take its time.
+_COPY_CPU_SECONDS = 86400
+
+
+#: Roles of disks that are made of an image, and of those that are an ISO 9660 image itself.
+_IMAGE_ROLES = frozenset({"root", "rescue"})
+_ISO_ROLES = frozenset({"installer", "rescue"})
+
 
 class Source(Protocol):
     """A complete, inspected image that is never written again."""
@@ -43,16 +52,19 @@ class Source(Protocol):
         """Size of the disk that it holds, in bytes."""
 
 
-def root_format(directory: Path, configured: DiskFormat) -> DiskFormat:
-    """Return the format that a guest's root disk has, or will have if it is not made yet.
+def made_format(
+    directory: Path, name: Callable[[DiskFormat], str], configured: DiskFormat
+) -> DiskFormat:
+    """Return the format that a guest's disk has, or will have if it is not made yet.
 
     The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
 
     :param directory: the guest's own directory.
+    :param name: gives the file's name for each format.
     :param configured: what option ``disk_format`` says.
     """
     for known in (DiskFormat.QCOW2, DiskFormat.RAW):
-        if (directory / f"root.{known}").exists():
+        if (directory / name(known)).exists():
             return known
     return configured
 
@@ -75,7 +87,7 @@ def check_size(disk: DiskFile, source: Source | None) -> None:
 def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> None:
     """Make the file behind a disk, complete or not at all, readable by its owner only.
 
-    An installer shares the image's bytes and permissions where it can.
+    An ISO 9660 image shares the cached one's bytes and permissions where it can.
 
     :param disk: any disk but the config drive.
     :param source: the guest's image; only the disks made of it take notice.
@@ -84,7 +96,7 @@ def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> Non
     :raises NotEnoughSpace: if the file system is full.
     :raises HostError: if a helper program is missing or fails, or the operating system refuses.
     """
-    if source is not None and disk.role == "installer":
+    if source is not None and source.format is DiskFormat.ISO and disk.role in _ISO_ROLES:
         place(source.path, disk.path)
         return
     check_size(disk, source)
@@ -114,9 +126,41 @@ def place(source: Path, target: Path) -> None:
                 concurrency.run_blocking(shutil.copyfile, source, path)
 
 
+def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
+    """Copy a file that nobody writes to now; both share what is the same where file systems can.
+
+    Holes stay holes.
+
+    :param target: a path that is free; the file appears there complete, with the same owner.
+    :param limits: how much memory it may use; how long it takes, its size says.
+    :raises NotEnoughSpace: if it does not fit.
+    :raises HostError: if the operating system refuses.
+    """
+    limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
+    with files.new_file(target) as path:
+        sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
+        tools.run(["cp", *sharing, "--", str(source), str(path)], limits)
+
+
+def grow(path: Path, disk_format: DiskFormat, size: int, limits: tools.ToolLimits) -> None:
+    """Make a disk that nobody uses now larger; what is new of it reads as zeros.
+
+    :param path: the file.
+    :param disk_format: ``qcow2`` or ``raw``, as the driver made it: a guest writes what it likes.
+    :param size: what the guest is to see, in bytes, not less than now.
+    :raises HostError: if a helper program is missing or fails, or the operating system refuses.
+    """
+    with host_errors(f"{path} cannot grow"):
+        if disk_format is DiskFormat.RAW:
+            os.truncate(path, size)
+        else:
+            argv = ["qemu-img", "resize", "-q", "-f", str(disk_format), str(path), str(size)]
+            tools.run(argv, limits)
+
+
 def _content(disk: DiskFile, source: Source | None) -> Source | None:
     """Return the image if it is the content of that disk."""
-    if source is None or source.format is DiskFormat.ISO or disk.role != "root":
+    if source is None or source.format is DiskFormat.ISO or disk.role not in _IMAGE_ROLES:
         return None
     return source
 

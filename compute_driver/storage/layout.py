@@ -11,9 +11,12 @@ import dataclasses
 from pathlib import Path
 
 from compute_driver import architecture, exceptions
-from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Guest
+from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Guest, Rescue
 
 CONSOLE_LOG = "console.log"
+
+#: How the names of all files begin that are there for a rescue only.
+RESCUE_PREFIX = "rescue-"
 
 #: The i440FX machines have one IDE controller with two channels of two drives.
 MAX_IDE_DRIVES = 4
@@ -41,8 +44,8 @@ class RootKind(Choice):
 class DiskFile:
     """One file that the guest sees as a disk.
 
-    :param role: ``root``, ``installer``, ``ephemeral0`` (and so on), ``swap`` or
-        ``config-drive``.
+    :param role: ``root``, ``installer``, ``ephemeral0`` (and so on), ``swap``,
+        ``config-drive`` or ``rescue``.
     :param path: the file, absolute.
     :param format: ``qcow2`` or ``raw``.
     :param size_bytes: size that the guest sees; 0 means as large as its content.
@@ -86,7 +89,14 @@ class Layout:
         return next((disk for disk in self.disks if disk.role == role), None)
 
 
-def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKind) -> Layout:
+def plan(
+    guest: Guest,
+    directory: Path,
+    *,
+    disk_format: DiskFormat,
+    root: RootKind,
+    rescue_format: DiskFormat = DiskFormat.QCOW2,
+) -> Layout:
     """Lay out the files of a guest.
 
     A guest whose image is a disk has a root disk even if ``guest.root`` is None: one of the
@@ -94,19 +104,21 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
 
     :param directory: the guest's own directory, absolute.
     :param disk_format: ``qcow2`` or ``raw``, the format of the root disk.
+    :param rescue_format: likewise, of a rescue system's disk.
     :param root: what the guest's image is.
     :raises InvalidParameter: if a bus is asked for that the machine does not have, or an empty
         disk without a size.
     """
     machine = architecture.machine(guest)
     root_bus = architecture.choose("disk_bus", (guest.root or Disk()).bus, machine.buses)
+    cdrom_bus = guest.cdrom_bus and architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
     disks = []
     size = _root_size(guest, root)
     if size is not None:
         disks.append(
             DiskFile(
                 role="root",
-                path=directory / f"root.{disk_format}",
+                path=directory / root_disk(disk_format),
                 format=disk_format,
                 size_bytes=size,
                 bus=root_bus,
@@ -114,28 +126,78 @@ def plan(guest: Guest, directory: Path, *, disk_format: DiskFormat, root: RootKi
             )
         )
     if root is RootKind.ISO:
-        disks.append(_iso("installer", directory, machine.cdrom_bus, boot_order=1))
+        disks.append(_iso("installer", directory, cdrom_bus or machine.cdrom_bus, boot_order=1))
     disks += [
         _data_disk(f"ephemeral{index}", disk, directory, machine)
         for index, disk in enumerate(guest.ephemerals)
     ]
     if guest.swap is not None:
         disks.append(_data_disk("swap", guest.swap, directory, machine))
+    # On the bus of the root disk: a guest that can boot from that one can read this one too.
+    drive_bus = cdrom_bus or root_bus
     if guest.config_drive is not None:
-        # On the bus of the root disk: a guest that can boot from that one can read this one too.
-        disks.append(_iso("config-drive", directory, root_bus))
-    if guest.boot is not None:
+        disks.append(_iso("config-drive", directory, drive_bus))
+    prefix = ""
+    if guest.rescue is not None:
+        prefix = RESCUE_PREFIX
+        disks = _rescued(
+            guest.rescue, disks, directory, machine, root_bus, drive_bus, rescue_format
+        )
+    if guest.kernel is not None:
         # QEMU loads the kernel itself; no disk is ever booted from.
         disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]
     _check_ide(disks)
     return Layout(
         directory=directory,
         disks=tuple(disks),
-        kernel=directory / "kernel" if guest.boot else None,
-        ramdisk=directory / "ramdisk" if guest.boot and guest.boot.ramdisk else None,
+        kernel=directory / f"{prefix}kernel" if guest.kernel else None,
+        ramdisk=directory / f"{prefix}ramdisk" if guest.kernel and guest.kernel.ramdisk else None,
         nvram=directory / "nvram.fd" if architecture.has_uefi(guest) else None,
         console_log=directory / CONSOLE_LOG,
     )
+
+
+def _rescued(
+    rescue: Rescue,
+    disks: list[DiskFile],
+    directory: Path,
+    machine: architecture.Machine,
+    root_bus: DiskBus,
+    drive_bus: DiskBus,
+    disk_format: DiskFormat,
+) -> list[DiskFile]:
+    """Return a guest's disks and the one that is booted instead of them."""
+    usual = machine.cdrom_bus if rescue.in_drive else root_bus
+    bus = architecture.choose("rescue bus", rescue.bus, machine.buses) if rescue.bus else usual
+    iso = rescue.image.format is DiskFormat.ISO
+    disk = DiskFile(
+        role="rescue",
+        path=directory / (f"{RESCUE_PREFIX}system.iso" if iso else rescue_disk(disk_format)),
+        format=DiskFormat.RAW if iso else disk_format,
+        size_bytes=0,
+        bus=bus,
+        device="cdrom" if rescue.in_drive and bus is not DiskBus.VIRTIO else "disk",
+        readonly=iso or rescue.in_drive,
+        boot_order=1,
+    )
+    if rescue.config_drive is not None:
+        drive = _iso("config-drive", directory, drive_bus)
+        drive = dataclasses.replace(drive, path=directory / f"{RESCUE_PREFIX}config-drive.iso")
+        places = [each.role for each in disks]
+        at = places.index("config-drive") if "config-drive" in places else len(disks)
+        disks = [*disks[:at], drive, *disks[at + 1 :]]
+    disks = [dataclasses.replace(each, boot_order=None) for each in disks]
+    return [*disks, disk] if rescue.last else [disk, *disks]
+
+
+def root_disk(disk_format: DiskFormat) -> str:
+    """Return the name of a root disk."""
+    return f"root.{disk_format}"
+
+
+def rescue_disk(disk_format: DiskFormat) -> str:
+    """Return the name of a rescue system's disk."""
+    return f"{RESCUE_PREFIX}system.{disk_format}"
 
 
 def _root_size(guest: Guest, root: RootKind) -> int | None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What processor the guest sees.
 
-Source: libvirt, "Domain XML format", "CPU model and topology".
+Source: libvirt, "Domain XML format", "CPU model and topology" and "CPU Tuning".
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 from compute_driver import tuning
 from compute_driver.guest import Cpu
+from compute_driver.limits import CpuLimits
 from compute_driver.xml.elements import E, Element
 
 
@@ -34,6 +35,14 @@ def element(cpu: Cpu) -> list[Element]:
     for policy, names in (("require", cpu.enable), ("disable", cpu.disable)):
         made.extend(E.feature(policy=policy, name=name) for name in names)
     return [made]
+
+
+def tuning_element(limits: CpuLimits | None) -> list[Element]:
+    """Return ``<cputune>``, or nothing without limits."""
+    if limits is None:
+        return []
+    values = {"shares": limits.shares, "period": limits.period_us, "quota": limits.quota_us}
+    return [E.cputune(*(E(name, str(value)) for name, value in values.items() if value))]
 
 
 def described(domain: Element, enabled: Collection[str]) -> str:

@@ -6,9 +6,21 @@ Source: libvirt, "Domain XML format", "Devices".
 
 from __future__ import annotations
 
-from compute_driver import architecture
+from collections.abc import Iterator
+
+from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
-from compute_driver.guest import ConsoleModel, DiskBus, Guest, InputModel, VirtioForm
+from compute_driver.guest import (
+    ConsoleModel,
+    DiskBus,
+    Guest,
+    InputModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+)
+from compute_driver.info import Device
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 
@@ -16,19 +28,61 @@ from compute_driver.xml.elements import E, Element
 _BUILT_IN = frozenset({InputModel.NONE, InputModel.PS2})
 
 
-def usb_controller(guest: Guest, layout: Layout, machine: Machine) -> Element:
-    """Return the USB controller; without devices there is none: an idle one costs time."""
+#: What libvirt's addresses on PCI consist of, and how they are written.
+_PCI = (("domain", "04x"), ("bus", "02x"), ("slot", "02x"))
+_DRIVE = ("controller", "bus", "target", "unit")
+
+
+def attached(domain: Element) -> Iterator[Device]:
+    """Yield where the disks and interfaces of a domain are attached, as libvirt describes it."""
+    for element in (*domain.iterfind("devices/disk"), *domain.iterfind("devices/interface")):
+        target, mac = element.find("target"), element.find("mac")
+        place = element.find("address")
+        said = {} if place is None else {str(k): str(v) for k, v in place.attrib.items()}
+        if said.get("type") == "pci":
+            numbers = [format(int(said[key], 16), width) for key, width in _PCI]
+            address = f"{':'.join(numbers)}.{int(said['function'], 16)}"
+        elif said.get("type") == "drive":
+            address = ":".join(said[key] for key in _DRIVE)
+        else:
+            address = ""
+        bus = "" if target is None else target.get("bus", "")
+        name = mac.get("address", "") if mac is not None else _name(target)
+        yield Device(name=name, bus="pci" if said.get("type") == "pci" else bus, address=address)
+
+
+def _name(target: Element | None) -> str:
+    return "" if target is None else target.get("dev", "")
+
+
+#: Those whose memory can be chosen; virtio's is the guest's.
+_WITH_MEMORY = (VideoModel.VGA, VideoModel.QXL, VideoModel.BOCHS)
+
+
+def usb_controller(guest: Guest, layout: Layout, machine: Machine, *, shown: bool) -> Element:
+    """Return the USB controller; without devices there is none: an idle one costs time.
+
+    :param shown: whether the screen is served.
+    :raises InvalidParameter: if the machine does not take the guest's model, or if none is wanted
+        where one is needed.
+    """
     used = any(disk.bus is DiskBus.USB for disk in layout.disks)
-    used = used or _input(guest, machine) is InputModel.USB
-    return E.controller(type="usb", model="qemu-xhci" if used else "none")
+    used = used or _input(guest, machine) is InputModel.USB or guest.sound is SoundModel.USB
+    used = used or (shown and machine.usb_screen)
+    needed = UsbModel.QEMU_XHCI if used else UsbModel.NONE
+    model = architecture.demand("usb_model", guest.usb_model or needed, machine.usbs)
+    if used and model is UsbModel.NONE:
+        accepted = f"{UsbModel.QEMU_XHCI}, {UsbModel.NEC_XHCI}: devices of the guest need one"
+        raise exceptions.InvalidParameter("usb_model", str(model), accepted)
+    return E.controller(type="usb", model=str(model))
 
 
-def serial_controller(guest: Guest) -> list[Element]:
-    """Return the virtio controller of the agent's channel and of a virtio console.
+def serial_controller(guest: Guest, *, spice_agent: bool) -> list[Element]:
+    """Return the virtio controller of the agents' channels and of a virtio console.
 
     libvirt would add it by itself, but as its machine's default.
     """
-    if not (guest.guest_agent or guest.console is ConsoleModel.VIRTIO):
+    if not (guest.guest_agent or spice_agent or guest.console is ConsoleModel.VIRTIO):
         return []
     element = E.controller(type="virtio-serial", index="0")
     if guest.virtio is not VirtioForm.VIRTIO:
@@ -45,12 +99,20 @@ def agent_channel(guest: Guest) -> list[Element]:
 
 
 def video(guest: Guest, machine: Machine) -> Element:
-    """Return the display adapter; without a graphics server it still can be photographed.
+    """Return the display adapter.
 
-    :raises InvalidParameter: if the machine does not take the guest's model.
+    :raises InvalidParameter: if the machine does not take the guest's model, or if that has no
+        memory of its own and the guest asks for some.
     """
     model = architecture.choose("video", guest.video, machine.videos)
-    return E.video(E.model(type=str(model)))
+    element = E.model(type=str(model))
+    if guest.video_ram_mib is not None:
+        if model not in _WITH_MEMORY:
+            models = ", ".join(each for each in machine.videos if each in _WITH_MEMORY)
+            accepted = f"nothing with video {model}" + (f", but with {models}" if models else "")
+            raise exceptions.InvalidParameter("video_ram", guest.video_ram_mib, accepted)
+        element.set("vram", str(guest.video_ram_mib * 1024))
+    return E.video(element)
 
 
 def inputs(guest: Guest, machine: Machine) -> list[Element]:
@@ -80,4 +142,31 @@ def random_source(guest: Guest) -> list[Element]:
     """
     if not guest.rng:
         return []
-    return [E.rng({"model": str(guest.virtio)}, E.backend("/dev/urandom", model="random"))]
+    element = E.rng({"model": str(guest.virtio)}, E.backend("/dev/urandom", model="random"))
+    if guest.rng_rate is not None:
+        limit = {"bytes": guest.rng_rate.size_bytes, "period": guest.rng_rate.period_ms}
+        element.insert(0, E.rate({name: str(value) for name, value in limit.items()}))
+    return [element]
+
+
+def sound(guest: Guest, machine: Machine) -> list[Element]:
+    """Return the sound card; libvirt leads what it plays nowhere.
+
+    :raises InvalidParameter: if the machine does not take the guest's model.
+    """
+    if guest.sound is None:
+        return []
+    return [E.sound(model=str(architecture.demand("sound", guest.sound, machine.sounds)))]
+
+
+def watchdog(guest: Guest, machine: Machine) -> list[Element]:
+    """Return the watchdog, of the machine's kind.
+
+    :raises InvalidParameter: if the machine has none.
+    """
+    if guest.watchdog is None:
+        return []
+    if not machine.watchdogs:
+        accepted = f"nothing: machine {machine.name} has no watchdog"
+        raise exceptions.InvalidParameter("watchdog", str(guest.watchdog), accepted)
+    return [E.watchdog(model=str(machine.watchdogs[0]), action=str(guest.watchdog))]

@@ -6,10 +6,15 @@ Source: libvirt, "Domain XML format", "Hard drives, floppy disks, CDROMs" and "C
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import string
 from collections import Counter
 
-from compute_driver.guest import DiskBus, Guest, VirtioForm
+from compute_driver import architecture
+from compute_driver.architecture import Machine
+from compute_driver.guest import DiskBus, Guest, ScsiModel, VirtioForm
+from compute_driver.limits import DiskLimits
 from compute_driver.storage.layout import DiskFile, Layout
 from compute_driver.xml.elements import E, Element
 
@@ -23,25 +28,46 @@ _PREFIXES = {
 }
 
 
-def controllers(guest: Guest, layout: Layout) -> list[Element]:
-    """Return the controllers of the disks' buses."""
+#: SCSI controllers that see one disk at each target; libvirt would put all at the first one.
+_ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
+
+
+def controllers(guest: Guest, layout: Layout, machine: Machine) -> list[Element]:
+    """Return the controllers of the disks' buses.
+
+    :raises InvalidParameter: if the machine does not take the guest's SCSI controller.
+    """
+    scsi = architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
     buses = {disk.bus for disk in layout.disks}
     elements = []
     if DiskBus.SCSI in buses:
-        model = "virtio-scsi" if guest.virtio is VirtioForm.VIRTIO else str(guest.virtio)
-        elements.append(E.controller(type="scsi", model=model))
+        plain = scsi is not ScsiModel.VIRTIO or guest.virtio is VirtioForm.VIRTIO
+        elements.append(E.controller(type="scsi", model=str(scsi if plain else guest.virtio)))
     return elements
 
 
 def disks(guest: Guest, layout: Layout) -> list[Element]:
     """Return one ``<disk>`` for each of the guest's files that are disks."""
     used: Counter[str] = Counter()
+    targets = itertools.count()
     elements = []
     for disk in layout.disks:
         prefix = _PREFIXES[disk.bus]
-        elements.append(_disk(guest, disk, prefix + _letters(used[prefix])))
+        element = _disk(guest, disk, prefix + _letters(used[prefix]))
         used[prefix] += 1
+        if disk.bus is DiskBus.SCSI and guest.scsi_model in _ONE_UNIT:
+            element.extend(_target(guest, next(targets)))
+        elements.append(element)
     return elements
+
+
+def _target(guest: Guest, number: int) -> list[Element]:
+    place = {"controller": "0", "bus": "0", "target": str(number), "unit": "0"}
+    address = E.address({"type": "drive"}, place)
+    if guest.scsi_model is not ScsiModel.LSISAS1068:
+        return [address]
+    # Linux sees no SAS disk without a name; 3 says that the name means something here only.
+    return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
 def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
@@ -62,9 +88,17 @@ def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
         element.append(E.readonly())
     else:
         driver.set("discard", "unmap")
+        element.extend(_limits(guest.disk_limits))
     if disk.boot_order is not None:
         element.append(E.boot(order=str(disk.boot_order)))
     return element
+
+
+def _limits(limits: DiskLimits | None) -> list[Element]:
+    if limits is None:
+        return []
+    values = dataclasses.asdict(limits).items()
+    return [E.iotune(*(E(name, str(value)) for name, value in values if value))]
 
 
 def _letters(index: int) -> str:

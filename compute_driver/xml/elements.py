@@ -21,7 +21,7 @@ class Maker(Protocol):
     def __getattr__(self, tag: str) -> Callable[..., Element]: ...
 
     def __call__(self, tag: str, *children: object, **attributes: str) -> Element:
-        """Return an element whose tag is no name in Python."""
+        """Return an element whose tag is no name in Python, or not known before."""
 
 
 def maker(namespace: str, prefix: str) -> Maker:

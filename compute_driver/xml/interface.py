@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Network interfaces.
 
-Source: libvirt, "Domain XML format", "Network interfaces".
+Source: libvirt, "Domain XML format", "Network interfaces"; "Network XML format", "Quality of
+service".
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
 from compute_driver.guest import Guest, Interface, InterfaceKind, NicModel
+from compute_driver.limits import Bandwidth
 from compute_driver.xml.elements import E, Element
 
 _TYPES = {
@@ -45,4 +49,22 @@ def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
         element.append(E.driver(queues=str(interface.queues)))
     if interface.mtu is not None:
         element.append(E.mtu(size=str(interface.mtu)))
+    directions = {"inbound": interface.inbound, "outbound": interface.outbound}
+    limits = [_limit(name, limit) for name, limit in directions.items() if limit is not None]
+    if limits:
+        element.append(E.bandwidth(*limits))
     return element
+
+
+def _limit(direction: str, limit: Bandwidth) -> Element:
+    values = dataclasses.asdict(limit).items()
+    return E(direction, {name: str(value) for name, value in values if value})
+
+
+def aliases(domain: Element) -> dict[str, str | None]:
+    """Return libvirt's alias of each interface by MAC address; None in a domain that is off."""
+    return {
+        mac.get("address", ""): None if (alias := each.find("alias")) is None else alias.get("name")
+        for each in domain.iterfind("devices/interface")
+        if (mac := each.find("mac")) is not None
+    }

@@ -31,6 +31,13 @@ def bridge() -> Iterator[str]:
         subprocess.run(["ip", "link", "delete", name], check=True)
 
 
+def can_shape() -> bool:
+    """Tell whether this kernel has what libvirt shapes the traffic of an interface with."""
+    add = ["tc", "qdisc", "add", "dev", "lo", "root", "sfq"]
+    unshared = ["unshare", "--net", *add]
+    return not subprocess.run(unshared, check=False, capture_output=True).returncode
+
+
 def ports(name: str) -> list[str]:
     """Return the names of the interfaces that are plugged into a bridge."""
     return sorted(path.name for path in Path("/sys/class/net", name, "brif").iterdir())

@@ -4,16 +4,22 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import libvirt
+import libvirt_qemu
 
-from compute_driver.guest import ConfigDrive, RebootKind
-from tests.functional import base, bridges, inside
+from compute_driver import exceptions
+from compute_driver.guest import MIB, ConfigDrive, Disk, Quiesce, RebootKind
+from compute_driver.libvirt.domain import AGENT_SECONDS
+from compute_driver.libvirt.driver import LibvirtDriver
+from tests.functional import base, bridges, inside, worker
 
 #: Seconds until the guest's server answers: link-local addresses are tried out first.
 SSH_ATTEMPTS = 30
@@ -43,6 +49,7 @@ class TestAgent(inside.SharedGuestTestCase):
         return {
             "image": base.disk_image("agent"),
             "interfaces": (bridges.plugged(cls.bridge),),
+            "ephemerals": (Disk(size_bytes=64 * MIB),),
             "config_drive": ConfigDrive(hostname="reachable", public_keys={"test": public}),
         }
 
@@ -82,6 +89,111 @@ class TestAgent(inside.SharedGuestTestCase):
 
     def test_agent_answers(self) -> None:
         self.assertEqual("reachable", self.name_by_agent())
+
+    def test_password_is_set(self) -> None:
+        self.name_by_agent()
+        before = self.log_size()
+        self.driver.set_password(self.made.uuid, "geheim: 1", user="root")
+        self.assertIn("GUEST-PASSWORD: set for root", self.said_since(before))
+
+    def frozen(self) -> bool:
+        """Tell whether the guest cannot write, by the mark and by its agent."""
+        root = base.state_path() / "instances" / self.made.uuid
+        marked = (root / "frozen").exists()
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(self.made.uuid)
+            answer = json.loads(
+                libvirt_qemu.qemuAgentCommand(
+                    domain, '{"execute": "guest-fsfreeze-status"}', AGENT_SECONDS, 0
+                )
+            )
+        self.assertEqual("frozen" if marked else "thawed", answer["return"])
+        return marked
+
+    def mount(self) -> None:
+        """Have a file system in the guest that can be frozen."""
+        self.name_by_agent()
+        self.run_inside("mkdir -p /mnt; mountpoint -q /mnt || mount -t ext4 /dev/vdb /mnt")
+
+    def test_file_systems_freeze_and_thaw(self) -> None:
+        self.mount()
+        for _twice in range(2):
+            self.driver.quiesce(self.made.uuid)
+            self.assertTrue(self.frozen())
+            self.driver.unquiesce(self.made.uuid)
+            self.assertFalse(self.frozen())
+        self.driver.unquiesce(self.made.uuid)
+
+    def test_next_operation_and_next_driver_thaw(self) -> None:
+        self.mount()
+        self.driver.quiesce(self.made.uuid)
+        self.driver.start(self.made.uuid)
+        self.assertFalse(self.frozen())
+        self.driver.quiesce(self.made.uuid)
+        LibvirtDriver(base.configuration()).close()
+        self.assertFalse(self.frozen())
+
+    def test_killed_quiesce_and_snapshot_are_thawed_by_the_next_driver(self) -> None:
+        self.mount()
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+            for action, point in (("quiesce", "frozen"), ("snapshot", "copy begun")):
+                with worker.running(
+                    action, self.made.uuid, pause=point, image=f"{home}/image"
+                ) as other:
+                    self.assertEqual(worker.PAUSED, other.says())
+                    self.assertTrue(self.frozen())
+                LibvirtDriver(base.configuration()).close()
+                self.assertFalse(self.frozen())
+                self.assertEqual((), self.driver.audit())
+
+    def test_snapshot_freezes_only_while_it_begins(self) -> None:
+        self.mount()
+        self.run_inside("echo kept >/mnt/file")
+        seen = []
+        begin = libvirt.virDomain.backupBegin
+
+        def watched(*arguments: Any) -> Any:
+            seen.append(self.frozen())
+            return begin(*arguments)
+
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+            for number, wish in enumerate(Quiesce):
+                with mock.patch.object(libvirt.virDomain, "backupBegin", watched):
+                    self.driver.snapshot(self.made.uuid, Path(home, f"{number}"), quiesce=wish)
+                self.assertFalse(self.frozen())
+        self.assertEqual([False, True, True], seen)
+
+    def test_snapshot_that_fails_leaves_nothing_frozen(self) -> None:
+        self.mount()
+        refusal = mock.patch.object(
+            libvirt.virDomain, "backupBegin", side_effect=libvirt.libvirtError("no")
+        )
+        with (
+            tempfile.TemporaryDirectory(dir="/var/tmp") as home,
+            refusal,
+            self.assertRaises(exceptions.LibvirtError),
+        ):
+            self.driver.snapshot(self.made.uuid, Path(home, "image"), quiesce=Quiesce.REQUIRE)
+        self.assertFalse(self.frozen())
+
+    def test_agent_that_may_do_nothing(self) -> None:
+        self.mount()
+        self.run_inside(
+            "killall qemu-ga; sleep 1; qemu-ga -d -m virtio-serial"
+            " -b guest-fsfreeze-freeze,guest-set-user-password"
+            " -p /dev/virtio-ports/org.qemu.guest_agent.0 -f /run/qemu-ga.pid -t /run"
+        )
+        self.name_by_agent()
+        with self.assertRaises(exceptions.QuiesceUnsupported):
+            self.driver.quiesce(self.made.uuid)
+        with self.assertRaises(exceptions.PasswordUnsupported):
+            self.driver.set_password(self.made.uuid, "secret")
+        with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+            self.driver.snapshot(self.made.uuid, Path(home, "image"))
+            with self.assertRaises(exceptions.QuiesceUnsupported):
+                self.driver.snapshot(self.made.uuid, Path(home, "no"), quiesce=Quiesce.REQUIRE)
+        self.run_inside("killall qemu-ga; sleep 1; /etc/guest/services")
+        self.name_by_agent()
 
     def test_soft_reboot_goes_by_the_agent(self) -> None:
         self.name_by_agent()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compute_driver import architecture
+from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
 from compute_driver.guest import (
     MIB,
@@ -30,7 +30,7 @@ from compute_driver.guest import (
     PowerState,
     RebootKind,
 )
-from tests import guests
+from tests import guests, rfb
 from tests.functional import base, inside
 
 #: Seconds that a guest is given to shut itself down, and within which it does.
@@ -112,7 +112,11 @@ ROWS = (
 class ArchitectureTestCase(base.HostTestCase):
     """What is tested of each row."""
 
-    options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
+    options: ClassVar = {
+        "virt_type": "kvm",
+        "emulation_fallback": True,
+        "vnc_listen": "127.0.0.1",
+    }
 
     def run_row(self, row: Row) -> None:
         images = guests.build(row.flavour, row.architecture)
@@ -122,8 +126,10 @@ class ArchitectureTestCase(base.HostTestCase):
         self.check_facts(row, made)
         self.check_accelerator(row, made)
         self.check_console(made)
+        self.check_screen(row, made)
         self.check_network(made)
         self.check_disk(made)
+        self.check_interrupt(row, made)
         self.check_shutdown(made)
         record(row, images.console, seconds, self.driver.show(made.uuid).accelerator)
 
@@ -146,6 +152,16 @@ class ArchitectureTestCase(base.HostTestCase):
     def check_console(self, made: Guest) -> None:
         self.assertEqual("42\n", inside.run(self.driver, made, "echo $((6 * 7))"))
 
+    def check_screen(self, row: Row, made: Guest) -> None:
+        if row.machine == "microvm":  # has no display adapter
+            with self.assertRaises(exceptions.ConsoleUnavailable):
+                self.driver.display(made.uuid)
+            return
+        screen = self.driver.display(made.uuid)
+        assert screen.port is not None
+        with rfb.Client((screen.host, screen.port), 60) as client:
+            self.assertGreaterEqual((client.width, client.height), (640, 400))
+
     def check_network(self, made: Guest) -> None:
         (card,) = self.fact(made, "NIC")
         self.assertIn("driver=virtio_net", card)
@@ -163,6 +179,16 @@ class ArchitectureTestCase(base.HostTestCase):
         *_, line = (disk for disk in self.fact(made, "DISK") if "serial=ephemeral0" in disk)
         mount = f"mount -t ext4 /dev/{line.split()[0]} /disk"
         return inside.run(self.driver, made, f"{mount} && {command} && umount /disk")
+
+    def check_interrupt(self, row: Row, made: Guest) -> None:
+        if row.machine == "microvm":
+            return  # nothing tells the kernel at which pin of the APIC such interrupts come
+        if row.architecture in ("x86_64", "i686"):
+            self.driver.inject_nmi(made.uuid)
+            self.driver.console_wait(made.uuid, "NMI received", timeout=30)
+        elif row.architecture in ("aarch64", "armv7l", "riscv64"):
+            with self.assertRaises(exceptions.InterruptUnsupported):
+                self.driver.inject_nmi(made.uuid)
 
     def check_shutdown(self, made: Guest) -> None:
         before = len(self.driver.console_log(made.uuid))

@@ -17,7 +17,7 @@ class TestLibvirtDriver(contract.DriverContract):
 
     @classmethod
     def make_driver(cls) -> ComputeDriver:
-        return LibvirtDriver(base.configuration())
+        return LibvirtDriver(base.configuration(vnc_listen="127.0.0.1"))
 
     @classmethod
     def make_guest(cls, **changes: Any) -> Guest:

@@ -114,6 +114,20 @@ driver.destroy(guest.uuid)
 assert not driver.audit()
 """
 
+SERVED = """
+guest = describe()
+driver.spawn(guest)
+boots(guest.uuid)
+echo(guest.uuid, b"hello")
+driver.suspend(guest.uuid)
+driver.resume(guest.uuid)
+echo(guest.uuid, b"again")
+assert driver.display(guest.uuid).port
+assert driver.console_address(guest.uuid).port
+driver.inject_nmi(guest.uuid)
+driver.destroy(guest.uuid)
+"""
+
 
 class ScriptTestCase(unittest.TestCase):
     """Runs scripts in processes of their own, on this process's host."""
@@ -179,6 +193,11 @@ class GreenThreads(ScriptTestCase):
 
     def test_life_of_a_guest(self) -> None:
         self.ticks(LIFE)
+
+    def test_consoles_that_are_served(self) -> None:
+        for name in ("SERIAL", "SPICE", "VNC"):
+            self.variables[f"OS_HYPERVISOR__{name}_LISTEN"] = "127.0.0.1"
+        self.ticks(SERVED)
 
     def test_libvirt_does_not_answer(self) -> None:
         pid = EmbeddedDaemon(self.state).libvirtd_pid

@@ -5,17 +5,22 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
+from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.guest import DirectBoot, Guest, Image, Interface, InterfaceKind, RebootKind
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.limits import Bandwidth
+from compute_driver.network import openvswitch
+from compute_driver.storage import tools
 from tests import guests
-from tests.functional import base, inside, switches, tiny
+from tests.functional import base, bridges, inside, switches, tiny
 
 PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
 
@@ -66,6 +71,18 @@ class TestOpenVSwitch(base.HostTestCase):
         inside.run(self.driver, made, f"ping -c 1 -W 10 {switches.ADDRESS}")
         got = inside.run(self.driver, made, f"ping -c 3 -W 10 {switches.ADDRESS} | tail -n 2")
         self.assertIn(" 0% packet loss", got)
+
+    def test_what_a_guest_gets_is_limited(self) -> None:
+        nic = plugged(inbound=Bandwidth(average=100))
+        if not bridges.can_shape():
+            with self.assertRaisesRegex(exceptions.HostError, "tc"):
+                self.driver.spawn(base.guest(interfaces=(nic,), **kernel_only()))
+            return
+        made = self.spawn(interfaces=(nic,), **kernel_only())
+        command = [str(tools.locate("tc")), "class", "show", "dev", str(nic.device)]
+        shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        self.assertIn("rate 800Kbit", shown)
+        self.answers(made)
 
     @contextlib.contextmanager
     def gets_an_address(self, made: Guest) -> Iterator[None]:
@@ -148,6 +165,30 @@ class TestOpenVSwitch(base.HostTestCase):
         self.addCleanup(driver.close)
         with self.assertRaisesRegex(exceptions.OpenVSwitchUnavailable, "/nonexistent/db.sock"):
             driver.spawn(tiny.guest(interfaces=(plugged(),)))
+
+    def test_interface_of_a_running_guest_comes_and_goes(self) -> None:
+        made = base.guest(interfaces=(), **kernel_only())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        added = plugged(port=PORT)
+        self.driver.attach_interface(made.uuid, added)
+        self.assertEqual([added.device], self.switch.ports())
+        self.driver.console_wait(
+            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
+        )
+        self.answers(made)
+        self.assertEqual((), self.driver.audit())
+        self.driver.detach_interface(made.uuid, added.mac)
+        self.assertEqual([], self.switch.ports())
+        with (
+            mock.patch.object(openvswitch, "_os_vif", side_effect=exceptions.PlugFailed("no")),
+            self.assertRaises(exceptions.PlugFailed),
+        ):
+            self.driver.attach_interface(made.uuid, plugged())
+        self.assertEqual([], self.switch.ports())
+        self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
+        self.assertEqual((), self.driver.stats(made.uuid)[0].interfaces)
 
     def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:
         nic = plugged()

@@ -37,6 +37,14 @@ class TestPower(inside.SharedGuestTestCase):
         session.close()
         self.assertEqual(boot, inside.boot_id(self.driver, self.made))
 
+    def test_interrupt_makes_a_guest_panic_that_is_set_up_so(self) -> None:
+        self.run_inside("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
+        before = self.log_size()
+        self.driver.inject_nmi(self.made.uuid)
+        self.driver.console_wait(self.made.uuid, "Kernel panic", timeout=30, skip_bytes=before)
+        with inside.boots(self.driver, self.made):
+            self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
+
     def test_suspended_guest_goes_on_where_it_was(self) -> None:
         boot = inside.boot_id(self.driver, self.made)
         self.driver.suspend(self.made.uuid)

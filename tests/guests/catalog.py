@@ -53,7 +53,7 @@ class Flavour:
     options: str = ""
 
 
-_NO_PC = frozenset({"button", "pvpanic-pci", "virtio_mem", "vmxnet3", "i6300esb"})
+_NO_PC = frozenset({"button", "pvpanic-pci", "virtio_mem", "vmw_pvscsi", "vmxnet3", "i6300esb"})
 _NO_GPIO = frozenset({"gpio_keys", "gpio_pl061"})
 _NO_ISA = frozenset({"8139cp", "8139too", "ne2k-pci", "uhci-hcd"})
 
@@ -80,7 +80,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         debian="arm64",
         console="ttyAMA0",
         kernel="linux-image-arm64",
-        lacks=frozenset({"pvpanic-pci", "uhci-hcd"}),
+        lacks=frozenset({"pvpanic-pci", "uhci-hcd", "vmw_pvscsi"}),
         uefi=systemd_boot("aa64"),
     ),
     "armv7l": Architecture(
@@ -130,7 +130,7 @@ _FILE_SYSTEMS = (
 _OTHERS = ("virtio_net", "vmxnet3", "virtio_rng", "virtio_balloon", "virtio_mem", "virtiofs")
 _BASIC_MODULES = (*_BUSES, *_BUTTONS, *_DISKS, *_FILE_SYSTEMS, *_OTHERS, "virtio_input")
 
-_OLD_DISKS = ("ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas")
+_OLD_DISKS = ("ahci", "sym53c8xx", "mptspi", "mptsas", "megaraid_sas", "vmw_pvscsi")
 _USB = ("uhci-hcd", "ehci-pci", "xhci-pci", "usb-storage", "uas", "usbhid", "hid-generic")
 _OLD_NETWORK = ("e1000", "e1000e", "8139cp", "8139too", "ne2k-pci", "pcnet32")
 _LEGACY_MODULES = (*_BASIC_MODULES, *_OLD_DISKS, *_USB, *_OLD_NETWORK, "i6300esb")

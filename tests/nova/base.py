@@ -50,6 +50,10 @@ def configure() -> Path:
         "reserved_host_memory_mb = 100\ncpu_allocation_ratio = 3.0\n"
         f"[hypervisor]\ndriver = {os.environ.get('COMPUTE_DRIVER_TEST_DRIVER', 'fake')}\n"
         "virt_type = qemu\n"
+        "[vnc]\nserver_listen = 192.0.2.8\nserver_proxyclient_address = 192.0.2.9\n"
+        "[spice]\nimage_compression = auto_lz\n"
+        "[serial_console]\nenabled = true\nproxyclient_address = 192.0.2.10\n"
+        "port_range = 11000:12000\n"
     )
     CONF([], project="nova", default_config_files=[str(file)])
     objects.register_all()
@@ -67,6 +71,19 @@ class NovaCase(unittest.TestCase):
         self.virtapi = VirtAPI()
         self.driver = driver.load_compute_driver(self.virtapi)
         self.addCleanup(self.driver.cleanup_host, "host")
+        #: What the database has of ports and disks.
+        self.vifs: list[Any] = []
+        self.disks: list[Any] = []
+        for kind, known in (
+            (objects.VirtualInterfaceList, self.vifs),
+            (objects.BlockDeviceMappingList, self.disks),
+        ):
+            patch = mock.patch.object(kind, "get_by_instance_uuid", return_value=known)
+            patch.start()
+            self.addCleanup(patch.stop)
+        patch = mock.patch.object(objects.Instance, "save")
+        self.saved = patch.start()
+        self.addCleanup(patch.stop)
 
     def image(self, disk_format: str = "qcow2", **properties: Any) -> Any:
         """Return an ImageMeta as the compute manager has it."""
@@ -97,11 +114,15 @@ class NovaCase(unittest.TestCase):
             image_ref=IMAGE,
             kernel_id="",
             ramdisk_id="",
-            system_metadata={},
+            system_metadata={"image_disk_format": "qcow2"},
             root_device_name="/dev/vda",
             trusted_certs=None,
             config_drive="",
             launched_at=None,
+            project_id="project",
+            os_type=None,
+            device_metadata=None,
+            info_cache=None,
         )
 
     @contextlib.contextmanager
@@ -124,7 +145,9 @@ class NovaCase(unittest.TestCase):
         ):
             yield instance
 
-    def spawn(self, instance: Any, image: Any = None, **more: Any) -> None:
+    def spawn(self, instance: Any, image: Any = None, vifs: Any = (), **more: Any) -> None:
         """Spawn an instance that goes with the test."""
         self.addCleanup(self.driver.destroy, self.context, instance, [])
-        self.driver.spawn(self.context, instance, image or self.image(), [], None, {}, [], **more)
+        self.driver.spawn(
+            self.context, instance, image or self.image(), [], None, {}, [*vifs], **more
+        )

@@ -4,18 +4,29 @@
 from __future__ import annotations
 
 import queue
+import socket
 from typing import Any
 
+from nova import objects
 from nova.compute import power_state, provider_tree
 from nova.conf import CONF
 from nova.virt import event
 
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import configuration
-from tests import guests
+from tests import guests, rfb
+from tests.functional import inside
 from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
 from tests.nova import glance
-from tests.nova.base import NODE, NovaCase, configure
+from tests.nova.base import IMAGE, NODE, NovaCase, configure
+
+SNAPSHOT = "c0ffee00-0000-4000-8000-000000000001"
+SHELVED = "c0ffee00-0000-4000-8000-000000000002"
+
+READ_PASSWORD = (
+    "mkdir -p /mnt; for disk in /dev/vd?; do mount -o ro -t iso9660 $disk /mnt && break; done;"
+    " grep -o 'admin_pass[^,]*' /mnt/openstack/latest/meta_data.json; umount /mnt"
+)
 
 
 class GuestTest(NovaCase):
@@ -28,6 +39,8 @@ class GuestTest(NovaCase):
             "state_path": str(state_path()),
             "instances_path": str(state_path() / "instances"),
             "image_cache_path": str(state_path() / "images"),
+            "vnc_listen": "127.0.0.1",
+            "serial_listen": "127.0.0.1",
         }.items():
             CONF.set_override(name, value, "hypervisor")
             self.addCleanup(CONF.clear_override, name, "hypervisor")
@@ -57,6 +70,15 @@ class GuestTest(NovaCase):
         self.assertIn(f"GUEST-UUID: {instance.uuid}", said)
         self.assertIn("GUEST-NETWORKDATA: yes", said)
         self.until(event.EVENT_LIFECYCLE_STARTED)
+        screen = self.driver.get_vnc_console(self.context, instance)
+        with rfb.Client(("127.0.0.1", screen.port), BOOT_TIMEOUT) as client:
+            self.assertIn(instance.name, client.name)
+        serial = self.driver.get_serial_console(self.context, instance)
+        with socket.create_connection(("127.0.0.1", serial.port), BOOT_TIMEOUT) as proxy:
+            proxy.sendall(b"run echo heard by TCP\r")
+            self.guests.console_wait(instance.uuid, "\nheard by TCP", timeout=BOOT_TIMEOUT)
+        self.driver.trigger_crash_dump(instance)
+        self.guests.console_wait(instance.uuid, "NMI received", timeout=BOOT_TIMEOUT)
 
         for kind in ("SOFT", "HARD"):
             before = len(self.guests.console_log(instance.uuid))
@@ -86,10 +108,98 @@ class GuestTest(NovaCase):
         self.until(event.EVENT_LIFECYCLE_STOPPED)
         console.close()
 
+        self.resize_and_revert(instance)
         self.driver.destroy(self.context, instance, [])
         self.assertEqual([], self.driver.list_instances())
         self.assertFalse(self.driver.instance_on_disk(instance))
         self.assertEqual((), self.guests.audit())
+
+    def test_snapshot_shelve_and_rebuild(self) -> None:
+        write = "echo kept | dd of=/dev/vda bs=512 seek=2000000 conv=notrunc; sync"
+        read = "dd if=/dev/vda bs=512 skip=2000000 count=1 | head -c 4"
+        instance = self.instance()
+        with glance.serving(guests.build("basic").disk.read_bytes(), "qcow2") as store:
+            self.spawn(instance)
+            self.boots(instance)
+            inside.run(self.guests, instance, write)
+            store.add(SNAPSHOT)
+            self.driver.snapshot(self.context, instance, SNAPSHOT, lambda **_: None)
+            self.assertEqual(power_state.RUNNING, self.state(instance))
+
+            # Shelve: as above, but stopped, and the guest goes.
+            self.driver.power_off(instance, 0)
+            store.add(SHELVED)
+            self.driver.snapshot(self.context, instance, SHELVED, lambda **_: None)
+            self.driver.destroy(self.context, instance, [])
+            self.assertFalse(self.driver.instance_on_disk(instance))
+
+            for image_id, expected in ((SNAPSHOT, "kept"), (SHELVED, "kept"), (IMAGE, "")):
+                # Unshelve, and rebuild by what nova does where a driver has nothing of its own.
+                record = store.records[image_id]
+                self.assertEqual("qcow2", record["disk_format"])
+                instance.image_ref = image_id
+                image = objects.ImageMeta.from_dict({**record, "properties": {}})
+                self.driver.destroy(self.context, instance, [])
+                self.spawn(instance, image)
+                self.boots(instance)
+                found = inside.run(self.guests, instance, read)
+                self.assertEqual(expected, found.partition("kept")[1])
+        self.driver.destroy(self.context, instance, [])
+        self.assertEqual((), self.guests.audit())
+
+    def test_rescue_by_another_image(self) -> None:
+        built = guests.build("basic")
+        assert built.disk is not None
+        with self.config_drive() as instance, glance.serving(built.disk.read_bytes(), "qcow2"):
+            self.spawn(instance)
+            self.boots(instance)
+            for said in ({}, {"hw_rescue_device": "disk", "hw_rescue_bus": "scsi"}):
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.power_off(instance, 0)
+                image = self.image(**said)
+                self.driver.rescue(self.context, instance, [], image, "geheim", {}, None)
+                self.boots(instance, before)
+                self.assertEqual(power_state.RUNNING, self.state(instance))
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(3, disks)
+                drive = inside.run(self.guests, instance, READ_PASSWORD)
+                self.assertIn("geheim", drive)
+                before = len(self.guests.console_log(instance.uuid))
+                self.driver.unrescue(self.context, instance)
+                self.boots(instance, before)
+                disks = self.driver.get_instance_diagnostics(instance).num_disks
+                self.assertEqual(2, disks)
+        self.driver.destroy(self.context, instance, [])
+        self.assertEqual((), self.guests.audit())
+
+    def resize_and_revert(self, instance: Any) -> None:
+        """Do what nova does, around the calls of the driver as well."""
+        flavor = instance.flavor.obj_clone()
+        flavor.memory_mb, flavor.root_gb, flavor.swap = 256, 2, 16
+        here = self.driver.get_host_ip_addr()
+        before = self.guests.show(instance.uuid).guest
+        self.driver.migrate_disk_and_power_off(self.context, instance, here, flavor, [], {}, 30, 10)
+        instance.old_flavor, instance.flavor = instance.flavor, flavor
+        shown = len(self.guests.console_log(instance.uuid))
+        self.driver.finish_migration(
+            *(self.context, None, instance, "", [], instance.image_meta, True, {}, {})
+        )
+        self.boots(instance, shown)
+        found = self.guests.show(instance.uuid)
+        self.assertEqual((256, before), (found.guest.memory_mib, found.before))
+
+        data = self.driver.check_instance_shared_storage_local(self.context, instance)
+        shared = self.driver.check_instance_shared_storage_remote(self.context, data)
+        self.driver.check_instance_shared_storage_cleanup(self.context, data)
+        self.driver.destroy(self.context, instance, [], {}, destroy_disks=not shared)
+        instance.flavor = instance.old_flavor
+        shown = len(self.log(instance))
+        self.driver.finish_revert_migration(self.context, instance, [], None, {}, True)
+        self.boots(instance, shown)
+        self.assertEqual(before, self.guests.show(instance.uuid).guest)
+
+    def log(self, instance: Any) -> bytes:
+        return (state_path() / "instances" / instance.uuid / "console.log").read_bytes()
 
     def test_host_is_described_as_it_is(self) -> None:
         (name,) = self.driver.get_available_nodes()

@@ -8,9 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from nova import exception as nova
 from nova.conf import CONF
 
 from compute_driver import exceptions
+from compute_driver.guest import DiskFormat, Image
 from compute_driver.images import sources
 from compute_driver.nova import images
 from tests.nova import glance
@@ -44,6 +46,36 @@ class GlanceTest(NovaCase):
         with self.assertRaises(exceptions.ImageFetchFailed):
             self.fetch(size=len(CONTENT) + 1)
         self.assertFalse(self.target.exists())
+
+    def test_images_are_cached_by_the_words_of_instances(self) -> None:
+        for word, wanted, boot in (
+            ("qcow2", Image(location=f"glance://{IMAGE}", format=DiskFormat.QCOW2), False),
+            ("ami", Image(location=f"glance://{IMAGE}", format=DiskFormat.RAW), False),
+            ("aki", Image(location=f"glance://{IMAGE}"), True),
+        ):
+            with glance.serving(CONTENT, word):
+                self.assertEqual((wanted, boot), images.described(self.context, IMAGE))
+                self.assertTrue(self.driver.cache_image(self.context, IMAGE))
+                self.assertFalse(self.driver.cache_image(self.context, IMAGE))
+        with glance.serving(CONTENT), self.assertRaises(nova.ImageNotFound):
+            self.driver.cache_image(self.context, "00000000-0000-0000-0000-000000000000")
+
+    def test_images_go_when_nova_s_options_say_so(self) -> None:
+        self.assertTrue(self.driver.capabilities["has_imagecache"])
+        with glance.serving(CONTENT):
+            self.driver.cache_image(self.context, IMAGE)
+            for options, fetched_anew in (
+                ({}, False),
+                ({"remove_unused_base_images": False, "image_unused_seconds": 0}, False),
+                ({"image_unused_seconds": 0}, True),
+            ):
+                for name, value in options.items():
+                    group = "hypervisor" if name == "image_unused_seconds" else "image_cache"
+                    CONF.set_override(name, value, group)
+                    self.addCleanup(CONF.clear_override, name, group)
+                self.driver.manage_image_cache(self.context, [])
+                CONF.clear_override("remove_unused_base_images", "image_cache")
+                self.assertIs(fetched_anew, self.driver.cache_image(self.context, IMAGE))
 
     def test_no_such_image(self) -> None:
         with self.assertRaises(exceptions.ImageNotFound):

@@ -10,7 +10,17 @@ from unittest import mock
 from compute_driver import architecture, exceptions, fake
 from compute_driver.acceleration import Accelerator
 from compute_driver.cmd import host
-from compute_driver.guest import Interface, InterfaceKind, PowerState, RebootKind
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    Cpu,
+    Disk,
+    Interface,
+    InterfaceKind,
+    PowerState,
+    RebootKind,
+    Topology,
+)
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.command_line import CommandLineCase
 
@@ -23,6 +33,11 @@ ON_ONE = {
     "resume": (),
     "suspend": (),
     "reboot": (),
+    "resize": ("--vcpus", "2"),
+    "attach interface": ("user",),
+    "detach interface": ("52:54:00:00:00:01",),
+    "confirm resize": (),
+    "revert resize": (),
     "show": (),
     "stats": (),
     "console log": (),
@@ -49,6 +64,22 @@ class Power(CommandLineCase):
             with self.subTest(words):
                 self.assertEqual("", self.done(*words).out)
                 self.assertIs(self.state(), state)
+
+    def test_display(self) -> None:
+        self.spawned()
+        self.assertIn("vnc_listen", self.refused(1, "display", "web"))
+        self.driver.conf.set_override("vnc_listen", "192.0.2.7", "hypervisor")
+        self.spawned("other")
+        shown = self.done("display", "other", "--kind", "vnc").json
+        self.assertEqual(("vnc", "192.0.2.7"), (shown["kind"], shown["host"]))
+        self.assertIn("SPICE", self.refused(1, "display", "other", "--kind", "spice"))
+
+    def test_console_address(self) -> None:
+        self.driver.conf.set_override("serial_listen", "192.0.2.7", "hypervisor")
+        guest = self.spawned()
+        shown = self.done("console", "address", "web").json
+        self.assertEqual(self.driver.console_address(guest.uuid).port, shown["port"])
+        self.assertEqual("192.0.2.7", shown["host"])
 
     def test_guest_is_named_by_uuid_in_any_case(self) -> None:
         guest = self.spawned()
@@ -100,6 +131,40 @@ class Power(CommandLineCase):
         self.spawned()
         self.done("destroy", "web")
         self.assertEqual((), self.driver.list())
+
+    def test_interfaces_come_and_go(self) -> None:
+        guest = self.spawned()
+        mac = self.done("attach", "interface", "web", "bridge=br0,mtu=1400").out.strip()
+        (_first, second) = self.driver.show(guest.uuid).guest.interfaces
+        self.assertEqual((mac, "br0", 1400), (second.mac, second.source, second.mtu))
+        self.assertIn("nic: ", self.refused(2, "attach", "interface", "web", "none"))
+        self.done("detach", "interface", "web", mac, "--timeout", "1")
+        self.assertEqual(guest, self.driver.show(guest.uuid).guest)
+        text = self.refused(1, "detach", "interface", "web", mac)
+        self.assertEqual(f"guest 'web' has no interface '{mac}'", text)
+
+    def test_resize_on_trial(self) -> None:
+        guest = self.spawned(
+            vcpus=2, cpu=Cpu(topology=Topology(cores=2)), root=Disk(size_bytes=4 * MIB)
+        )
+        words = ("--memory", "1024", "--disk", "2", "--ephemeral", "1", "--swap", "64")
+        self.done("resize", "web", "--vcpus", "3", *words, "--check-only")
+        self.done("resize", "web", "--vcpus", "3", *words, "--no-power-on", "--timeout", "0")
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((3, 1024, None), (shown.guest.vcpus, shown.guest.memory_mib, None))
+        self.assertEqual(Disk(size_bytes=2 * GIB), shown.guest.root)
+        self.assertEqual((Disk(size_bytes=GIB),), shown.guest.ephemerals)
+        self.assertEqual(Disk(size_bytes=64 * MIB), shown.guest.swap)
+        self.assertIs(self.state(), PowerState.STOPPED)
+        self.assertIn("2 vcpus; 512 MiB; root: 4 MiB", self.done("show", "web").out)
+        self.done("revert", "resize", "web")
+        self.assertEqual(guest, self.driver.show(guest.uuid).guest)
+        self.assertIs(self.state(), PowerState.RUNNING)
+        self.done("resize", "web", "--swap", "0")
+        self.done("confirm", "resize", "web")
+        self.assertIsNone(self.driver.show(guest.uuid).before)
+        self.assertIn("size is missing", self.refused(2, "resize", "web"))
+        self.assertIn("root: ", self.refused(1, "resize", "web", "--disk", "0.001"))
 
     def test_unknown_guest_is_refused_by_every_verb(self) -> None:
         for verb, more in ON_ONE.items():

@@ -56,6 +56,10 @@ BAD_OPTIONS = {
     ("--image-format", "img"): "image-format: 'img' is not usable; accepted: iso, qcow2, raw",
     ("--checksum", "md5"): "checksum: 'md5' is not usable; accepted: sha256:HEX",
     ("--disk-bus", "floppy"): "disk-bus: 'floppy' is not usable; accepted: ide, sata, scsi",
+    ("--watchdog", "bite"): "watchdog: 'bite' is not usable; accepted: none, pause, poweroff",
+    ("--scsi-model", "buslogic"): "scsi-model: 'buslogic' is not usable; accepted: ibmvscsi",
+    ("--serial-ports", "5"): "serial ports: 5 is not usable; accepted: a whole number of serial",
+    ("--os-type", "vms"): "os-type: 'vms' is not usable; accepted: linux, windows",
     ("--video", "3dfx"): "video: '3dfx' is not usable; accepted: bochs, cirrus",
     ("--nic", "bridge"): "nic: 'bridge' is not usable; accepted: bridge=NAME",
     ("--nic", "bridge="): "nic: 'bridge' is not usable; accepted: bridge=NAME",
@@ -182,6 +186,22 @@ class Described(SpawnCase):
         )
         self.assertIsNone(third.source)
         self.assertEqual((), self.guest("--nic", "none").interfaces)
+
+    def test_devices_beyond_disks_and_network_cards(self) -> None:
+        guest = self.guest(
+            *("--arch", "x86_64", "--cdrom-bus", "SATA", "--scsi-model", "lsilogic"),
+            *("--usb-model", "nec-xhci", "--sound", "ich9", "--watchdog", "reset"),
+            *("--serial-ports", "2", "--boot-menu", "--os-type", "windows"),
+            *("--hw", "hw_sound_model=ac97", "--hw", "hw_rng:rate_bytes=10"),
+        )
+        self.assertEqual(
+            (DiskBus.SATA, "lsilogic", "nec-xhci", "ich9", "reset", 2, True, "windows", 10),
+            (
+                *(guest.cdrom_bus, guest.scsi_model, guest.usb_model, guest.sound),
+                *(guest.watchdog, guest.serial_ports, guest.boot_menu, guest.os_type),
+                guest.rng_rate.size_bytes,
+            ),
+        )
 
     def test_image_properties_are_defaults_of_options(self) -> None:
         properties = (

@@ -6,11 +6,13 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+import unittest
 
 from oslo_config import cfg
 
 from compute_driver import loader
 from compute_driver.cmd.manager import PRESENTATIONS
+from compute_driver.conf import cpu_map
 from compute_driver.driver import ComputeDriver
 from tests.unit import distribution
 from tests.unit.command_line import CommandLineCase
@@ -237,7 +239,7 @@ class Global(CommandLineCase):
 
     def test_completion(self) -> None:
         text = self.done("complete").out
-        self.assertIn("cmds_console='attach log'", text)
+        self.assertIn("cmds_console='address attach log'", text)
         self.assertIn("--user-data", text)
 
     def test_bad_command_lines(self) -> None:
@@ -308,6 +310,18 @@ class Configuration(CommandLineCase):
             outcome.out,
         )
         self.refused(2, "config", "validate", "--config-file", "/nonexistent")
+
+    @unittest.skipUnless(cpu_map.DIRECTORY.exists(), "libvirt's models are not installed")
+    def test_validate_knows_libvirt_s_models(self) -> None:
+        text = "[hypervisor]\ntcg_cpu_models = x86_64:Nehalm,i686:maximum,aarch64:cortex-a72\n"
+        path = self.file("models.conf", text)
+        outcome = self.run_command("config", "validate", "--config-file", path)
+        self.assertEqual((2, ""), (outcome.status, outcome.err))
+        self.assertRegex(
+            outcome.out,
+            rf"\Atcg_cpu_models in {path} \[hypervisor\]: 'x86_64:Nehalm' is not usable;"
+            r" accepted: for x86_64, models such as Nehalem, [^\n]*\n\Z",
+        )
 
     def test_unknown_driver(self) -> None:
         path = self.file("a.conf", "[hypervisor]\ndriver = xen\n")

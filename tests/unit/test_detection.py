@@ -16,7 +16,7 @@ from unittest import mock
 
 from compute_driver import architecture, exceptions, kvm
 from compute_driver.acceleration import Ability, Accelerator, Decision
-from compute_driver.guest import Cpu, Firmware
+from compute_driver.guest import Cpu, Firmware, VideoModel
 from compute_driver.info import Check
 from compute_driver.libvirt import capabilities, emulator, models
 from compute_driver.libvirt.connection import Connection
@@ -59,6 +59,8 @@ CAPABILITIES = """
     <mode name='custom' supported='yes'><model usable='yes'>Nehalem</model>
       <model usable='yes'>Westmere</model><model usable='yes'>badly</model>
       <model usable='no'>partial-Haswell</model></mode></cpu>
+  <devices><graphics supported='yes'><enum name='type'><value>vnc</value></enum></graphics>
+  </devices>
 </domainCapabilities>
 """
 
@@ -305,6 +307,16 @@ class ModelsTest(DetectionTestCase):
     def refused(self, pattern: str, **changes: Any) -> None:
         with self.assertRaisesRegex(exceptions.InvalidParameter, pattern):
             self.check(**changes)
+
+    def test_screen_that_the_emulator_cannot_serve(self) -> None:
+        decision = Decision(Accelerator.TCG, "as tested")
+        guest = test_fake.describe(architecture="x86_64")
+        self.detection(vnc_listen="127.0.0.1").check(guest, decision, guest.cpu)
+        detection = self.detection(spice_listen="127.0.0.1")
+        with self.assertRaisesRegex(exceptions.MissingDependency, "qemu-system-modules-spice"):
+            detection.check(guest, decision, guest.cpu)
+        blind = dataclasses.replace(guest, video=VideoModel.NONE)
+        detection.check(blind, decision, blind.cpu)
 
     def test_what_there_is(self) -> None:
         self.check()

@@ -43,7 +43,7 @@ class FakeDriverContract(contract.DriverContract):
 
     @classmethod
     def make_driver(cls) -> ComputeDriver:
-        return fake.FakeDriver(configuration())
+        return fake.FakeDriver(configuration(vnc_listen="127.0.0.1"))
 
     @classmethod
     def make_guest(cls, **changes: Any) -> Guest:
@@ -65,6 +65,12 @@ class FakeDriverDecisions(unittest.TestCase):
         info = driver.spawn(describe(video=VideoModel.NONE))
         with self.assertRaisesRegex(exceptions.GuestError, "no display"):
             driver.screenshot(info.guest.uuid)
+
+    def test_machine_without_interrupts_cannot_be_interrupted(self) -> None:
+        driver = fake.FakeDriver(configuration())
+        info = driver.spawn(describe(architecture="aarch64"))
+        with self.assertRaises(exceptions.InterruptUnsupported):
+            driver.inject_nmi(info.guest.uuid)
 
     def test_guests_are_listed_by_name(self) -> None:
         driver = fake.FakeDriver(configuration())

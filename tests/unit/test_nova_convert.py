@@ -23,6 +23,7 @@ from compute_driver.guest import (
     NicModel,
     Topology,
 )
+from compute_driver.limits import Bandwidth, DiskLimits
 from compute_driver.nova import convert
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
@@ -194,6 +195,16 @@ class InterfacesTest(unittest.TestCase):
             )
             self.assertEqual((wanted,), guest(made, vifs=(port,)).interfaces)
 
+    def test_limits_hold_for_each(self) -> None:
+        specs = {"quota:vif_outbound_average": "10", "quota:disk_read_iops_sec": "5"}
+        found = guest(
+            instance(flavor={"extra_specs": specs}),
+            vifs=(vif(), vif(id=UUID, devname=None, address="FA:16:3E:00:00:02")),
+        )
+        for interface in found.interfaces:
+            self.assertEqual((None, Bandwidth(average=10)), (interface.inbound, interface.outbound))
+        self.assertEqual(DiskLimits(read_iops_sec=5), found.disk_limits)
+
     def test_only_virtio_has_several_queues(self) -> None:
         said = image(hw_vif_multiqueue_enabled=True, hw_vif_model="e1000")
         (found,) = guest(said=said, vifs=(vif(),)).interfaces
@@ -201,6 +212,9 @@ class InterfacesTest(unittest.TestCase):
 
     def test_ports_that_cannot_be_plugged_in_are_refused(self) -> None:
         hybrid = vif(details={"ovs_hybrid_plug": True})
-        for port in (hybrid, vif(type="binding_failed"), vif(vnic_type="direct")):
+        for port in (hybrid, vif(type="vhostuser"), vif(vnic_type="direct")):
             with self.assertRaises(exceptions.InvalidParameter):
                 guest(vifs=(port,))
+        for kind in ("binding_failed", "unbound"):
+            with self.assertRaises(exceptions.PlugFailed):
+                guest(vifs=(vif(type=kind),))

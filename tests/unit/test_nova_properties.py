@@ -34,9 +34,10 @@ class ReadTest(unittest.TestCase):
             ({}, {"hw:numa_cpus.1": "1,2"}),
             ({}, {"hw:cpu_policy": "dedicated"}),
             ({}, {"hw:what_nova_learns_next": "1"}),
-            ({}, {"quota:disk_read_iops_sec": "1000"}),
+            ({}, {"quota:memory_limit": "1000"}),
             ({}, {"pci_passthrough:alias": "gpu:1"}),
-            ({}, {"hw_rng:rate_bytes": "24"}),
+            ({"hw_video_ram": "16"}, {}),
+            ({"hw_floppy_bus": "fdc"}, {}),
         ):
             with (
                 self.subTest(image or flavor),
@@ -46,8 +47,12 @@ class ReadTest(unittest.TestCase):
             self.assertIn(caught.exception.field, {**image, **flavor})
 
     def test_asking_for_nothing_is_not_refused(self) -> None:
-        image = {"hw_boot_menu": "False", "hw_vm_mode": "hvm", "os_type": "linux"}
+        image = {"hw_locked_memory": "False", "hw_ipxe_boot": "no"}
         self.assertEqual(Hardware(), properties.read(image, {"hw:cpu_policy": "shared"}))
+
+    def test_memory_of_the_display_adapter_is_the_flavor_s_to_give(self) -> None:
+        read = properties.read({"hw_video_ram": "16"}, {"hw_video:ram_max_mb": "32"})
+        self.assertEqual(16, read.video_ram_mib)
 
     def test_flavor_and_image_must_not_contradict(self) -> None:
         image = {"hw_firmware_type": "uefi", "os_secure_boot": "disabled"}

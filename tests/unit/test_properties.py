@@ -12,9 +12,16 @@ from compute_driver.guest import (
     Firmware,
     InputModel,
     NicModel,
+    OsType,
+    RngRate,
+    ScsiModel,
+    SoundModel,
     Topology,
+    UsbModel,
     VideoModel,
+    WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.properties import PROPERTIES, Hardware, read
 
 
@@ -121,7 +128,14 @@ class ReadTest(unittest.TestCase):
             ("hw_cpu_cores", "²", "a whole number"),
             ("hw_cpu_cores", "-1", "a whole number"),
             ("hw_cpu_cores", "9" * 5000, "a whole number"),
-            ("hw_scsi_model", "lsilogic", "virtio-scsi"),
+            ("hw_scsi_model", "buslogic", "lsilogic, lsisas1068, lsisas1078, virtio-scsi"),
+            ("hw_cdrom_bus", "fdc", "sata"),
+            ("hw_sound_model", "virtio", "ich9"),
+            ("hw_usb_model", "piix3-uhci", "nec-xhci, none, qemu-xhci"),
+            ("hw:watchdog_action", "dump", "disabled, none, pause, poweroff, reset"),
+            ("hw:serial_port_count", "5", "0 to 4"),
+            ("hw_vm_mode", "xen", "hvm"),
+            ("os_type", "solaris", "linux, windows"),
             ("os_secure_boot", "yes", "required"),
             ("hw_rng_model", "none", "virtio"),
             ("hw_qemu_guest_agent", "perhaps", "no"),
@@ -132,6 +146,108 @@ class ReadTest(unittest.TestCase):
             ):
                 read([(name, value)])
             self.assertIn(accepted, caught.exception.accepted)
+
+    def test_devices_and_what_the_system_is_told(self) -> None:
+        said = {
+            "hw_cdrom_bus": "sata",
+            "hw_scsi_model": "lsilogic",
+            "hw:sound_model": "ich6",
+            "hw_usb_model": "nec-xhci",
+            "hw:watchdog_action": "reset",
+            "hw_boot_menu": "yes",
+            "hw:pmu": "false",
+            "img_hide_hypervisor_id": "true",
+            "os_type": "Windows",
+            "hw_time_hpet": "on",
+            "hw:serial_port_count": "3",
+            "hw_video_ram": "64",
+            "hw_rng:rate_bytes": "100",
+            "hw_rng:rate_period": "50",
+            "hw:virtio_packed_ring": "1",
+            "hw_vm_mode": "hvm",
+        }
+        self.assertEqual(
+            {
+                "cdrom_bus": DiskBus.SATA,
+                "scsi_model": ScsiModel.LSILOGIC,
+                "sound": SoundModel.ICH6,
+                "usb_model": UsbModel.NEC_XHCI,
+                "watchdog": WatchdogAction.RESET,
+                "boot_menu": True,
+                "pmu": False,
+                "hide_hypervisor": True,
+                "os_type": OsType.WINDOWS,
+                "hpet": True,
+                "serial_ports": 3,
+                "video_ram_mib": 64,
+                "rng_rate": RngRate(size_bytes=100, period_ms=50),
+                "packed_ring": True,
+            },
+            read(said.items()).devices(),
+        )
+
+    def test_quotas(self) -> None:
+        said = {
+            "quota:disk_read_bytes_sec": "1000",
+            "quota:disk_total_iops_sec": "0",
+            "quota:cpu_shares": "10",
+            "quota:cpu_period": "2000",
+            "quota:cpu_quota": "-1",
+            "quota:vif_inbound_average": "100",
+            "quota:vif_inbound_burst": "200",
+            "quota:vif_outbound_average": "0",
+        }
+        hardware = read(said.items())
+        self.assertEqual(DiskLimits(read_bytes_sec=1000), hardware.devices()["disk_limits"])
+        self.assertEqual(CpuLimits(shares=10, period_us=2000), hardware.devices()["cpu_limits"])
+        self.assertEqual({"inbound": Bandwidth(average=100, burst=200)}, hardware.bandwidth())
+
+    def test_quotas_that_cannot_be(self) -> None:
+        for said in (
+            {"quota:disk_read_bytes_sec": "1", "quota:disk_total_bytes_sec": "2"},
+            {"quota:vif_inbound_peak": "1"},
+            {"quota:cpu_period": "1"},
+            {"quota:cpu_quota": "-2"},
+        ):
+            with self.subTest(said), self.assertRaises(exceptions.InvalidParameter):
+                hardware = read(said.items())
+                hardware.devices()
+                hardware.bandwidth()
+
+    def test_no_rate_no_limit(self) -> None:
+        for said in (
+            {"hw_rng:rate_bytes": "0", "hw_rng:rate_period": "50"},
+            {"hw_rng:rate_period": "50"},
+            {"hw_rng:rate_bytes": "1", "hw_rng:allowed": "no"},
+        ):
+            self.assertNotIn("rng_rate", read(said.items()).devices())
+        rate = read([("hw_rng:rate_bytes", "9"), ("hw_rng:rate_period", "0")]).devices()
+        self.assertEqual(RngRate(size_bytes=9, period_ms=1000), rate["rng_rate"])
+
+    def test_image_has_its_way_where_nova_lets_it(self) -> None:
+        for pairs, field, value in (
+            (("hw_watchdog_action=disabled", "hw:watchdog_action=reset"), "watchdog", None),
+            (("hw_boot_menu=no", "hw:boot_menu=yes"), "boot_menu", False),
+            (("hw_serial_port_count=2", "hw:serial_port_count=4"), "serial_ports", 2),
+            (
+                ("img_hide_hypervisor_id=no", "hw:hide_hypervisor_id=yes"),
+                "hide_hypervisor",
+                True,
+            ),
+        ):
+            said = [(name, text) for name, _, text in (pair.partition("=") for pair in pairs)]
+            for ordered in (said, said[::-1]):
+                self.assertEqual(value, getattr(read(ordered), field))
+
+    def test_image_gets_no_more_than_its_flavor_allows(self) -> None:
+        for image, flavor in (
+            (("hw_serial_port_count", "3"), ("hw:serial_port_count", "2")),
+            (("hw_video_ram", "16"), ("hw_video:ram_max_mb", "8")),
+        ):
+            for pairs in ((image, flavor), (flavor, image)):
+                with self.assertRaises(exceptions.InvalidParameter) as caught:
+                    read(pairs)
+                self.assertEqual(image[0], caught.exception.field)
 
     def test_a_value_is_refused_by_the_name_that_its_user_wrote(self) -> None:
         for name in PROPERTIES.keys() - {"hw_machine_type", "os_command_line"}:

@@ -91,7 +91,7 @@ class PlaceTest(FilesCase):
 class RootFormatTest(FilesCase):
     def test_is_the_configured_one_before_the_disk_is_made(self) -> None:
         for configured in (DiskFormat.QCOW2, DiskFormat.RAW):
-            self.assertIs(disks.root_format(self.home, configured), configured)
+            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), configured)
 
     def test_stays_when_the_option_changes(self) -> None:
         for made, configured in (
@@ -100,7 +100,7 @@ class RootFormatTest(FilesCase):
         ):
             path = self.home / f"root.{made}"
             path.touch()
-            self.assertIs(disks.root_format(self.home, configured), made)
+            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), made)
             path.unlink()
 
 

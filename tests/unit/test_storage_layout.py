@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import unittest
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from compute_driver import architecture, exceptions
 from compute_driver.guest import (
@@ -20,6 +20,7 @@ from compute_driver.guest import (
     Firmware,
     Guest,
     Image,
+    Rescue,
 )
 from compute_driver.storage import layout
 from compute_driver.storage.layout import RootKind
@@ -226,3 +227,68 @@ class BusTest(unittest.TestCase):
         with self.assertRaises(exceptions.InvalidParameter) as caught:
             plan(ephemerals=(ide, ide, ide), **fields)
         self.assertIn("5 drives", str(caught.exception))
+
+
+class RescueTest(unittest.TestCase):
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "root": Disk(size_bytes=GIB),
+        "swap": Disk(size_bytes=MIB),
+        "config_drive": ConfigDrive(hostname="a"),
+    }
+
+    def names(self, found: layout.Layout) -> list[tuple[str, str]]:
+        return [(disk.role, disk.path.name) for disk in found.disks]
+
+    def test_system_comes_first_and_is_told_something_of_its_own(self) -> None:
+        rescue = Rescue(image=IMAGE, config_drive=ConfigDrive(hostname="b"))
+        found = plan(**self.FIELDS, rescue=rescue)
+        self.assertEqual(
+            [
+                ("rescue", "rescue-system.qcow2"),
+                ("root", "root.qcow2"),
+                ("swap", "swap.raw"),
+                ("config-drive", "rescue-config-drive.iso"),
+            ],
+            self.names(found),
+        )
+        self.assertEqual([1, None, None, None], [disk.boot_order for disk in found.disks])
+
+    def test_guests_disks_stay_where_they_are(self) -> None:
+        own = plan(**self.FIELDS)
+        for rescue, device, bus, name in (
+            (Rescue(image=IMAGE, last=True), "disk", DiskBus.VIRTIO, "rescue-system.qcow2"),
+            (Rescue(image=ISO, last=True), "cdrom", DiskBus.SATA, "rescue-system.iso"),
+            (
+                Rescue(image=IMAGE, last=True, cdrom=True, bus=DiskBus.SCSI),
+                *("cdrom", DiskBus.SCSI, "rescue-system.qcow2"),
+            ),
+            (
+                Rescue(image=ISO, last=True, cdrom=True, bus=DiskBus.VIRTIO),
+                *("disk", DiskBus.VIRTIO, "rescue-system.iso"),
+            ),
+        ):
+            with self.subTest(rescue):
+                found = plan(**self.FIELDS, machine="q35", rescue=rescue)
+                self.assertEqual(
+                    [(disk.role, disk.path, disk.bus) for disk in own.disks],
+                    [(disk.role, disk.path, disk.bus) for disk in found.disks[:-1]],
+                )
+                last = found.disks[-1]
+                self.assertEqual((device, bus, name), (last.device, last.bus, last.path.name))
+                self.assertEqual(device == "cdrom" or rescue.image is ISO, last.readonly)
+                self.assertEqual([1], [d.boot_order for d in found.disks if d.boot_order])
+
+    def test_kernel_is_the_rescue_systems_or_none(self) -> None:
+        found = plan(boot=KERNEL, rescue=Rescue(image=IMAGE))
+        self.assertIsNone(found.kernel)
+        self.assertEqual(1, found.disks[0].boot_order)
+        found = plan(rescue=Rescue(image=IMAGE, boot=KERNEL))
+        self.assertEqual(HOME / "rescue-kernel", found.kernel)
+        self.assertIsNone(found.ramdisk)
+        self.assertEqual({None}, {disk.boot_order for disk in found.disks})
+
+    def test_what_cannot_be(self) -> None:
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "rescue bus"):
+            plan(architecture="s390x", rescue=Rescue(image=IMAGE, bus=DiskBus.IDE))
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "firmware"):
+            plan(firmware=Firmware.UEFI, rescue=Rescue(image=IMAGE, boot=KERNEL))

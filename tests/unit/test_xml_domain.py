@@ -17,6 +17,7 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions, tuning
 from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.consoles import DisplayKind, Served, Spice
 from compute_driver.guest import (
     GIB,
     MIB,
@@ -34,12 +35,19 @@ from compute_driver.guest import (
     Interface,
     InterfaceKind,
     NicModel,
+    OsType,
+    RngRate,
+    ScsiModel,
+    SoundModel,
     Topology,
+    UsbModel,
     VideoModel,
     VirtioForm,
+    WatchdogAction,
 )
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.storage.layout import Layout, RootKind, plan
-from compute_driver.xml import cpu, domain
+from compute_driver.xml import console, cpu, domain
 from compute_driver.xml.elements import E
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -47,6 +55,7 @@ SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")
 DIRECTORY = Path("/instances/3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10")
 
 EMULATOR = "/usr/bin/qemu-system"
+_NOTHING = Served()
 
 KVM = Decision(Accelerator.KVM, "virt_type is kvm: svm, and the probe passed")
 TCG = Decision(Accelerator.TCG, "virt_type is qemu: emulation as configured")
@@ -216,6 +225,83 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
     ),
     "input-ps2": (guest(input=InputModel.PS2), TCG),
     "s390x-virtio-console": (guest(architecture="s390x", console=ConsoleModel.VIRTIO), TCG),
+    "cdrom-bus": (
+        guest(
+            machine="pc",
+            image=ISO,
+            root=Disk(size_bytes=GIB),
+            cdrom_bus=DiskBus.SATA,
+            config_drive=ConfigDrive(hostname="web1"),
+        ),
+        TCG,
+    ),
+    **{
+        f"scsi-{model}": (
+            guest(
+                architecture="ppc64le" if model is ScsiModel.IBMVSCSI else "x86_64",
+                scsi_model=model,
+                **on_bus(DiskBus.SCSI),
+            ),
+            TCG,
+        )
+        for model in ScsiModel
+    },
+    "peripherals": (
+        guest(
+            sound=SoundModel.ICH9,
+            watchdog=WatchdogAction.RESET,
+            usb_model=UsbModel.NEC_XHCI,
+            serial_ports=4,
+            video=VideoModel.QXL,
+            video_ram_mib=64,
+            rng_rate=RngRate(size_bytes=1024, period_ms=500),
+            boot_menu=True,
+            hpet=False,
+        ),
+        TCG,
+    ),
+    "usb-sound-on-aarch64": (
+        guest(architecture="aarch64", sound=SoundModel.USB, watchdog=WatchdogAction.PAUSE),
+        TCG,
+    ),
+    "s390x-watchdog": (guest(architecture="s390x", watchdog=WatchdogAction.POWEROFF), TCG),
+    "pmu": (guest(architecture="aarch64", pmu=False), TCG),
+    "pmu-kvm": (guest(pmu=True, hpet=True), KVM),
+    "hidden-tcg": (guest(hide_hypervisor=True, cpu=Cpu(model="Nehalem")), TCG),
+    "hidden-kvm": (guest(hide_hypervisor=True), KVM),
+    "windows-tcg": (guest(os_type=OsType.WINDOWS), TCG),
+    "windows-kvm": (guest(os_type=OsType.WINDOWS), KVM),
+    "windows-hidden-kvm": (guest(os_type=OsType.WINDOWS, hide_hypervisor=True), KVM),
+    "packed-ring": (
+        guest(packed_ring=True, ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.SCSI),)),
+        TCG,
+    ),
+    "packed-ring-transitional": (
+        guest(
+            packed_ring=True,
+            virtio=VirtioForm.TRANSITIONAL,
+            ephemerals=(Disk(size_bytes=MIB, bus=DiskBus.SCSI),),
+        ),
+        TCG,
+    ),
+    "limits": (
+        guest(
+            **on_bus(DiskBus.VIRTIO),
+            config_drive=ConfigDrive(hostname="web1"),
+            disk_limits=DiskLimits(read_bytes_sec=10**7, write_bytes_sec=10**6, total_iops_sec=99),
+            cpu_limits=CpuLimits(shares=512, period_us=10000, quota_us=5000),
+            interfaces=(
+                nic(
+                    1,
+                    kind=InterfaceKind.OVS,
+                    source="br-int",
+                    inbound=Bandwidth(average=1000, peak=2000, burst=500),
+                    outbound=Bandwidth(average=100),
+                ),
+            ),
+        ),
+        TCG,
+    ),
     "no-agent": (guest(guest_agent=False), TCG),
     "names": (
         guest(
@@ -234,22 +320,70 @@ FOREIGN = {
     for decision in ((TCG, KVM) if facts.kvm_hosts else (TCG,))
 }
 
-CASES = {**PLAIN, **FOREIGN}
+#: Guests whose consoles are served, and how.
+SERVED: dict[str, tuple[Guest, Decision, Served]] = {
+    "ppc64le-vnc": (
+        guest(architecture="ppc64le"),
+        TCG,
+        Served(displays=((DisplayKind.VNC, "127.0.0.1"),)),
+    ),
+    "vnc": (guest(), TCG, Served(displays=((DisplayKind.VNC, "192.0.2.7"),))),
+    "vnc-and-spice": (
+        guest(),
+        TCG,
+        Served(
+            displays=((DisplayKind.VNC, "127.0.0.1"), (DisplayKind.SPICE, "::1")),
+            spice=Spice(
+                image_compression="auto_glz",
+                jpeg_compression="auto",
+                zlib_compression="never",
+                playback_compression=False,
+                streaming_mode="filter",
+            ),
+        ),
+    ),
+    "spice-alone-and-secure": (
+        guest(guest_agent=False, video=VideoModel.QXL),
+        TCG,
+        Served(displays=((DisplayKind.SPICE, "127.0.0.1"),), spice=Spice(agent=True, secure=True)),
+    ),
+    "serial-at-tcp": (guest(), TCG, Served(serial="192.0.2.7")),
+    "s390x-sclp-at-tcp": (guest(architecture="s390x"), TCG, Served(serial="::")),
+    "virtio-console-at-tcp": (
+        guest(console=ConsoleModel.VIRTIO),
+        TCG,
+        Served(serial="127.0.0.1"),
+    ),
+    "spice-without-agent": (
+        guest(guest_agent=False),
+        TCG,
+        Served(displays=((DisplayKind.SPICE, "127.0.0.1"),), spice=Spice(agent=False)),
+    ),
+}
+
+CASES = {name: (*case, _NOTHING) for name, case in {**PLAIN, **FOREIGN}.items()} | SERVED
 
 
-def as_text(made: Guest, decision: Decision = TCG, **changes: Any) -> str:
+def as_text(
+    made: Guest, decision: Decision = TCG, served: Served = _NOTHING, **changes: Any
+) -> str:
     """Return a guest's domain, its processor as configuration is by default.
 
     :param changes: to the layout.
     """
     processor = tuning.cpu(made, decision.accelerator, kvm_mode="host-model", tcg_models={})
     return domain.build(
-        made, dataclasses.replace(layout(made), **changes), decision, processor, EMULATOR
+        made,
+        dataclasses.replace(layout(made), **changes),
+        decision,
+        processor,
+        EMULATOR,
+        served=served,
     )
 
 
-def built(made: Guest, decision: Decision = TCG) -> etree._Element:
-    return etree.fromstring(as_text(made, decision))
+def built(made: Guest, decision: Decision = TCG, served: Served = _NOTHING) -> etree._Element:
+    return etree.fromstring(as_text(made, decision, served))
 
 
 @functools.cache
@@ -277,10 +411,10 @@ class TestGolden(unittest.TestCase):
     maxDiff = None
 
     def test_domains_are_as_reviewed(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
                 path = GOLDEN / f"{name}.xml"
-                written = as_text(made, decision)
+                written = as_text(*case)
                 if os.environ.get("COMPUTE_DRIVER_WRITE_GOLDEN"):
                     path.write_text(written, encoding="utf-8")
                 self.assertEqual(path.read_text(encoding="utf-8"), written)
@@ -290,14 +424,14 @@ class TestGolden(unittest.TestCase):
 
     @unittest.skipUnless(SCHEMA.exists(), "libvirt's schemas are not installed")
     def test_domains_satisfy_the_schema_of_libvirt(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
-                schema().assertValid(built(made, decision))
+                schema().assertValid(built(*case))
 
     def test_no_domain_holds_a_secret(self) -> None:
-        for name, (made, decision) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
-                self.assertNotIn("TOP-SECRET", as_text(made, decision))
+                self.assertNotIn("TOP-SECRET", as_text(*case))
 
 
 class TestRefusals(unittest.TestCase):
@@ -333,6 +467,42 @@ class TestRefusals(unittest.TestCase):
                     "firmware", accepted, guest(architecture=name, firmware=firmware)
                 )
 
+    def test_what_the_machine_lacks(self) -> None:
+        s390x = {"architecture": "s390x"}
+        microvm = {"machine": "microvm", "boot": KERNEL, "image": None}
+        for accepted, field, changes in (
+            ("lsilogic", "scsi_model", {"scsi_model": ScsiModel.IBMVSCSI}),
+            ("virtio-scsi", "scsi_model", s390x | {"scsi_model": ScsiModel.LSILOGIC}),
+            ("this machine has none", "sound", s390x | {"sound": SoundModel.ICH9}),
+            ("es1370", "sound", {"architecture": "aarch64", "sound": SoundModel.SB16}),
+            ("none", "usb_model", s390x | {"usb_model": UsbModel.QEMU_XHCI}),
+            ("qemu-xhci", "usb_model", {"usb_model": UsbModel.NONE, "sound": SoundModel.USB}),
+            ("no watchdog", "watchdog", microvm | {"watchdog": WatchdogAction.RESET}),
+            ("off", "boot_menu", microvm | {"boot_menu": True}),
+            ("off", "packed_ring", microvm | {"packed_ring": True}),
+            ("off", "hpet", {"architecture": "aarch64", "hpet": True}),
+            ("off", "hide_hypervisor", {"architecture": "aarch64", "hide_hypervisor": True}),
+            ("off", "pmu", s390x | {"pmu": True}),
+            ("at most 1", "serial_ports", {"architecture": "aarch64", "serial_ports": 2}),
+            ("at most 1", "serial_ports", {"console": ConsoleModel.VIRTIO, "serial_ports": 2}),
+            ("bochs", "video_ram", {"video_ram_mib": 32}),
+            ("sata", "cdrom_bus", {"cdrom_bus": DiskBus.IDE}),
+        ):
+            with self.subTest(field):
+                self.assert_refused(field, accepted, guest(**changes))
+
+    def test_what_another_host_may_have(self) -> None:
+        for made in (
+            guest(pmu=True),
+            guest(
+                architecture="ppc64le",
+                vcpus=2,
+                cpu=Cpu(topology=Topology(sockets=1, cores=1, threads=2)),
+            ),
+        ):
+            with self.assertRaises(exceptions.NotOnThisHost):
+                as_text(made)
+
     def test_text_that_xml_cannot_carry(self) -> None:
         made = guest()
         for directory in ("/instances/\x01", "/instances/\ud800"):
@@ -341,6 +511,20 @@ class TestRefusals(unittest.TestCase):
                 self.assertRaisesRegex(exceptions.InvalidParameter, "control characters"),
             ):
                 as_text(made, directory=Path(directory))
+
+
+class TestSerialPort(unittest.TestCase):
+    def test_port_is_assigned_wherever_it_is_said(self) -> None:
+        for name in ("serial-at-tcp", "s390x-sclp-at-tcp", "virtio-console-at-tcp"):
+            with self.subTest(name):
+                made = built(*CASES[name])
+                console.assign(made, 10007)
+                found = console.address(made)
+                self.assertEqual(10007, found and found.port)
+                self.assertNotIn(b'service="0"', etree.tostring(made))
+
+    def test_terminal_has_no_port(self) -> None:
+        self.assertIsNone(console.address(built(guest())))
 
 
 class TestDisks(unittest.TestCase):

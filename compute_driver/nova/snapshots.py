@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an instance's root disk to an image in Glance."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from nova.compute import task_states
+from nova.compute import utils as compute_utils
+from nova.image import glance
+from oslo_config import cfg
+
+from compute_driver import filesystem
+from compute_driver.driver import ComputeDriver
+from compute_driver.guest import Quiesce, SnapshotFormat
+
+
+def clear(conf: cfg.ConfigOpts) -> None:
+    """Remove what a nova-compute that was killed has left of its snapshots."""
+    shutil.rmtree(_home(conf), ignore_errors=True)
+
+
+def upload(
+    guests: ComputeDriver,
+    conf: cfg.ConfigOpts,
+    context: Any,
+    instance: Any,
+    image_id: str,
+    update_task_state: Callable[..., None],
+) -> None:
+    """Copy an instance's root disk into an image that Glance has an entry for already.
+
+    Its format is what nova's option ``[libvirt] snapshot_image_format`` says, or else that of
+    guests' disks.  What is said of the image comes from nova-api, but for what is only known here.
+
+    :param update_task_state: see nova's ``ComputeDriver.snapshot``; it raises what nova handles if
+        the instance is being deleted.
+    :raises ImageNotFound: nova's, if somebody deletes the image meanwhile.
+    """
+    api = glance.API()
+    name = api.get(context, image_id)["name"]
+    image_format = SnapshotFormat(conf.libvirt.snapshot_image_format or conf.hypervisor.disk_format)
+    update_task_state(task_state=task_states.IMAGE_PENDING_UPLOAD)
+    with _directory(conf) as directory:
+        path = directory / f"{image_id}.{image_format}"
+        guests.snapshot(instance.uuid, path, image_format=image_format, quiesce=_wish(instance))
+        update_task_state(
+            task_state=task_states.IMAGE_UPLOADING, expected_state=task_states.IMAGE_PENDING_UPLOAD
+        )
+        with path.open("rb") as stream, compute_utils.disk_ops_semaphore:
+            api.update(
+                context,
+                image_id,
+                _metadata(instance, name, image_format),
+                stream,
+                purge_props=False,
+            )
+
+
+def _wish(instance: Any) -> Quiesce:
+    """Return whether the instance's image wants file systems to be frozen."""
+    required = instance.image_meta.properties.get("os_require_quiesce")
+    return Quiesce.REQUIRE if required else Quiesce.TRY
+
+
+def _metadata(instance: Any, name: str, image_format: SnapshotFormat) -> dict[str, Any]:
+    said = {
+        "image_location": "snapshot",
+        "image_state": "available",
+        "owner_id": instance.project_id,
+        "kernel_id": instance.kernel_id,
+        "ramdisk_id": instance.ramdisk_id,
+        "os_type": instance.os_type,
+    }
+    return {
+        "name": name,
+        "disk_format": str(image_format),
+        "container_format": "bare",  # whatever the instance's own image was wrapped in
+        "properties": {key: value for key, value in said.items() if value},
+    }
+
+
+def _home(conf: cfg.ConfigOpts) -> Path:
+    return Path(conf.hypervisor.state_path, "snapshots")
+
+
+@contextlib.contextmanager
+def _directory(conf: cfg.ConfigOpts) -> Iterator[Path]:
+    filesystem.make_directory(_home(conf), 0o700)
+    with tempfile.TemporaryDirectory(dir=_home(conf)) as name:
+        yield Path(name)

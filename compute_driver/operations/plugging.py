@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attach interfaces to guests that are there, and detach them.
+
+An interface is stored before a running guest gets it, and is stored until it has let go.  So one
+that is stored and not there was being changed when the operation died; :func:`reconcile` ends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import time
+
+import libvirt
+from lxml import etree
+
+from compute_driver import architecture, concurrency, exceptions
+from compute_driver.guest import Guest, Interface, InterfaceKind, PowerState
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.network import interfaces, openvswitch
+from compute_driver.operations.parts import Parts, Undo
+from compute_driver.xml import interface as interface_xml
+from compute_driver.xml import metadata
+
+#: The operations that are reconciled.
+OPERATIONS = frozenset({"attach_interface", "detach_interface"})
+
+#: Seconds after which a guest is asked again to let go: one that was booting has missed it.
+ASK_AGAIN = 10.0
+
+#: Seconds that a guest may take to let go of what it was given in vain.
+_TAKE_BACK = 10.0
+
+_LIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
+#: One that is suspended goes on with the devices that it was suspended with.
+_ACCEPTED = _LIVE | {PowerState.STOPPED, PowerState.CRASHED}
+
+#: What QEMU says when it is asked while the guest is still thinking about it.
+_PENDING = ("already in the process of unplug", "unplug is pending")
+
+
+def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock) -> None:
+    """Give a guest a further interface: in its description and where it runs, or nowhere.
+
+    :param held: the guest's lock.
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
+    """
+    state = parts.require(uuid, "attach an interface to", _ACCEPTED)
+    stored = parts.stored(uuid)
+    guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
+    parts.connection.run(interfaces.check, interface)
+    openvswitch.check(parts.conf, _only(guest, interface))
+    element = interface_xml.interfaces(_only(guest, interface), architecture.machine(guest))[0]
+    device = etree.tostring(element, encoding="unicode")
+    undo = Undo()
+    try:
+        with undo:
+            undo.add(f"description of {guest.name}", _store, parts, stored, stored.guest)
+            _store(parts, stored, guest)
+            if state in _LIVE:
+                undo.add(f"interface {interface.mac}", _take_back, parts, uuid, interface)
+                parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
+                _plug(parts, guest, interface)
+            undo.commit()
+    finally:
+        held.keep = undo.failed
+
+
+def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout: float) -> None:
+    """Take an interface from a guest: where it runs and from its description, or nowhere.
+
+    :param mac: the interface's hardware address.
+    :param held: the guest's lock.
+    :param timeout: seconds that the guest may take to let go.
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
+    """
+    state = parts.require(uuid, "detach an interface from", _ACCEPTED)
+    stored = parts.stored(uuid)
+    found = [each for each in stored.guest.interfaces if each.mac == mac.lower()]
+    if not found:
+        raise exceptions.InterfaceNotFound(stored.guest.name, mac)
+    if state in _LIVE:
+        _let_go(parts, uuid, found[0], timeout)
+    held.keep = True
+    rest = tuple(each for each in stored.guest.interfaces if each not in found)
+    _store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
+    openvswitch.unplug(parts.conf, uuid, found)
+    held.keep = False
+
+
+def reconcile(parts: Parts, uuid: str) -> None:
+    """Forget the interfaces that a guest has not got, and plug in those that it has.
+
+    What it has and should not is asked back.
+    """
+    with contextlib.suppress(exceptions.GuestNotFound):
+        stored = parts.stored(uuid)
+        there = parts.on_domain(uuid, domains.interfaces)
+        guest = stored.guest
+        for mac in there.keys() - {each.mac for each in guest.interfaces}:
+            _ask(parts, uuid, there[mac])
+        lost = [each for each in guest.interfaces if each.mac not in there]
+        if lost:
+            kept = tuple(each for each in guest.interfaces if each.mac in there)
+            guest = dataclasses.replace(guest, interfaces=kept)
+            _store(parts, stored, guest)
+            openvswitch.unplug(parts.conf, uuid, lost)
+        if parts.state(uuid) in _LIVE:
+            plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, ())
+            devices = {each.device for each in plugged}
+            for interface in guest.interfaces:
+                if interface.device not in devices:
+                    _plug(parts, guest, interface)
+
+
+def _only(guest: Guest, interface: Interface) -> Guest:
+    return dataclasses.replace(guest, interfaces=(interface,))
+
+
+def _plug(parts: Parts, guest: Guest, interface: Interface) -> None:
+    if interface.kind is InterfaceKind.OVS:
+        openvswitch.plug(parts.conf, _only(guest, interface), parts.host.instances)
+
+
+def _store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
+    """Store what a guest is to be from its next power-on, and that it is so now."""
+    plan = parts.plan(guest)
+    parts.connection.run(domains.define, parts.xml(guest, plan, stored.decision))
+    text = metadata.content(guest, stored.directory, stored.decision)
+    parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, text))
+
+
+def _take_back(parts: Parts, uuid: str, interface: Interface) -> None:
+    _let_go(parts, uuid, interface, _TAKE_BACK)
+    openvswitch.unplug(parts.conf, uuid, [interface])
+
+
+def _let_go(parts: Parts, uuid: str, interface: Interface, timeout: float) -> None:
+    """Ask a guest for a device until it lets go.
+
+    :raises DeviceBusy: if it has not by the deadline.
+    """
+    deadline = time.monotonic() + timeout
+    with parts.connection.watch(uuid) as watch:
+        while True:
+            aliases = parts.on_domain(uuid, domains.interfaces)
+            alias = aliases.get(interface.mac)
+            if alias is None:
+                return
+            _ask(parts, uuid, alias)
+            until = min(deadline, time.monotonic() + ASK_AGAIN)
+            while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
+                if event.device == alias:
+                    return
+            if time.monotonic() >= deadline:
+                raise exceptions.DeviceBusy(
+                    f"guest {uuid} did not let go of interface {interface.mac} within {timeout:g} s"
+                )
+
+
+def _ask(parts: Parts, uuid: str, alias: str | None) -> None:
+    if alias is not None:
+        parts.on_domain(uuid, lambda domain: _ask_domain(domain, alias))
+
+
+def _ask_domain(domain: libvirt.virDomain, alias: str) -> None:
+    try:
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        gone = error.get_error_code() == libvirt.VIR_ERR_DEVICE_MISSING
+        if not gone and not any(text in str(error) for text in _PENDING):
+            raise

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give a guest another size, and keep the old one until that is confirmed or reverted.
+
+The new files are made beside the old ones; see :mod:`compute_driver.storage.exchange` for how they
+change places.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
+from compute_driver.guest import Disk, Guest, PowerState
+from compute_driver.libvirt import domain as domains
+from compute_driver.network import openvswitch
+from compute_driver.operations import destroy, power, settling, spawn
+from compute_driver.operations.parts import Parts, report
+from compute_driver.storage import config_drive, disks, exchange, files, layout, tools
+
+_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
+#: Memory that was saved is of no use to a guest of another size.
+_ACCEPTED = _OFF | {PowerState.RUNNING, PowerState.PAUSED}
+
+
+@dataclasses.dataclass(frozen=True)
+class Change:
+    """What a guest is to become.
+
+    :param old: as it is.
+    :param new: as it is to be stored.
+    :param decision: how that is to be accelerated.
+    :param sizes: what the guest sees of its disks now, in bytes, by role.
+    """
+
+    old: Guest
+    new: Guest
+    decision: acceleration.Decision
+    sizes: dict[str, int]
+
+
+def check(parts: Parts, uuid: str, guest: Guest) -> Change:
+    """Refuse what cannot work, before anything is touched.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
+    """
+    state = parts.require(uuid, "resize", _ACCEPTED)
+    old = parts.stored(uuid).guest
+    if old.rescue is not None:
+        raise exceptions.InvalidGuestState(old.name, "resize", "being rescued", ["itself"])
+    if settling.is_kept(parts, uuid):
+        raise exceptions.InvalidGuestState(
+            old.name, "resize", f"{state} after another resize", ["confirmed", "reverted"]
+        )
+    _refuse_others(old, guest)
+    plan = parts.plan(old)
+    sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
+    guest = dataclasses.replace(
+        guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get("root", 0))
+    )
+    _refuse_shrinking(guest, parts.plan(guest), sizes)
+    return Change(old, guest, spawn.check(parts, guest), sizes)
+
+
+def resize(
+    parts: Parts,
+    change: Change,
+    held: concurrency.Lock,
+    *,
+    timeout: float,
+    power_on: bool | None,
+) -> None:
+    """Stop a guest and make it what it is to become; on failure it is what it was.
+
+    :param change: what :func:`check` returned.
+    :param held: the guest's lock.
+    :param timeout: see :func:`power.stop`.
+    :param power_on: see :meth:`compute_driver.driver.ComputeDriver.resize`.
+    """
+    uuid = change.new.uuid
+    was_on = parts.state(uuid) not in _OFF
+    power.stop(parts, uuid, timeout)
+    openvswitch.unplug(parts.conf, uuid, change.old.interfaces)
+    with settling.settled(parts, uuid, held, "resize"):
+        _make(parts, change, was_on=was_on)
+    report(change.new, change.decision)
+    if was_on if power_on is None else power_on:
+        try:
+            power.power_on(parts, change.new)
+        except BaseException:
+            _bring_back(parts, uuid, held)
+            if was_on:
+                power.power_on(parts, change.old)
+            raise
+
+
+def confirm(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+    """Remove what was kept of the guest before its resize; nothing if there is none."""
+    parts.stored(uuid)
+    if settling.is_kept(parts, uuid):
+        with settling.settled(parts, uuid, held, "confirm_resize"):
+            exchange.drop(parts.directory(uuid))
+
+
+def revert(
+    parts: Parts, uuid: str, held: concurrency.Lock, *, timeout: float, power_on: bool | None
+) -> None:
+    """Make the guest what it was before its resize; nothing if none waits.
+
+    :param timeout: see :func:`power.stop`.
+    :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
+    """
+    destroy.bring_back(parts, uuid)
+    interfaces = parts.stored(uuid).guest.interfaces
+    if settling.is_kept(parts, uuid):
+        was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
+        power_on = was_on if power_on is None else power_on
+        power.stop(parts, uuid, timeout)
+        openvswitch.unplug(parts.conf, uuid, interfaces)
+        _bring_back(parts, uuid, held)
+    if power_on:
+        power.start(parts, uuid)
+
+
+def _bring_back(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+    with settling.settled(parts, uuid, held, "revert_resize"):
+        exchange.undo(parts.directory(uuid))
+
+
+def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
+    """Make all files of a stopped guest anew and define its domain."""
+    uuid = change.new.uuid
+    directory = parts.directory(uuid)
+    making = directory / exchange.MAKING
+    filesystem.make_directory(making, filesystem.PASSABLE)
+    with files.new_file(making / exchange.DESCRIPTION) as path:
+        path.write_text(parts.on_domain(uuid, domains.description))
+    if was_on:
+        with files.new_file(making / exchange.POWERED_ON):
+            pass
+    plan = parts.plan(change.new)
+    _make_files(change, parts.plan(change.old), plan, making, tools.limits(parts.conf))
+    parts.connection.run(domains.define, parts.xml(change.new, plan, change.decision))
+    exchange.commit(directory)
+
+
+def _refuse_others(old: Guest, guest: Guest) -> None:
+    for field in ("uuid", "name", "architecture"):
+        before, wanted = getattr(old, field), getattr(guest, field)
+        if before != wanted:
+            raise exceptions.InvalidParameter(field, wanted, f"{before}: it stays the same guest")
+
+
+def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:
+    return {
+        disk.role: domain.blockInfo(str(disk.path))[0]
+        for disk in plan.disks
+        if disk.role == "root" or disk.role.startswith("ephemeral")
+    }
+
+
+def _root(old: Guest, guest: Guest, size: int) -> Disk | None:
+    """Return the root disk: of the size that it has, if no other is wanted."""
+    wanted = guest.root or old.root
+    if size and (wanted is None or wanted.size_bytes == 0 or guest.root is None):
+        return dataclasses.replace(wanted or Disk(), size_bytes=size)
+    return wanted
+
+
+def _refuse_shrinking(guest: Guest, plan: layout.Layout, sizes: dict[str, int]) -> None:
+    for role, size in sizes.items():
+        disk = plan.disk(role)
+        if disk is None or disk.size_bytes < size:
+            raise exceptions.InvalidParameter(
+                role,
+                disk.size_bytes if disk else 0,
+                f"{size} bytes or more: disks of guest {guest.name!r} do not shrink",
+            )
+
+
+def _make_files(
+    change: Change,
+    before: layout.Layout,
+    after: layout.Layout,
+    making: Path,
+    limits: tools.ToolLimits,
+) -> None:
+    """Make all files of the new layout in a directory of their own."""
+    old, new = change.old, change.new
+    for path in (after.kernel, after.ramdisk):
+        if path is not None:
+            disks.place(path, making / path.name)
+    if after.nvram is not None and _same_firmware(old, new) and after.nvram.exists():
+        disks.clone(after.nvram, making / after.nvram.name, limits)
+    for disk in after.disks:
+        target = dataclasses.replace(disk, path=making / disk.path.name)
+        there = before.disk(disk.role)
+        if disk.role == "config-drive" and new.config_drive != old.config_drive:
+            assert new.config_drive is not None
+            config_drive.build(new.config_drive, new, target.path)
+        elif there is None or (disk.role == "swap" and there.size_bytes != disk.size_bytes):
+            disks.make(target, None, limits)
+        elif there.readonly:
+            disks.place(there.path, target.path)
+        else:
+            disks.clone(there.path, target.path, limits)
+            if disk.size_bytes > change.sizes.get(disk.role, disk.size_bytes):
+                disks.grow(target.path, disk.format, disk.size_bytes, limits)
+
+
+def _same_firmware(old: Guest, new: Guest) -> bool:
+    def kind(guest: Guest) -> tuple[bool, bool, str | None]:
+        return architecture.has_uefi(guest), guest.secure_boot, guest.machine
+
+    return kind(old) == kind(new)

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces come to guests that are there, and go, wholly or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.guest import (
+    MIB,
+    Disk,
+    DiskBus,
+    Guest,
+    Interface,
+    NicModel,
+    PowerState,
+    RebootKind,
+)
+from compute_driver.libvirt import domain as domains
+from tests.functional import base, bridges, inside, tiny, worker
+
+
+class Interfaces(base.HostTestCase):
+    """What libvirt and the driver say of a guest's interfaces, which is always the same."""
+
+    def assert_has(self, made: Guest, *interfaces: Interface) -> None:
+        wanted = [nic.mac for nic in interfaces]
+        stored = self.driver.show(made.uuid).guest.interfaces
+        self.assertEqual(wanted, [nic.mac for nic in stored])
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(made.uuid)
+            for flag in (0, libvirt.VIR_DOMAIN_XML_INACTIVE):
+                self.assertEqual(sorted(wanted), sorted(self.macs(domain.XMLDesc(flag))))
+
+    def macs(self, xml: str) -> list[str]:
+        found = inside.etree.fromstring(xml).iterfind("devices/interface/mac")
+        return [str(mac.get("address")) for mac in found]
+
+    @contextlib.contextmanager
+    def says(self, made: Guest, *texts: str) -> Iterator[None]:
+        """Expect that the guest says so on its console."""
+        before = len(self.driver.console_log(made.uuid))
+        yield
+        for text in texts:
+            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+
+
+class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
+    def test_guest_gets_an_address_by_what_it_is_given_and_loses_it_again(self) -> None:
+        first = self.made.interfaces[0]
+        for model in (None, NicModel.E1000E):
+            added = Interface(model=model)
+            with self.subTest(model), self.says(self.made, "GUEST-ADDED: eth1", "-LEASE: eth1"):
+                self.driver.attach_interface(self.made.uuid, added)
+            self.assert_has(self.made, first, added)
+            with self.says(self.made, "GUEST-REMOVED: eth1"):
+                self.driver.detach_interface(self.made.uuid, added.mac)
+            self.assert_has(self.made, first)
+
+    def test_paused_guest_gets_it_when_it_goes_on(self) -> None:
+        added = Interface()
+        self.driver.pause(self.made.uuid)
+        self.driver.attach_interface(self.made.uuid, added)
+        self.assert_has(self.made, self.made.interfaces[0], added)
+        with self.assertRaises(exceptions.DeviceBusy):
+            self.driver.detach_interface(self.made.uuid, added.mac, timeout=1)
+        self.assert_has(self.made, self.made.interfaces[0], added)
+        self.driver.resume(self.made.uuid)
+        self.driver.detach_interface(self.made.uuid, added.mac)
+        self.assert_has(self.made, self.made.interfaces[0])
+
+    def test_interface_is_kept_by_a_hard_reboot(self) -> None:
+        added = Interface()
+        self.driver.attach_interface(self.made.uuid, added)
+        with inside.boots(self.driver, self.made):
+            self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
+        self.assert_has(self.made, self.made.interfaces[0], added)
+        with self.says(self.made, "GUEST-REMOVED: eth1"):
+            self.driver.detach_interface(self.made.uuid, added.mac)
+        self.assert_has(self.made, self.made.interfaces[0])
+
+    def test_killed_detachment_is_finished(self) -> None:
+        self.driver.attach_interface(self.made.uuid, worker.ADDED)
+        with worker.running("detach_interface", self.made.uuid, pause="let go") as other:
+            self.assertEqual(worker.PAUSED, other.says())
+        self.driver.pause(self.made.uuid)
+        self.driver.resume(self.made.uuid)
+        self.assert_has(self.made, self.made.interfaces[0])
+
+    def test_when_it_cannot_be_described_it_is_taken_back(self) -> None:
+        failure = mock.patch.object(
+            libvirt.virDomain, "setMetadata", side_effect=libvirt.libvirtError("no")
+        )
+        with failure, self.assertRaises(exceptions.LibvirtError):
+            self.driver.attach_interface(self.made.uuid, Interface())
+        self.driver.pause(self.made.uuid)
+        self.driver.resume(self.made.uuid)
+        self.assert_has(self.made, self.made.interfaces[0])
+
+
+class TestTinyGuest(tiny.TinyTestCase, Interfaces):
+    def test_bridge(self) -> None:
+        with bridges.bridge() as name:
+            made = self.spawn_tiny()
+            added = bridges.plugged(name)
+            self.driver.attach_interface(made.uuid, added)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.assert_has(made, added)
+            self.driver.destroy(made.uuid)
+            self.assertEqual([], bridges.ports(name))
+
+    def test_what_the_host_lacks_is_refused(self) -> None:
+        made = self.spawn_tiny()
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.attach_interface(made.uuid, bridges.plugged("nonexistent"))
+        self.assert_has(made)
+
+    def test_guest_without_a_free_slot_stays_as_it_is(self) -> None:
+        made, added = self.spawn_tiny(), Interface()
+        self.driver.attach_interface(made.uuid, added)
+        with self.assertRaisesRegex(exceptions.LibvirtError, "PCI slots"):
+            self.driver.attach_interface(made.uuid, Interface())
+        self.assert_has(made, added)
+
+    def test_as_many_slots_as_configured(self) -> None:
+        driver = self.other_driver(hotplug_ports=3)
+        changes: tuple[dict[str, Any], ...] = (
+            {},
+            {"interfaces": (Interface(),)},
+            {"interfaces": (Interface(model=NicModel.E1000), Interface(model=NicModel.E1000E))},
+            {"root": Disk(size_bytes=MIB, bus=DiskBus.SCSI)},
+            {"root": Disk(size_bytes=MIB, bus=DiskBus.USB)},
+            {"machine": "pc"},
+        )
+        for each in changes:
+            with self.subTest(each):
+                made = tiny.guest(**each)
+                self.addCleanup(self.driver.destroy, made.uuid)
+                driver.spawn(made)
+                added = [Interface() for _ in range(3)]
+                for interface in added:
+                    driver.attach_interface(made.uuid, interface)
+                self.assert_has(made, *made.interfaces, *added)
+                self.driver.destroy(made.uuid)
+
+    def test_guest_that_does_not_let_go_keeps_it(self) -> None:
+        made, added = self.spawn_tiny(), Interface()
+        self.driver.attach_interface(made.uuid, added)
+        with self.assertRaises(exceptions.DeviceBusy):
+            self.driver.detach_interface(made.uuid, added.mac, timeout=2)
+        self.assert_has(made, added)
+        self.driver.stop(made.uuid, timeout=0)
+        self.driver.detach_interface(made.uuid, added.mac)
+        self.assert_has(made)
+        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+
+    def test_killed_attachment_is_wholly_there_or_not(self) -> None:
+        for point, done in (("described", False), ("attached", True)):
+            with self.subTest(point):
+                made = self.spawn_tiny()
+                with worker.running("attach_interface", made.uuid, pause=point) as other:
+                    self.assertEqual(worker.PAUSED, other.says())
+                self.other_driver()
+                self.assert_has(made, *[worker.ADDED] * done)
+
+    def test_failure_leaves_no_trace(self) -> None:
+        made = self.spawn_tiny()
+        failure = mock.patch.object(domains, "attach", side_effect=libvirt.libvirtError("no"))
+        with failure, self.assertRaises(exceptions.LibvirtError):
+            self.driver.attach_interface(made.uuid, Interface())
+        self.assert_has(made)
