@@ -16,6 +16,7 @@ import os_traits
 from nova import exception
 from nova.compute import power_state
 from nova.console import type as ctype
+from nova.objects import fields
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
@@ -506,7 +507,9 @@ class NovaDriver(driver.ComputeDriver):
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         """Return what this host has and what is used of it."""
         vcpus = sum(info.guest.vcpus for info in self._driver.list())
-        found = placement.resources(self._driver.host_show(), vcpus, host.uptime())
+        found = placement.resources(
+            self._driver.host_show(), vcpus, host.uptime(), fields.Architecture.ALL
+        )
         return {**found, "uuid": node.get_local_node_uuid()}
 
     @translated

@@ -141,22 +141,28 @@ def _devices(machines: Iterable[Machine]) -> Iterator[str]:
             yield "COMPUTE_NET_VIRTIO_PACKED"
 
 
-def supported_instances(host: HostInfo) -> list[tuple[str, str, str]]:
+def supported_instances(host: HostInfo, known: Collection[str]) -> list[tuple[str, str, str]]:
     """Return architecture, hypervisor type and mode of all guests that really run.
 
     Images made for KVM often say ``qemu``: what runs with the one runs with the other.
+
+    :param known: architectures that nova knows: it records nothing of a host that has others.
     """
     return [
         (info.architecture, hypervisor, "hvm")
         for info in _running(host)
+        if info.architecture in known
         for hypervisor in (("kvm", "qemu") if info.accelerator is Accelerator.KVM else ("qemu",))
     ]
 
 
-def resources(host: HostInfo, vcpus_used: int, uptime: str) -> dict[str, Any]:
+def resources(
+    host: HostInfo, vcpus_used: int, uptime: str, known: Collection[str]
+) -> dict[str, Any]:
     """Return what nova's resource tracker records of the host.
 
     :param vcpus_used: how many processors all guests have together.
+    :param known: see :func:`supported_instances`.
     """
     own = next((i for i in host.architectures if i.architecture == architecture.of_host()), None)
     there_are = totals(host)
@@ -177,7 +183,7 @@ def resources(host: HostInfo, vcpus_used: int, uptime: str) -> dict[str, Any]:
                 "features": sorted(own.cpu_features) if own else [],
             }
         ),
-        "supported_instances": supported_instances(host),
+        "supported_instances": supported_instances(host, known),
         "numa_topology": None,
         "stats": {"uptime": uptime},
     }

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.cloud import layout, lifecycle
-from tests.cloud.configuration import DEFAULT_DRIVER
+from tests.cloud import layout, lifecycle, results, table
+from tests.cloud.configuration import DRIVER
 from tests.cloud.errors import CloudError
 from tests.cloud.install import NOVA_RELEASES
 from tests.cloud.layout import Layout
@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     verbs = made.add_subparsers(dest="verb", required=True)
     up = verbs.add_parser("up", help="bring it up")
     up.add_argument("--reuse", action="store_true", help="do with one that is up")
-    up.add_argument("--driver", default=DEFAULT_DRIVER, help="nova's option compute_driver")
+    up.add_argument("--driver", default=DRIVER, help="nova's option compute_driver")
     run = verbs.add_parser("run", help="run a command in it; bring it down unless it was up")
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command, after --")
     compute = verbs.add_parser("compute", help="start nova-compute anew with another driver")
@@ -45,6 +45,9 @@ def parser() -> argparse.ArgumentParser:
     for verb in (up, compute):
         verb.add_argument("--extra", type=Path, help="one more configuration file of nova-compute")
         verb.add_argument("--nova", choices=NOVA_RELEASES, default=NOVA_RELEASES[0])
+    tables = verbs.add_parser("table", help="make the documentation's table of two results")
+    tables.add_argument("ours", type=Path, help="results of this project's driver, CSV")
+    tables.add_argument("theirs", type=Path, help="results of nova's own")
     verbs.add_parser("down", help="end it, leaving nothing")
     verbs.add_parser("status", help="show its services; fails unless all run")
     verbs.add_parser("env", help="print the administrator's variables, for a shell")
@@ -59,8 +62,9 @@ def _up(cloud: Layout, arguments: argparse.Namespace) -> None:
 
 
 def _run(cloud: Layout, arguments: argparse.Namespace) -> int:
+    results.forget()
     was_up = lifecycle.is_up(cloud)
-    lifecycle.up(cloud, DEFAULT_DRIVER, "", NOVA_RELEASES[0], reuse=True)
+    lifecycle.up(cloud, DRIVER, "", NOVA_RELEASES[0], reuse=True)
     try:
         return subprocess.run(arguments.command[1:], check=False).returncode
     finally:
@@ -74,6 +78,10 @@ def _compute(cloud: Layout, arguments: argparse.Namespace) -> None:
 
 def _extra(arguments: argparse.Namespace) -> str:
     return arguments.extra.read_text() if arguments.extra else ""
+
+
+def _table(_cloud: Layout, arguments: argparse.Namespace) -> None:
+    table.write(arguments.ours, arguments.theirs)
 
 
 def _down(cloud: Layout, _arguments: argparse.Namespace) -> None:
@@ -99,6 +107,7 @@ VERBS = {
     "down": _down,
     "run": _run,
     "compute": _compute,
+    "table": _table,
     "status": _status,
     "env": _env,
 }

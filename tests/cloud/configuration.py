@@ -3,16 +3,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.cloud.install import NOVA_RELEASES, OLD_RELEASES
 from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
 
 #: Sections of options, by their names.
 Ini = Mapping[str, Mapping[str, Any]]
 
-DEFAULT_DRIVER = "libvirt.LibvirtDriver"
+#: Nova's own, and the driver under test: values of nova's option ``compute_driver``.
+IN_TREE = "libvirt.LibvirtDriver"
+DRIVER = os.environ.get("COMPUTE_DRIVER_CLOUD_DRIVER", "compute_driver.NovaDriver")
 
 _PRIVSEP_NEUTRON = (
     "privsep",
@@ -40,8 +44,11 @@ def render(ini: Ini) -> str:
     return "\n".join(lines) + "\n"
 
 
-def files(cloud: Layout) -> dict[str, str]:
-    """Returns every file's text, nova-compute's apart, by its name below ``etc``."""
+def files(cloud: Layout, nova: str = NOVA_RELEASES[0]) -> dict[str, str]:
+    """Returns every file's text, nova-compute's apart, by its name below ``etc``.
+
+    :param nova: release of nova-compute
+    """
     made = {
         "keystone/keystone.conf": _keystone(cloud),
         "placement/placement.conf": _placement(cloud),
@@ -52,7 +59,7 @@ def files(cloud: Layout) -> dict[str, str]:
         "neutron/dhcp_agent.ini": _agent(cloud, enable_isolated_metadata=True),
         "neutron/l3_agent.ini": _agent(cloud, agent_mode="legacy"),
         "neutron/metadata_agent.ini": _metadata_agent(cloud),
-        "nova/nova.conf": _nova_with_database(cloud),
+        "nova/nova.conf": _nova_with_database(cloud, nova),
     }
     return {name: render(ini) for name, ini in made.items()} | {
         "rabbitmq/rabbitmq.conf": _rabbitmq(cloud),
@@ -270,6 +277,8 @@ def _nova(cloud: Layout) -> Ini:
             "transport_url": _transport(cloud),
             "allow_resize_to_same_host": True,
             "graceful_shutdown_timeout": 5,
+            # A deleted server is kept for an hour unless it is deleted by force.
+            "reclaim_instance_interval": 3600,
         },
         "api": {"auth_strategy": "keystone"},
         "conductor": {"workers": 1},
@@ -306,9 +315,13 @@ def _nova(cloud: Layout) -> Ini:
     }
 
 
-def _nova_with_database(cloud: Layout) -> Ini:
+def _nova_with_database(cloud: Layout, nova: str) -> Ini:
+    old = OLD_RELEASES.get(nova)
     return {
         **_nova(cloud),
+        **({"upgrade_levels": {"compute": old}} if old else {}),
+        # Nova serves nova-compute of the release before, and here that of two before.
+        "workarounds": {"disable_compute_service_check_for_ffu": True},
         "api_database": _database(cloud, "nova_api"),
         "database": _database(cloud, "nova_cell1"),
     }
@@ -322,10 +335,13 @@ def _compute(cloud: Layout, driver: str) -> Ini:
             # Only so does it say when it is ready.
             "debug": True,
             "instances_path": f"{cloud.state}/nova/instances",
+            "cpu_allocation_ratio": 16.0,
             "ram_allocation_ratio": 4.0,
             "disk_allocation_ratio": 4.0,
             "vif_plugging_timeout": 120,
             "shutdown_timeout": 30,
+            # Of xorriso; for config drives of nova's own driver.
+            "mkisofs_cmd": "xorrisofs",
         },
         # Of this driver, and of nova's own.
         "hypervisor": {

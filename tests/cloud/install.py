@@ -29,6 +29,9 @@ CONTROL = (
 #: Of nova-compute, the first being the default; their order is that of preference.
 NOVA_RELEASES = ("34.0.0", "33.0.0", "32.0.0")
 
+#: How nova names releases of nova-compute that the others have to be told of.
+OLD_RELEASES = {"32.0.0": "flamingo"}
+
 #: What the project's installation is made from.
 _PROJECT_FILES = ("setup.cfg", "requirements.txt")
 
@@ -45,7 +48,11 @@ def compute(cloud: Layout, nova: str) -> None:
     """
     project = [(PROJECT / name).read_text() for name in _PROJECT_FILES]
     requirements = (f"nova=={nova}", "--editable", str(PROJECT))
-    _link(cloud.compute_venv, _venv(cloud, f"nova-{nova}", requirements, *project))
+    folder = _venv(cloud, f"nova-{nova}", requirements, *project)
+    # So that nova finds what is installed from a checkout.
+    link = (folder / "bin/compute-driver", "nova", "link", "--python", folder / "bin/python")
+    run(link, cloud.log / f"install-{folder.name}.log", os.environ)
+    _link(cloud.compute_venv, folder)
 
 
 def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -> Path:
@@ -59,8 +66,10 @@ def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -
     cloud.venvs.mkdir(parents=True, exist_ok=True)
     log = cloud.log / f"install-{name}.log"
     run([sys.executable, "-m", "venv", folder], log, os.environ)
-    pip = [folder / "bin/pip", "install", "--quiet", "--constraint", CONSTRAINTS]
-    run([*pip, *requirements], log, os.environ)
+    pip = [folder / "bin/pip", "install", "--quiet"]
+    # Debian 12's takes thrice as long to find out what is needed.
+    run([*pip, "--upgrade", "pip"], log, os.environ)
+    run([*pip, "--constraint", CONSTRAINTS, *requirements], log, os.environ)
     stamp.write_text(recipe)
     return folder
 

@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
-import configparser
 import contextlib
 import fcntl
 import logging
+import os
 import shutil
+import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,11 @@ _LOG_TAIL_BYTES = 3000
 
 #: Seconds until nova and neutron have noticed all of their services.
 _NOTICE_SECONDS = 60
+
+_COMPUTE = "nova-compute"
+
+#: Those that call it.
+_CALLERS = ("nova-api", "nova-conductor", "nova-scheduler")
 
 #: Folders below ``state`` for what the services make.
 _FOLDERS = ("glance/images", "neutron/lock", "nova/instances", "nova/lock", "rabbitmq", "run")
@@ -116,36 +122,60 @@ def down(cloud: Layout) -> None:
         _down(cloud)
 
 
-def compute(cloud: Layout, driver: str, extra: str, nova: str) -> None:
+def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = False) -> None:
     """Starts nova-compute anew with another driver, and waits until it can be used.
 
     Parameters are those of :func:`up`.
 
+    :param reuse: whether one will do that runs already with all the same
     :raises CloudError: no cloud is up, or nova-compute does not come up
     """
     with _locked(cloud):
         if not is_up(cloud):
             raise CloudError(f"no cloud is up in {cloud.root}")
-        service = SERVICES["nova-compute"]
+        process = Process(cloud, _COMPUTE)
+        files = configuration.compute_files(cloud, driver, extra)
+        same = _written(cloud, files) and cloud.compute_venv.resolve().name == f"nova-{nova}"
+        if reuse and same and process.pid:
+            return
         install.compute(cloud, nova)
-        _write(cloud, configuration.compute_files(cloud, driver, extra))
+        _write(cloud, files)
         with timed("end of nova-compute"):
-            Process(cloud, service.name).stop(service.patience)
+            end_compute(cloud)
+        others = configuration.files(cloud, nova)
+        if not _written(cloud, others):
+            with timed("restart of nova's other services"):
+                _write(cloud, others)
+                _restart(cloud, _CALLERS)
         with timed(f"start of nova-compute with {driver}"):
-            service.start(cloud)
-            _wait(cloud, service.name)
+            start_compute(cloud)
+
+
+def _restart(cloud: Layout, names: Iterable[str]) -> None:
+    for name in names:
+        Process(cloud, name).stop(SERVICES[name].patience)
+        SERVICES[name].start(cloud)
+    for name in names:
+        _wait(cloud, name)
+
+
+def end_compute(cloud: Layout, number: signal.Signals = signal.SIGTERM) -> None:
+    """Ends nova-compute by a signal, and waits until it has ended."""
+    process = Process(cloud, _COMPUTE)
+    if number != signal.SIGTERM and (pid := process.pid):
+        os.kill(pid, number)
+    process.stop(SERVICES[_COMPUTE].patience)
+
+
+def start_compute(cloud: Layout) -> None:
+    """Starts nova-compute as it was, and waits until it can be used."""
+    SERVICES[_COMPUTE].start(cloud)
+    _wait(cloud, _COMPUTE)
 
 
 def is_up(cloud: Layout) -> bool:
     """Whether it was brought up and not down, be all of its services alive or not."""
     return cloud.state.exists()
-
-
-def driver_in_use(cloud: Layout) -> str:
-    """Returns nova's option ``compute_driver``."""
-    parser = configparser.RawConfigParser()
-    parser.read(cloud.etc / "nova/nova-compute.conf")
-    return parser["DEFAULT"]["compute_driver"]
 
 
 @contextlib.contextmanager
@@ -191,7 +221,7 @@ def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
     cloud.etc.mkdir(mode=0o700)
     install.control(cloud)
     install.compute(cloud, nova)
-    _write(cloud, configuration.files(cloud))
+    _write(cloud, configuration.files(cloud, nova))
     _write(cloud, configuration.compute_files(cloud, driver, extra))
     # nova's web services look for it beside their configuration only.
     paste = Path("nova/api-paste.ini")
@@ -203,6 +233,10 @@ def _write(cloud: Layout, files: Mapping[str, str]) -> None:
         path = cloud.etc / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+
+
+def _written(cloud: Layout, files: Mapping[str, str]) -> bool:
+    return all((cloud.etc / name).read_text() == text for name, text in files.items())
 
 
 def _start_all(cloud: Layout) -> None:

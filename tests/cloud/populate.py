@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the cloud before any test: service catalog, flavors, image, networks."""
+"""What is in the cloud before any test: service catalog, flavors, images, networks."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import openstack
@@ -23,6 +24,15 @@ _ROLES = ("admin", "service")
 _FLAVORS = (("tiny", 192, 1, 1), ("small", 256, 2, 2))
 
 IMAGE = "guest"
+AGENT_IMAGE = "guest-agent"
+RESCUE_IMAGE = "guest-rescue"
+#: The same disk under different names, with properties.
+_IMAGES: Mapping[str, Mapping[str, str]] = {
+    IMAGE: {},
+    AGENT_IMAGE: {"hw_qemu_guest_agent": "yes", "os_require_quiesce": "yes"},
+    RESCUE_IMAGE: {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"},
+}
+
 EXTERNAL = "public"
 TENANT = "private"
 TENANT_NETWORK = "10.20.0.0/24"
@@ -55,21 +65,23 @@ def catalog(cloud: Layout) -> None:
 
 
 def resources(cloud: Layout) -> None:
-    """Makes flavors, the image, the two networks and the router between them."""
+    """Makes flavors, the images, the two networks and the router between them."""
     session = connect(cloud)
     if session.network.find_router("router"):
         return
     for name, memory, disk, processors in _FLAVORS:
         session.compute.create_flavor(name=name, ram=memory, disk=disk, vcpus=processors)
-    session.create_image(
-        IMAGE,
-        filename=str(guests.build("cloud").disk),
-        disk_format="qcow2",
-        container_format="bare",
-        visibility="public",
-        validate_checksum=False,
-        wait=True,
-    )
+    for name, properties in _IMAGES.items():
+        session.create_image(
+            name,
+            filename=str(guests.build("cloud").disk),
+            disk_format="qcow2",
+            container_format="bare",
+            visibility="public",
+            validate_checksum=False,
+            wait=True,
+            **properties,
+        )
     network = session.network
     external = network.create_network(
         name=EXTERNAL,

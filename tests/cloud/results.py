@@ -16,6 +16,12 @@ VARIABLE = "COMPUTE_DRIVER_CLOUD_RESULTS"
 COLUMNS = ("operation", "result", "seconds")
 
 
+def forget() -> None:
+    """Removes the table of an earlier run."""
+    if VARIABLE in os.environ:
+        Path(os.environ[VARIABLE]).unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def recorded(operation: str) -> Iterator[None]:
     """Adds a line on what the block does: ``ok``, or the name of the error that it raises."""
@@ -29,7 +35,12 @@ def recorded(operation: str) -> Iterator[None]:
         _add(operation, result, time.monotonic() - begin)
 
 
-def _add(operation: str, result: str, seconds: float) -> None:
+def note(operation: str, result: str) -> None:
+    """Adds a line on what takes no time, such as an operation that there is not."""
+    _add(operation, result, None)
+
+
+def _add(operation: str, result: str, seconds: float | None) -> None:
     if VARIABLE not in os.environ:
         return
     path = Path(os.environ[VARIABLE])
@@ -37,4 +48,4 @@ def _add(operation: str, result: str, seconds: float) -> None:
         writer = csv.writer(file)
         if file.tell() == 0:
             writer.writerow(COLUMNS)
-        writer.writerow((operation, result, f"{seconds:.1f}"))
+        writer.writerow((operation, result, "" if seconds is None else f"{seconds:.1f}"))

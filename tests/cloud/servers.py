@@ -5,18 +5,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import uuid
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import libvirt
+import openstack.exceptions
 import paramiko
 
 from tests.cloud import network, populate
 from tests.cloud.layout import Layout
-from tests.cloud.processes import eventually
+from tests.cloud.processes import eventually, marked
 
 #: Seconds that one operation may take, emulated on a busy machine.
 DEADLINE = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
@@ -25,35 +28,62 @@ DEADLINE = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
 _INGRESS = ({"protocol": "icmp"}, {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22})
 
 
-class Server:
-    """A server, made at once; a context that deletes it.
+def create(
+    cloud: Layout,
+    flavor: str = "tiny",
+    image: str = populate.IMAGE,
+    count: int = 1,
+    **more: Any,
+) -> list[Server]:
+    """Makes servers by one call of the API; who calls it closes them.
 
     :param cloud: which is up
-    :param flavor: one of ``populate``'s
+    :param flavor: a flavor's name
+    :param image: an image's name or ID
+    :param more: of ``create_server``
+    """
+    session = populate.connect(cloud)
+    key = paramiko.ECDSAKey.generate()
+    name = f"server-{uuid.uuid4().hex[:8]}"
+    _open_security_group(session)
+    session.compute.create_keypair(name=name, public_key=f"{key.get_name()} {key.get_base64()}")
+    try:
+        session.compute.create_server(
+            name=name,
+            image_id=session.image.find_image(image).id,
+            flavor_id=session.compute.find_flavor(flavor).id,
+            networks=[{"uuid": session.network.find_network(populate.TENANT).id}],
+            key_name=name,
+            min_count=count,
+            max_count=count,
+            **more,
+        )
+    finally:
+        session.compute.delete_keypair(name)
+    return [
+        Server(cloud, session, made, image, key)
+        for made in session.compute.servers(name=f"^{name}")
+    ]
+
+
+class Server:
+    """A server that was created.
+
+    :param session: of its owner
+    :param made: what openstacksdk knows of it
+    :param image: that it boots from, its name or ID
+    :param key: that it lets in by SSH
     """
 
-    def __init__(self, cloud: Layout, flavor: str = "tiny") -> None:
-        self._cloud = cloud
-        self._session = populate.connect(cloud)
-        self._compute, self._network = self._session.compute, self._session.network
+    def __init__(
+        self, cloud: Layout, session: Any, made: Any, image: str, key: paramiko.PKey
+    ) -> None:
+        self._cloud, self._session = cloud, session
+        self._compute, self._network = session.compute, session.network
+        self._key = key
+        self.id, self.name, self.image = made.id, made.name, image
         self._stack = contextlib.ExitStack()
-        self._key = paramiko.ECDSAKey.generate()
-        self.name = f"server-{uuid.uuid4().hex[:8]}"
-        with contextlib.ExitStack() as stack:
-            self._open_security_group()
-            self._compute.create_keypair(
-                name=self.name, public_key=f"{self._key.get_name()} {self._key.get_base64()}"
-            )
-            stack.callback(self._compute.delete_keypair, self.name)
-            self.id = self._compute.create_server(
-                name=self.name,
-                image_id=self._session.image.find_image(populate.IMAGE).id,
-                flavor_id=self._compute.find_flavor(flavor).id,
-                networks=[{"uuid": self._network.find_network(populate.TENANT).id}],
-                key_name=self.name,
-            ).id
-            stack.callback(self.delete)
-            self._stack = stack.pop_all()
+        self._stack.callback(self.delete)
 
     def close(self) -> None:
         """Deletes it with all that belongs to it."""
@@ -62,6 +92,12 @@ class Server:
     @property
     def status(self) -> str:
         return str(self._get().status)
+
+    @property
+    def task_state(self) -> str | None:
+        """What nova is doing with it."""
+        task: str | None = self._get().task_state
+        return task
 
     @cached_property
     def domain(self) -> str:
@@ -81,14 +117,35 @@ class Server:
         self._stack.callback(self._network.delete_ip, made.id)
         return str(made.floating_ip_address)
 
-    def act(self, action: str, status: str, **arguments: str) -> None:
+    def act(self, action: str, status: str, **arguments: Any) -> None:
         """Calls an action of the API, and waits until it is done.
 
-        :param action: as openstacksdk has it, such as ``reboot``
+        :param action: as openstacksdk has it, such as ``reboot`` or ``confirm resize``
         :param status: of the server in the end
         """
-        getattr(self._compute, f"{action}_server")(self.id, **arguments)
+        verb, _, rest = action.partition(" ")
+        getattr(self._compute, "_".join(filter(None, (verb, "server", rest))))(self.id, **arguments)
         self.wait(status)
+
+    def get(self, path: str = "", version: str | None = None) -> dict[str, Any]:
+        """Returns what the API answers.
+
+        :param path: below the server's own
+        :param version: of the API; the first one by default
+        """
+        return self._answer(self._compute.get, path, version)
+
+    def post(self, path: str, content: Any, version: str | None = None) -> dict[str, Any]:
+        """Sends something to the API, and returns the answer."""
+        return self._answer(self._compute.post, path, version, json=content)
+
+    def _answer(
+        self, method: Callable[..., Any], path: str, version: str | None, **content: Any
+    ) -> dict[str, Any]:
+        answer = method(f"/servers/{self.id}{path}", microversion=version, **content)
+        if not answer.ok:
+            raise AssertionError(f"{self.name}{path}: {answer.status_code} {answer.text}")
+        return dict(answer.json()) if answer.content else {}
 
     def wait(self, status: str) -> None:
         """Waits until it has a status, and nothing is under way."""
@@ -103,7 +160,16 @@ class Server:
 
     def delete(self) -> None:
         """Deletes it, and waits until nova has forgotten it."""
-        self._compute.delete_server(self.id, ignore_missing=True)
+        self.request_deletion()
+        self.wait_gone()
+
+    def request_deletion(self) -> None:
+        """Asks nova to delete it for good: otherwise nova keeps it for some time."""
+        with contextlib.suppress(openstack.exceptions.NotFoundException):
+            self._compute.delete_server(self.id, force=True)
+
+    def wait_gone(self) -> None:
+        """Waits until nova has forgotten it."""
         gone = lambda: self._compute.find_server(self.id, all_projects=True) is None  # noqa: E731
         eventually(f"{self.name}: deleted", DEADLINE, gone)
 
@@ -132,8 +198,21 @@ class Server:
             _, output, _ = client.exec_command(command, timeout=30)
             return output.read().decode()
 
-    def boot_id(self) -> str:
-        """Returns what its kernel makes up at each boot, as soon as SSH works."""
+    def write(self, text: str, partition: str = "/dev/vda1") -> None:
+        """Leaves a text on a partition of a disk of its image's."""
+        mounted = f"mount -t vfat {partition} /disk && echo {text} >/disk/marker"
+        self.ssh(f"{mounted}; umount /disk; sync")
+
+    def read(self, partition: str = "/dev/vda1") -> str:
+        """Returns the text that was left there; empty if there is none."""
+        mounted = f"mount -t vfat -o ro {partition} /disk && cat /disk/marker"
+        return self.ssh(f"{mounted}; umount /disk").strip()
+
+    def boot_id(self, seconds: float = DEADLINE) -> str:
+        """Returns what its kernel makes up at each boot, as soon as SSH works.
+
+        :param seconds: how long that may take
+        """
         found = []
 
         def works() -> bool:
@@ -141,7 +220,7 @@ class Server:
                 found.append(self.ssh("cat /proc/sys/kernel/random/boot_id").strip())
             return bool(found and found[-1])
 
-        eventually(f"{self.name}: SSH", DEADLINE, works)
+        eventually(f"{self.name}: SSH", seconds, works)
         return found[-1]
 
     def allocations(self) -> dict[str, Any]:
@@ -152,30 +231,65 @@ class Server:
     def traces(self) -> list[str]:
         """Returns what there is of it on this machine, nova and placement."""
         instances = self._cloud.state / "nova/instances"
-        tap = f"tap{self.port.id[:11]}"
-        with contextlib.closing(libvirt.open(self._cloud.libvirt.ensure())) as connection:
-            domains = [f"domain {domain.name()}" for domain in connection.listAllDomains()]
         return [
-            *(name for name in domains if self.domain in name or self.id in name),
+            *(name for name in domains(self._cloud) if self.domain in name or self.id in name),
             *(f"file {path}" for path in instances.glob(f"{self.id}*")),
-            *(f"interface {path.name}" for path in Path("/sys/class/net").glob(tap)),
-            *[f"port {tap} of Open vSwitch"] * (tap in network.vsctl(self._cloud, "show")),
+            *self.taps(self.port.id),
             *(f"allocation in {provider}" for provider in self.allocations()),
             *(f"port {port.id} of neutron" for port in self._network.ports(device_id=self.id)),
+        ]
+
+    def taps(self, port: str) -> list[str]:
+        """Returns what there is of a port of neutron's on this machine."""
+        tap = f"tap{port[:11]}"
+        return [
+            *(f"interface {path.name}" for path in Path("/sys/class/net").glob(tap)),
+            *[f"port {tap} of Open vSwitch"] * (tap in network.vsctl(self._cloud, "show")),
         ]
 
     def _get(self) -> Any:
         return self._compute.get_server(self.id)
 
-    def _open_security_group(self) -> None:
-        project = self._session.current_project_id
-        (group,) = self._network.security_groups(name="default", project_id=project)
-        have = {rule["protocol"] for rule in group.security_group_rules}
-        for rule in _INGRESS:
-            if rule["protocol"] not in have:
-                self._network.create_security_group_rule(
-                    security_group_id=group.id, direction="ingress", ethertype="IPv4", **rule
-                )
+
+def domains(cloud: Layout) -> list[str]:
+    """Returns the domains of all guests, with names and UUIDs."""
+    with _libvirt(cloud) as connection:
+        found = connection.listAllDomains()
+        return [f"domain {domain.name()} {domain.UUIDString()}" for domain in found]
+
+
+def cut_power(cloud: Layout) -> None:
+    """Ends all guests at once, as when the host goes down."""
+    with _libvirt(cloud) as connection:
+        for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
+            domain.destroy()
+
+
+def emulators(cloud: Layout) -> set[int]:
+    """Returns the process IDs of all guests' emulators."""
+    names = {pid: Path(f"/proc/{pid}/comm") for pid in marked(cloud)}
+    return {pid for pid, name in names.items() if name.read_text().startswith("qemu-system")}
+
+
+def resident_mib(pid: int) -> int:
+    """Returns how much memory a process has, in MiB."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) >> 10
+
+
+def _libvirt(cloud: Layout) -> contextlib.closing[Any]:
+    return contextlib.closing(libvirt.open(cloud.libvirt.ensure()))
+
+
+def _open_security_group(session: Any) -> None:
+    project = session.current_project_id
+    (group,) = session.network.security_groups(name="default", project_id=project)
+    have = {rule["protocol"] for rule in group.security_group_rules}
+    for rule in _INGRESS:
+        if rule["protocol"] not in have:
+            session.network.create_security_group_rule(
+                security_group_id=group.id, direction="ingress", ethertype="IPv4", **rule
+            )
 
 
 class _AnyHostKey(paramiko.MissingHostKeyPolicy):

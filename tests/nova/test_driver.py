@@ -452,6 +452,8 @@ class HostTest(NovaCase):
         found = self.driver.get_available_resource(name)
         self.assertEqual((name, NODE), (found["hypervisor_hostname"], found["uuid"]))
         self.assertIn(("aarch64", "qemu", "hvm"), found["supported_instances"])
+        for each in found["supported_instances"]:
+            objects.HVSpec.from_list(each)  # refuses words that are none of nova's
         json.loads(found["cpu_info"])
 
     def test_providers(self) -> None:

@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tests.cloud import configuration, results, services
+from tests.cloud import configuration, results, services, table
 from tests.cloud.layout import Layout
 
 
@@ -78,3 +78,16 @@ class TestResults(unittest.TestCase):
                 rows = list(csv.reader(file))
         self.assertEqual(list(results.COLUMNS), rows[0])
         self.assertEqual([["boot", "ok"], ["delete", "KeyError"]], [row[:2] for row in rows[1:]])
+
+
+class TestTable(unittest.TestCase):
+    def test_two_drivers_stand_side_by_side(self) -> None:
+        rows = "operation,result,seconds\n"
+        with tempfile.TemporaryDirectory() as folder:
+            ours, theirs, target = (Path(folder, name) for name in ("ours", "theirs", "target"))
+            ours.write_text(rows + "boot,ok,1.0\nboot,ok,4.0\nboot,ok,2.0\nmigrate,ok,3.0\n")
+            theirs.write_text(rows + "boot,ok,2.5\nboot,TypeError,0.1\nrescue,not supported,\n")
+            table.write(ours, theirs, target)
+            lines = target.read_text().splitlines()[1:]
+        expected = ["boot,ok,2.0,TypeError,1.3", "migrate,ok,3.0,,", "rescue,,,not supported,"]
+        self.assertEqual(expected, lines)

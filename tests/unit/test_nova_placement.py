@@ -109,7 +109,8 @@ class ResourcesTest(HostCase):
 
     def test_resources(self) -> None:
         own = info("x86_64", Accelerator.KVM, cpu_features=("aes",))
-        found = placement.resources(host(own, info("aarch64")), 3, "up")
+        there = host(own, info("aarch64"), info("riscv64"))
+        found = placement.resources(there, 3, "up", {"x86_64", "aarch64", "s390x"})
         self.assertEqual(7002022, found["hypervisor_version"])
         self.assertEqual(6 * GIB // MIB, found["memory_mb_used"])
         self.assertEqual((3, 40), (found["vcpus_used"], found["local_gb_used"]))

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What placement and nova know of the host, held against what it is."""
+
+from __future__ import annotations
+
+import os
+import re
+import unittest
+import uuid
+from pathlib import Path
+from typing import Any
+
+from tests.cloud.case import CLOUD, CloudCase
+from tests.cloud.configuration import DRIVER, IN_TREE
+from tests.cloud.processes import eventually
+from tests.cloud.results import note, recorded
+from tests.cloud.servers import DEADLINE
+
+#: Traits of processors whose name is not that of Linux' flag.
+_FLAGS = {"sse41": "sse4_1", "sse42": "sse4_2", "sse4a": "sse4a"}
+
+
+class TestPlacement(CloudCase):
+    def setUp(self) -> None:
+        super().setUp()
+        (self.provider,) = self.session.placement.resource_providers()
+
+    def ask(self, path: str) -> Any:
+        return self.session.placement.get(
+            f"/resource_providers/{self.provider.id}/{path}", microversion="1.6"
+        ).json()
+
+    def traits(self) -> set[str]:
+        return set(self.ask("traits")["traits"])
+
+    def test_inventory_is_the_truth(self) -> None:
+        with recorded("inventory"):
+            found = self.ask("inventories")["inventories"]
+        memory = int(re.findall(r"MemTotal: +([0-9]+)", Path("/proc/meminfo").read_text())[0])
+        disk = os.statvfs(CLOUD.state)
+        self.assertEqual(os.cpu_count(), found["VCPU"]["total"])
+        self.assertAlmostEqual(memory >> 10, found["MEMORY_MB"]["total"], delta=2)
+        self.assertAlmostEqual(
+            disk.f_blocks * disk.f_frsize >> 30, found["DISK_GB"]["total"], delta=1
+        )
+        self.assertEqual(4.0, found["MEMORY_MB"]["allocation_ratio"])
+        self.assertEqual(512, found["MEMORY_MB"]["reserved"])
+
+    def test_hypervisor_is_shown(self) -> None:
+        (host,) = self.session.compute.hypervisors(details=True)
+        self.assertEqual(("QEMU", "up", "enabled"), (host.hypervisor_type, host.state, host.status))
+        self.assertEqual("127.0.0.1", host.host_ip)
+        self.assertIn("load average", host.uptime or self._uptime(host.id))
+
+    def _uptime(self, host: str) -> str:
+        path = f"/os-hypervisors/{host}"
+        return str(
+            self.session.compute.get(path, microversion="2.88").json()["hypervisor"]["uptime"]
+        )
+
+    def test_usage_is_that_of_the_servers(self) -> None:
+        server = self.use()
+        (allocation,) = server.allocations().values()
+        self.assertEqual({"VCPU": 1, "MEMORY_MB": 192, "DISK_GB": 1}, allocation["resources"])
+        self.keep(server)
+
+    @unittest.skipIf(
+        DRIVER == IN_TREE, "nova's own driver tells what the host could do, not its guests"
+    )
+    def test_traits_of_the_processor_are_those_of_a_guest(self) -> None:
+        server = self.use()
+        flags = set(re.findall(r"flags\s*:(.*)", server.ssh("cat /proc/cpuinfo"))[0].split())
+        named = {
+            trait.removeprefix("HW_CPU_X86_").lower()
+            for trait in self.traits()
+            if trait.startswith("HW_CPU_X86_")
+        }
+        self.assertTrue(named)
+        self.assertLessEqual({_FLAGS.get(name, name) for name in named}, flags)
+        self.keep(server)
+
+    def test_a_server_that_must_have_kvm_is_not_scheduled_here(self) -> None:
+        if DRIVER == IN_TREE:
+            note("flavor that requires KVM", "not supported")
+            return
+        self.assertIn("CUSTOM_ACCELERATOR_TCG", self.traits())
+        self.assertNotIn("CUSTOM_ACCELERATOR_KVM", self.traits())
+        # The trait has to be known to placement, as where some other host has it.
+        self.session.placement.put("/traits/CUSTOM_ACCELERATOR_KVM", microversion="1.6")
+        with recorded("flavor that requires KVM"):
+            server = self.make(flavor=self.flavor("CUSTOM_ACCELERATOR_KVM"))
+            eventually("an error", DEADLINE, lambda: server.status == "ERROR")
+            self.assertIn("No valid host was found", server.get()["server"]["fault"]["message"])
+
+    def test_a_server_that_accepts_emulation_boots(self) -> None:
+        if DRIVER == IN_TREE:
+            note("flavor that requires emulation", "not supported")
+            return
+        with recorded("flavor that requires emulation"):
+            server = self.make(flavor=self.flavor("CUSTOM_ACCELERATOR_TCG"))
+            server.wait("ACTIVE")
+        server.boot_id()
+
+    def flavor(self, trait: str) -> str:
+        """Makes a flavor that requires a trait, and that goes with the test."""
+        made = self.session.compute.create_flavor(
+            name=f"flavor-{uuid.uuid4().hex[:8]}", ram=192, disk=1, vcpus=1
+        )
+        self.addCleanup(self.session.compute.delete_flavor, made.id)
+        self.session.compute.create_flavor_extra_specs(made.id, {f"trait:{trait}": "required"})
+        return str(made.name)

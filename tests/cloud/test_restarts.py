@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""nova-compute ends, by order or by force, and comes again."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+from tests.cloud import lifecycle, servers
+from tests.cloud.case import CLOUD, CloudCase
+from tests.cloud.processes import Process, eventually
+from tests.cloud.results import note, recorded
+from tests.cloud.servers import DEADLINE, Server
+
+#: What a server goes through before nova-compute ends, and after it is there again.
+_STATES = {
+    "ACTIVE": ((), ()),
+    "PAUSED": (("pause", "PAUSED"), ("unpause", "ACTIVE")),
+    "SUSPENDED": (("suspend", "SUSPENDED"), ("resume", "ACTIVE")),
+    "SHUTOFF": (("stop", "SHUTOFF"), ("start", "ACTIVE")),
+}
+
+
+class TestRestart(CloudCase):
+    def test_nova_compute_is_told_to_end(self) -> None:
+        self.survives(signal.SIGTERM)
+
+    def test_nova_compute_is_killed(self) -> None:
+        self.survives(signal.SIGKILL)
+
+    def survives(self, number: signal.Signals) -> None:
+        """Restarts nova-compute, with a server in each state."""
+        begun = dict(zip(_STATES, servers.create(CLOUD, count=len(_STATES)), strict=True))
+        boots = {}
+        for status, server in begun.items():
+            self.addCleanup(server.close)
+            server.wait("ACTIVE")
+            boots[status] = server.boot_id()
+            if before := _STATES[status][0]:
+                server.act(*before)
+        emulators = servers.emulators(CLOUD)
+        with recorded(f"restart of nova-compute after {number.name}"):
+            lifecycle.end_compute(CLOUD, number)
+            lifecycle.start_compute(CLOUD)
+        self.assertEqual(emulators, servers.emulators(CLOUD))
+        # Whatever nova corrects, it corrects as it starts.
+        time.sleep(5)
+        self.assertEqual({status: status for status in begun}, _statuses(begun))
+        for status, server in begun.items():
+            if after := _STATES[status][1]:
+                server.act(*after)
+            same = status != "SHUTOFF"
+            self.assertIs(same, boots[status] == server.boot_id(), status)
+
+    def test_nova_compute_is_killed_as_a_server_is_made(self) -> None:
+        for wait in (0.0, 0.3, 1.0):
+            with self.subTest(wait=wait), recorded("nova-compute killed in the middle of a boot"):
+                self.is_half_made(self.make(), wait)
+
+    def is_half_made(self, server: Server, wait: float) -> None:
+        eventually("spawning", DEADLINE, lambda: server.task_state == "spawning")
+        time.sleep(wait)
+        lifecycle.end_compute(CLOUD, signal.SIGKILL)
+        lifecycle.start_compute(CLOUD)
+        eventually("an end of it", DEADLINE, lambda: server.task_state is None)
+        if server.status == "ERROR":
+            self.assertFalse([name for name in servers.domains(CLOUD) if server.id in name])
+        else:
+            self.assertEqual("ACTIVE", server.status)
+        traces = server.traces()
+        server.delete()
+        eventually(f"none of {traces}", DEADLINE, lambda: not server.traces())
+
+    def test_start_and_memory(self) -> None:
+        lifecycle.end_compute(CLOUD)
+        with recorded("start of nova-compute"):
+            lifecycle.start_compute(CLOUD)
+        pid = Process(CLOUD, "nova-compute").pid
+        note("memory of nova-compute", f"{servers.resident_mib(pid)} MiB")
+
+
+class TestHostBoot(CloudCase):
+    """The host goes down and comes again."""
+
+    extra = "[DEFAULT]\nresume_guests_state_on_host_boot = true\n"
+
+    def test_servers_that_ran_run_again(self) -> None:
+        server, before = self.booted()
+        with recorded("server runs again after the host's boot"):
+            lifecycle.end_compute(CLOUD, signal.SIGKILL)
+            servers.cut_power(CLOUD)
+            lifecycle.start_compute(CLOUD)
+            self.assertNotEqual(before, server.boot_id())
+        server.wait("ACTIVE")
+
+
+def _statuses(begun: dict[str, Server]) -> dict[str, str]:
+    return {status: server.status for status, server in begun.items()}
