@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
 from unittest import mock
@@ -15,6 +16,7 @@ from compute_driver.guest import (
     MIB,
     Cpu,
     Disk,
+    DiskBus,
     Interface,
     InterfaceKind,
     PowerState,
@@ -343,6 +345,57 @@ class Screenshot(CommandLineCase):
             with self.subTest(path):
                 self.assertIn(f"cannot write '{path}'", self.refused(1, "screenshot", "web", path))
         self.assertEqual([], list(self.directory.iterdir()))
+
+
+class Copies(CommandLineCase):
+    def test_snapshot_is_made_in_the_format_asked_for(self) -> None:
+        self.spawned()
+        path = self.directory / "web.raw"
+        self.done("snapshot", "web", str(path), "--image-format", "raw", "--quiesce", "never")
+        self.assertEqual("raw of web\n", path.read_text())
+        self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
+
+
+class Rescue(CommandLineCase):
+    def test_another_system_is_booted_and_shown(self) -> None:
+        self.spawned()
+        words = ("--last", "--disk-bus", "scsi", "--no-cdrom", "--kernel", __file__)
+        self.done("rescue", "web", "--image", __file__, *words)
+        rescue = self.driver.show(self.driver.find("web")).guest.rescue
+        assert rescue is not None
+        self.assertEqual(
+            (__file__, True, DiskBus.SCSI, False),
+            (rescue.image.location, rescue.last, rescue.bus, rescue.cdrom),
+        )
+        assert rescue.boot is not None
+        self.assertEqual(
+            __file__, self.done("show", "web", "-c", "rescue", "-f", "value").out.strip()
+        )
+        self.done("unrescue", "web")
+        self.assertIn("not being rescued", self.refused(1, "unrescue", "web"))
+
+    def test_what_cannot_be_is_refused(self) -> None:
+        self.spawned()
+        self.assertIn("--image", self.refused(2, "rescue", "web"))
+        words = ("rescue", "web", "--image", __file__)
+        self.assertIn("scsi", self.refused(2, *words, "--disk-bus", "mca"))
+        self.assertIn("--kernel", self.refused(2, *words, "--cmdline", "quiet"))
+
+
+class Password(CommandLineCase):
+    def test_password_comes_on_stdin_and_is_not_shown(self) -> None:
+        self.spawned()
+        with mock.patch("sys.stdin", io.StringIO("geheim\n")):
+            outcome = self.done("set", "password", "web", "--user", "admin")
+        self.assertEqual(b"", outcome.raw)
+        self.assertIn(b"password of admin set", self.done("console", "log", "web").raw)
+        with mock.patch("sys.stdin", io.StringIO("")):
+            self.assertIn("password is missing", self.refused(1, "set", "password", "web"))
+
+    def test_file_systems_are_frozen_and_thawed(self) -> None:
+        self.spawned()
+        self.done("quiesce", "web")
+        self.done("unquiesce", "web")
 
 
 class ConsoleLog(CommandLineCase):

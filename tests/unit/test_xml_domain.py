@@ -36,6 +36,7 @@ from compute_driver.guest import (
     InterfaceKind,
     NicModel,
     OsType,
+    Rescue,
     RngRate,
     ScsiModel,
     SoundModel,
@@ -115,6 +116,26 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
     ),
     "iso": (guest(image=ISO), TCG),
     "iso-with-root": (guest(image=ISO, root=Disk(size_bytes=20 * GIB)), TCG),
+    "rescued-by-kernel": (
+        guest(
+            config_drive=ConfigDrive(hostname="web1"),
+            rescue=Rescue(
+                image=IMAGE,
+                boot=KERNEL,
+                config_drive=ConfigDrive(hostname="rescuer", admin_password="TOP-SECRET"),
+            ),
+        ),
+        TCG,
+    ),
+    "rescued-by-iso-at-the-end": (
+        guest(
+            boot=KERNEL,
+            root=Disk(size_bytes=20 * GIB),
+            ephemerals=(Disk(size_bytes=GIB),),
+            rescue=Rescue(image=ISO, last=True),
+        ),
+        TCG,
+    ),
     "empty-root": (guest(image=None, root=Disk(size_bytes=20 * GIB)), TCG),
     "scsi": (guest(**on_bus(DiskBus.SCSI)), TCG),
     "sata": (guest(**on_bus(DiskBus.SATA)), TCG),

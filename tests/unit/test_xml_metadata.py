@@ -21,9 +21,13 @@ def text_of(made: Guest, decision: Decision = TCG, directory: Path = DIRECTORY) 
 
 
 def without_secrets(made: Guest) -> Guest:
-    if made.config_drive is None:
-        return made
-    return dataclasses.replace(made, config_drive=ConfigDrive(hostname=made.config_drive.hostname))
+    def clean(drive: ConfigDrive | None) -> ConfigDrive | None:
+        return drive and ConfigDrive(hostname=drive.hostname)
+
+    rescue = made.rescue
+    if rescue is not None:
+        rescue = dataclasses.replace(rescue, config_drive=clean(rescue.config_drive))
+    return dataclasses.replace(made, config_drive=clean(made.config_drive), rescue=rescue)
 
 
 class TestRoundTrip(unittest.TestCase):
