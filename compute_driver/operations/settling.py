@@ -40,11 +40,11 @@ def settle(parts: Parts, uuid: str) -> None:
         return
     if (directory / exchange.MAKING).exists():
         _define_again(parts, directory / exchange.MAKING)
-    exchange.forward(directory)
+    concurrency.run_blocking(exchange.forward, directory)
     for name in (exchange.UNDOING, exchange.UNDONE):
         if (directory / name).exists():
             _define_again(parts, directory / name)
-    exchange.backward(directory)
+    concurrency.run_blocking(exchange.backward, directory)
     concurrency.run_blocking(exchange.clear, directory)
 
 
