@@ -151,7 +151,7 @@ _DEVICES: tuple[str, dict[str, dict[str, Any]]] = (
         },
         "--sound": {
             "metavar": "MODEL",
-            "help": "sound card: ich9, ich6, ac97, es1370, usb, sb16 or pcspk (default: none)",
+            "help": "sound card: ich9, ich6, ac97, es1370, usb or sb16 (default: none)",
         },
         "--watchdog": {
             "metavar": "ACTION",

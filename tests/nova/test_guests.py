@@ -233,6 +233,27 @@ class GuestTest(NovaCase):
     def log(self, instance: Any) -> bytes:
         return (state_path() / "instances" / instance.uuid / "console.log").read_bytes()
 
+    def test_instance_of_a_cached_image_gets_what_image_and_flavor_ask_for(self) -> None:
+        disk = guests.build("legacy").disk
+        wishes = {"hw_cdrom_bus": "sata", "hw_sound_model": "ich9", "hw_serial_port_count": 2}
+        specs = {"hw:watchdog_action": "reset", "quota:disk_read_bytes_sec": "100000000"}
+        with self.config_drive() as instance, glance.serving(disk.read_bytes(), "qcow2"):
+            self.assertTrue(self.driver.cache_image(self.context, IMAGE))
+            instance.flavor.extra_specs = specs
+            self.spawn(instance, self.image(**wishes))
+            self.assertFalse(self.driver.cache_image(self.context, IMAGE))
+        self.boots(instance)
+        said = self.driver.get_console_output(self.context, instance).decode()
+        self.assertIn("GUEST-WATCHDOG: i6300ESB timer", said)
+        self.assertRegex(said, "GUEST-DISK: sr0 .* bus=sata .* label=config-2")
+        CONF.set_override("image_unused_seconds", 0, "hypervisor")
+        self.addCleanup(CONF.clear_override, "image_unused_seconds", "hypervisor")
+        self.driver.manage_image_cache(self.context, [])
+        self.assertIn(f"glance://{IMAGE}", [entry.source for entry in self.guests.image_list()])
+        self.driver.destroy(self.context, instance, [])
+        self.driver.manage_image_cache(self.context, [])
+        self.assertEqual((), self.guests.image_list())
+
     def test_host_is_described_as_it_is(self) -> None:
         (name,) = self.driver.get_available_nodes()
         found = self.driver.get_available_resource(name)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every emulator takes all the devices that the table of architectures has for its machines."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+from compute_driver import architecture
+from compute_driver.guest import GIB, DirectBoot, Disk, DiskBus, Image, WatchdogAction
+from tests import guests
+from tests.functional import tiny
+
+
+class TestDevices(tiny.TinyTestCase):
+    """Guests of one architecture, one after the other; none gets as far as to boot."""
+
+    options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
+
+    def check(self, name: str) -> None:
+        for machine in architecture.get(name).machines:
+            if not machine.firmwares:  # it takes a kernel and no devices but virtio's
+                continue
+            # There may be no firmware for it on the host.
+            kernel = Image(location=str(guests.build("basic", name).kernel))
+            boot = DirectBoot(kernel=kernel) if name == "riscv64" else None
+            for devices in _devices(machine):
+                with self.subTest(**{name: machine.name}, **devices):
+                    disk = Disk(size_bytes=GIB, bus=DiskBus.SCSI)
+                    shape = {"root": disk, "ephemerals": (disk,), "memory_mib": 256, "boot": boot}
+                    made = self.spawn_tiny(
+                        architecture=name, machine=machine.name, **shape, **devices
+                    )
+                    self.driver.destroy(made.uuid)
+
+
+def _devices(machine: architecture.Machine) -> Iterator[dict[str, Any]]:
+    """Yield what guests are given until each of the machine's devices has had its turn."""
+    actions = tuple(WatchdogAction) if machine.watchdogs else ()
+    columns: dict[str, tuple[Any, ...]] = {
+        "scsi_model": machine.scsis,
+        "sound": machine.sounds,
+        "usb_model": tuple(model for model in machine.usbs if model != "none"),
+        "watchdog": actions,
+        "serial_ports": (machine.serial_ports,),
+        "packed_ring": (True, False),
+        "boot_menu": (True, False),
+        "pmu": (False, None),
+    }
+    for row in itertools.zip_longest(*columns.values()):
+        chosen = zip(columns, row, strict=True)
+        yield {name: value for name, value in chosen if value is not None}
+
+
+def _test(name: str) -> Callable[[TestDevices], None]:
+    return lambda self: self.check(name)
+
+
+for _name in architecture.TABLE:
+    setattr(TestDevices, f"test_{_name}", _test(_name))
