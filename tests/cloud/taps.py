@@ -66,8 +66,14 @@ def again(name: str) -> None:
     mtu = vsctl("get", "Interface", name, "mtu_request").strip()
     settings += [f"mtu_request={mtu}"] * (mtu not in ("", "[]"))
     vsctl("del-port", bridge, name)
+    index = current(name)
+    if index is None:
+        return
     vsctl("add-port", bridge, name, "--", "set", "Interface", name, *settings)
     print("added again:", name, flush=True)
+    # The guest may have gone meanwhile, and taken the port with it.
+    if current(name) != index:
+        vsctl("--if-exists", "del-port", bridge, name)
 
 
 def current(name: str) -> int | None:
