@@ -116,7 +116,8 @@ class ComputeDriver(abc.ABC):
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned.
 
-        Nothing happens, and nothing is raised, if there is no such guest.
+        A snapshot of it that is being made is given up.  Nothing happens, and nothing is raised, if
+        there is no such guest.
 
         :param keep_files: leave its files and what is needed to bring it back, by :meth:`spawn` or
             :meth:`revert_resize`; :meth:`destroy` without this removes them as well.

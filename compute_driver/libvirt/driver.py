@@ -93,6 +93,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
+        snapshot.give_up(self._parts, uuid)
         if keep_files:
             with (
                 contextlib.suppress(exceptions.GuestNotFound),

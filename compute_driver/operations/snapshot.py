@@ -102,14 +102,20 @@ def snapshot(
     progress(what, needed, needed)
 
 
+def give_up(parts: Parts, uuid: str) -> None:
+    """Have whoever copies the disk of a guest that is to be removed fail soon."""
+    with contextlib.suppress(exceptions.ComputeDriverError):  # it may take its time, then
+        _aborted(parts, uuid, time.monotonic() + _ABORT_SECONDS)
+
+
 def clear(parts: Parts, uuid: str) -> None:
     """End the copying of a guest's disk, if it goes on, and remove what it has made."""
+    deadline = time.monotonic() + _ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
         with parts.connection.watch(uuid) as watch:
-            if parts.on_domain(uuid, _abort):
-                kinds = {events.JOB_ENDED, events.STOPPED}
-                watch.wait(kinds, time.monotonic() + _ABORT_SECONDS)
-        parts.on_domain(uuid, _settle)
+            if _aborted(parts, uuid, deadline):
+                watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
+        concurrency.within(deadline, parts.on_domain, uuid, _settle)
     for path in leftovers(parts, uuid):
         if path.is_symlink():
             path.readlink().unlink(missing_ok=True)
@@ -186,7 +192,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
                 )
             failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
     if not failure:
-        parts.on_domain(uuid, _settle)
+        concurrency.within(deadline, parts.on_domain, uuid, _settle)
         return True
     watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
     if parts.state(uuid) not in _ACTIVE:
@@ -211,8 +217,15 @@ def _settle(domain: libvirt.virDomain) -> None:
     domains.unless_stopped(domain.memoryStats)
 
 
+def _aborted(parts: Parts, uuid: str, deadline: float) -> bool:
+    """Have the emulator end its copy; false if it makes none, or hangs."""
+    answers: list[bool] = []
+    concurrency.within(deadline, lambda: answers.append(parts.on_domain(uuid, _abort)))
+    return any(answers)
+
+
 def _abort(domain: libvirt.virDomain) -> bool:
-    """Have the emulator end its copy; false if it makes none."""
+    """Tell the emulator to end its copy; false if it makes none."""
     try:
         domain.backupGetXMLDesc()  # else the job is none of ours
         domain.abortJob()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -203,6 +205,38 @@ class TestFailures(SnapshotCase):
 
         return mock.patch.object(libvirt.virDomain, "backupBegin", wrapper)
 
+    def test_emulator_that_hangs_does_not_hold_the_next_driver(self) -> None:
+        emulator = tiny.emulators()[self.made.uuid]
+        arguments = ("snapshot", self.made.uuid)
+        with worker.running(*arguments, pause="copy begun", image=str(self.target)) as other:
+            self.assertEqual(worker.PAUSED, other.says())
+            os.kill(emulator, signal.SIGSTOP)
+        self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
+        with mock.patch.object(snapshot, "_ABORT_SECONDS", 2):
+            started = time.monotonic()
+            driver = self.other_driver()
+            self.assertLess(time.monotonic() - started, 30)
+            driver.stop(self.made.uuid, timeout=0)
+        self.assertEqual([], self.leftovers())
+        self.snapshot()
+        self.assert_whole()
+
+    def test_guest_that_is_destroyed_meanwhile(self) -> None:
+        begun = threading.Event()
+        destroyer = threading.Thread(
+            target=lambda: begun.wait(30) and self.driver.destroy(self.made.uuid)
+        )
+        destroyer.start()
+        with self.after_begin(begun.set):
+            try:
+                self.snapshot()
+            except exceptions.SnapshotFailed:
+                self.assertFalse(self.target.exists())
+            else:  # it was faster
+                self.assert_whole()
+        destroyer.join(60)
+        self.assertEqual((), self.driver.list())
+
     def test_guest_that_ends_meanwhile_is_copied_all_the_same(self) -> None:
         with self.after_begin(lambda: os.kill(tiny.emulators()[self.made.uuid], signal.SIGKILL)):
             self.snapshot()
@@ -263,6 +297,10 @@ class TestKilled(SnapshotCase):
             self.assertEqual(("partial snapshot", str(part)), (finding.kind, finding.subject))
             self.assertIs(repair, finding.repaired)
         self.assert_nothing_remains()
+
+
+def _go_on(process: int) -> None:
+    os.kill(process, signal.SIGCONT)
 
 
 def _kernel(image: Image) -> DirectBoot:
