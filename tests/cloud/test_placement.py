@@ -17,7 +17,15 @@ from tests.cloud.results import note, recorded
 from tests.cloud.servers import DEADLINE
 
 #: Traits of processors whose name is not that of Linux' flag.
-_FLAGS = {"sse41": "sse4_1", "sse42": "sse4_2", "sse4a": "sse4a"}
+_FLAGS = {
+    "aesni": "aes",
+    "bmi": "bmi1",
+    "clmul": "pclmulqdq",
+    "fma3": "fma",
+    "sse3": "pni",
+    "sse41": "sse4_1",
+    "sse42": "sse4_2",
+}
 
 
 class TestPlacement(CloudCase):
