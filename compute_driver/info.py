@@ -105,6 +105,7 @@ class GuestStats:
     """Use of resources by one guest.
 
     :param cpu_time_ns: processor time used since start, in nanoseconds.
+    :param vcpu_times_ns: what each virtual processor used of that; empty if it does not run.
     :param memory_bytes: RAM that the guest has now.
     :param resident_bytes: memory of the host that its process holds.
     """
@@ -116,6 +117,7 @@ class GuestStats:
     cpu_time_ns: int
     memory_bytes: int
     resident_bytes: int
+    vcpu_times_ns: tuple[int, ...] = ()
     disks: tuple[DiskStats, ...] = ()
     interfaces: tuple[InterfaceStats, ...] = ()
 

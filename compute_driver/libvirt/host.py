@@ -229,6 +229,11 @@ def _guest_stats(
         cpu_time_ns=number("cpu.time"),
         memory_bytes=number("balloon.current") * 1024,
         resident_bytes=number("balloon.rss") * 1024,
+        vcpu_times_ns=tuple(
+            number(f"vcpu.{n}.time")
+            for n in range(number("vcpu.current"))
+            if f"vcpu.{n}.time" in values
+        ),
         disks=tuple(
             DiskStats(
                 name=str(values[f"block.{n}.name"]),

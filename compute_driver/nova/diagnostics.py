@@ -11,7 +11,8 @@ from compute_driver.info import GuestStats
 
 def as_dict(stats: GuestStats) -> dict[str, int]:
     """Return the form without rules, of the compute API before 2.48."""
-    found = {"cpu_time": stats.cpu_time_ns, "memory": stats.memory_bytes // 1024}
+    found = {f"cpu{number}_time": time for number, time in enumerate(stats.vcpu_times_ns)}
+    found["memory"] = stats.memory_bytes // 1024
     for disk in stats.disks:
         found |= {
             f"{disk.name}_read": disk.read_bytes,
@@ -47,8 +48,8 @@ def as_object(stats: GuestStats, guest: Guest, state: str) -> diagnostics.Diagno
     found.memory_details = diagnostics.MemoryDiagnostics(
         maximum=guest.memory_mib, used=stats.memory_bytes // MIB
     )
-    for number in range(stats.vcpus):
-        found.add_cpu(id=number)
+    for number, time in enumerate(stats.vcpu_times_ns):
+        found.add_cpu(id=number, time=time)
     for disk in stats.disks:
         found.add_disk(
             read_bytes=disk.read_bytes,

@@ -108,6 +108,7 @@ class GuestTest(NovaCase):
         self.boots(instance, before)
         found = self.driver.get_instance_diagnostics(instance)
         self.assertEqual((1, 2), (found.num_cpus, found.num_disks))
+        self.assertGreater(found.cpu_details[0].time, 0)
         self.assertGreater(found.disk_details[0].read_bytes, 0)
         console = self.guests.console_attach(instance.uuid)
         console.send(b"run poweroff\r")
