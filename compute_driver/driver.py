@@ -212,8 +212,8 @@ class ComputeDriver(abc.ABC):
     def quiesce(self, uuid: str) -> None:
         """Freeze the file systems of a running guest: what was written is on its disks.
 
-        They thaw by :meth:`unquiesce`, by the next operation on the guest, whatever it is, or at
-        the next start of a driver.
+        They thaw by :meth:`unquiesce`, by the next operation on the guest, whatever it is, or, once
+        this process is gone, at the next start of a driver.
 
         :raises InvalidGuestState: if it does not run.
         :raises AgentUnavailable: if no agent answers.

@@ -45,6 +45,7 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
         raise exceptions.GuestNotFound(uuid)
     with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
         _finish(parts, uuid, held)
+        quiesce.mend(parts, uuid, left_only=operation is None)
         if operation is not None:
             _note(held, uuid, operation)
         try:
@@ -80,7 +81,7 @@ def recover(parts: Parts) -> None:
     directory = _directory(parts)
     try:
         interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        for uuid in {*interrupted, *quiesce.left(parts)}:
+        for uuid in {*interrupted, *quiesce.marked(parts)}:
             with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
@@ -98,6 +99,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
         if held is not None:
             try:
                 _finish(parts, uuid, held)
+                quiesce.mend(parts, uuid, left_only=True)
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
@@ -129,4 +131,3 @@ def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         held.keep = True
         _MENDED[held.interrupted](parts, uuid)
         held.keep = False
-    quiesce.mend(parts, uuid)

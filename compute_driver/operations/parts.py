@@ -139,6 +139,22 @@ class Parts:
             raise exceptions.InvalidGuestState(name, operation, state, accepted)
         return state
 
+    def require_agent(self, uuid: str, operation: str) -> None:
+        """Return if a guest runs and has a channel for an agent.
+
+        :raises InvalidGuestState: if it does not run.
+        :raises AgentUnavailable: if it has no channel.
+        """
+        self.require(uuid, operation, {PowerState.RUNNING})
+        guest = self.stored(uuid).guest
+        if not guest.guest_agent:
+            raise exceptions.AgentUnavailable(f"guest {guest.name!r} has no channel for an agent")
+
+    @property
+    def agent_timeout(self) -> int:
+        """How long a guest's agent may take, in seconds."""
+        return int(self.conf.hypervisor.guest_agent_timeout)
+
 
 def report(guest: Guest, decision: acceleration.Decision) -> None:
     """Log how a guest is accelerated, with a warning if it is not as asked for."""

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Freeze a guest's file systems, and see to it that they thaw.
 
-A file in the guest's directory marks what may be frozen.  It is there before the agent is asked,
-and goes when the guest is known to write again: so whoever finds it after a failure or a sudden
-death thaws the guest, be it the next operation on it or the next driver.
+A file in the guest's directory marks what may be frozen, and by which process.  It is there before
+the agent is asked, and goes when the guest is known to write again: so whoever finds it after a
+failure or a sudden death thaws the guest, be it the next operation on it or, once that process is
+gone, the next driver.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,13 +35,13 @@ def quiesce(parts: Parts, uuid: str) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.quiesce`.
     """
-    parts.require(uuid, "quiesce", {PowerState.RUNNING})
-    _check_channel(parts, uuid)
+    parts.require_agent(uuid, "quiesce")
     mark = _mark(parts, uuid)
     with host_errors(f"{mark} cannot be made"):
         mark.touch(0o600)
+        mark.write_text(_identity(os.getpid()))
     try:
-        parts.on_domain(uuid, functools.partial(agent.freeze, timeout=_timeout(parts)))
+        parts.on_domain(uuid, functools.partial(agent.freeze, timeout=parts.agent_timeout))
     except BaseException:
         mend(parts, uuid)
         raise
@@ -50,9 +52,8 @@ def unquiesce(parts: Parts, uuid: str) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unquiesce`.
     """
-    parts.require(uuid, "unquiesce", {PowerState.RUNNING})
-    _check_channel(parts, uuid)
-    _thaw(parts, uuid, _timeout(parts))
+    parts.require_agent(uuid, "unquiesce")
+    _thaw(parts, uuid, parts.agent_timeout)
 
 
 @contextlib.contextmanager
@@ -74,19 +75,23 @@ def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
         yield
     finally:
         if frozen:
-            _thaw(parts, uuid, _timeout(parts))
+            _thaw(parts, uuid, parts.agent_timeout)
 
 
-def mend(parts: Parts, uuid: str) -> None:
-    """Thaw a guest that somebody has left frozen; one that does not answer is tried again later."""
-    if _mark(parts, uuid).exists():
+def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
+    """Thaw a guest that somebody has frozen; one that does not answer is tried again later.
+
+    :param left_only: not if the process that froze it is still there.
+    """
+    mark = _mark(parts, uuid)
+    if mark.exists() and not (left_only and _is_wanted(mark)):
         try:
             _thaw(parts, uuid, domains.AGENT_SECONDS)
         except exceptions.GuestError as error:
             LOG.warning("Guest %s may still be frozen: %s", uuid, error)
 
 
-def left(parts: Parts) -> list[str]:
+def marked(parts: Parts) -> list[str]:
     """Return the UUIDs of guests that may be frozen."""
     return [mark.parent.name for mark in parts.host.instances.glob(f"*/{_MARK}")]
 
@@ -95,14 +100,18 @@ def _mark(parts: Parts, uuid: str) -> Path:
     return parts.directory(uuid) / _MARK
 
 
-def _timeout(parts: Parts) -> int:
-    return int(parts.conf.hypervisor.guest_agent_timeout)
+def _identity(pid: int) -> str:
+    """Return a process's number and start (proc(5)): numbers are used again."""
+    return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
 
 
-def _check_channel(parts: Parts, uuid: str) -> None:
-    guest = parts.stored(uuid).guest
-    if not guest.guest_agent:
-        raise exceptions.AgentUnavailable(f"guest {guest.name!r} has no channel for an agent")
+def _is_wanted(mark: Path) -> bool:
+    """Tell whether the process that made a mark is still there."""
+    try:
+        said = mark.read_text()
+        return said == _identity(int(said.partition(" ")[0]))
+    except (OSError, ValueError):
+        return False
 
 
 def _answers(parts: Parts, uuid: str) -> bool:

@@ -124,12 +124,22 @@ class TestAgent(inside.SharedGuestTestCase):
             self.assertFalse(self.frozen())
         self.driver.unquiesce(self.made.uuid)
 
-    def test_next_operation_and_next_driver_thaw(self) -> None:
+    def test_next_operation_thaws(self) -> None:
         self.mount()
         self.driver.quiesce(self.made.uuid)
         self.driver.start(self.made.uuid)
         self.assertFalse(self.frozen())
+
+    def test_next_driver_thaws_once_the_process_is_gone(self) -> None:
+        self.mount()
         self.driver.quiesce(self.made.uuid)
+        LibvirtDriver(base.configuration()).close()
+        self.driver.audit(repair=True)
+        self.assertTrue(self.frozen())
+        self.driver.unquiesce(self.made.uuid)
+        with worker.running("quiesce", self.made.uuid) as other:
+            self.assertEqual(worker.DONE, other.says())
+        self.assertTrue(self.frozen())
         LibvirtDriver(base.configuration()).close()
         self.assertFalse(self.frozen())
 

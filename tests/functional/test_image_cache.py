@@ -17,6 +17,7 @@ from tests.functional import base, tiny, worker
 class TestCache(tiny.TinyTestCase):
     def setUp(self) -> None:
         super().setUp()
+        self.driver.image_prune(unused=0)  # what other tests have left
         self.addCleanup(lambda: self.driver.image_prune(unused=0))
 
     def image(self, name: str = "small") -> Image:
