@@ -173,7 +173,7 @@ def lock(path: Path) -> Iterator[Lock]:
     """
     # One native wait per process and lock at most: waiting green threads must not fill
     # eventlet's pool, which the holder needs to make progress.
-    with _within_process(str(path)):
+    with within_process(str(path)):
         held = run_blocking(_acquire, path, fcntl.LOCK_EX)
         try:
             yield held
@@ -196,7 +196,8 @@ def try_lock(path: Path) -> Iterator[Lock | None]:
 
 
 @contextlib.contextmanager
-def _within_process(name: str) -> Iterator[None]:
+def within_process(name: str) -> Iterator[None]:
+    """Let no other thread of this process in that gives the same name."""
     with _registry_guard:
         held, users = _registry.get(name, (threading.Lock(), 0))
         _registry[name] = held, users + 1

@@ -346,20 +346,28 @@ class _Entry:
         stack = _holds.get()
         if stack is None:
             return self.touch()
-        return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH) and self.touch()
+        return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH, wait=True) and self.touch()
 
     def lock_alone(self, stack: contextlib.ExitStack) -> bool:
         """Let nobody else hold the image until *stack* ends; tell whether nobody did."""
         # Over NFS such a lock needs a file that is open for writing.
-        return self._lock(stack, os.O_RDWR, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return self._lock(stack, os.O_RDWR, fcntl.LOCK_EX, wait=False)
 
-    def _lock(self, stack: contextlib.ExitStack, mode: int, operation: int) -> bool:
+    def _lock(self, stack: contextlib.ExitStack, mode: int, kind: int, *, wait: bool) -> bool:
         try:
             descriptor = os.open(self.note, mode | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
-            run_blocking(fcntl.flock, descriptor, operation)
+            try:
+                run_blocking(fcntl.flock, descriptor, kind | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not wait:
+                    raise
+                # One native wait per process at most, whatever it is for: who removes images has
+                # locked many, and may need eventlet's pool to come to an end.
+                with concurrency.within_process(str(self.path.parent)):
+                    run_blocking(fcntl.flock, descriptor, kind)
             held = os.path.samestat(os.fstat(descriptor), os.stat(self.note))
         except (BlockingIOError, FileNotFoundError):
             held = False

@@ -11,7 +11,7 @@ import unittest
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from compute_driver import exceptions
+from compute_driver import concurrency, exceptions
 from compute_driver.guest import Image
 from compute_driver.images.cache import ImageCache
 from tests.image_server import ImageServer
@@ -107,6 +107,33 @@ class PruneTest(unittest.TestCase):
         asker.join(10)
         self.assertEqual(([str(path)], [path]), ([entry.path for entry in removed], found))
         self.assertEqual(b"a kernel", path.read_bytes())
+
+    def test_any_number_may_wait_while_images_are_removed(self) -> None:
+        path = self.cache.get_file(self.image)
+        waiters = 30  # eventlet has 20 native threads
+        asked = threading.Semaphore(0)
+
+        def ask() -> None:
+            with self.cache.holding():
+                asked.release()
+                self.cache.get_file(self.image)
+
+        askers = [threading.Thread(target=ask) for _ in range(waiters)]
+
+        def users() -> Mapping[Path, Collection[str]]:
+            for asker in askers:
+                asker.start()
+            for _ in askers:
+                asked.acquire()
+            deadline = time.monotonic() + 5
+            answered = concurrency.within(deadline, concurrency.run_blocking, path.stat)
+            self.assertTrue(answered, "libvirt would not have been asked")
+            return {path: ("somebody",)}
+
+        self.assertEqual([], self.cache.prune(0, users))
+        for asker in askers:
+            asker.join(10)
+        self.assertTrue(path.exists())
 
     def test_what_a_death_in_the_middle_leaves_is_no_image(self) -> None:
         path = self.cache.get_file(self.image)
