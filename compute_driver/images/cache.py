@@ -152,14 +152,16 @@ class ImageCache:
             locked = [entry for entry in self._whole() if entry.lock_alone(stack)]
             used = users() if locked else {}
             for entry in locked:
-                found = entry.describe()
-                if found is None:
-                    continue
-                if Path(os.path.realpath(entry.path)) in used or entry.is_linked():
-                    entry.touch()
-                elif found.used_at <= oldest:
-                    entry.remove()
-                    removed.append(found)
+                # Nobody makes it anew while it is removed; who is about to keeps it.
+                with concurrency.try_lock(entry.lock) as held:
+                    found = entry.describe() if held else None
+                    if found is None:
+                        continue
+                    if Path(os.path.realpath(entry.path)) in used or entry.is_linked():
+                        entry.touch()
+                    elif found.used_at <= oldest:
+                        entry.remove()
+                        removed.append(found)
         return removed
 
     def leftovers(self, used: Collection[Path] = ()) -> list[Path]:

@@ -10,10 +10,11 @@ import time
 import unittest
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from unittest import mock
 
 from compute_driver import concurrency, exceptions
 from compute_driver.guest import Image
-from compute_driver.images.cache import ImageCache
+from compute_driver.images.cache import ImageCache, _Entry
 from tests.image_server import ImageServer
 from tests.unit import test_fake
 
@@ -107,6 +108,33 @@ class PruneTest(unittest.TestCase):
         asker.join(10)
         self.assertEqual(([str(path)], [path]), ([entry.path for entry in removed], found))
         self.assertEqual(b"a kernel", path.read_bytes())
+
+    def test_who_fetches_it_anew_while_it_is_removed_keeps_it(self) -> None:
+        path = self.cache.get_file(self.image)
+        forget = _Entry.forget
+
+        def fetch() -> None:
+            with self.cache.holding():
+                self.cache.get_file(self.image)
+
+        fetcher = threading.Thread(target=fetch)
+
+        def forget_slowly(entry: _Entry) -> None:
+            forget(entry)
+            fetcher.start()
+            fetcher.join(0.2)
+
+        with mock.patch.object(_Entry, "forget", forget_slowly):
+            self.assertEqual([str(path)], self.pruned())
+        fetcher.join(10)
+        self.assertEqual(b"a kernel", path.read_bytes())
+
+    def test_what_is_being_made_anew_stays(self) -> None:
+        path = self.cache.get_file(self.image)
+        with concurrency.try_lock(path.parent / "locks" / path.name) as held:
+            self.assertIsNotNone(held)
+            self.assertEqual([], self.pruned())
+        self.assertEqual([str(path)], self.pruned())
 
     def test_any_number_may_wait_while_images_are_removed(self) -> None:
         path = self.cache.get_file(self.image)
