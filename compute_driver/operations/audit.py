@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,18 +91,13 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         yield from _rescues(parts, uuid, repair)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
-    files |= {f"base image of {path.name}": base for path, base in _bases(plan.directory)}
+    # What cannot be read, QEMU has in hand as another user; or the images cannot be looked for.
+    found = overlay.bases(plan.directory, {})
+    files |= {f"base image of {path.name}": base for path, base in found}
     for what, path in files.items():
         if path is not None and not path.exists():
             detail = f"the {what} of guest {uuid}"
             yield Finding(kind="missing file", subject=str(path), detail=detail)
-
-
-def _bases(directory: Path) -> Iterator[tuple[Path, Path | None]]:
-    for path in sorted(directory.rglob("*.qcow2")):
-        # What QEMU has in hand as another user is there.
-        with contextlib.suppress(FileNotFoundError, exceptions.HostError):
-            yield path, overlay.base(path)
 
 
 def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:

@@ -13,9 +13,14 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
+from compute_driver.filesystem import host_errors
+from compute_driver.guest import is_uuid
 from compute_driver.info import CacheEntry
 from compute_driver.operations.parts import Parts
 from compute_driver.storage import overlay
+
+#: What directories of guests begin with; nova's own driver adds to it.
+_UUID_LENGTH = 36
 
 
 def entries(parts: Parts) -> tuple[CacheEntry, ...]:
@@ -41,27 +46,24 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     Of each directory of guests, whatever is in it: guests that are being made, moved here or
     resized have no domain, or another one; with shared storage it may be one of another host.
 
-    :raises HostError: if that cannot be told of one.
+    :raises HostError: if that cannot be told of one, or there may be one that is not seen.
     """
     found: dict[Path, set[str]] = defaultdict(set)
     unreadable: dict[Path, exceptions.HostError] = {}
     instances = parts.host.instances
-    for path in instances.glob("*/**/*.qcow2"):  # a resize keeps the old ones further down
-        try:
-            base = overlay.base(path)
-        except FileNotFoundError:  # destroyed meanwhile
-            continue
-        except exceptions.HostError as error:
-            unreadable[path] = error
-            continue
-        if base is not None:
-            found[_real(base)].add(path.relative_to(instances).parts[0])
+    with host_errors(f"{instances} cannot be read"):
+        directories = sorted(instances.iterdir()) if instances.is_dir() else []
+    for directory in directories:
+        for _path, base in overlay.bases(directory, unreadable):
+            found[_real(base)].add(directory.name)
     told = parts.connection.run(_chains)
     for uuid, files in told.items():
         for file in files:
             found[_real(file)].add(uuid)
-    for path, reason in unreadable.items():  # QEMU has it in hand, as another user
-        if path not in told.get(path.relative_to(instances).parts[0], ()):
+    for path, reason in unreadable.items():
+        name = path.relative_to(instances).parts[0]
+        # Not lost+found, say; nor what QEMU has in hand, as another user.
+        if is_uuid(name[:_UUID_LENGTH]) and path not in told.get(name, ()):
             raise reason
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
@@ -39,3 +40,32 @@ def base(path: Path) -> Path | None:
     except OSError as error:
         raise exceptions.HostError(f"{path} cannot be read: {error.strerror}") from error
     return path.parent / os.fsdecode(name)
+
+
+def bases(
+    directory: Path, unreadable: dict[Path, exceptions.HostError]
+) -> Iterator[tuple[Path, Path]]:
+    """Yield each overlay in a directory, however far down, and the file that it is based on.
+
+    What vanishes meanwhile is left out.
+
+    :param unreadable: is given the files and directories that cannot be read, and why.
+    """
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            reason = f"{error.filename} cannot be read: {error.strerror}"
+            unreadable[Path(error.filename)] = exceptions.HostError(reason)
+
+    # Path.glob would say nothing of a directory that it may not list.
+    for parent, _directories, names in os.walk(directory, onerror=refuse):
+        for path in (Path(parent, name) for name in sorted(names) if name.endswith(".qcow2")):
+            try:
+                found = base(path)
+            except FileNotFoundError:
+                continue
+            except exceptions.HostError as error:
+                unreadable[path] = error
+                continue
+            if found is not None:
+                yield path, found

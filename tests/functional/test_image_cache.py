@@ -9,6 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
+from compute_driver import exceptions
 from compute_driver.guest import GIB, Disk, DiskFormat, Guest, Image, PowerState
 from compute_driver.storage import overlay
 from tests.functional import base, tiny, worker
@@ -33,6 +34,13 @@ class TestCache(tiny.TinyTestCase):
         found = overlay.base(base.state_path() / "instances" / made.uuid / "root.qcow2")
         assert found is not None
         return found
+
+    def unreadable(self, name: str) -> Path:
+        """Make a directory that not even root can read: it leads to itself."""
+        path = base.state_path() / "instances" / name
+        path.parent.mkdir(exist_ok=True)
+        path.symlink_to(path)
+        return path
 
     def test_base_of_guests_stays_whatever_they_do(self) -> None:
         source = self.image()
@@ -60,6 +68,22 @@ class TestCache(tiny.TinyTestCase):
         self.assertEqual((), self.driver.image_prune(unused=0))
         shutil.rmtree(other)
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
+
+    def test_nothing_goes_while_a_guest_s_directory_cannot_be_read(self) -> None:
+        self.assertTrue(self.driver.image_cache(self.image()))
+        name = str(uuid.uuid4())
+        path = self.unreadable(name)
+        try:
+            with self.assertRaisesRegex(exceptions.HostError, name):
+                self.driver.image_prune(unused=0)
+        finally:
+            path.unlink()
+        self.assertEqual(1, len(self.driver.image_list()))
+
+    def test_what_is_no_guest_s_need_not_be_readable(self) -> None:
+        self.assertTrue(self.driver.image_cache(self.image()))
+        self.addCleanup(self.unreadable("lost+found").unlink)
+        self.assertEqual(1, len(self.driver.image_prune(unused=0)))
 
     def test_image_that_a_spawn_is_about_to_use_stays(self) -> None:
         source, number = self.image(), str(uuid.uuid4())

@@ -7,8 +7,11 @@ import os
 import subprocess
 import tempfile
 import unittest
+from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
+from compute_driver import exceptions
 from compute_driver.storage import overlay
 
 
@@ -41,3 +44,35 @@ class OverlayTest(unittest.TestCase):
             self.assertIsNone(overlay.base(path))
         with self.assertRaises(FileNotFoundError):
             overlay.base(self.home / "nowhere")
+
+    def test_bases_of_all_that_is_below_a_directory(self) -> None:
+        unreadable: dict[Path, exceptions.HostError] = {}
+        (self.home / "kept" / "older").mkdir(parents=True)
+        wanted = {self.made(name, "/dev/null") for name in ("a.qcow2", "kept/older/b.qcow2")}
+        self.made("alone.qcow2")
+        for path in (self.home, self.home / "alone.qcow2", self.home / "gone"):
+            expected = wanted if path == self.home else set()
+            self.assertEqual(
+                {(each, Path("/dev/null")) for each in expected},
+                set(overlay.bases(path, unreadable)),
+            )
+        self.assertEqual({}, unreadable)
+
+    def test_what_cannot_be_read_is_told(self) -> None:
+        secret, damaged = self.home / "secret", self.home / "damaged.qcow2"
+        secret.mkdir()
+        damaged.symlink_to(damaged)  # cannot be opened, whoever tries
+        made = self.made("a.qcow2", "/dev/null")
+        scandir = os.scandir
+
+        def as_another_user(path: str) -> Iterator[os.DirEntry[str]]:
+            if Path(path) == secret:
+                raise PermissionError(13, "Permission denied", str(path))
+            return scandir(path)
+
+        unreadable: dict[Path, exceptions.HostError] = {}
+        with mock.patch.object(os, "scandir", as_another_user):
+            found = list(overlay.bases(self.home, unreadable))
+        self.assertEqual([(made, Path("/dev/null"))], found)
+        self.assertEqual({secret, damaged}, unreadable.keys())
+        self.assertIn("Permission denied", str(unreadable[secret]))
