@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from nova import exception as nova
+from nova.compute import utils as compute_utils
 from nova.image import glance
 
 from compute_driver import exceptions
@@ -81,7 +82,11 @@ class GlanceSource(sources.ImageSource):
         api = glance.API()
         try:
             size = api.get(context, image_id)["size"]
-            with space.writing(target.parent, size), _explained(image_id):
+            with (
+                compute_utils.disk_ops_semaphore,
+                space.writing(target.parent, size),
+                _explained(image_id),
+            ):
                 api.download(context, image_id, dest_path=str(target), trusted_certs=trusted_certs)
             came = target.stat().st_size
             if came != size:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from nova import exception as nova
+from nova.compute import utils as compute_utils
 from nova.conf import CONF
 
 from compute_driver import exceptions
@@ -36,6 +39,18 @@ class GlanceTest(NovaCase):
     def test_whole_image(self) -> None:
         self.fetch()
         self.assertEqual(CONTENT, self.target.read_bytes())
+
+    def test_no_more_downloads_at_once_than_nova_is_configured_for(self) -> None:
+        turn = threading.Semaphore(0)
+        fetcher = threading.Thread(target=self.fetch)
+        with mock.patch.object(compute_utils, "disk_ops_semaphore", turn):
+            fetcher.start()
+            fetcher.join(0.5)
+            self.assertFalse(self.target.exists())
+            turn.release()
+            fetcher.join(10)
+        self.assertEqual(CONTENT, self.target.read_bytes())
+        self.assertTrue(turn.acquire(blocking=False))
 
     def test_wrong_checksum(self) -> None:
         with self.assertRaises(exceptions.ImageFetchFailed):
