@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -16,13 +17,16 @@ from nova.image import glance
 from oslo_config import cfg
 
 from compute_driver import filesystem
+from compute_driver.conf import PROJECT
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import Quiesce, SnapshotFormat
 
+LOG = logging.getLogger(__name__)
+
 
 def clear(conf: cfg.ConfigOpts) -> None:
-    """Remove what a nova-compute that was killed has left of its snapshots."""
-    shutil.rmtree(_home(conf), ignore_errors=True)
+    """Remove what a nova-compute of this host that was killed has left of its snapshots."""
+    _remove(_home(conf))
 
 
 def upload(
@@ -86,11 +90,28 @@ def _metadata(instance: Any, name: str, image_format: SnapshotFormat) -> dict[st
 
 
 def _home(conf: cfg.ConfigOpts) -> Path:
-    return Path(conf.hypervisor.state_path, "snapshots")
+    """Return where this host's copies wait, usually on the file system of guests' disks.
+
+    Nothing else may be there; on shared storage other hosts have theirs beside it.
+    """
+    return Path(conf.libvirt.snapshots_directory, f"{PROJECT}-{conf.host}").absolute()
 
 
 @contextlib.contextmanager
 def _directory(conf: cfg.ConfigOpts) -> Iterator[Path]:
     filesystem.make_directory(_home(conf), 0o700)
-    with tempfile.TemporaryDirectory(dir=_home(conf)) as name:
-        yield Path(name)
+    directory = Path(tempfile.mkdtemp(dir=_home(conf)))
+    try:
+        yield directory
+    finally:
+        _remove(directory)
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory; what stays fills the disk, so it is told of."""
+    shutil.rmtree(directory, onerror=_tell)
+
+
+def _tell(_function: object, path: str, failure: tuple[Any, ...]) -> None:
+    if not isinstance(failure[1], FileNotFoundError):
+        LOG.warning("%s cannot be removed: %s", path, failure[1])

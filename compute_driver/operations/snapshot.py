@@ -16,6 +16,7 @@ import contextlib
 import errno
 import functools
 import json
+import os
 import time
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import libvirt
 
 from compute_driver import concurrency, exceptions
 from compute_driver.driver import Progress
-from compute_driver.guest import DiskFormat, PowerState, Quiesce, SnapshotFormat
+from compute_driver.guest import DiskFormat, PowerState, Quiesce, SnapshotFormat, is_uuid
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -54,10 +55,16 @@ def check(parts: Parts, target: Path) -> Path:
     """
     target = target.absolute()
     taken = target.is_symlink() or target.exists()
-    if taken or not target.parent.is_dir() or target.is_relative_to(parts.host.instances):
+    if taken or not target.parent.is_dir() or _is_guests(parts, target):
         accepted = "a new file in a directory that exists, and that is no guest's"
         raise exceptions.InvalidParameter("target", str(target), accepted)
     return target
+
+
+def _is_guests(parts: Parts, target: Path) -> bool:
+    """Tell whether a path is in a guest's directory, or could become one."""
+    found, instances = (Path(os.path.realpath(each)) for each in (target, parts.host.instances))
+    return found.is_relative_to(instances) and is_uuid(found.relative_to(instances).parts[0])
 
 
 def snapshot(

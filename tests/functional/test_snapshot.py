@@ -34,6 +34,8 @@ from tests.functional.test_storage import described, output
 #: Enough that copying them takes a while.
 CONTENT_BYTES = 256 * MIB
 
+NO_GUEST = "00000000-0000-0000-0000-000000000000"
+
 
 class TestInside(inside.SharedGuestTestCase):
     """What a guest had written is in the image; what it writes later is not."""
@@ -142,9 +144,22 @@ class TestFormats(SnapshotCase):
         self.assert_nothing_remains()
 
     def test_directory_of_guests_is_no_target(self) -> None:
-        own = base.state_path() / "instances" / self.made.uuid / "image"
-        with self.assertRaises(exceptions.InvalidParameter):
-            self.snapshot(target=own)
+        instances = base.state_path() / "instances"
+        own = instances / self.made.uuid
+        beside = tempfile.TemporaryDirectory(dir=instances)
+        self.addCleanup(beside.cleanup)
+        link = Path(beside.name, "link")
+        link.symlink_to(own)
+        for target in (own / "image", link / "image", link / ".." / NO_GUEST, instances / NO_GUEST):
+            with self.subTest(target), self.assertRaises(exceptions.InvalidParameter):
+                self.snapshot(target=target)
+
+    def test_image_may_wait_beside_guests_directories(self) -> None:
+        beside = tempfile.TemporaryDirectory(dir=base.state_path() / "instances")
+        self.addCleanup(beside.cleanup)
+        self.target = Path(beside.name, "image")
+        self.snapshot(SnapshotFormat.QCOW2)
+        self.assert_whole(SnapshotFormat.QCOW2)
 
 
 class TestFailures(SnapshotCase):

@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from nova import exception
 from nova.compute import task_states
@@ -31,8 +35,8 @@ class SnapshotTest(NovaCase):
         self.driver.snapshot(self.context, instance, SNAPSHOT, self.update)
 
     def assert_nothing_left(self) -> None:
-        home = Path(CONF.hypervisor.state_path, "snapshots")
-        self.assertEqual([], list(home.iterdir()) if home.exists() else [])
+        home = Path(CONF.libvirt.snapshots_directory)
+        self.assertEqual([], [path for path in home.rglob("*") if path.parent != home])
 
     def test_image_is_filled_and_described(self) -> None:
         instance = self.instance()
@@ -117,8 +121,41 @@ class SnapshotTest(NovaCase):
         self.assert_nothing_left()
 
     def test_what_a_killed_service_has_left_goes_at_the_next_start(self) -> None:
-        left = Path(CONF.hypervisor.state_path, "snapshots", "tmp1", "image")
+        home = Path(CONF.libvirt.snapshots_directory)
+        self.addCleanup(shutil.rmtree, home)
+        left = home / f"compute-driver-{CONF.host}" / "tmp1" / "image"
+        others = home / "compute-driver-another-host" / "tmp2" / "image"
+        for path in (left, others):
+            path.parent.mkdir(parents=True)
+            path.touch()
+        self.driver.init_host("host")
+        self.assertFalse(left.exists())
+        # On shared storage it may be about to be uploaded.
+        self.assertTrue(others.exists())
+
+    def test_copies_wait_where_nova_is_configured_for(self) -> None:
+        instance = self.instance()
+        waiting: list[Path] = []
+        with tempfile.TemporaryDirectory() as home, glance.serving() as store:
+            CONF.set_override("snapshots_directory", home, "libvirt")
+            self.addCleanup(CONF.clear_override, "snapshots_directory", "libvirt")
+            store.add(SNAPSHOT)
+            self.spawn(instance)
+            self.before_upload = lambda: waiting.extend(Path(home).rglob("*.qcow2"))
+            self.snapshot(instance)
+            self.assertEqual([f"{SNAPSHOT}.qcow2"], [path.name for path in waiting])
+            self.assert_nothing_left()
+
+    def test_what_cannot_be_removed_is_told(self) -> None:
+        home = Path(CONF.libvirt.snapshots_directory)
+        self.addCleanup(shutil.rmtree, home)
+        left = home / f"compute-driver-{CONF.host}" / "tmp1" / "image"
         left.parent.mkdir(parents=True)
         left.touch()
-        self.driver.init_host("host")
-        self.assert_nothing_left()
+        refusal = PermissionError(1, "Operation not permitted")
+        with (
+            mock.patch.object(os, "unlink", side_effect=refusal),  # even root could be refused
+            self.assertLogs("compute_driver.nova.snapshots", "WARNING") as logs,
+        ):
+            self.driver.init_host("host")
+        self.assertIn(f"{left} cannot be removed", logs.output[0])
