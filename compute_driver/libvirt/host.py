@@ -31,7 +31,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.detection import Detection
 from compute_driver.storage import exchange, layout
-from compute_driver.xml import boot, cpu, devices, metadata
+from compute_driver.xml import address, boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -146,7 +146,7 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
         info,
         cpu=cpu.described(xml, found.guest.cpu.enable),
         overhead_mib=overhead,
-        devices=tuple(devices.attached(xml)),
+        devices=tuple(address.attached(xml)),
         before=_before(found.directory),
     )
 
