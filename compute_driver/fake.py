@@ -693,7 +693,9 @@ def _info(machine: _Machine) -> GuestInfo:
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
         devices=tuple(
-            Device(name=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
+            Device(
+                name=nic.device or "", mac=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0"
+            )
             for number, nic in enumerate(machine.guest.interfaces, 1)
         ),
         before=machine.before[0] if machine.before else None,

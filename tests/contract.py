@@ -631,7 +631,7 @@ class DriverContract(unittest.TestCase):
         made = self.driver.spawn(guest, power_on=False, told=told)
         (info,) = seen
         self.assertIs(info.state, PowerState.STOPPED)
-        found = {device.name: device for device in info.devices}
+        found = {device.mac: device for device in info.devices}
         nic = found[guest.interfaces[0].mac]
         self.assertEqual("pci", nic.bus)
         self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
@@ -643,7 +643,7 @@ class DriverContract(unittest.TestCase):
         self.driver.attach_interface(guest.uuid, added)
         self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
         self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
-        self.assertIn(added.mac, [each.name for each in self.driver.show(guest.uuid).devices])
+        self.assertIn(added.mac, [each.mac for each in self.driver.show(guest.uuid).devices])
         with self.assertRaises(exceptions.InvalidParameter):
             self.driver.attach_interface(guest.uuid, added)
         self.driver.detach_interface(guest.uuid, added.mac.upper())

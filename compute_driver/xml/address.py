@@ -91,12 +91,12 @@ def attached(domain: Element) -> Iterator[Device]:
         else:
             address = ""
         bus = "" if target is None else target.get("bus", "")
-        name = mac.get("address", "") if mac is not None else _name(target)
-        yield Device(name=name, bus="pci" if said.get("type") == "pci" else bus, address=address)
-
-
-def _name(target: Element | None) -> str:
-    return "" if target is None else target.get("dev", "")
+        yield Device(
+            name="" if target is None else target.get("dev", ""),
+            mac=None if mac is None else mac.get("address", ""),
+            bus="pci" if said.get("type") == "pci" else bus,
+            address=address,
+        )
 
 
 def _devices(domain: Element, paths: Iterable[str]) -> Iterator[Element]:
