@@ -553,7 +553,6 @@ class FakeDriver(ComputeDriver):
             memory_free_bytes=max(0, memory - used),
             disk_bytes=disk.total,
             disk_free_bytes=disk.free,
-            guests=len(self._all()),
             architectures=tuple(map(self._architecture, architecture.TABLE)),
         )
 

@@ -191,7 +191,6 @@ class HostInfo:
     memory_free_bytes: int
     disk_bytes: int
     disk_free_bytes: int
-    guests: int
     architectures: tuple[ArchitectureInfo, ...]
 
 

@@ -115,7 +115,6 @@ class Host:
             memory_free_bytes=memory["MemAvailable"],
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
-            guests=len(self.guests()),
             architectures=found,
         )
 

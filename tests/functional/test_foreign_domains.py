@@ -72,10 +72,9 @@ class TestForeignDomains(ForeignTestCase):
         self.assertEqual(descriptions, self.descriptions())
         self.assertEqual(emulators, tiny.emulators())
 
-    def test_they_are_neither_listed_nor_counted(self) -> None:
+    def test_they_are_not_listed(self) -> None:
         self.assertEqual([self.neighbour.uuid], [i.guest.uuid for i in self.driver.list()])
         self.assertEqual([self.neighbour.uuid], [stats.uuid for stats in self.driver.stats()])
-        self.assertEqual(1, self.driver.host_show().guests)
 
     def test_no_verb_finds_them_by_name_or_uuid(self) -> None:
         for domain in self.foreign:
@@ -119,7 +118,6 @@ class TestDamagedMetadata(ForeignTestCase):
         (info,) = self.driver.list()
         self.assertEqual((self.neighbour.uuid, PowerState.RUNNING), (info.guest.uuid, info.state))
         self.assertIn(self.neighbour.uuid, [stats.uuid for stats in self.driver.stats()])
-        self.assertEqual(1, self.driver.host_show().guests)
 
     def test_its_verbs_say_what_is_wrong(self) -> None:
         self.assertEqual(self.damaged.UUIDString(), self.driver.find("damaged"))
