@@ -289,7 +289,8 @@ class ComputeDriver(abc.ABC):
         :param power_on: whether it runs in the end; if not given, whether it did before.
         :param check_only: only refuse what cannot be done.
         :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
-        :raises InvalidGuestState: if it is suspended, or an earlier resize is not confirmed yet.
+        :raises InvalidGuestState: if it is suspended or being rescued, or an earlier resize is not
+            confirmed yet.
         :raises HostError: if the host fails otherwise.
         """
 

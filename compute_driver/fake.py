@@ -199,7 +199,6 @@ class FakeDriver(ComputeDriver):
         _check_devices(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
-        self._released.pop(guest.uuid, None)
         machine = _Machine(guest, self._decide(guest.architecture))
         self._serve(machine)
         with machine.changed:
@@ -213,6 +212,7 @@ class FakeDriver(ComputeDriver):
                 self._remove(machine)
                 raise
             made = _info(machine)
+        self._released.pop(guest.uuid, None)
         self._tell(guest.uuid, made.state)
         return made
 
@@ -382,6 +382,10 @@ class FakeDriver(ComputeDriver):
         """Stop a guest and give it another size; what it was is kept until that is confirmed."""
         with self._machine(uuid) as machine:
             machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            if machine.guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "resize", "being rescued", ["itself"]
+                )
             if machine.before is not None:
                 raise exceptions.InvalidGuestState(
                     guest.name, "resize", "resized already", ["confirmed", "reverted"]

@@ -564,6 +564,8 @@ class DriverContract(unittest.TestCase):
         self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.rescue(guest.uuid, wanted)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.resize(guest.uuid, guest)
         with self.boots(guest):
             self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
         self.driver.stop(guest.uuid, timeout=0)
@@ -745,6 +747,26 @@ class DriverContract(unittest.TestCase):
         self.driver.destroy(guest.uuid, keep_files=True)
         self.driver.destroy(guest.uuid)
         self.assert_nothing_left(guest)
+
+    def test_spawn_that_fails_leaves_what_was_kept(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False).guest
+        self.driver.destroy(guest.uuid, keep_files=True)
+
+        def told(info: GuestInfo) -> None:
+            raise RuntimeError
+
+        taken = dataclasses.replace(guest, name=self.shared().name)
+        for failing, failure in (
+            (lambda: self.driver.spawn(guest, told=told), RuntimeError),
+            (lambda: self.driver.spawn(taken), exceptions.GuestExists),
+        ):
+            with self.assertRaises(failure):
+                failing()
+            self.assertNotIn(guest.uuid, self.listed())
+        self.driver.revert_resize(guest.uuid)
+        self.assertEqual(made, self.driver.show(guest.uuid).guest)
 
     # Destroy, and two at once
 
