@@ -27,7 +27,8 @@ def attach(
 
     :param image: nova's ImageMeta.
     :param vif: one of nova's VIFs.
-    :raises InterfaceAttachFailed: if that cannot be; it is not there then.
+    :raises InterfaceAttachFailed: if that cannot be; it is not there then, unless the guest does
+        not let go of it, which is logged.
     """
     with failing_as(exception.InterfaceAttachFailed):
         (interface,) = convert.ports(instance, image, [vif])
@@ -35,7 +36,13 @@ def attach(
     try:
         describe(driver, context, instance)
     except Exception as error:
-        driver.detach_interface(instance.uuid, interface.mac)
+        try:
+            driver.detach_interface(instance.uuid, interface.mac)
+        except exceptions.ComputeDriverError as kept:
+            LOG.warning(
+                "Instance %s keeps interface %s, whose attachment failed: %s",
+                *(instance.uuid, interface.mac, kept),
+            )
         raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from error
 
 

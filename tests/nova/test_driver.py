@@ -307,11 +307,15 @@ class InterfaceTest(NovaCase):
         with self.assertRaises(exception.InterfaceAttachFailed):
             self.attach()
         self.assertEqual((), self.guest().interfaces)
-        self.saved.side_effect = None
-        self.attach()
         busy = mock.patch.object(
             fake.FakeDriver, "detach_interface", side_effect=exceptions.DeviceBusy("it is busy")
         )
+        with busy, self.assertRaises(exception.InterfaceAttachFailed) as caught:
+            self.attach()
+        self.assertIsInstance(caught.exception.__cause__, exception.InstanceNotFound)
+        self.saved.side_effect = None
+        self.driver.detach_interface(self.context, self.instance_, self.vif)
+        self.attach()
         with busy, self.assertRaisesRegex(exception.InterfaceDetachFailed, "it is busy"):
             self.driver.detach_interface(self.context, self.instance_, self.vif)
         self.driver.destroy(self.context, self.instance_, [])
