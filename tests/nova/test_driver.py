@@ -27,7 +27,7 @@ from nova.virt import event
 
 from compute_driver import exceptions, fake
 from compute_driver.guest import GIB, MIB, Disk, Guest
-from compute_driver.nova import accounts, errors, resize
+from compute_driver.nova import accounts, configuration, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
 
@@ -61,6 +61,15 @@ class ServiceTest(NovaCase):
         self.assertEqual("192.0.2.10", options.serial_listen)
         self.assertEqual((11000, 12000), options.serial_port_range)
         self.assertEqual(86400, options.image_unused_seconds)
+        self.assertEqual(4, options.hotplug_ports)
+
+    def test_ports_are_as_many_as_nova_has_them(self) -> None:
+        self.addCleanup(configuration.register)
+        self.addCleanup(CONF.clear_override, "num_pcie_ports", "libvirt")
+        for wanted, ports in ((2, 2), (28, 16)):
+            CONF.set_override("num_pcie_ports", wanted, "libvirt")
+            configuration.register()
+            self.assertEqual(ports, CONF.hypervisor.hotplug_ports)
 
     def test_changes_of_state_are_told(self) -> None:
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
