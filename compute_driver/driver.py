@@ -354,6 +354,10 @@ class ComputeDriver(abc.ABC):
     def show(self, uuid: str) -> GuestInfo:
         """Return what is known of one guest."""
 
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing, even if nothing else of it can be told."""
+        return self.show(uuid).state
+
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with that name or UUID.
 

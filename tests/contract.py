@@ -67,6 +67,7 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
     "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
     "show": lambda driver, guest: driver.show(guest),
+    "state": lambda driver, guest: driver.state(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
     "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
@@ -125,7 +126,9 @@ class DriverContract(unittest.TestCase):
         return guest
 
     def state(self, guest: Guest) -> PowerState:
-        return self.driver.show(guest.uuid).state
+        state = self.driver.state(guest.uuid)
+        self.assertIs(state, self.driver.show(guest.uuid).state)
+        return state
 
     def listed(self) -> dict[str, GuestInfo]:
         return {info.guest.uuid: info for info in self.driver.list()}

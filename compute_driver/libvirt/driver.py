@@ -250,6 +250,10 @@ class LibvirtDriver(driver.ComputeDriver):
         """Return what is known of one guest."""
         return self._parts.host.guest(uuid)
 
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing."""
+        return self._parts.host.state(uuid)
+
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with that name or UUID."""
         return self._parts.host.find(guest)

@@ -19,6 +19,7 @@ from oslo_config import cfg
 
 from compute_driver import exceptions, tuning
 from compute_driver.acceleration import Accelerator
+from compute_driver.filesystem import host_errors
 from compute_driver.guest import MIB, Guest, PowerState, is_name, is_uuid
 from compute_driver.info import (
     DiskStats,
@@ -74,6 +75,13 @@ class Host:
         :raises GuestNotFound: if this driver has no such guest.
         """
         return self._connection.run(_show, uuid, self.instances)
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing; its description is not looked at.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_state, uuid, self.instances)
 
     def find(self, name_or_uuid: str) -> str:
         """Return the UUID of the guest with that name or UUID.
@@ -150,11 +158,25 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
     )
 
 
+def _state(connection: libvirt.virConnect, uuid: str, instances: Path) -> PowerState:
+    domain = domains.lookup(connection, uuid)
+    if domain is None or not domains.is_ours(domain, instances):
+        raise exceptions.GuestNotFound(uuid)
+    return domains.state_of(domain)
+
+
 def _before(directory: Path) -> Guest | None:
-    """Return what a guest was before a resize that is not confirmed yet."""
+    """Return what a guest was before a resize that is not confirmed yet.
+
+    None as well if that cannot be told, which must not hide what the guest is.
+    """
+    description = directory / exchange.KEPT / exchange.DESCRIPTION
     try:
-        kept = metadata.read((directory / exchange.KEPT / exchange.DESCRIPTION).read_text())
-    except FileNotFoundError:
+        with host_errors(f"{description} cannot be read"):
+            kept = metadata.read(description.read_text(errors="replace"))
+    except (exceptions.HostError, exceptions.MetadataDamaged) as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            LOG.warning("Guest %s: what it was before its resize: %s", directory.name, error)
         return None
     return kept.guest if kept else None
 

@@ -94,6 +94,6 @@ def power_on(
     driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
 ) -> None:
     """Power an instance on with the ports that nova knows of, or let it go on as it is."""
-    if driver.show(instance.uuid).state in _OFF:
+    if driver.state(instance.uuid) in _OFF:
         follow(driver, instance, network_info)
     driver.start(instance.uuid)

@@ -123,6 +123,7 @@ class TestDamagedMetadata(ForeignTestCase):
         self.assertEqual(self.damaged.UUIDString(), self.driver.find("damaged"))
         with self.assertRaisesRegex(exceptions.MetadataDamaged, "damaged"):
             self.driver.show(self.damaged.UUIDString())
+        self.assertIs(PowerState.RUNNING, self.driver.state(self.damaged.UUIDString()))
 
     def test_audit_lists_it_and_repair_leaves_it(self) -> None:
         for repair in (False, True):
