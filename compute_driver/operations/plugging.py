@@ -12,9 +12,8 @@ import dataclasses
 import time
 
 import libvirt
-from lxml import etree
 
-from compute_driver import architecture, concurrency, exceptions
+from compute_driver import concurrency, exceptions
 from compute_driver.guest import Guest, Interface, InterfaceKind, PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -51,8 +50,9 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.connection.run(interfaces.check, interface)
     openvswitch.check(parts.conf, _only(guest, interface))
-    element = interface_xml.interfaces(_only(guest, interface), architecture.machine(guest))[0]
-    device = etree.tostring(element, encoding="unicode")
+    # Of the whole domain: some of what an interface is comes from the guest.
+    domain = parts.xml(guest, parts.plan(guest), stored.decision)
+    device = interface_xml.of(domain, interface.mac)
     undo = Undo()
     try:
         with undo:

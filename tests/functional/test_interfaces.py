@@ -114,6 +114,15 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             self.driver.destroy(made.uuid)
             self.assertEqual([], bridges.ports(name))
 
+    def test_it_has_what_all_devices_of_the_guest_have(self) -> None:
+        made, added = self.spawn_tiny(packed_ring=True), Interface()
+        self.driver.attach_interface(made.uuid, added)
+        self.assert_has(made, added)
+        with inside.connection(self.driver) as opened:
+            xml = opened.lookupByUUIDString(made.uuid).XMLDesc()
+        (found,) = inside.etree.fromstring(xml).iterfind("devices/interface/driver")
+        self.assertEqual("on", found.get("packed"))
+
     def test_what_the_host_lacks_is_refused(self) -> None:
         made = self.spawn_tiny()
         with self.assertRaises(exceptions.InvalidParameter):
