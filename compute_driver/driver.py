@@ -334,6 +334,7 @@ class ComputeDriver(abc.ABC):
             given.
         :raises InterfaceNotFound: if the guest has none with that address.
         :raises DeviceBusy: if the guest has not let go by then: it keeps the interface.
+        :raises OperationTimeout: if its emulator does not answer.
         :raises InvalidGuestState: if the guest is suspended.
         """
 
