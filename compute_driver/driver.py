@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -336,6 +336,18 @@ class ComputeDriver(abc.ABC):
         :raises DeviceBusy: if the guest has not let go by then: it keeps the interface.
         :raises OperationTimeout: if its emulator does not answer.
         :raises InvalidGuestState: if the guest is suspended.
+        """
+
+    @abc.abstractmethod
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off these interfaces, in this order, in place of all that it has.
+
+        Failure leaves it those that it had.
+
+        :raises InvalidParameter: if a MAC address or a device is there twice, or the machine or the
+            host lacks what one needs.
+        :raises InvalidGuestState: if the guest is not off.
+        :raises HostError: if the host fails otherwise.
         """
 
     @abc.abstractmethod

@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -446,6 +446,14 @@ class FakeDriver(ComputeDriver):
                 raise exceptions.InterfaceNotFound(guest.name, mac)
             machine.guest = dataclasses.replace(guest, interfaces=nics)
 
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off other interfaces, in place of all that it has."""
+        with self._machine(uuid) as machine:
+            machine.require("replace the interfaces of", PowerState.STOPPED)
+            guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
+            _check_devices(guest)
+            machine.guest = guest
+
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
         return tuple(map(_info, self._all()))
@@ -696,9 +704,7 @@ def _info(machine: _Machine) -> GuestInfo:
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
         devices=tuple(
-            Device(
-                name=nic.device or "", mac=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0"
-            )
+            Device(name=nic.device or "", mac=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
             for number, nic in enumerate(machine.guest.interfaces, 1)
         ),
         before=machine.before[0] if machine.before else None,

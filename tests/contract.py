@@ -30,6 +30,7 @@ from compute_driver.guest import (
     Guest,
     Image,
     Interface,
+    InterfaceKind,
     NicModel,
     PowerState,
     Quiesce,
@@ -66,6 +67,7 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "revert_resize": lambda driver, guest: driver.revert_resize(guest),
     "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
     "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
+    "replace_interfaces": lambda driver, guest: driver.replace_interfaces(guest, [Interface()]),
     "show": lambda driver, guest: driver.show(guest),
     "state": lambda driver, guest: driver.state(guest),
     "find": lambda driver, guest: driver.find(guest),
@@ -672,6 +674,27 @@ class DriverContract(unittest.TestCase):
             self.driver.attach_interface(guest.uuid, Interface())
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_replaced_in_order_or_not_at_all(self) -> None:
+        first, second = Interface(), Interface()
+        guest = self.make_guest(interfaces=(first, second))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        changed = dataclasses.replace(first, model=NicModel.E1000)
+        for wanted in ((changed, second), (second, Interface(), changed), ()):
+            self.driver.replace_interfaces(guest.uuid, wanted)
+            self.assertEqual(wanted, self.interfaces(guest))
+        self.driver.replace_interfaces(guest.uuid, [first, second])
+        many = Interface(kind=InterfaceKind.BRIDGE, source="br0", queues=guest.vcpus + 1)
+        for refused in ((first, first), (Interface(), many)):
+            with self.assertRaises(exceptions.InvalidParameter):
+                self.driver.replace_interfaces(guest.uuid, refused)
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.replace_interfaces(guest.uuid, ())
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
 
     def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
         return self.driver.show(guest.uuid).guest.interfaces

@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -235,6 +235,11 @@ class LibvirtDriver(driver.ComputeDriver):
         deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
         with journal.exclusive(self._parts, uuid, "detach_interface") as held:
             plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
+
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off other interfaces, in place of all that it has."""
+        with journal.exclusive(self._parts, uuid, "replace_interfaces"):
+            plugging.replace(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""

@@ -81,12 +81,7 @@ def follow(
     if now == wanted:
         return False
     driver.stop(instance.uuid, timeout=0)
-    for interface in now:
-        if interface not in wanted:
-            driver.detach_interface(instance.uuid, interface.mac)
-    for interface in wanted:
-        if interface not in now:
-            driver.attach_interface(instance.uuid, interface)
+    driver.replace_interfaces(instance.uuid, wanted)
     return True
 
 

@@ -39,8 +39,9 @@ _TAKE_BACK = 10.0
 _ASK_SECONDS = 30.0
 
 _LIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
+_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 #: One that is suspended goes on with the devices that it was suspended with.
-_ACCEPTED = _LIVE | {PowerState.STOPPED, PowerState.CRASHED}
+_ACCEPTED = _LIVE | _OFF
 
 #: What QEMU says when it is asked while the guest is still thinking about it.
 _PENDING = ("already in the process of unplug", "unplug is pending")
@@ -93,6 +94,25 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
     _store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
     openvswitch.unplug(parts.conf, uuid, found)
     held.keep = False
+
+
+def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
+    """Give a guest that is off other interfaces, in place of all that it has.
+
+    The description changes last, and at once; what is plugged in is so anew at each power-on.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
+    """
+    parts.require(uuid, "replace the interfaces of", _OFF)
+    stored = parts.stored(uuid)
+    before = stored.guest.interfaces
+    guest = dataclasses.replace(stored.guest, interfaces=wanted)
+    for interface in wanted:
+        parts.connection.run(interfaces.check, interface)
+    openvswitch.check(parts.conf, guest)
+    _xml(parts, stored, guest)  # refuses what the machine lacks
+    openvswitch.unplug(parts.conf, uuid, [each for each in before if each not in wanted])
+    _store(parts, stored, guest)
 
 
 def reconcile(parts: Parts, uuid: str) -> None:

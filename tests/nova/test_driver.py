@@ -349,6 +349,23 @@ class InterfaceTest(NovaCase):
             self.assertEqual(vifs, len(self.guest().interfaces))
         self.assertEqual(power_state.RUNNING, self.driver.get_info(self.instance_).state)
 
+    def test_changed_port_keeps_its_place_and_a_refusal_all_that_was_there(self) -> None:
+        network = {"bridge": "br-int", "meta": {"mtu": 9000}}
+        other = {**self.vif, "address": "fa:16:3e:00:00:02", "devname": "tapo", "network": network}
+        self.spawn(self.instance_, vifs=[self.vif, other])
+        before = self.guest().interfaces
+        self.vif["network"]["meta"]["mtu"] = 1400
+        refusal = mock.patch.object(
+            fake.FakeDriver, "replace_interfaces", side_effect=exceptions.PlugFailed("no")
+        )
+        with refusal, self.assertRaises(exception.VirtualInterfacePlugException):
+            self.driver.reboot(self.context, self.instance_, [self.vif, other], "HARD")
+        self.assertEqual(before, self.guest().interfaces)
+        self.driver.reboot(self.context, self.instance_, [self.vif, other], "HARD")
+        found = self.guest().interfaces
+        self.assertEqual([1400, 9000], [nic.mtu for nic in found])
+        self.assertEqual([nic.mac for nic in before], [nic.mac for nic in found])
+
 
 class ResizeTest(NovaCase):
     def setUp(self) -> None:
