@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -289,7 +289,8 @@ class ComputeDriver(abc.ABC):
         :param power_on: whether it runs in the end; if not given, whether it did before.
         :param check_only: only refuse what cannot be done.
         :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
-        :raises InvalidGuestState: if it is suspended, or an earlier resize is not confirmed yet.
+        :raises InvalidGuestState: if it is suspended or being rescued, or an earlier resize is not
+            confirmed yet.
         :raises HostError: if the host fails otherwise.
         """
 
@@ -333,7 +334,20 @@ class ComputeDriver(abc.ABC):
             given.
         :raises InterfaceNotFound: if the guest has none with that address.
         :raises DeviceBusy: if the guest has not let go by then: it keeps the interface.
+        :raises OperationTimeout: if its emulator does not answer.
         :raises InvalidGuestState: if the guest is suspended.
+        """
+
+    @abc.abstractmethod
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off these interfaces, in this order, in place of all that it has.
+
+        Failure leaves it those that it had.
+
+        :raises InvalidParameter: if a MAC address or a device is there twice, or the machine or the
+            host lacks what one needs.
+        :raises InvalidGuestState: if the guest is not off.
+        :raises HostError: if the host fails otherwise.
         """
 
     @abc.abstractmethod
@@ -352,6 +366,10 @@ class ComputeDriver(abc.ABC):
     @abc.abstractmethod
     def show(self, uuid: str) -> GuestInfo:
         """Return what is known of one guest."""
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing, even if nothing else of it can be told."""
+        return self.show(uuid).state
 
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with that name or UUID.

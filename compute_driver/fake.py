@@ -12,7 +12,7 @@ import shutil
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -199,7 +199,6 @@ class FakeDriver(ComputeDriver):
         _check_devices(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
-        self._released.pop(guest.uuid, None)
         machine = _Machine(guest, self._decide(guest.architecture))
         self._serve(machine)
         with machine.changed:
@@ -213,6 +212,7 @@ class FakeDriver(ComputeDriver):
                 self._remove(machine)
                 raise
             made = _info(machine)
+        self._released.pop(guest.uuid, None)
         self._tell(guest.uuid, made.state)
         return made
 
@@ -382,6 +382,10 @@ class FakeDriver(ComputeDriver):
         """Stop a guest and give it another size; what it was is kept until that is confirmed."""
         with self._machine(uuid) as machine:
             machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            if machine.guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "resize", "being rescued", ["itself"]
+                )
             if machine.before is not None:
                 raise exceptions.InvalidGuestState(
                     guest.name, "resize", "resized already", ["confirmed", "reverted"]
@@ -441,6 +445,14 @@ class FakeDriver(ComputeDriver):
             if nics == guest.interfaces:
                 raise exceptions.InterfaceNotFound(guest.name, mac)
             machine.guest = dataclasses.replace(guest, interfaces=nics)
+
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off other interfaces, in place of all that it has."""
+        with self._machine(uuid) as machine:
+            machine.require("replace the interfaces of", PowerState.STOPPED)
+            guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
+            _check_devices(guest)
+            machine.guest = guest
 
     def list(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name; never those of others."""
@@ -553,7 +565,6 @@ class FakeDriver(ComputeDriver):
             memory_free_bytes=max(0, memory - used),
             disk_bytes=disk.total,
             disk_free_bytes=disk.free,
-            guests=len(self._all()),
             architectures=tuple(map(self._architecture, architecture.TABLE)),
         )
 
@@ -693,7 +704,7 @@ def _info(machine: _Machine) -> GuestInfo:
         accelerator=machine.decision.accelerator,
         reason=machine.decision.reason,
         devices=tuple(
-            Device(name=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
+            Device(name=nic.device or "", mac=nic.mac, bus="pci", address=f"0000:{number:02x}:00.0")
             for number, nic in enumerate(machine.guest.interfaces, 1)
         ),
         before=machine.before[0] if machine.before else None,

@@ -14,13 +14,15 @@ from compute_driver.guest import DiskFormat, Guest, PowerState
 class Device:
     """Where a disk or an interface is attached, as the guest sees it.
 
-    :param name: an interface's MAC address; a disk's device name, such as ``vda``.
+    :param name: such as ``vda``, or the host's own name of an interface; empty if there is none.
+    :param mac: an interface's hardware address; None for a disk.
     :param bus: ``pci``, or the bus of the disk.
     :param address: such as ``0000:01:00.0`` on PCI, ``0:0:0:1`` (controller, bus, target, unit) on
         a bus of drives; empty where there is none.
     """
 
     name: str
+    mac: str | None = None
     bus: str
     address: str
 
@@ -189,7 +191,6 @@ class HostInfo:
     memory_free_bytes: int
     disk_bytes: int
     disk_free_bytes: int
-    guests: int
     architectures: tuple[ArchitectureInfo, ...]
 
 

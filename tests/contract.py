@@ -30,6 +30,7 @@ from compute_driver.guest import (
     Guest,
     Image,
     Interface,
+    InterfaceKind,
     NicModel,
     PowerState,
     Quiesce,
@@ -66,7 +67,9 @@ VERBS: dict[str, Callable[[ComputeDriver, str], object]] = {
     "revert_resize": lambda driver, guest: driver.revert_resize(guest),
     "attach_interface": lambda driver, guest: driver.attach_interface(guest, Interface()),
     "detach_interface": lambda driver, guest: driver.detach_interface(guest, "52:54:00:0:0:1"),
+    "replace_interfaces": lambda driver, guest: driver.replace_interfaces(guest, [Interface()]),
     "show": lambda driver, guest: driver.show(guest),
+    "state": lambda driver, guest: driver.state(guest),
     "find": lambda driver, guest: driver.find(guest),
     "console_log": lambda driver, guest: driver.console_log(guest),
     "console_wait": lambda driver, guest: driver.console_wait(guest, "x", timeout=0.1),
@@ -125,7 +128,9 @@ class DriverContract(unittest.TestCase):
         return guest
 
     def state(self, guest: Guest) -> PowerState:
-        return self.driver.show(guest.uuid).state
+        state = self.driver.state(guest.uuid)
+        self.assertIs(state, self.driver.show(guest.uuid).state)
+        return state
 
     def listed(self) -> dict[str, GuestInfo]:
         return {info.guest.uuid: info for info in self.driver.list()}
@@ -337,7 +342,6 @@ class DriverContract(unittest.TestCase):
         self.assertGreater(host.cpus, 0)
         self.assertGreaterEqual(host.memory_bytes, host.memory_free_bytes)
         self.assertGreaterEqual(host.disk_bytes, host.disk_free_bytes)
-        self.assertEqual(host.guests, len(self.driver.list()))
         self.assertTrue(host.architectures)
         for each in host.architectures:
             self.assertIsNotNone(each.accelerator)
@@ -565,6 +569,8 @@ class DriverContract(unittest.TestCase):
         self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.rescue(guest.uuid, wanted)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.resize(guest.uuid, guest)
         with self.boots(guest):
             self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
         self.driver.stop(guest.uuid, timeout=0)
@@ -631,7 +637,7 @@ class DriverContract(unittest.TestCase):
         made = self.driver.spawn(guest, power_on=False, told=told)
         (info,) = seen
         self.assertIs(info.state, PowerState.STOPPED)
-        found = {device.name: device for device in info.devices}
+        found = {device.mac: device for device in info.devices}
         nic = found[guest.interfaces[0].mac]
         self.assertEqual("pci", nic.bus)
         self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
@@ -643,7 +649,7 @@ class DriverContract(unittest.TestCase):
         self.driver.attach_interface(guest.uuid, added)
         self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
         self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
-        self.assertIn(added.mac, [each.name for each in self.driver.show(guest.uuid).devices])
+        self.assertIn(added.mac, [each.mac for each in self.driver.show(guest.uuid).devices])
         with self.assertRaises(exceptions.InvalidParameter):
             self.driver.attach_interface(guest.uuid, added)
         self.driver.detach_interface(guest.uuid, added.mac.upper())
@@ -668,6 +674,27 @@ class DriverContract(unittest.TestCase):
             self.driver.attach_interface(guest.uuid, Interface())
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_replaced_in_order_or_not_at_all(self) -> None:
+        first, second = Interface(), Interface()
+        guest = self.make_guest(interfaces=(first, second))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        changed = dataclasses.replace(first, model=NicModel.E1000)
+        for wanted in ((changed, second), (second, Interface(), changed), ()):
+            self.driver.replace_interfaces(guest.uuid, wanted)
+            self.assertEqual(wanted, self.interfaces(guest))
+        self.driver.replace_interfaces(guest.uuid, [first, second])
+        many = Interface(kind=InterfaceKind.BRIDGE, source="br0", queues=guest.vcpus + 1)
+        for refused in ((first, first), (Interface(), many)):
+            with self.assertRaises(exceptions.InvalidParameter):
+                self.driver.replace_interfaces(guest.uuid, refused)
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.replace_interfaces(guest.uuid, ())
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
 
     def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
         return self.driver.show(guest.uuid).guest.interfaces
@@ -746,6 +773,26 @@ class DriverContract(unittest.TestCase):
         self.driver.destroy(guest.uuid, keep_files=True)
         self.driver.destroy(guest.uuid)
         self.assert_nothing_left(guest)
+
+    def test_spawn_that_fails_leaves_what_was_kept(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        made = self.driver.spawn(guest, power_on=False).guest
+        self.driver.destroy(guest.uuid, keep_files=True)
+
+        def told(info: GuestInfo) -> None:
+            raise RuntimeError
+
+        taken = dataclasses.replace(guest, name=self.shared().name)
+        for failing, failure in (
+            (lambda: self.driver.spawn(guest, told=told), RuntimeError),
+            (lambda: self.driver.spawn(taken), exceptions.GuestExists),
+        ):
+            with self.assertRaises(failure):
+                failing()
+            self.assertNotIn(guest.uuid, self.listed())
+        self.driver.revert_resize(guest.uuid)
+        self.assertEqual(made, self.driver.show(guest.uuid).guest)
 
     # Destroy, and two at once
 

@@ -18,6 +18,9 @@ GROUP = cfg.OptGroup(
     help="How guests are run on this host, and where what they own is kept.",
 )
 
+#: How many ports of PCI Express a guest can have to spare.
+MAX_HOTPLUG_PORTS = 16
+
 
 def _default_state_path() -> str:
     if os.geteuid() == 0:
@@ -202,10 +205,11 @@ OPTIONS = [
         "hotplug_ports",
         default=1,
         min=0,
-        max=16,
+        max=MAX_HOTPLUG_PORTS,
         help="How many interfaces a running guest can be given before its next power-on, on "
         "machines with PCI Express (q35, virt); others have slots enough. Each takes a port, and "
-        "every boot a little longer for it.",
+        "every boot a little longer for it. Within nova the default is what [libvirt] "
+        "num_pcie_ports says, or 4 if that is not set.",
     ),
     cfg.StrOpt(
         "ovsdb_connection",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from oslo_config import cfg
@@ -236,6 +236,11 @@ class LibvirtDriver(driver.ComputeDriver):
         with journal.exclusive(self._parts, uuid, "detach_interface") as held:
             plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
 
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off other interfaces, in place of all that it has."""
+        with journal.exclusive(self._parts, uuid, "replace_interfaces"):
+            plugging.replace(self._parts, uuid, tuple(interfaces))
+
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""
         told = changes.Changes(self._parts, listener)
@@ -249,6 +254,10 @@ class LibvirtDriver(driver.ComputeDriver):
     def show(self, uuid: str) -> GuestInfo:
         """Return what is known of one guest."""
         return self._parts.host.guest(uuid)
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing."""
+        return self._parts.host.state(uuid)
 
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with that name or UUID."""

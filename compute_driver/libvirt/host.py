@@ -19,6 +19,7 @@ from oslo_config import cfg
 
 from compute_driver import exceptions, tuning
 from compute_driver.acceleration import Accelerator
+from compute_driver.filesystem import host_errors
 from compute_driver.guest import MIB, Guest, PowerState, is_name, is_uuid
 from compute_driver.info import (
     DiskStats,
@@ -31,7 +32,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.detection import Detection
 from compute_driver.storage import exchange, layout
-from compute_driver.xml import boot, cpu, devices, metadata
+from compute_driver.xml import address, boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -75,6 +76,13 @@ class Host:
         """
         return self._connection.run(_show, uuid, self.instances)
 
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing; its description is not looked at.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_state, uuid, self.instances)
+
     def find(self, name_or_uuid: str) -> str:
         """Return the UUID of the guest with that name or UUID.
 
@@ -115,7 +123,6 @@ class Host:
             memory_free_bytes=memory["MemAvailable"],
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
-            guests=len(self.guests()),
             architectures=found,
         )
 
@@ -146,16 +153,30 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
         info,
         cpu=cpu.described(xml, found.guest.cpu.enable),
         overhead_mib=overhead,
-        devices=tuple(devices.attached(xml)),
+        devices=tuple(address.attached(xml)),
         before=_before(found.directory),
     )
 
 
+def _state(connection: libvirt.virConnect, uuid: str, instances: Path) -> PowerState:
+    domain = domains.lookup(connection, uuid)
+    if domain is None or not domains.is_ours(domain, instances):
+        raise exceptions.GuestNotFound(uuid)
+    return domains.state_of(domain)
+
+
 def _before(directory: Path) -> Guest | None:
-    """Return what a guest was before a resize that is not confirmed yet."""
+    """Return what a guest was before a resize that is not confirmed yet.
+
+    None as well if that cannot be told, which must not hide what the guest is.
+    """
+    description = directory / exchange.KEPT / exchange.DESCRIPTION
     try:
-        kept = metadata.read((directory / exchange.KEPT / exchange.DESCRIPTION).read_text())
-    except FileNotFoundError:
+        with host_errors(f"{description} cannot be read"):
+            kept = metadata.read(description.read_text(errors="replace"))
+    except (exceptions.HostError, exceptions.MetadataDamaged) as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            LOG.warning("Guest %s: what it was before its resize: %s", directory.name, error)
         return None
     return kept.guest if kept else None
 

@@ -13,6 +13,10 @@ from compute_driver import conf
 from compute_driver.conf import hypervisor
 from compute_driver.consoles import DisplayKind
 
+#: How many interfaces a running instance can be given where nova's options do not say it; each
+#: takes a port, which costs time only while firmware and kernel look for devices.
+_HOTPLUG_PORTS = 4
+
 #: Options of nova's group ``[spice]`` that are ours too.
 _SPICE = (
     "agent_enabled",
@@ -30,7 +34,8 @@ def register() -> cfg.ConfigOpts:
 
     Where that says nothing, guests are run by the host's libvirt, everything is kept where nova
     keeps it and as long (options ``state_path``, ``instances_path`` and group ``[image_cache]``),
-    and consoles are served as groups ``[vnc]``, ``[spice]`` and ``[serial_console]`` have it.
+    consoles are served as groups ``[vnc]``, ``[spice]`` and ``[serial_console]`` have it, and
+    running instances can be given as many interfaces as ``[libvirt] num_pcie_ports`` says.
 
     :raises cfg.Error: if a value cannot be used; names the option and what is accepted.
     :raises ValueError: the same, for types of oslo.config that raise it.
@@ -44,12 +49,18 @@ def register() -> cfg.ConfigOpts:
         "instances_path": str(instances),
         "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
         "image_unused_seconds": nova_conf.image_cache.remove_unused_original_minimum_age_seconds,
+        "hotplug_ports": _hotplug_ports(nova_conf),
         **_consoles(nova_conf),
     }.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
     for option in hypervisor.OPTIONS:  # a bad value is refused when it is read
         nova_conf.hypervisor[option.dest]
     return nova_conf
+
+
+def _hotplug_ports(nova_conf: cfg.ConfigOpts) -> int:
+    """Return how many ports of PCI Express are spare; nova's number, up to 28, is that of all."""
+    return min(nova_conf.libvirt.num_pcie_ports or _HOTPLUG_PORTS, hypervisor.MAX_HOTPLUG_PORTS)
 
 
 def _consoles(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:

@@ -51,12 +51,12 @@ def _describe(
     tags = _tags(context, instance)
     vifs = {vif["address"].lower(): vif for vif in network_info}
     for device in devices:
-        tag, vif = tags.get(device.name), vifs.get(device.name, {})
+        tag, vif = tags.get(device.mac or device.name), vifs.get(device.mac, {})
         vlan = (vif.get("details") or {}).get("vlan")
         if not tag and not vlan:
             continue
-        if ":" in device.name:
-            made = metadata.NetworkInterfaceMetadata(mac=device.name, vf_trusted=False)
+        if device.mac is not None:
+            made = metadata.NetworkInterfaceMetadata(mac=device.mac, vf_trusted=False)
             if vlan:
                 made.vlan = int(vlan)
         else:

@@ -112,8 +112,7 @@ class NovaDriver(driver.ComputeDriver):
     @translated
     def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
         """Return an instance's power state."""
-        state = self._driver.show(instance.uuid).state
-        return hardware.InstanceInfo(state=_POWER_STATES[state])
+        return hardware.InstanceInfo(state=_POWER_STATES[self._driver.state(instance.uuid)])
 
     @translated
     def list_instances(self) -> list[str]:
@@ -282,7 +281,7 @@ class NovaDriver(driver.ComputeDriver):
         share_info: Any = None,
     ) -> None:
         """Reboot an instance: hard as well if it does not run or does not answer."""
-        running = self._driver.show(instance.uuid).state is PowerState.RUNNING
+        running = self._driver.state(instance.uuid) is PowerState.RUNNING
         if reboot_type == "SOFT" and running:
             self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
         elif ports.follow(self._driver, instance, network_info):

@@ -27,7 +27,8 @@ def attach(
 
     :param image: nova's ImageMeta.
     :param vif: one of nova's VIFs.
-    :raises InterfaceAttachFailed: if that cannot be; it is not there then.
+    :raises InterfaceAttachFailed: if that cannot be; it is not there then, unless the guest does
+        not let go of it, which is logged.
     """
     with failing_as(exception.InterfaceAttachFailed):
         (interface,) = convert.ports(instance, image, [vif])
@@ -35,7 +36,13 @@ def attach(
     try:
         describe(driver, context, instance)
     except Exception as error:
-        driver.detach_interface(instance.uuid, interface.mac)
+        try:
+            driver.detach_interface(instance.uuid, interface.mac)
+        except exceptions.ComputeDriverError as kept:
+            LOG.warning(
+                "Instance %s keeps interface %s, whose attachment failed: %s",
+                *(instance.uuid, interface.mac, kept),
+            )
         raise exception.InterfaceAttachFailed(instance_uuid=instance.uuid) from error
 
 
@@ -74,12 +81,7 @@ def follow(
     if now == wanted:
         return False
     driver.stop(instance.uuid, timeout=0)
-    for interface in now:
-        if interface not in wanted:
-            driver.detach_interface(instance.uuid, interface.mac)
-    for interface in wanted:
-        if interface not in now:
-            driver.attach_interface(instance.uuid, interface)
+    driver.replace_interfaces(instance.uuid, wanted)
     return True
 
 
@@ -87,6 +89,6 @@ def power_on(
     driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
 ) -> None:
     """Power an instance on with the ports that nova knows of, or let it go on as it is."""
-    if driver.show(instance.uuid).state in _OFF:
+    if driver.state(instance.uuid) in _OFF:
         follow(driver, instance, network_info)
     driver.start(instance.uuid)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import logging
 import time
 
 import libvirt
-from lxml import etree
 
-from compute_driver import architecture, concurrency, exceptions
+from compute_driver import concurrency, exceptions
 from compute_driver.guest import Guest, Interface, InterfaceKind, PowerState
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -22,6 +23,8 @@ from compute_driver.network import interfaces, openvswitch
 from compute_driver.operations.parts import Parts, Undo
 from compute_driver.xml import interface as interface_xml
 from compute_driver.xml import metadata
+
+LOG = logging.getLogger(__name__)
 
 #: The operations that are reconciled.
 OPERATIONS = frozenset({"attach_interface", "detach_interface"})
@@ -32,9 +35,13 @@ ASK_AGAIN = 10.0
 #: Seconds that a guest may take to let go of what it was given in vain.
 _TAKE_BACK = 10.0
 
+#: Seconds that an emulator may take to pass such a request on.
+_ASK_SECONDS = 30.0
+
 _LIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
+_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 #: One that is suspended goes on with the devices that it was suspended with.
-_ACCEPTED = _LIVE | {PowerState.STOPPED, PowerState.CRASHED}
+_ACCEPTED = _LIVE | _OFF
 
 #: What QEMU says when it is asked while the guest is still thinking about it.
 _PENDING = ("already in the process of unplug", "unplug is pending")
@@ -51,8 +58,8 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.connection.run(interfaces.check, interface)
     openvswitch.check(parts.conf, _only(guest, interface))
-    element = interface_xml.interfaces(_only(guest, interface), architecture.machine(guest))[0]
-    device = etree.tostring(element, encoding="unicode")
+    # Of the whole domain: some of what an interface is comes from the guest.
+    device = interface_xml.of(_xml(parts, stored, guest), interface.mac)
     undo = Undo()
     try:
         with undo:
@@ -81,7 +88,7 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
     if not found:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     if state in _LIVE:
-        _let_go(parts, uuid, found[0], timeout)
+        _let_go(parts, uuid, found[0].mac, timeout)
     held.keep = True
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
     _store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
@@ -89,28 +96,54 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
     held.keep = False
 
 
+def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
+    """Give a guest that is off other interfaces, in place of all that it has.
+
+    The description changes last, and at once; what is plugged in is so anew at each power-on.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
+    """
+    parts.require(uuid, "replace the interfaces of", _OFF)
+    stored = parts.stored(uuid)
+    before = stored.guest.interfaces
+    guest = dataclasses.replace(stored.guest, interfaces=wanted)
+    for interface in wanted:
+        parts.connection.run(interfaces.check, interface)
+    openvswitch.check(parts.conf, guest)
+    _xml(parts, stored, guest)  # refuses what the machine lacks
+    openvswitch.unplug(parts.conf, uuid, [each for each in before if each not in wanted])
+    _store(parts, stored, guest)
+
+
 def reconcile(parts: Parts, uuid: str) -> None:
     """Forget the interfaces that a guest has not got, and plug in those that it has.
 
-    What it has and should not is asked back.
+    What it has and should not is asked back; where a guest keeps it, it leads nowhere.
+
+    :raises OperationTimeout: if the emulator does not answer.
     """
     with contextlib.suppress(exceptions.GuestNotFound):
         stored = parts.stored(uuid)
         there = parts.on_domain(uuid, domains.interfaces)
-        guest = stored.guest
-        for mac in there.keys() - {each.mac for each in guest.interfaces}:
-            _ask(parts, uuid, there[mac])
-        lost = [each for each in guest.interfaces if each.mac not in there]
-        if lost:
-            kept = tuple(each for each in guest.interfaces if each.mac in there)
-            guest = dataclasses.replace(guest, interfaces=kept)
+        kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
+        guest = dataclasses.replace(stored.guest, interfaces=kept)
+        if guest != stored.guest:
             _store(parts, stored, guest)
-            openvswitch.unplug(parts.conf, uuid, lost)
+        plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, [])
+        devices = {each.device for each in kept}
+        gone = {each.device: each for each in (*plugged, *stored.guest.interfaces)}
+        openvswitch.unplug(
+            parts.conf, uuid, [each for device, each in gone.items() if device not in devices]
+        )
+        for mac in there.keys() - {each.mac for each in kept}:
+            try:
+                _let_go(parts, uuid, mac, _TAKE_BACK)
+            except exceptions.DeviceBusy as error:
+                LOG.warning("%s; it has it, unplugged, until it is powered off", error)
         if parts.state(uuid) in _LIVE:
-            plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, ())
-            devices = {each.device for each in plugged}
-            for interface in guest.interfaces:
-                if interface.device not in devices:
+            ready = {each.device for each in plugged}
+            for interface in kept:
+                if interface.device not in ready:
                     _plug(parts, guest, interface)
 
 
@@ -123,48 +156,58 @@ def _plug(parts: Parts, guest: Guest, interface: Interface) -> None:
         openvswitch.plug(parts.conf, _only(guest, interface), parts.host.instances)
 
 
+def _xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
+    return parts.xml(guest, parts.plan(guest), stored.decision)
+
+
 def _store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
     """Store what a guest is to be from its next power-on, and that it is so now."""
-    plan = parts.plan(guest)
-    parts.connection.run(domains.define, parts.xml(guest, plan, stored.decision))
+    parts.connection.run(domains.define, _xml(parts, stored, guest))
     text = metadata.content(guest, stored.directory, stored.decision)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, text))
 
 
 def _take_back(parts: Parts, uuid: str, interface: Interface) -> None:
-    _let_go(parts, uuid, interface, _TAKE_BACK)
-    openvswitch.unplug(parts.conf, uuid, [interface])
+    try:
+        _let_go(parts, uuid, interface.mac, _TAKE_BACK)
+    finally:
+        openvswitch.unplug(parts.conf, uuid, [interface])
 
 
-def _let_go(parts: Parts, uuid: str, interface: Interface, timeout: float) -> None:
-    """Ask a guest for a device until it lets go.
+def _let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
+    """Ask a guest for an interface until it lets go.
 
     :raises DeviceBusy: if it has not by the deadline.
+    :raises OperationTimeout: if its emulator does not answer.
     """
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:
         while True:
             aliases = parts.on_domain(uuid, domains.interfaces)
-            alias = aliases.get(interface.mac)
+            alias = aliases.get(mac)
             if alias is None:
                 return
-            _ask(parts, uuid, alias)
+            answered = concurrency.within(
+                time.monotonic() + _ASK_SECONDS,
+                parts.on_domain,
+                uuid,
+                functools.partial(_ask, alias=alias),
+            )
+            if not answered:
+                raise exceptions.OperationTimeout(
+                    f"the emulator of guest {uuid} did not answer within {_ASK_SECONDS:g} s"
+                )
             until = min(deadline, time.monotonic() + ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
                 if event.device == alias:
                     return
             if time.monotonic() >= deadline:
                 raise exceptions.DeviceBusy(
-                    f"guest {uuid} did not let go of interface {interface.mac} within {timeout:g} s"
+                    f"guest {uuid} did not let go of interface {mac} within {timeout:g} s"
                 )
 
 
-def _ask(parts: Parts, uuid: str, alias: str | None) -> None:
-    if alias is not None:
-        parts.on_domain(uuid, lambda domain: _ask_domain(domain, alias))
-
-
-def _ask_domain(domain: libvirt.virDomain, alias: str) -> None:
+def _ask(domain: libvirt.virDomain, alias: str) -> None:
     try:
         domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     except libvirt.libvirtError as error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where devices are attached, when libvirt would not choose it as the machine needs it.
+"""Where devices are attached: as the machine needs it where libvirt would not, and in the end.
 
 Source: libvirt, "Domain XML format", "Device Addresses".
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from compute_driver.info import Device
 from compute_driver.xml.elements import E, Element
 
 #: Virtio devices that are never unplugged.
@@ -36,6 +37,10 @@ _BEHIND_PORTS = (
 )
 #: Those of the root bus that machines leave free, but for the lowest: there libvirt puts its ports.
 _SLOTS = range(0x08, 0x1C)
+
+#: What libvirt's addresses on PCI consist of, and how they are written.
+_PCI = (("domain", "04x"), ("bus", "02x"), ("slot", "02x"))
+_DRIVE = ("controller", "bus", "target", "unit")
 
 
 def map_into_memory(domain: Element) -> None:
@@ -70,6 +75,28 @@ def add_ports(domain: Element, spare: int) -> None:
     assert emulator is not None
     for element in (*ports, E.controller(type="pci", index="0", model="pcie-root")):
         emulator.addnext(element)
+
+
+def attached(domain: Element) -> Iterator[Device]:
+    """Yield where the disks and interfaces of a domain are attached, as libvirt describes it."""
+    for element in (*domain.iterfind("devices/disk"), *domain.iterfind("devices/interface")):
+        target, mac = element.find("target"), element.find("mac")
+        place = element.find("address")
+        said = {} if place is None else {str(k): str(v) for k, v in place.attrib.items()}
+        if said.get("type") == "pci":
+            numbers = [format(int(said[key], 16), width) for key, width in _PCI]
+            address = f"{':'.join(numbers)}.{int(said['function'], 16)}"
+        elif said.get("type") == "drive":
+            address = ":".join(said[key] for key in _DRIVE)
+        else:
+            address = ""
+        bus = "" if target is None else target.get("bus", "")
+        yield Device(
+            name="" if target is None else target.get("dev", ""),
+            mac=None if mac is None else mac.get("address", ""),
+            bus="pci" if said.get("type") == "pci" else bus,
+            address=address,
+        )
 
 
 def _devices(domain: Element, paths: Iterable[str]) -> Iterator[Element]:

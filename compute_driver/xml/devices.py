@@ -6,8 +6,6 @@ Source: libvirt, "Domain XML format", "Devices".
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
 from compute_driver.guest import (
@@ -20,40 +18,11 @@ from compute_driver.guest import (
     VideoModel,
     VirtioForm,
 )
-from compute_driver.info import Device
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 
 #: What needs no element: there is none, or the machine has it in any case.
 _BUILT_IN = frozenset({InputModel.NONE, InputModel.PS2})
-
-
-#: What libvirt's addresses on PCI consist of, and how they are written.
-_PCI = (("domain", "04x"), ("bus", "02x"), ("slot", "02x"))
-_DRIVE = ("controller", "bus", "target", "unit")
-
-
-def attached(domain: Element) -> Iterator[Device]:
-    """Yield where the disks and interfaces of a domain are attached, as libvirt describes it."""
-    for element in (*domain.iterfind("devices/disk"), *domain.iterfind("devices/interface")):
-        target, mac = element.find("target"), element.find("mac")
-        place = element.find("address")
-        said = {} if place is None else {str(k): str(v) for k, v in place.attrib.items()}
-        if said.get("type") == "pci":
-            numbers = [format(int(said[key], 16), width) for key, width in _PCI]
-            address = f"{':'.join(numbers)}.{int(said['function'], 16)}"
-        elif said.get("type") == "drive":
-            address = ":".join(said[key] for key in _DRIVE)
-        else:
-            address = ""
-        bus = "" if target is None else target.get("bus", "")
-        name = mac.get("address", "") if mac is not None else _name(target)
-        yield Device(name=name, bus="pci" if said.get("type") == "pci" else bus, address=address)
-
-
-def _name(target: Element | None) -> str:
-    return "" if target is None else target.get("dev", "")
-
 
 #: Those whose memory can be chosen; virtio's is the guest's.
 _WITH_MEMORY = (VideoModel.VGA, VideoModel.QXL, VideoModel.BOCHS)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from lxml import etree
+
 from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
 from compute_driver.guest import Guest, Interface, InterfaceKind, NicModel
@@ -59,6 +61,16 @@ def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
 def _limit(direction: str, limit: Bandwidth) -> Element:
     values = dataclasses.asdict(limit).items()
     return E(direction, {name: str(value) for name, value in values if value})
+
+
+def of(domain: str, mac: str) -> str:
+    """Return the element of one interface of a domain.
+
+    :param domain: its XML.
+    :param mac: the interface's hardware address.
+    """
+    (found,) = etree.fromstring(domain).iterfind(f"devices/interface/mac[@address='{mac}']/..")
+    return etree.tostring(found, encoding="unicode", with_tail=False)
 
 
 def aliases(domain: Element) -> dict[str, str | None]:

@@ -79,9 +79,12 @@ def read(xml: str) -> Stored | None:
     :param xml: what libvirt's virDomainGetXMLDesc returns, or its virDomainGetMetadata when
         asked for the element of :data:`NAMESPACE`.
     :return: None if the domain is not this driver's.
-    :raises MetadataDamaged: if it is, but cannot be understood.
+    :raises MetadataDamaged: if it is, or may be, but cannot be understood.
     """
-    found = _parse(xml)
+    try:
+        found = _parse(xml)
+    except etree.XMLSyntaxError as error:
+        raise exceptions.MetadataDamaged(f"its description is no XML: {error}") from error
     if found is None:
         return None
     said = {str(name): str(value) for name, value in found.attrib.items()}

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -22,6 +25,7 @@ from compute_driver.guest import (
     RebootKind,
 )
 from compute_driver.libvirt import domain as domains
+from compute_driver.operations import plugging
 from tests.functional import base, bridges, inside, tiny, worker
 
 
@@ -48,6 +52,13 @@ class Interfaces(base.HostTestCase):
         yield
         for text in texts:
             self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+
+    def forget(self, made: Guest) -> None:
+        """Have the description of a guest lack its last interface, which it has nevertheless."""
+        parts = self.driver._parts
+        stored = parts.stored(made.uuid)
+        rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
+        plugging._store(parts, stored, rest)
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
@@ -92,6 +103,12 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
         self.driver.resume(self.made.uuid)
         self.assert_has(self.made, self.made.interfaces[0])
 
+    def test_what_is_not_described_is_gone_once_it_is_taken_back(self) -> None:
+        self.driver.attach_interface(self.made.uuid, Interface())
+        self.forget(self.made)
+        plugging.reconcile(self.driver._parts, self.made.uuid)
+        self.assert_has(self.made, self.made.interfaces[0])
+
     def test_when_it_cannot_be_described_it_is_taken_back(self) -> None:
         failure = mock.patch.object(
             libvirt.virDomain, "setMetadata", side_effect=libvirt.libvirtError("no")
@@ -113,6 +130,15 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             self.assert_has(made, added)
             self.driver.destroy(made.uuid)
             self.assertEqual([], bridges.ports(name))
+
+    def test_it_has_what_all_devices_of_the_guest_have(self) -> None:
+        made, added = self.spawn_tiny(packed_ring=True), Interface()
+        self.driver.attach_interface(made.uuid, added)
+        self.assert_has(made, added)
+        with inside.connection(self.driver) as opened:
+            xml = opened.lookupByUUIDString(made.uuid).XMLDesc()
+        (found,) = inside.etree.fromstring(xml).iterfind("devices/interface/driver")
+        self.assertEqual("on", found.get("packed"))
 
     def test_what_the_host_lacks_is_refused(self) -> None:
         made = self.spawn_tiny()
@@ -158,6 +184,32 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.driver.detach_interface(made.uuid, added.mac)
         self.assert_has(made)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+
+    def test_what_it_does_not_let_go_of_holds_nothing_up(self) -> None:
+        made, added = self.spawn_tiny(), Interface()
+        self.driver.attach_interface(made.uuid, added)
+        self.forget(made)
+        with (
+            mock.patch.object(plugging, "_TAKE_BACK", 1.0),
+            self.assertLogs(plugging.LOG, "WARNING") as logged,
+        ):
+            plugging.reconcile(self.driver._parts, made.uuid)
+        self.assertIn(added.mac, logged.output[0])
+        self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assert_has(made)
+
+    def test_emulator_that_hangs_is_waited_for_until_a_deadline(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.attach_interface(made.uuid, Interface())
+        self.forget(made)
+        emulator = tiny.emulators()[made.uuid]
+        os.kill(emulator, signal.SIGSTOP)
+        self.addCleanup(os.kill, emulator, signal.SIGCONT)
+        with (
+            mock.patch.object(plugging, "_ASK_SECONDS", 1.0),
+            self.assertRaises(exceptions.OperationTimeout),
+        ):
+            plugging.reconcile(self.driver._parts, made.uuid)
 
     def test_killed_attachment_is_wholly_there_or_not(self) -> None:
         for point, done in (("described", False), ("attached", True)):

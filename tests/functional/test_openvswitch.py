@@ -18,6 +18,7 @@ from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
 from compute_driver.limits import Bandwidth
 from compute_driver.network import openvswitch
+from compute_driver.operations import plugging
 from compute_driver.storage import tools
 from tests import guests
 from tests.functional import base, bridges, inside, switches, tiny
@@ -189,6 +190,18 @@ class TestOpenVSwitch(base.HostTestCase):
         self.assertEqual([], self.switch.ports())
         self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
         self.assertEqual((), self.driver.stats(made.uuid)[0].interfaces)
+
+    def test_port_of_what_is_not_described_is_removed(self) -> None:
+        made = tiny.guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        parts = self.driver._parts
+        before = parts.stored(made.uuid)
+        self.driver.attach_interface(made.uuid, plugged())
+        plugging._store(parts, before, before.guest)
+        with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
+            plugging.reconcile(parts, made.uuid)
+        self.assertEqual([], self.switch.ports())
 
     def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:
         nic = plugged()

@@ -27,7 +27,7 @@ from nova.virt import event
 
 from compute_driver import exceptions, fake
 from compute_driver.guest import GIB, MIB, Disk, Guest
-from compute_driver.nova import accounts, errors, resize
+from compute_driver.nova import accounts, configuration, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
 
@@ -61,6 +61,15 @@ class ServiceTest(NovaCase):
         self.assertEqual("192.0.2.10", options.serial_listen)
         self.assertEqual((11000, 12000), options.serial_port_range)
         self.assertEqual(86400, options.image_unused_seconds)
+        self.assertEqual(4, options.hotplug_ports)
+
+    def test_ports_are_as_many_as_nova_has_them(self) -> None:
+        self.addCleanup(configuration.register)
+        self.addCleanup(CONF.clear_override, "num_pcie_ports", "libvirt")
+        for wanted, ports in ((2, 2), (28, 16)):
+            CONF.set_override("num_pcie_ports", wanted, "libvirt")
+            configuration.register()
+            self.assertEqual(ports, CONF.hypervisor.hotplug_ports)
 
     def test_changes_of_state_are_told(self) -> None:
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
@@ -307,11 +316,15 @@ class InterfaceTest(NovaCase):
         with self.assertRaises(exception.InterfaceAttachFailed):
             self.attach()
         self.assertEqual((), self.guest().interfaces)
-        self.saved.side_effect = None
-        self.attach()
         busy = mock.patch.object(
             fake.FakeDriver, "detach_interface", side_effect=exceptions.DeviceBusy("it is busy")
         )
+        with busy, self.assertRaises(exception.InterfaceAttachFailed) as caught:
+            self.attach()
+        self.assertIsInstance(caught.exception.__cause__, exception.InstanceNotFound)
+        self.saved.side_effect = None
+        self.driver.detach_interface(self.context, self.instance_, self.vif)
+        self.attach()
         with busy, self.assertRaisesRegex(exception.InterfaceDetachFailed, "it is busy"):
             self.driver.detach_interface(self.context, self.instance_, self.vif)
         self.driver.destroy(self.context, self.instance_, [])
@@ -335,6 +348,23 @@ class InterfaceTest(NovaCase):
             change([self.vif] * vifs)
             self.assertEqual(vifs, len(self.guest().interfaces))
         self.assertEqual(power_state.RUNNING, self.driver.get_info(self.instance_).state)
+
+    def test_changed_port_keeps_its_place_and_a_refusal_all_that_was_there(self) -> None:
+        network = {"bridge": "br-int", "meta": {"mtu": 9000}}
+        other = {**self.vif, "address": "fa:16:3e:00:00:02", "devname": "tapo", "network": network}
+        self.spawn(self.instance_, vifs=[self.vif, other])
+        before = self.guest().interfaces
+        self.vif["network"]["meta"]["mtu"] = 1400
+        refusal = mock.patch.object(
+            fake.FakeDriver, "replace_interfaces", side_effect=exceptions.PlugFailed("no")
+        )
+        with refusal, self.assertRaises(exception.VirtualInterfacePlugException):
+            self.driver.reboot(self.context, self.instance_, [self.vif, other], "HARD")
+        self.assertEqual(before, self.guest().interfaces)
+        self.driver.reboot(self.context, self.instance_, [self.vif, other], "HARD")
+        found = self.guest().interfaces
+        self.assertEqual([1400, 9000], [nic.mtu for nic in found])
+        self.assertEqual([nic.mac for nic in before], [nic.mac for nic in found])
 
 
 class ResizeTest(NovaCase):

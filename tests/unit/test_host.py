@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
@@ -15,6 +16,8 @@ from compute_driver.libvirt import host
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations import check
 from compute_driver.operations.parts import Parts
+from compute_driver.storage import exchange
+from compute_driver.xml import metadata
 from tests.unit import test_fake
 
 
@@ -40,6 +43,31 @@ class HostTest(unittest.TestCase):
             libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
             opened.getAllDomainStats.call_args.args[1],
         )
+
+
+class BeforeTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.directory = Path(home.name)
+        self.description = self.directory / exchange.KEPT / exchange.DESCRIPTION
+
+    def test_guest_that_was_not_resized_was_nothing_else(self) -> None:
+        with self.assertNoLogs(host.LOG):
+            self.assertIsNone(host._before(self.directory))
+
+    def test_what_cannot_be_told_does_not_hide_the_guest(self) -> None:
+        damaged = f'<guest xmlns="{metadata.NAMESPACE}">no description</guest>'.encode()
+        self.description.parent.mkdir()
+        for content in (b"", b"<domain", b"\xff", damaged):
+            self.description.write_bytes(content)
+            with self.subTest(content), self.assertLogs(host.LOG, "WARNING"):
+                self.assertIsNone(host._before(self.directory))
+        denied = mock.patch.object(Path, "read_text", side_effect=PermissionError(13, "denied"))
+        with denied, self.assertLogs(host.LOG, "WARNING") as logged:
+            self.assertIsNone(host._before(self.directory))
+        self.assertIn("denied", logged.output[0])
 
 
 class WordsTest(unittest.TestCase):

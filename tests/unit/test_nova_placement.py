@@ -55,7 +55,6 @@ def host(*architectures: ArchitectureInfo) -> HostInfo:
         memory_free_bytes=10 * GIB,
         disk_bytes=100 * GIB,
         disk_free_bytes=60 * GIB,
-        guests=0,
         architectures=architectures,
     )
 
