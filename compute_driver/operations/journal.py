@@ -44,8 +44,14 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
     if not is_uuid(uuid) or uuid != uuid.lower():
         raise exceptions.GuestNotFound(uuid)
     with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
-        _finish(parts, uuid, held)
-        quiesce.mend(parts, uuid, left_only=operation is None)
+        try:
+            _finish(parts, uuid, held)
+            quiesce.mend(parts, uuid, left_only=operation is None)
+        except exceptions.ComputeDriverError as error:
+            if operation != "destroy":
+                raise
+            LOG.warning("Guest %s is removed without being put in order: %s", uuid, error)
+            held.keep = False
         if operation is not None:
             _note(held, uuid, operation)
         try:
