@@ -28,6 +28,7 @@ _MENDED: Mapping[str, Callable[[Parts, str], None]] = {
     **dict.fromkeys(settling.OPERATIONS, settling.settle),
     **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
     "rescue": rescue.clear,
+    "restore": destroy.release_again,
     "snapshot": snapshot.clear,
     "unrescue": rescue.clear,
 }
@@ -70,7 +71,8 @@ def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
 
     :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
         nothing may have it yet.
-    :param operation: another name leaves what was made when a process dies.
+    :param operation: another name leaves what was made when a process dies; "restore" leaves
+        the files, but no domain.
     :raises HostError: if the note cannot be written.
     """
     held.note(operation)

@@ -54,7 +54,7 @@ def spawn(
 
     with journal.making(held, "restore" if reused else "spawn") as undo:
         if reused:
-            undo.add(f"domain {guest.name}", _release_again, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", destroy.release_again, parts, guest.uuid)
         else:
             undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
             undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
@@ -109,11 +109,6 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         parts.connection.run(interfaces.check, interface)
     openvswitch.check(parts.conf, guest)
     return decision
-
-
-def _release_again(parts: Parts, uuid: str) -> None:
-    with contextlib.suppress(exceptions.GuestNotFound):
-        destroy.release(parts, uuid)
 
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
