@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
 import time
 from pathlib import Path
 
@@ -29,7 +28,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import quiesce
 from compute_driver.operations.parts import Parts, Undo
-from compute_driver.storage import files, tools
+from compute_driver.storage import files, overlay, tools
 from compute_driver.storage.layout import DiskFile
 from compute_driver.xml import backup
 
@@ -55,9 +54,13 @@ def check(parts: Parts, target: Path) -> Path:
     target = target.absolute()
     taken = target.is_symlink() or target.exists()
     if taken or not target.parent.is_dir() or target.is_relative_to(parts.host.instances):
-        accepted = "a new file in a directory that exists, and that is no guest's"
-        raise exceptions.InvalidParameter("target", str(target), accepted)
+        raise _unusable(target)
     return target
+
+
+def _unusable(target: Path) -> exceptions.InvalidParameter:
+    accepted = "a new file in a directory that exists, and that is no guest's"
+    return exceptions.InvalidParameter("target", str(target), accepted)
 
 
 def snapshot(
@@ -84,7 +87,7 @@ def snapshot(
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
     if wish is Quiesce.REQUIRE:
         parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
-    size, needed = _sizes(parts, disk)
+    size, needed = _sizes(parts, uuid, disk)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
     undo = Undo()
@@ -97,6 +100,8 @@ def snapshot(
                 if _back_up(parts, uuid, disk, size, wish, deadline):
                     source, source_format = parts.directory(uuid) / _COPY, DiskFormat.QCOW2
             _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
+    except files.Taken as error:  # by somebody else, since it was checked
+        raise _unusable(target) from error
     finally:
         held.keep = undo.failed
     progress(what, needed, needed)
@@ -128,14 +133,16 @@ def leftovers(parts: Parts, uuid: str) -> list[Path]:
     return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
 
 
-def _sizes(parts: Parts, disk: DiskFile) -> tuple[int, int]:
-    """Return the size of a disk, and how much a copy of it takes at most, in bytes."""
-    # It is in use: -U; the formats of what is below it are stated in its header by us.
-    argv = ["qemu-img", "info", "-U", "--backing-chain", "--output=json"]
-    said = tools.run([*argv, "-f", str(disk.format), str(disk.path)], tools.limits(parts.conf))
-    chain = json.loads(said)
-    size = int(chain[0]["virtual-size"])
-    return size, min(size, sum(int(each["actual-size"]) for each in chain))
+def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
+    """Return the size of a disk, and how much a copy of it takes at most, in bytes.
+
+    While the guest runs its disk may be readable by QEMU's user only.
+    """
+    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
+    chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
+    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in _ACTIVE:
+        chain += filter(None, [overlay.base(disk.path)])
+    return size, min(size, sum(map(files.allocated, chain)))
 
 
 def _back_up(
@@ -254,7 +261,7 @@ def _finish(
     if own and image_format is SnapshotFormat.QCOW2 and _moved(source, target):
         return
     space.require(target.parent, needed)
-    with files.new_file(target) as new:
+    with files.new_file(target, replace=False) as new:
         link = parts.directory(uuid) / _ELSEWHERE
         link.symlink_to(new)
         formats = ["-f", str(source_format), "-O", str(image_format)]
@@ -266,7 +273,7 @@ def _finish(
 
 def _moved(source: Path, target: Path) -> bool:
     try:
-        source.rename(target)
+        files.move(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise exceptions.HostError(f"{target} cannot be made: {error.strerror}") from error
