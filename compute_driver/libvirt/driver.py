@@ -48,6 +48,7 @@ from compute_driver.operations import (
     interrupt,
     journal,
     plugging,
+    possible,
     power,
     quiesce,
     reboot,
@@ -82,7 +83,7 @@ class LibvirtDriver(driver.ComputeDriver):
         told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
-        decision = spawn.check(self._parts, guest)
+        decision = possible.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
             return spawn.spawn(
                 *(self._parts, guest, decision, progress, held),

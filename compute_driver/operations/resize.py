@@ -17,7 +17,7 @@ from compute_driver.guest import Disk, Guest, PowerState
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, power, settling, spawn
+from compute_driver.operations import destroy, possible, power, settling
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, exchange, files, layout, tools
 
@@ -64,7 +64,7 @@ def check(parts: Parts, uuid: str, guest: Guest) -> Change:
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get("root", 0))
     )
     _refuse_shrinking(guest, parts.plan(guest), sizes)
-    return Change(old, guest, spawn.check(parts, guest), sizes)
+    return Change(old, guest, possible.check(parts, guest), sizes)
 
 
 def resize(
