@@ -176,7 +176,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         """Give an account inside a running guest a password."""
-        with journal.exclusive(self._parts, uuid, "set password"):
+        with journal.exclusive(self._parts, uuid, "set_password"):
             accounts.set_password(self._parts, uuid, user, password)
 
     def rescue(

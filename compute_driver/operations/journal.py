@@ -25,12 +25,9 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 #: Those that, interrupted, leave a guest to be put in order, and what does.
 _MENDED: Mapping[str, Callable[[Parts, str], None]] = {
-    **dict.fromkeys(settling.OPERATIONS, settling.settle),
+    **{name: module.mend for module in (rescue, settling, snapshot) for name in module.OPERATIONS},
     **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
-    "rescue": rescue.clear,
     "restore": destroy.release_again,
-    "snapshot": snapshot.clear,
-    "unrescue": rescue.clear,
 }
 
 
@@ -46,7 +43,7 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
         raise exceptions.GuestNotFound(uuid)
     with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
         try:
-            _finish(parts, uuid, held)
+            _mend(parts, uuid, held)
             quiesce.mend(parts, uuid, left_only=operation is None)
         except exceptions.ComputeDriverError as error:
             if operation != "destroy":
@@ -106,7 +103,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
     with concurrency.try_lock(_directory(parts) / uuid) as held:
         if held is not None:
             try:
-                _finish(parts, uuid, held)
+                _mend(parts, uuid, held)
                 quiesce.mend(parts, uuid, left_only=True)
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
@@ -124,7 +121,7 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
         LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, operation, error)
 
 
-def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+def _mend(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
     """Remove what was being made or removed, and put in order what was being changed.
 
     Other operations left a guest that still is one.

@@ -21,6 +21,9 @@ from compute_driver.operations import power
 from compute_driver.operations.parts import Parts, Undo, report
 from compute_driver.storage import config_drive, disks, layout, tools
 
+#: The operations that are mended.
+OPERATIONS = frozenset({"rescue", "unrescue"})
+
 #: Not suspended: its memory would be lost.
 _ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
 
@@ -57,7 +60,7 @@ def rescue(
     undo = Undo()
     try:
         with undo:
-            undo.add(f"rescue files of {before.name}", clear, parts, uuid)
+            undo.add(f"rescue files of {before.name}", mend, parts, uuid)
             _make_files(parts, after, wanted, plan, base, progress)
             undo.add(f"power of {before.name}", _restore, parts, before, state)
             power.stop(parts, uuid, timeout)
@@ -87,7 +90,7 @@ def unrescue(parts: Parts, uuid: str) -> None:
     report(after, decision)
 
 
-def clear(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """Remove the files of a rescue that is over or has never begun."""
     try:
         guest = parts.stored(uuid).guest

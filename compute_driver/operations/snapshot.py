@@ -32,6 +32,9 @@ from compute_driver.storage import files, overlay, tools
 from compute_driver.storage.layout import DiskFile
 from compute_driver.xml import backup
 
+#: The operations that are mended.
+OPERATIONS = frozenset({"snapshot"})
+
 _ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 
 #: Names in the guest's directory: the emulator's copy, and a link to what is being made elsewhere.
@@ -93,7 +96,7 @@ def snapshot(
     undo = Undo()
     try:
         with undo:  # nothing is ever committed: what is made on the way goes in any case
-            undo.add(f"parts of a snapshot of {stored.name}", clear, parts, uuid)
+            undo.add(f"parts of a snapshot of {stored.name}", mend, parts, uuid)
             source, source_format = disk.path, disk.format
             if parts.state(uuid) in _ACTIVE:
                 space.require(parts.directory(uuid), needed)
@@ -113,7 +116,7 @@ def give_up(parts: Parts, uuid: str) -> None:
         _aborted(parts, uuid, time.monotonic() + _ABORT_SECONDS)
 
 
-def clear(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """End the copying of a guest's disk, if it goes on, and remove what it has made."""
     deadline = time.monotonic() + _ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
