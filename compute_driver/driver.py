@@ -291,6 +291,7 @@ class ComputeDriver(abc.ABC):
         :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
         :raises InvalidGuestState: if it is suspended or being rescued, or an earlier resize is not
             confirmed yet.
+        :raises NotEnoughSpace: if there is no room for copies of its disks.
         :raises HostError: if the host fails otherwise.
         """
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import os
@@ -23,6 +24,7 @@ from oslo_config import cfg
 from compute_driver import exceptions, plugins
 from compute_driver.concurrency import run_blocking
 from compute_driver.driver import Progress
+from compute_driver.guest import DirectBoot, Image
 from compute_driver.images import space
 
 NAMESPACE = "compute_driver.image_sources"
@@ -103,6 +105,17 @@ def shown(location: str) -> str:
     scheme, host, path = url.groups()
     # A password with an unquoted '/' or '?' looks like a host.
     return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://..."
+
+
+def clean(image: Image) -> Image:
+    """Return an image without the secrets of its URL."""
+    return dataclasses.replace(image, location=shown(image.location))
+
+
+def clean_boot(boot: DirectBoot) -> DirectBoot:
+    """Return what is started directly without the secrets of its URLs."""
+    ramdisk = boot.ramdisk and clean(boot.ramdisk)
+    return dataclasses.replace(boot, kernel=clean(boot.kernel), ramdisk=ramdisk)
 
 
 def basename(location: str) -> str:

@@ -172,6 +172,16 @@ def attach(domain: libvirt.virDomain, xml: str) -> None:
     domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
+def disk_size(domain: libvirt.virDomain, path: Path) -> int:
+    """Return what a guest sees of one of its disks, in bytes.
+
+    libvirt can read it, where the file is QEMU's while the guest runs.
+
+    :param path: the file behind the disk.
+    """
+    return int(domain.blockInfo(str(path))[0])
+
+
 def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:
     """Return libvirt's alias of each interface that a domain has now, by MAC address.
 

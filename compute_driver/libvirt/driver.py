@@ -48,6 +48,7 @@ from compute_driver.operations import (
     interrupt,
     journal,
     plugging,
+    possible,
     power,
     quiesce,
     reboot,
@@ -82,7 +83,7 @@ class LibvirtDriver(driver.ComputeDriver):
         told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
-        decision = spawn.check(self._parts, guest)
+        decision = possible.check(self._parts, guest)
         with journal.exclusive(self._parts, guest.uuid) as held:
             return spawn.spawn(
                 *(self._parts, guest, decision, progress, held),
@@ -175,7 +176,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         """Give an account inside a running guest a password."""
-        with journal.exclusive(self._parts, uuid, "set password"):
+        with journal.exclusive(self._parts, uuid, "set_password"):
             accounts.set_password(self._parts, uuid, user, password)
 
     def rescue(

@@ -104,7 +104,7 @@ def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
     found = snapshot.leftovers(parts, uuid)
     if found and repair:
-        snapshot.clear(parts, uuid)
+        snapshot.mend(parts, uuid)
     for path in found:
         detail = "an interrupted snapshot left it"
         yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)

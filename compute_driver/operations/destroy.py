@@ -26,9 +26,10 @@ def destroy(parts: Parts, uuid: str) -> None:
         remove_files(parts, uuid)
 
 
-def remove_domain(parts: Parts, uuid: str) -> bool:
+def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     """Power off, unplug and undefine the domain with that UUID, if it is ours.
 
+    :param keep_files: whether what libvirt keeps for it in files stays.
     :return: False if there is one of somebody else's, who may use the guest's directory.
     """
     interfaces = parts.connection.run(_power_off, parts, uuid)
@@ -36,7 +37,7 @@ def remove_domain(parts: Parts, uuid: str) -> bool:
         return False
     # Before the record of them goes with the domain.
     openvswitch.unplug(parts.conf, uuid, interfaces)
-    parts.connection.run(_undefine, parts, uuid)
+    parts.connection.run(_undefine, parts, uuid, keep_files=keep_files)
     return True
 
 
@@ -52,6 +53,15 @@ def release(parts: Parts, uuid: str) -> None:
     parts.on_domain(uuid, domains.power_off)
     openvswitch.unplug(parts.conf, uuid, interfaces)
     parts.connection.run(_undefine, parts, uuid, keep_files=True)
+
+
+def release_again(parts: Parts, uuid: str) -> None:
+    """Remove the domain that was to have a guest's kept files, which stay, as does what they were.
+
+    Nothing happens once the guest is there again: then its description is forgotten.
+    """
+    if _description(parts, uuid).exists():
+        remove_domain(parts, uuid, keep_files=True)
 
 
 def is_released(parts: Parts, uuid: str) -> bool:

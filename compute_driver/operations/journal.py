@@ -25,11 +25,9 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 #: Those that, interrupted, leave a guest to be put in order, and what does.
 _MENDED: Mapping[str, Callable[[Parts, str], None]] = {
-    **dict.fromkeys(settling.OPERATIONS, settling.settle),
+    **{name: module.mend for module in (rescue, settling, snapshot) for name in module.OPERATIONS},
     **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
-    "rescue": rescue.clear,
-    "snapshot": snapshot.clear,
-    "unrescue": rescue.clear,
+    "restore": destroy.release_again,
 }
 
 
@@ -44,8 +42,14 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
     if not is_uuid(uuid) or uuid != uuid.lower():
         raise exceptions.GuestNotFound(uuid)
     with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
-        _finish(parts, uuid, held)
-        quiesce.mend(parts, uuid, left_only=operation is None)
+        try:
+            _mend(parts, uuid, held)
+            quiesce.mend(parts, uuid, left_only=operation is None)
+        except exceptions.ComputeDriverError as error:
+            if operation != "destroy":
+                raise
+            LOG.warning("Guest %s is removed without being put in order: %s", uuid, error)
+            held.keep = False
         if operation is not None:
             _note(held, uuid, operation)
         try:
@@ -64,7 +68,8 @@ def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
 
     :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
         nothing may have it yet.
-    :param operation: another name leaves what was made when a process dies.
+    :param operation: another name leaves what was made when a process dies; "restore" leaves
+        the files, but no domain.
     :raises HostError: if the note cannot be written.
     """
     held.note(operation)
@@ -98,7 +103,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
     with concurrency.try_lock(_directory(parts) / uuid) as held:
         if held is not None:
             try:
-                _finish(parts, uuid, held)
+                _mend(parts, uuid, held)
                 quiesce.mend(parts, uuid, left_only=True)
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
@@ -116,7 +121,7 @@ def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
         LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, operation, error)
 
 
-def _finish(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+def _mend(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
     """Remove what was being made or removed, and put in order what was being changed.
 
     Other operations left a guest that still is one.

@@ -14,11 +14,15 @@ from pathlib import Path
 from compute_driver import concurrency, exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, PowerState, Rescue
+from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import power, spawn
+from compute_driver.operations import power
 from compute_driver.operations.parts import Parts, Undo, report
 from compute_driver.storage import config_drive, disks, layout, tools
+
+#: The operations that are mended.
+OPERATIONS = frozenset({"rescue", "unrescue"})
 
 #: Not suspended: its memory would be lost.
 _ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
@@ -47,8 +51,8 @@ def rescue(
     if wanted.config_drive is not None:
         config_drive.check(wanted.config_drive)
     base = parts.images.get(wanted.image, progress)
-    image = dataclasses.replace(spawn.clean(wanted.image), format=base.format)
-    boot = wanted.boot and spawn.clean_boot(wanted.boot)
+    image = dataclasses.replace(sources.clean(wanted.image), format=base.format)
+    boot = wanted.boot and sources.clean_boot(wanted.boot)
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
     plan = parts.plan(after)
     decision = parts.decide(after)
@@ -56,7 +60,7 @@ def rescue(
     undo = Undo()
     try:
         with undo:
-            undo.add(f"rescue files of {before.name}", clear, parts, uuid)
+            undo.add(f"rescue files of {before.name}", mend, parts, uuid)
             _make_files(parts, after, wanted, plan, base, progress)
             undo.add(f"power of {before.name}", _restore, parts, before, state)
             power.stop(parts, uuid, timeout)
@@ -86,7 +90,7 @@ def unrescue(parts: Parts, uuid: str) -> None:
     report(after, decision)
 
 
-def clear(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """Remove the files of a rescue that is over or has never begun."""
     try:
         guest = parts.stored(uuid).guest
@@ -117,7 +121,7 @@ def _make_files(
     base: CachedImage,
     progress: Progress,
 ) -> None:
-    for kernel, target in spawn.boot_files(wanted.boot, plan):
+    for kernel, target in layout.boot_files(wanted.boot, plan):
         disks.place(parts.images.get_file(kernel, progress), target)
     for disk in plan.disks:
         if disk.role == "rescue":

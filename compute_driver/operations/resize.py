@@ -14,9 +14,10 @@ import libvirt
 
 from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
 from compute_driver.guest import Disk, Guest, PowerState
+from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, power, settling, spawn
+from compute_driver.operations import destroy, possible, power, settling
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, exchange, files, layout, tools
 
@@ -57,11 +58,13 @@ def check(parts: Parts, uuid: str, guest: Guest) -> Change:
     _refuse_others(old, guest)
     plan = parts.plan(old)
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
+    copied = [disk.path for disk in plan.disks if not disk.readonly]
+    space.require(plan.directory, sum(map(files.allocated, copied)))
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get("root", 0))
     )
     _refuse_shrinking(guest, parts.plan(guest), sizes)
-    return Change(old, guest, spawn.check(parts, guest), sizes)
+    return Change(old, guest, possible.check(parts, guest), sizes)
 
 
 def resize(
@@ -82,18 +85,16 @@ def resize(
     uuid = change.new.uuid
     was_on = parts.state(uuid) not in _OFF
     power.stop(parts, uuid, timeout)
-    openvswitch.unplug(parts.conf, uuid, change.old.interfaces)
-    with settling.settled(parts, uuid, held, "resize"):
-        _make(parts, change, was_on=was_on)
-    report(change.new, change.decision)
-    if was_on if power_on is None else power_on:
-        try:
+    try:
+        openvswitch.unplug(parts.conf, uuid, change.old.interfaces)
+        with settling.settled(parts, uuid, held, "resize"):
+            _make(parts, change, was_on=was_on)
+        report(change.new, change.decision)
+        if was_on if power_on is None else power_on:
             power.power_on(parts, change.new)
-        except BaseException:
-            _bring_back(parts, uuid, held)
-            if was_on:
-                power.power_on(parts, change.old)
-            raise
+    except BaseException:
+        _take_back(parts, change, held, was_on=was_on)
+        raise
 
 
 def confirm(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
@@ -124,9 +125,20 @@ def revert(
         power.start(parts, uuid)
 
 
+def _take_back(parts: Parts, change: Change, held: concurrency.Lock, *, was_on: bool) -> None:
+    """Make a guest what it was before its resize, however far that has come."""
+    uuid = change.old.uuid
+    parts.on_domain(uuid, domains.power_off)  # no emulator may have files that change places
+    openvswitch.unplug(parts.conf, uuid, change.new.interfaces)
+    _bring_back(parts, uuid, held)
+    if was_on:
+        power.power_on(parts, change.old)
+
+
 def _bring_back(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
     with settling.settled(parts, uuid, held, "revert_resize"):
-        exchange.undo(parts.directory(uuid))
+        if settling.is_kept(parts, uuid):
+            exchange.undo(parts.directory(uuid))
 
 
 def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
@@ -155,7 +167,7 @@ def _refuse_others(old: Guest, guest: Guest) -> None:
 
 def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:
     return {
-        disk.role: domain.blockInfo(str(disk.path))[0]
+        disk.role: domains.disk_size(domain, disk.path)
         for disk in plan.disks
         if disk.role == "root" or disk.role.startswith("ephemeral")
     }

@@ -18,8 +18,6 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.parts import Parts
 from compute_driver.xml import console
 
-_WHOLE = libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE
-
 
 @contextlib.contextmanager
 def assigned(
@@ -32,7 +30,7 @@ def assigned(
     :return: the port; None if its console needs none.
     :raises NoFreePort: if there is none.
     """
-    xml = parts.on_domain(uuid, _read_saved if suspended else _read)
+    xml = parts.on_domain(uuid, _read_saved if suspended else domains.description)
     domain = etree.fromstring(xml)
     address = console.address(domain)
     if address is None:
@@ -45,12 +43,8 @@ def assigned(
             if suspended:
                 parts.on_domain(uuid, lambda domain: domain.managedSaveDefineXML(xml, 0))
             else:
-                parts.connection.run(domains.define, xml)
+                parts.connection.run(domains.define_again, xml)
         yield port
-
-
-def _read(domain: libvirt.virDomain) -> str:
-    return str(domain.XMLDesc(_WHOLE))
 
 
 def _read_saved(domain: libvirt.virDomain) -> str:

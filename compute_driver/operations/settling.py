@@ -12,7 +12,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.parts import Parts
 from compute_driver.storage import exchange
 
-#: The operations that are settled.
+#: The operations that are mended.
 OPERATIONS = frozenset({"resize", "confirm_resize", "revert_resize"})
 
 
@@ -24,7 +24,7 @@ def settled(parts: Parts, uuid: str, held: concurrency.Lock, operation: str) -> 
     try:
         yield
     finally:
-        settle(parts, uuid)
+        mend(parts, uuid)
         held.keep = False
 
 
@@ -33,7 +33,7 @@ def is_kept(parts: Parts, uuid: str) -> bool:
     return (parts.directory(uuid) / exchange.KEPT).exists()
 
 
-def settle(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """Make a guest wholly what it was or wholly what it is to be; nothing if it is."""
     directory = parts.directory(uuid)
     if not directory.exists():

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
-import json
 import os
 import time
 from pathlib import Path
@@ -30,9 +29,12 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import quiesce
 from compute_driver.operations.parts import Parts, Undo
-from compute_driver.storage import files, tools
+from compute_driver.storage import files, overlay, tools
 from compute_driver.storage.layout import DiskFile
 from compute_driver.xml import backup
+
+#: The operations that are mended.
+OPERATIONS = frozenset({"snapshot"})
 
 _ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 
@@ -56,15 +58,21 @@ def check(parts: Parts, target: Path) -> Path:
     target = target.absolute()
     taken = target.is_symlink() or target.exists()
     if taken or not target.parent.is_dir() or _is_guests(parts, target):
-        accepted = "a new file in a directory that exists, and that is no guest's"
-        raise exceptions.InvalidParameter("target", str(target), accepted)
+        raise _unusable(target)
     return target
+
+
+def _unusable(target: Path) -> exceptions.InvalidParameter:
+    accepted = "a new file in a directory that exists, and that is no guest's"
+    return exceptions.InvalidParameter("target", str(target), accepted)
 
 
 def _is_guests(parts: Parts, target: Path) -> bool:
     """Tell whether a path is in a guest's directory, or could become one."""
     found, instances = (Path(os.path.realpath(each)) for each in (target, parts.host.instances))
-    return found.is_relative_to(instances) and is_uuid(found.relative_to(instances).parts[0])
+    if not found.is_relative_to(instances):
+        return False
+    return any(map(is_uuid, found.relative_to(instances).parts[:1]))
 
 
 def snapshot(
@@ -91,19 +99,21 @@ def snapshot(
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
     if wish is Quiesce.REQUIRE:
         parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
-    size, needed = _sizes(parts, disk)
+    size, needed = _sizes(parts, uuid, disk)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
     undo = Undo()
     try:
         with undo:  # nothing is ever committed: what is made on the way goes in any case
-            undo.add(f"parts of a snapshot of {stored.name}", clear, parts, uuid)
+            undo.add(f"parts of a snapshot of {stored.name}", mend, parts, uuid)
             source, source_format = disk.path, disk.format
             if parts.state(uuid) in _ACTIVE:
                 space.require(parts.directory(uuid), needed)
                 if _back_up(parts, uuid, disk, size, wish, deadline):
                     source, source_format = parts.directory(uuid) / _COPY, DiskFormat.QCOW2
             _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
+    except files.Taken as error:  # by somebody else, since it was checked
+        raise _unusable(target) from error
     finally:
         held.keep = undo.failed
     progress(what, needed, needed)
@@ -115,7 +125,7 @@ def give_up(parts: Parts, uuid: str) -> None:
         _aborted(parts, uuid, time.monotonic() + _ABORT_SECONDS)
 
 
-def clear(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """End the copying of a guest's disk, if it goes on, and remove what it has made."""
     deadline = time.monotonic() + _ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
@@ -135,14 +145,16 @@ def leftovers(parts: Parts, uuid: str) -> list[Path]:
     return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
 
 
-def _sizes(parts: Parts, disk: DiskFile) -> tuple[int, int]:
-    """Return the size of a disk, and how much a copy of it takes at most, in bytes."""
-    # It is in use: -U; the formats of what is below it are stated in its header by us.
-    argv = ["qemu-img", "info", "-U", "--backing-chain", "--output=json"]
-    said = tools.run([*argv, "-f", str(disk.format), str(disk.path)], tools.limits(parts.conf))
-    chain = json.loads(said)
-    size = int(chain[0]["virtual-size"])
-    return size, min(size, sum(int(each["actual-size"]) for each in chain))
+def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
+    """Return the size of a disk, and how much a copy of it takes at most, in bytes.
+
+    While the guest runs its disk may be readable by QEMU's user only.
+    """
+    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
+    chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
+    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in _ACTIVE:
+        chain += filter(None, [overlay.base(disk.path)])
+    return size, min(size, sum(map(files.allocated, chain)))
 
 
 def _back_up(
@@ -261,7 +273,7 @@ def _finish(
     if own and image_format is SnapshotFormat.QCOW2 and _moved(source, target):
         return
     space.require(target.parent, needed)
-    with files.new_file(target) as new:
+    with files.new_file(target, replace=False) as new:
         link = parts.directory(uuid) / _ELSEWHERE
         link.symlink_to(new)
         formats = ["-f", str(source_format), "-O", str(image_format)]
@@ -273,7 +285,7 @@ def _finish(
 
 def _moved(source: Path, target: Path) -> bool:
     try:
-        source.rename(target)
+        files.move(source, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise exceptions.HostError(f"{target} cannot be made: {error.strerror}") from error

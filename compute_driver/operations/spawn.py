@@ -6,19 +6,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 
 import libvirt
 
 from compute_driver import acceleration, concurrency, exceptions, filesystem
 from compute_driver.driver import Progress
-from compute_driver.guest import ConfigDrive, DirectBoot, Guest, Image
+from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
-from compute_driver.libvirt import cgroups, host
 from compute_driver.libvirt import domain as domains
-from compute_driver.network import interfaces, openvswitch
 from compute_driver.operations import destroy, journal, power
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, layout, tools
@@ -37,7 +34,7 @@ def spawn(
 ) -> GuestInfo:
     """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
-    :param decision: what :func:`check` returned.
+    :param decision: what :func:`compute_driver.operations.possible.check` returned.
     :param held: the guest's lock, where the making is noted.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :param told: likewise.
@@ -54,7 +51,7 @@ def spawn(
 
     with journal.making(held, "restore" if reused else "spawn") as undo:
         if reused:
-            undo.add(f"domain {guest.name}", _release_again, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", destroy.release_again, parts, guest.uuid)
         else:
             undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
             undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
@@ -87,35 +84,6 @@ def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManage
     parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 
-def check(parts: Parts, guest: Guest) -> acceleration.Decision:
-    """Refuse what cannot work, before anything is made, be it a lock.
-
-    :return: how the guest is to be accelerated.
-    :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
-    """
-    limit = host.memory_limit_mib()
-    if guest.memory_mib > limit:
-        raise exceptions.NotOnThisHost(
-            "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
-        )
-    if guest.rescue is not None:
-        raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
-    if guest.config_drive is not None:
-        config_drive.check(guest.config_drive)
-    decision = parts.decide(guest)
-    parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
-    cgroups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
-    for interface in guest.interfaces:
-        parts.connection.run(interfaces.check, interface)
-    openvswitch.check(parts.conf, guest)
-    return decision
-
-
-def _release_again(parts: Parts, uuid: str) -> None:
-    with contextlib.suppress(exceptions.GuestNotFound):
-        destroy.release(parts, uuid)
-
-
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
     if parts.directory(guest.uuid).exists() and not destroy.is_released(parts, guest.uuid):
@@ -135,22 +103,11 @@ def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
 def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
     """Return the guest as its domain will store it: format known, no secret in any URL."""
     if guest.image and base:
-        image = dataclasses.replace(clean(guest.image), format=base.format)
+        image = dataclasses.replace(sources.clean(guest.image), format=base.format)
         guest = dataclasses.replace(guest, image=image)
     if guest.boot:
-        guest = dataclasses.replace(guest, boot=clean_boot(guest.boot))
+        guest = dataclasses.replace(guest, boot=sources.clean_boot(guest.boot))
     return guest
-
-
-def clean(image: Image) -> Image:
-    """Return an image without the secrets of its URL."""
-    return dataclasses.replace(image, location=sources.shown(image.location))
-
-
-def clean_boot(boot: DirectBoot) -> DirectBoot:
-    """Return what is started directly without the secrets of its URLs."""
-    ramdisk = boot.ramdisk and clean(boot.ramdisk)
-    return dataclasses.replace(boot, kernel=clean(boot.kernel), ramdisk=ramdisk)
 
 
 def _make_files(
@@ -168,7 +125,7 @@ def _make_files(
     """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
-    for image, target in boot_files(guest.boot, plan):
+    for image, target in layout.boot_files(guest.boot, plan):
         if not target.exists():
             disks.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
@@ -179,11 +136,3 @@ def _make_files(
             config_drive.build(guest.config_drive, guest, disk.path)
         elif not disk.path.exists():  # it may have been kept
             disks.make(disk, base, limits)
-
-
-def boot_files(boot: DirectBoot | None, plan: layout.Layout) -> list[tuple[Image, Path]]:
-    """Return what is started directly, and where its files will be."""
-    if boot is None:
-        return []
-    pairs = [(boot.kernel, plan.kernel), (boot.ramdisk, plan.ramdisk)]
-    return [(image, path) for image, path in pairs if image is not None and path is not None]

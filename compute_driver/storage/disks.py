@@ -19,7 +19,7 @@ from typing import Protocol
 
 from compute_driver import concurrency, exceptions
 from compute_driver.filesystem import host_errors
-from compute_driver.guest import GIB, DiskFormat
+from compute_driver.guest import GIB, MIB, DiskFormat
 from compute_driver.storage import files, tools
 from compute_driver.storage.layout import DiskFile
 
@@ -29,6 +29,10 @@ _UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUP
 
 #: Copying reads no format: a large disk may take its time.
 _COPY_CPU_SECONDS = 86400
+
+#: But a copy that takes more than this, and more than a slow disk needs for its bytes, is stuck.
+_COPY_SECONDS = 600.0
+_SLOWEST_BYTES_PER_SECOND = 4 * MIB
 
 
 #: Roles of disks that are made of an image, and of those that are an ISO 9660 image itself.
@@ -134,12 +138,13 @@ def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
     :param target: a path that is free; the file appears there complete, with the same owner.
     :param limits: how much memory it may use; how long it takes, its size says.
     :raises NotEnoughSpace: if it does not fit.
-    :raises HostError: if the operating system refuses.
+    :raises HostError: if the operating system refuses, or the copy is stuck.
     """
     limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
+    timeout = _COPY_SECONDS + files.allocated(source) / _SLOWEST_BYTES_PER_SECOND
     with files.new_file(target) as path:
         sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
-        tools.run(["cp", *sharing, "--", str(source), str(path)], limits)
+        tools.run(["cp", *sharing, "--", str(source), str(path)], limits, timeout=timeout)
 
 
 def grow(path: Path, disk_format: DiskFormat, size: int, limits: tools.ToolLimits) -> None:

@@ -11,7 +11,7 @@ import dataclasses
 from pathlib import Path
 
 from compute_driver import architecture, exceptions
-from compute_driver.guest import Choice, Disk, DiskBus, DiskFormat, Guest, Rescue
+from compute_driver.guest import Choice, DirectBoot, Disk, DiskBus, DiskFormat, Guest, Image, Rescue
 
 CONSOLE_LOG = "console.log"
 
@@ -198,6 +198,14 @@ def root_disk(disk_format: DiskFormat) -> str:
 def rescue_disk(disk_format: DiskFormat) -> str:
     """Return the name of a rescue system's disk."""
     return f"{RESCUE_PREFIX}system.{disk_format}"
+
+
+def boot_files(boot: DirectBoot | None, plan: Layout) -> list[tuple[Image, Path]]:
+    """Return what is started directly, and where its files will be."""
+    if boot is None:
+        return []
+    pairs = [(boot.kernel, plan.kernel), (boot.ramdisk, plan.ramdisk)]
+    return [(image, path) for image, path in pairs if image is not None and path is not None]
 
 
 def _root_size(guest: Guest, root: RootKind) -> int | None:

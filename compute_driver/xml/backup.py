@@ -28,6 +28,20 @@ def push(domain: str, source: Path, target: Path) -> str | None:
     return None
 
 
+def chain(domain: str, source: Path) -> list[Path]:
+    """Return the file behind a disk and those that it is based on, as libvirt knows them.
+
+    :param domain: its XML; of one that does not run, it does not say what a disk is based on.
+    :param source: the file behind the disk.
+    """
+    for disk in etree.fromstring(domain).iterfind("devices/disk"):
+        file = disk.find("source[@file]")
+        if file is not None and file.get("file") == str(source):
+            based = disk.iterfind(".//backingStore/source[@file]")
+            return [source, *(Path(each.get("file", "")) for each in based)]
+    return [source]
+
+
 def _job(device: str, target: Path) -> str:
     job = E.domainbackup(
         {"mode": "push"},

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -79,6 +80,32 @@ class TestInterruptedOperations(RecoveryTestCase):
         self.kill_at("checked", "spawn", made.uuid)
         self.other_driver()
         self.assertEqual(before, tiny.kept())
+
+    def test_killed_spawn_of_a_guest_with_kept_files_leaves_those(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.destroy(made.uuid, keep_files=True)
+        before = tiny.kept()
+        for point in ("defined", "started"):
+            with self.subTest(point):
+                self.kill_at(point, "spawn", made.uuid)
+                (finding,) = self.other_driver().audit()
+                self.assertEqual("kept directory", finding.kind)
+                self.assertEqual(before["emulators"], tiny.emulators())
+        self.kill_at("started", "spawn", made.uuid)
+        self.driver.spawn(made)
+        self.assertEqual((), self.driver.audit())
+
+    def test_failed_spawn_of_a_guest_with_kept_files_leaves_its_description(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.destroy(made.uuid, keep_files=True)
+        (description,) = base.state_path().glob("instances/*/domain.xml")
+        before = description.read_bytes()
+        failure = mock.patch.object(
+            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
+        )
+        with failure, self.assertRaises(exceptions.LibvirtError):
+            self.driver.spawn(dataclasses.replace(made, memory_mib=24))
+        self.assertEqual(before, description.read_bytes())
 
     def test_killed_fetch_is_continued_by_the_next_spawn(self) -> None:
         server = ImageServer(Path(base.disk_image().location).read_bytes())

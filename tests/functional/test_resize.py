@@ -25,6 +25,7 @@ from compute_driver.guest import (
     Guest,
     PowerState,
 )
+from compute_driver.operations import power
 from compute_driver.storage import disks, exchange, tools
 from tests.functional import base, inside, tiny, worker
 
@@ -101,7 +102,45 @@ class TestInterruptedResize(ResizeTestCase):
                 self.assertRaises(exceptions.NotEnoughSpace),
             ):
                 self.driver.resize(made.uuid, larger, timeout=0)
+            self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
             self.assert_wholly(made, resized=False, waits=False)
+
+    def test_guest_goes_on_if_there_is_no_room_for_its_copies(self) -> None:
+        made = self.spawn_tiny()
+        emulators = tiny.emulators()
+        full = shutil.disk_usage("/")._replace(free=4096)
+        with (
+            mock.patch.object(shutil, "disk_usage", return_value=full),
+            self.assertRaises(exceptions.NotEnoughSpace),
+        ):
+            self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid), timeout=0)
+        self.assertEqual(emulators, tiny.emulators())
+        self.assert_wholly(made, resized=False, waits=False)
+
+    def test_new_guest_is_off_before_the_old_files_come_back(self) -> None:
+        made = self.spawn_tiny()
+        power_on, backward = power.power_on, exchange.backward
+        outcomes = [exceptions.LibvirtError("after it was started"), None]
+
+        def fail_late(parts: Any, guest: Guest) -> None:
+            power_on(parts, guest)
+            failure = outcomes.pop(0)
+            if failure is not None:
+                raise failure
+
+        def look(directory: Path) -> None:
+            if (directory / exchange.UNDOING).exists():
+                self.assertEqual({}, tiny.emulators())
+            backward(directory)
+
+        with (
+            mock.patch.object(power, "power_on", fail_late),
+            mock.patch.object(exchange, "backward", look),
+            self.assertRaises(exceptions.LibvirtError),
+        ):
+            self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid), timeout=0)
+        self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
+        self.assert_wholly(made, resized=False, waits=False)
 
     def test_guest_that_does_not_start_in_its_new_size_goes_on_in_its_old_one(self) -> None:
         made = self.spawn_tiny()

@@ -25,7 +25,7 @@ from tests.functional import base, tiny
 #: Where a worker can pause: before or after a call of a function.
 POINTS = {
     "checked": ("before", "compute_driver.operations.spawn._refuse_taken"),
-    "directory made": ("before", "compute_driver.operations.spawn.boot_files"),
+    "directory made": ("before", "compute_driver.storage.layout.boot_files"),
     "disk made": ("after", "compute_driver.storage.disks.make"),
     "defined": ("before", "libvirt.virDomain.create"),
     "started": ("after", "libvirt.virDomain.create"),

@@ -86,7 +86,7 @@ class SerialPortTest(unittest.TestCase):
         return parts
 
     def run_on_connection(self, function: Callable[..., object], xml: str) -> None:
-        self.assertIs(domains.define, function)
+        self.assertIs(domains.define_again, function)
         self.domain.xml = xml
 
     def start(self, *, suspended: bool = False) -> None:

@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import errno
+import os
 import stat
 import tempfile
 import unittest
+from contextlib import nullcontext
 from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.guest import GIB, DiskBus, DiskFormat
-from compute_driver.storage import disks, files, layout
+from compute_driver.storage import disks, files, layout, tools
 
 
 class FilesCase(unittest.TestCase):
@@ -34,6 +36,27 @@ class NewFileTest(FilesCase):
         self.assertEqual(self.target.read_bytes(), b"new")
         self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
         self.assertEqual(self.names(), ["root.raw"])
+
+    def test_what_is_there_is_not_replaced_if_that_is_not_wanted(self) -> None:
+        self.target.write_bytes(b"old")
+        with self.assertRaises(files.Taken), files.new_file(self.target, replace=False) as path:
+            path.write_bytes(b"new")
+        self.assertEqual(self.target.read_bytes(), b"old")
+        self.assertEqual(self.names(), ["root.raw"])
+
+    def test_new_name_needs_no_links(self) -> None:
+        other = self.home / "other"
+        for error in (None, OSError(errno.EPERM, "no"), OSError(errno.EOPNOTSUPP, "no")):
+            link = mock.patch.object(os, "link", side_effect=error) if error else nullcontext()
+            with self.subTest(error), link:
+                self.target.write_bytes(b"new")
+                files.move(self.target, other)
+                self.assertEqual(other.read_bytes(), b"new")
+                self.target.write_bytes(b"newer")
+                with self.assertRaises(files.Taken):
+                    files.move(self.target, other)
+                self.assertEqual(other.read_bytes(), b"new")
+                other.unlink()
 
     def test_failure_leaves_what_was_there(self) -> None:
         self.target.write_bytes(b"old")
@@ -86,6 +109,19 @@ class PlaceTest(FilesCase):
         with self.assertRaises(exceptions.HostError):
             disks.place(self.source, self.target)
         self.assertEqual(self.target.read_bytes(), b"old")
+
+
+class CloneTest(FilesCase):
+    def test_one_that_is_stuck_is_given_up(self) -> None:
+        source = self.home / "image"
+        os.mkfifo(source)
+        limits = tools.ToolLimits(cpu_seconds=10, memory_bytes=GIB)
+        with (
+            mock.patch.object(disks, "_COPY_SECONDS", 0.2),
+            self.assertRaisesRegex(exceptions.ToolFailed, "took longer"),
+        ):
+            disks.clone(source, self.target, limits)
+        self.assertEqual(["image"], self.names())
 
 
 class RootFormatTest(FilesCase):

@@ -19,6 +19,27 @@ DOMAIN = """
 """
 
 
+BASED = """
+<domain><devices>
+  <disk><source file='/guests/a/root.qcow2'/><target dev='vda'/>
+    <backingStore><source file='/images/one'/>
+      <backingStore><source file='/images/two'/><backingStore/></backingStore>
+    </backingStore></disk>
+  <disk><source file='/guests/a/swap.raw'/><backingStore/><target dev='vdb'/></disk>
+</devices></domain>
+"""
+
+
+class ChainTest(unittest.TestCase):
+    def test_disk_and_what_it_is_based_on(self) -> None:
+        root, swap = Path("/guests/a/root.qcow2"), Path("/guests/a/swap.raw")
+        self.assertEqual(
+            [root, Path("/images/one"), Path("/images/two")], backup.chain(BASED, root)
+        )
+        self.assertEqual([swap], backup.chain(BASED, swap))
+        self.assertEqual([root], backup.chain(DOMAIN, root))
+
+
 class PushTest(unittest.TestCase):
     def test_one_disk_goes_to_a_qcow2_file(self) -> None:
         text = backup.push(DOMAIN, Path("/guests/a/swap.raw"), Path("/guests/a/copy & more"))
