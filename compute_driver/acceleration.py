@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from compute_driver import architecture, exceptions
-from compute_driver.guest import Choice
+from compute_driver.choices import Choice
 
 
 class VirtType(Choice):

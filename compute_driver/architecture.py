@@ -13,12 +13,11 @@ import platform
 from typing import TypeVar
 
 from compute_driver import exceptions
-from compute_driver.guest import (
+from compute_driver.choices import (
     Choice,
     ConsoleModel,
     DiskBus,
     Firmware,
-    Guest,
     InputModel,
     NicModel,
     ScsiModel,
@@ -28,6 +27,7 @@ from compute_driver.guest import (
     VirtioForm,
     WatchdogModel,
 )
+from compute_driver.guest import Guest
 
 _C = TypeVar("_C", bound=Choice)
 

@@ -7,7 +7,7 @@ import dataclasses
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.guest import Choice
+from compute_driver.choices import Choice
 
 
 class DisplayKind(Choice):

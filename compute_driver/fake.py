@@ -18,6 +18,16 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, consoles, exceptions
+from compute_driver.choices import (
+    ACTIVE,
+    ALIVE,
+    DiskFormat,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.consoles import DisplayKind, Served
 from compute_driver.driver import (
     NO_GATE,
@@ -29,16 +39,10 @@ from compute_driver.driver import (
 )
 from compute_driver.guest import (
     ConfigDrive,
-    DiskFormat,
     Guest,
     Image,
     Interface,
-    PowerState,
-    Quiesce,
-    RebootKind,
     Rescue,
-    SnapshotFormat,
-    VideoModel,
 )
 from compute_driver.info import (
     Address,
@@ -61,9 +65,6 @@ BANNER = "simulated guest is up"
 
 #: Architectures whose machines have non-maskable interrupts.
 _WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
-
-_ACTIVE = (PowerState.RUNNING, PowerState.PAUSED)
-_ALIVE = (*_ACTIVE, PowerState.SUSPENDED)
 
 
 class _Machine:
@@ -97,7 +98,7 @@ class _Machine:
 
     def enter(self, state: PowerState) -> None:
         self.state = state
-        if state not in _ACTIVE:
+        if state not in ACTIVE:
             self.session = None
         self.changed.notify_all()
 
@@ -257,7 +258,7 @@ class FakeDriver(ComputeDriver):
     def start(self, uuid: str) -> None:
         """Power a stopped guest on, or continue a paused or suspended one; nothing if it runs."""
         with self._machine(uuid) as machine:
-            if machine.state in _ALIVE:
+            if machine.state in ALIVE:
                 machine.enter(PowerState.RUNNING)
             else:
                 self._serve(machine)
@@ -271,25 +272,25 @@ class FakeDriver(ComputeDriver):
     def pause(self, uuid: str) -> None:
         """Freeze a running guest in memory; nothing if it is paused."""
         with self._machine(uuid) as machine:
-            machine.require("pause", *_ACTIVE)
+            machine.require("pause", *ACTIVE)
             machine.enter(PowerState.PAUSED)
 
     def resume(self, uuid: str) -> None:
         """Continue a paused or suspended guest; nothing if it runs."""
         with self._machine(uuid) as machine:
-            machine.require("resume", *_ALIVE)
+            machine.require("resume", *ALIVE)
             machine.enter(PowerState.RUNNING)
 
     def suspend(self, uuid: str) -> None:
         """Save a guest's memory to disk and power it off; nothing if it is suspended."""
         with self._machine(uuid) as machine:
-            machine.require("suspend", *_ALIVE)
+            machine.require("suspend", *ALIVE)
             machine.enter(PowerState.SUSPENDED)
 
     def inject_nmi(self, uuid: str) -> None:
         """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
         with self._machine(uuid) as machine:
-            machine.require("interrupt", *_ACTIVE)
+            machine.require("interrupt", *ACTIVE)
             if machine.guest.architecture not in _WITH_NMI:
                 raise exceptions.InterruptUnsupported(
                     f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
@@ -381,7 +382,7 @@ class FakeDriver(ComputeDriver):
     ) -> None:
         """Stop a guest and give it another size; what it was is kept until that is confirmed."""
         with self._machine(uuid) as machine:
-            machine.require("resize", *_ACTIVE, PowerState.STOPPED)
+            machine.require("resize", *ACTIVE, PowerState.STOPPED)
             if machine.guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
                     guest.name, "resize", "being rescued", ["itself"]
@@ -394,7 +395,7 @@ class FakeDriver(ComputeDriver):
             _check_resize(machine.guest, guest)
             if check_only:
                 return
-            was_on = machine.state in _ACTIVE
+            was_on = machine.state in ACTIVE
             machine.before = (machine.guest, machine.decision, was_on)
             machine.enter(PowerState.STOPPED)
             if guest.root is None or guest.root.size_bytes == 0:
@@ -430,7 +431,7 @@ class FakeDriver(ComputeDriver):
     def attach_interface(self, uuid: str, interface: Interface) -> None:
         """Give a guest a further interface: at once if it runs, and in its description."""
         with self._machine(uuid) as machine:
-            machine.require("attach an interface to", *_ACTIVE, PowerState.STOPPED)
+            machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
             nics = (*machine.guest.interfaces, interface)
             guest = dataclasses.replace(machine.guest, interfaces=nics)
             _check_devices(guest)
@@ -439,7 +440,7 @@ class FakeDriver(ComputeDriver):
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
         """Take an interface from a guest: at once if it runs, and from its description."""
         with self._machine(uuid) as machine:
-            machine.require("detach an interface from", *_ACTIVE, PowerState.STOPPED)
+            machine.require("detach an interface from", *ACTIVE, PowerState.STOPPED)
             guest = machine.guest
             nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
             if nics == guest.interfaces:
@@ -482,10 +483,10 @@ class FakeDriver(ComputeDriver):
             def shown() -> bool:
                 return machine.log.find(wanted, skip_bytes) >= 0
 
-            machine.changed.wait_for(lambda: shown() or machine.state not in _ACTIVE, timeout)
+            machine.changed.wait_for(lambda: shown() or machine.state not in ACTIVE, timeout)
             if shown():
                 return
-            machine.require(f"see {text!r} of", *_ACTIVE)
+            machine.require(f"see {text!r} of", *ACTIVE)
             raise exceptions.OperationTimeout(
                 f"the console of guest {machine.guest.name!r} did not show {text!r} within"
                 f" {timeout:g} s"
@@ -494,7 +495,7 @@ class FakeDriver(ComputeDriver):
     def console_attach(self, uuid: str) -> ConsoleSession:
         """Open the interactive serial console of a running guest."""
         with self._machine(uuid) as machine:
-            machine.require("attach to", *_ACTIVE)
+            machine.require("attach to", *ACTIVE)
             if machine.session is not None:
                 raise exceptions.GuestBusy(
                     f"the console of guest {machine.guest.name!r} is open elsewhere"
@@ -505,7 +506,7 @@ class FakeDriver(ComputeDriver):
     def console_address(self, uuid: str) -> Address:
         """Tell where a running guest's serial console is served by TCP."""
         with self._machine(uuid) as machine:
-            machine.require("connect to", *_ACTIVE)
+            machine.require("connect to", *ACTIVE)
             if machine.address is None:
                 raise consoles.no_address(machine.guest.name)
             return machine.address
@@ -513,7 +514,7 @@ class FakeDriver(ComputeDriver):
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
-            machine.require("take a screenshot of", *_ACTIVE)
+            machine.require("take a screenshot of", *ACTIVE)
             if machine.guest.video is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
         return _picture()
@@ -521,7 +522,7 @@ class FakeDriver(ComputeDriver):
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         """Tell where a running guest's screen is served by VNC or SPICE."""
         with self._machine(uuid) as machine:
-            machine.require("see", *_ACTIVE)
+            machine.require("see", *ACTIVE)
             for each in machine.displays if kind is None else (kind,):
                 if each in machine.displays:
                     return machine.displays[each]
@@ -713,7 +714,7 @@ def _info(machine: _Machine) -> GuestInfo:
 
 def _stats(machine: _Machine) -> GuestStats:
     guest = machine.guest
-    active = machine.state in _ACTIVE
+    active = machine.state in ACTIVE
     disks = sum(disk is not None for disk in (guest.root, *guest.ephemerals, guest.swap))
     cpu_time = int((time.monotonic() - machine.booted) * 1e9) if active else 0
     return GuestStats(

@@ -6,8 +6,9 @@ from __future__ import annotations
 import dataclasses
 
 from compute_driver.acceleration import Accelerator
+from compute_driver.choices import DiskFormat, PowerState
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import DiskFormat, Guest, PowerState
+from compute_driver.guest import Guest
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

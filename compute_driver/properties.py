@@ -15,25 +15,27 @@ from typing import Any
 from oslo_utils import strutils
 
 from compute_driver import architecture, exceptions, topology
-from compute_driver.guest import (
-    MAX_SERIAL_PORTS,
-    MAX_VCPUS,
-    MAX_VIDEO_MIB,
+from compute_driver.choices import (
     ConsoleModel,
-    Cpu,
     DiskBus,
     Firmware,
-    Guest,
     InputModel,
     NicModel,
     OsType,
-    RngRate,
     ScsiModel,
     SoundModel,
     UsbModel,
     VideoModel,
     VirtioForm,
     WatchdogAction,
+)
+from compute_driver.guest import (
+    MAX_SERIAL_PORTS,
+    MAX_VCPUS,
+    MAX_VIDEO_MIB,
+    Cpu,
+    Guest,
+    RngRate,
 )
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 

@@ -18,6 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
+from compute_driver.choices import (
+    DiskBus,
+    DiskFormat,
+    InterfaceKind,
+    NicModel,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    SnapshotFormat,
+    VideoModel,
+)
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import (
@@ -25,19 +36,10 @@ from compute_driver.guest import (
     MIB,
     ConfigDrive,
     Disk,
-    DiskBus,
-    DiskFormat,
     Guest,
     Image,
     Interface,
-    InterfaceKind,
-    NicModel,
-    PowerState,
-    Quiesce,
-    RebootKind,
     Rescue,
-    SnapshotFormat,
-    VideoModel,
 )
 from compute_driver.info import GuestInfo
 

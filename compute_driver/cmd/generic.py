@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from compute_driver import exceptions, loader
+from compute_driver.choices import Choice
 from compute_driver.cmd import verb
-from compute_driver.guest import Choice
 
 _SIMPLE: dict[object, Callable[[str], object]] = {
     str: str,

@@ -13,6 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver import architecture, exceptions, properties
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    DiskFormat,
+    Firmware,
+    InputModel,
+    InterfaceKind,
+    NicModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+)
 from compute_driver.cmd import keys
 from compute_driver.guest import (
     GIB,
@@ -20,26 +36,12 @@ from compute_driver.guest import (
     MAX_USER_DATA_BYTES,
     MIB,
     ConfigDrive,
-    ConsoleModel,
     DirectBoot,
     Disk,
-    DiskBus,
-    DiskFormat,
-    Firmware,
     Guest,
     Image,
-    InputModel,
     Interface,
-    InterfaceKind,
-    NicModel,
-    OsType,
     Rescue,
-    ScsiModel,
-    SoundModel,
-    UsbModel,
-    VideoModel,
-    VirtioForm,
-    WatchdogAction,
     random_mac,
 )
 from compute_driver.properties import Hardware

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.guest import MAX_DISK_BYTES, DiskFormat
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import MAX_DISK_BYTES
 
 #: What the parsers' findings mean.  Partitions and file systems of a raw disk are the guest's.
 _FORMATS = {

@@ -19,8 +19,9 @@ from compute_driver import acceleration, architecture, exceptions, kvm, tuning
 from compute_driver.acceleration import Ability, Accelerator, Decision
 from compute_driver.architecture import Architecture
 from compute_driver.cache import Cache
+from compute_driver.choices import Firmware
 from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Firmware, Guest
+from compute_driver.guest import Cpu, Guest
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt import capabilities, models
 from compute_driver.libvirt.capabilities import Capabilities

@@ -15,7 +15,8 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.guest import PowerState, is_uuid
+from compute_driver.choices import PowerState
+from compute_driver.guest import is_uuid
 from compute_driver.xml import interface, metadata
 
 _STATES = {

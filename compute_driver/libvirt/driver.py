@@ -12,17 +12,20 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
+from compute_driver.choices import (
+    ACTIVE,
+    PowerState,
+    Quiesce,
+    RebootKind,
+    SnapshotFormat,
+)
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import (
     ConfigDrive,
     Guest,
     Image,
     Interface,
-    PowerState,
-    Quiesce,
-    RebootKind,
     Rescue,
-    SnapshotFormat,
 )
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import (
@@ -274,7 +277,7 @@ class LibvirtDriver(driver.ComputeDriver):
         log = self._parts.host.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.watch(uuid) as watch:
-            if self._parts.state(uuid) not in (PowerState.RUNNING, PowerState.PAUSED):
+            if self._parts.state(uuid) not in ACTIVE:
                 deadline = time.monotonic()  # no more will come
             while not console.wait_for(log, text, watch, deadline, skip_bytes):
                 state = self._parts.state(uuid)  # opens a connection that was lost again
@@ -287,24 +290,24 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
         """Open the interactive serial console of a running guest."""
-        self._parts.require(uuid, "attach to", {PowerState.RUNNING, PowerState.PAUSED})
+        self._parts.require(uuid, "attach to", ACTIVE)
         return console.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
         """Tell where a running guest's serial console is served by TCP."""
-        self._parts.require(uuid, "connect to", {PowerState.RUNNING, PowerState.PAUSED})
+        self._parts.require(uuid, "connect to", ACTIVE)
         return self._parts.on_domain(uuid, console.address)
 
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
         from compute_driver.libvirt import screenshot  # slow to import, and rarely wanted
 
-        self._parts.require(uuid, "take a picture of", {PowerState.RUNNING, PowerState.PAUSED})
+        self._parts.require(uuid, "take a picture of", ACTIVE)
         return self._parts.on_domain(uuid, screenshot.take)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         """Tell where a running guest's screen is served by VNC or SPICE."""
-        self._parts.require(uuid, "see", {PowerState.RUNNING, PowerState.PAUSED})
+        self._parts.require(uuid, "see", ACTIVE)
         return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:

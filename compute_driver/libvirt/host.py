@@ -19,8 +19,9 @@ from oslo_config import cfg
 
 from compute_driver import exceptions, tuning
 from compute_driver.acceleration import Accelerator
+from compute_driver.choices import PowerState
 from compute_driver.filesystem import host_errors
-from compute_driver.guest import MIB, Guest, PowerState, is_name, is_uuid
+from compute_driver.guest import MIB, Guest, is_name, is_uuid
 from compute_driver.info import (
     DiskStats,
     GuestInfo,

@@ -20,8 +20,9 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
+from compute_driver.choices import Firmware
 from compute_driver.consoles import DisplayKind, Served
-from compute_driver.guest import Cpu, Firmware, Guest
+from compute_driver.guest import Cpu, Guest
 from compute_driver.libvirt import capabilities
 from compute_driver.libvirt.capabilities import Capabilities
 from compute_driver.libvirt.connection import Connection

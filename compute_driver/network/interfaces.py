@@ -9,7 +9,8 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import Interface, InterfaceKind
+from compute_driver.choices import InterfaceKind
+from compute_driver.guest import Interface
 from compute_driver.storage import tools
 
 _DEVICES = Path("/sys/class/net")

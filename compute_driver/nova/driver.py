@@ -21,7 +21,8 @@ from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
 from compute_driver import exceptions, loader
-from compute_driver.guest import ConfigDrive, PowerState, RebootKind
+from compute_driver.choices import PowerState, RebootKind
+from compute_driver.guest import ConfigDrive
 from compute_driver.info import GuestInfo
 from compute_driver.nova import (
     accounts,

@@ -10,14 +10,14 @@ from typing import Any
 from nova import exception
 
 from compute_driver import exceptions
+from compute_driver.choices import (
+    OFF,
+)
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import PowerState
 from compute_driver.nova import convert, devices
 from compute_driver.nova.errors import failing_as
 
 LOG = logging.getLogger(__name__)
-
-_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 
 
 def attach(
@@ -89,6 +89,6 @@ def power_on(
     driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
 ) -> None:
     """Power an instance on with the ports that nova knows of, or let it go on as it is."""
-    if driver.state(instance.uuid) in _OFF:
+    if driver.state(instance.uuid) in OFF:
         follow(driver, instance, network_info)
     driver.start(instance.uuid)

@@ -13,7 +13,8 @@ from nova.image import glance
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import ConfigDrive, DirectBoot, DiskBus, Guest, Rescue
+from compute_driver.choices import DiskBus
+from compute_driver.guest import ConfigDrive, DirectBoot, Guest, Rescue
 from compute_driver.nova import convert
 
 #: What devices an image can be in, by nova's words, and whether that is a CD-ROM drive.

@@ -11,7 +11,8 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import architecture, exceptions
-from compute_driver.guest import GIB, Firmware
+from compute_driver.choices import Firmware
+from compute_driver.guest import GIB
 from compute_driver.info import ArchitectureInfo, Check
 from compute_driver.libvirt import host
 from compute_driver.operations.parts import Parts

@@ -8,7 +8,9 @@ import re
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import PowerState
+from compute_driver.choices import (
+    ACTIVE,
+)
 from compute_driver.operations.parts import Parts
 
 #: QEMU's words of machines that have none, under libvirt's internal error.
@@ -20,7 +22,7 @@ def inject_nmi(parts: Parts, uuid: str) -> None:
 
     :raises InterruptUnsupported: if its machine has none.
     """
-    parts.require(uuid, "interrupt", {PowerState.RUNNING, PowerState.PAUSED})
+    parts.require(uuid, "interrupt", ACTIVE)
     parts.on_domain(uuid, _inject)
 
 

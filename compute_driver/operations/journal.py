@@ -25,8 +25,11 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 #: Those that, interrupted, leave a guest to be put in order, and what does.
 _MENDED: Mapping[str, Callable[[Parts, str], None]] = {
-    **{name: module.mend for module in (rescue, settling, snapshot) for name in module.OPERATIONS},
-    **dict.fromkeys(plugging.OPERATIONS, plugging.reconcile),
+    **{
+        name: module.mend
+        for module in (plugging, rescue, settling, snapshot)
+        for name in module.OPERATIONS
+    },
     "restore": destroy.release_again,
 }
 

@@ -14,8 +14,9 @@ import libvirt
 from oslo_config import cfg
 
 from compute_driver import acceleration, architecture, exceptions, tuning
+from compute_driver.choices import DiskFormat, PowerState
 from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, DiskFormat, Guest, PowerState
+from compute_driver.guest import Cpu, Guest
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection

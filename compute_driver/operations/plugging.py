@@ -2,7 +2,7 @@
 """Attach interfaces to guests that are there, and detach them.
 
 An interface is stored before a running guest gets it, and is stored until it has let go.  So one
-that is stored and not there was being changed when the operation died; :func:`reconcile` ends it.
+that is stored and not there was being changed when the operation died; :func:`mend` ends it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ import time
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.guest import Guest, Interface, InterfaceKind, PowerState
+from compute_driver.choices import (
+    ACTIVE,
+    OFF,
+    InterfaceKind,
+)
+from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import interfaces, openvswitch
@@ -38,10 +43,8 @@ _TAKE_BACK = 10.0
 #: Seconds that an emulator may take to pass such a request on.
 _ASK_SECONDS = 30.0
 
-_LIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
-_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 #: One that is suspended goes on with the devices that it was suspended with.
-_ACCEPTED = _LIVE | _OFF
+_ACCEPTED = ACTIVE | OFF
 
 #: What QEMU says when it is asked while the guest is still thinking about it.
 _PENDING = ("already in the process of unplug", "unplug is pending")
@@ -65,7 +68,7 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
         with undo:
             undo.add(f"description of {guest.name}", _store, parts, stored, stored.guest)
             _store(parts, stored, guest)
-            if state in _LIVE:
+            if state in ACTIVE:
                 undo.add(f"interface {interface.mac}", _take_back, parts, uuid, interface)
                 parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
                 _plug(parts, guest, interface)
@@ -87,7 +90,7 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
     found = [each for each in stored.guest.interfaces if each.mac == mac.lower()]
     if not found:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
-    if state in _LIVE:
+    if state in ACTIVE:
         _let_go(parts, uuid, found[0].mac, timeout)
     held.keep = True
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
@@ -103,7 +106,7 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
     """
-    parts.require(uuid, "replace the interfaces of", _OFF)
+    parts.require(uuid, "replace the interfaces of", OFF)
     stored = parts.stored(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
@@ -115,7 +118,7 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
     _store(parts, stored, guest)
 
 
-def reconcile(parts: Parts, uuid: str) -> None:
+def mend(parts: Parts, uuid: str) -> None:
     """Forget the interfaces that a guest has not got, and plug in those that it has.
 
     What it has and should not is asked back; where a guest keeps it, it leads nowhere.
@@ -140,7 +143,7 @@ def reconcile(parts: Parts, uuid: str) -> None:
                 _let_go(parts, uuid, mac, _TAKE_BACK)
             except exceptions.DeviceBusy as error:
                 LOG.warning("%s; it has it, unplugged, until it is powered off", error)
-        if parts.state(uuid) in _LIVE:
+        if parts.state(uuid) in ACTIVE:
             ready = {each.device for each in plugged}
             for interface in kept:
                 if interface.device not in ready:
@@ -209,7 +212,7 @@ def _let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
 
 def _ask(domain: libvirt.virDomain, alias: str) -> None:
     try:
-        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECTACTIVE)
     except libvirt.libvirtError as error:
         gone = error.get_error_code() == libvirt.VIR_ERR_DEVICE_MISSING
         if not gone and not any(text in str(error) for text in _PENDING):

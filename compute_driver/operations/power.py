@@ -11,7 +11,12 @@ from collections.abc import Callable
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.guest import Guest, PowerState
+from compute_driver.choices import (
+    ACTIVE,
+    ALIVE,
+    PowerState,
+)
+from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import openvswitch
@@ -30,12 +35,10 @@ _TRIES = 10
 #: QEMU's words for a port that is taken: of VNC and serial ports, and of SPICE.
 _PORT_TAKEN = re.compile("Address already in use|binding socket to .* failed")
 
-_ALIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED, PowerState.SUSPENDED})
-
 
 def start(parts: Parts, uuid: str) -> None:
     """Power on what is stopped, continue what is suspended or paused; nothing if it runs."""
-    if parts.state(uuid) in _ALIVE:
+    if parts.state(uuid) in ALIVE:
         resume(parts, uuid)
     else:
         power_on(parts, rebuild(parts, uuid))
@@ -109,14 +112,13 @@ def stop(parts: Parts, uuid: str, timeout: float) -> None:
 
 def pause(parts: Parts, uuid: str) -> None:
     """Freeze a running guest; nothing if it is paused."""
-    accepted = {PowerState.RUNNING, PowerState.PAUSED}
-    if parts.require(uuid, "pause", accepted) is PowerState.RUNNING:
+    if parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
         parts.on_domain(uuid, libvirt.virDomain.suspend)
 
 
 def resume(parts: Parts, uuid: str) -> None:
     """Continue a paused or suspended guest; nothing if it runs."""
-    match parts.require(uuid, "resume", _ALIVE):
+    match parts.require(uuid, "resume", ALIVE):
         case PowerState.PAUSED:
             parts.on_domain(uuid, _continue)
         case PowerState.SUSPENDED:
@@ -125,7 +127,7 @@ def resume(parts: Parts, uuid: str) -> None:
 
 def suspend(parts: Parts, uuid: str) -> None:
     """Save a guest's memory to disk and power it off; nothing if it is suspended."""
-    if parts.require(uuid, "suspend", _ALIVE) is not PowerState.SUSPENDED:
+    if parts.require(uuid, "suspend", ALIVE) is not PowerState.SUSPENDED:
         parts.on_domain(uuid, libvirt.virDomain.managedSave)
 
 

@@ -19,8 +19,12 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import (
+    ACTIVE,
+    PowerState,
+    Quiesce,
+)
 from compute_driver.filesystem import host_errors
-from compute_driver.guest import PowerState, Quiesce
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.parts import Parts
@@ -121,7 +125,7 @@ def _answers(parts: Parts, uuid: str) -> bool:
 
 def _thaw(parts: Parts, uuid: str, timeout: int) -> None:
     state = parts.state(uuid)
-    if state in (PowerState.RUNNING, PowerState.PAUSED):
+    if state in ACTIVE:
         parts.on_domain(uuid, functools.partial(_thaw_if_active, timeout=timeout))
     if state is not PowerState.SUSPENDED:  # it will be as it was when its memory was saved
         _mark(parts, uuid).unlink(missing_ok=True)

@@ -9,7 +9,7 @@ import time
 import libvirt
 
 from compute_driver import concurrency
-from compute_driver.guest import PowerState, RebootKind
+from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import power

@@ -12,8 +12,9 @@ import dataclasses
 from pathlib import Path
 
 from compute_driver import concurrency, exceptions
+from compute_driver.choices import PowerState
 from compute_driver.driver import Progress
-from compute_driver.guest import Guest, PowerState, Rescue
+from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains

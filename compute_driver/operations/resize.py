@@ -13,7 +13,11 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
-from compute_driver.guest import Disk, Guest, PowerState
+from compute_driver.choices import (
+    ACTIVE,
+    OFF,
+)
+from compute_driver.guest import Disk, Guest
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
@@ -21,9 +25,8 @@ from compute_driver.operations import destroy, possible, power, settling
 from compute_driver.operations.parts import Parts, report
 from compute_driver.storage import config_drive, disks, exchange, files, layout, tools
 
-_OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 #: Memory that was saved is of no use to a guest of another size.
-_ACCEPTED = _OFF | {PowerState.RUNNING, PowerState.PAUSED}
+_ACCEPTED = OFF | ACTIVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +86,7 @@ def resize(
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
     uuid = change.new.uuid
-    was_on = parts.state(uuid) not in _OFF
+    was_on = parts.state(uuid) not in OFF
     power.stop(parts, uuid, timeout)
     try:
         openvswitch.unplug(parts.conf, uuid, change.old.interfaces)

@@ -22,8 +22,15 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import concurrency, exceptions
+from compute_driver.choices import (
+    ACTIVE,
+    DiskFormat,
+    PowerState,
+    Quiesce,
+    SnapshotFormat,
+)
 from compute_driver.driver import Progress
-from compute_driver.guest import DiskFormat, PowerState, Quiesce, SnapshotFormat, is_uuid
+from compute_driver.guest import is_uuid
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -36,7 +43,6 @@ from compute_driver.xml import backup
 #: The operations that are mended.
 OPERATIONS = frozenset({"snapshot"})
 
-_ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 
 #: Names in the guest's directory: the emulator's copy, and a link to what is being made elsewhere.
 _COPY = "snapshot.qcow2"
@@ -107,7 +113,7 @@ def snapshot(
         with undo:  # nothing is ever committed: what is made on the way goes in any case
             undo.add(f"parts of a snapshot of {stored.name}", mend, parts, uuid)
             source, source_format = disk.path, disk.format
-            if parts.state(uuid) in _ACTIVE:
+            if parts.state(uuid) in ACTIVE:
                 space.require(parts.directory(uuid), needed)
                 if _back_up(parts, uuid, disk, size, wish, deadline):
                     source, source_format = parts.directory(uuid) / _COPY, DiskFormat.QCOW2
@@ -152,7 +158,7 @@ def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
     """
     size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
     chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
-    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in _ACTIVE:
+    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in ACTIVE:
         chain += filter(None, [overlay.base(disk.path)])
     return size, min(size, sum(map(files.allocated, chain)))
 
@@ -201,7 +207,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
             if event.detail == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
                 failure = event.failure
             continue
-        if parts.state(uuid) not in _ACTIVE:
+        if parts.state(uuid) not in ACTIVE:
             return False
         if event is None:
             if time.monotonic() >= deadline:
@@ -214,7 +220,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
         concurrency.within(deadline, parts.on_domain, uuid, _settle)
         return True
     watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
-    if parts.state(uuid) not in _ACTIVE:
+    if parts.state(uuid) not in ACTIVE:
         return False
     full = "No space left on device" in failure
     kind = exceptions.NotEnoughSpace if full else exceptions.SnapshotFailed

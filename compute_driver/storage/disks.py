@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Protocol
 
 from compute_driver import concurrency, exceptions
+from compute_driver.choices import DiskFormat
 from compute_driver.filesystem import host_errors
-from compute_driver.guest import GIB, MIB, DiskFormat
+from compute_driver.guest import GIB, MIB
 from compute_driver.storage import files, tools
 from compute_driver.storage.layout import DiskFile
 

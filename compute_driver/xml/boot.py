@@ -9,7 +9,8 @@ from __future__ import annotations
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
 from compute_driver.architecture import Machine
-from compute_driver.guest import Guest, OsType
+from compute_driver.choices import OsType
+from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 

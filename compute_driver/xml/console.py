@@ -13,8 +13,9 @@ import copy
 
 from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
+from compute_driver.choices import ConsoleModel
 from compute_driver.consoles import Served
-from compute_driver.guest import ConsoleModel, Guest
+from compute_driver.guest import Guest
 from compute_driver.info import Address
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from compute_driver import architecture, exceptions
 from compute_driver.architecture import Machine
-from compute_driver.guest import (
+from compute_driver.choices import (
     ConsoleModel,
     DiskBus,
-    Guest,
     InputModel,
     SoundModel,
     UsbModel,
     VideoModel,
     VirtioForm,
 )
+from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 

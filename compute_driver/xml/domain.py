@@ -10,8 +10,9 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Decision
+from compute_driver.choices import VirtioForm
 from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Guest, VirtioForm
+from compute_driver.guest import Cpu, Guest
 from compute_driver.storage.layout import Layout
 from compute_driver.xml import (
     address,

@@ -22,7 +22,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.acceleration import Accelerator, Decision
-from compute_driver.guest import Guest, rare, stored
+from compute_driver.guest import Guest, stored
 from compute_driver.xml.elements import Element, maker
 
 #: Ends in the version of the element; attributes and keys may come without a new one.
@@ -134,11 +134,7 @@ def _make_converter() -> cattrs.Converter:
 
     def without_secrets(cls: Any) -> dict[str, Any]:
         fields = dataclasses.fields(cls)
-        return {
-            field.name: override(omit=True) if not stored(field) else override(omit_if_default=True)
-            for field in fields
-            if rare(field) or not stored(field)
-        }
+        return {field.name: override(omit=True) for field in fields if not stored(field)}
 
     converter.register_unstructure_hook_factory(
         dataclasses.is_dataclass,

@@ -10,7 +10,8 @@ import unittest
 from collections.abc import Iterator
 from pathlib import Path
 
-from compute_driver.guest import Interface, InterfaceKind
+from compute_driver.choices import InterfaceKind
+from compute_driver.guest import Interface
 
 
 @contextlib.contextmanager

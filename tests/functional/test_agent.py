@@ -16,7 +16,8 @@ import libvirt
 import libvirt_qemu
 
 from compute_driver import exceptions
-from compute_driver.guest import MIB, ConfigDrive, Disk, Quiesce, RebootKind
+from compute_driver.choices import Quiesce, RebootKind
+from compute_driver.guest import MIB, ConfigDrive, Disk
 from compute_driver.libvirt.domain import AGENT_SECONDS
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, bridges, inside, worker

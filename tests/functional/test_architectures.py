@@ -19,16 +19,14 @@ from typing import Any, ClassVar
 
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
+from compute_driver.choices import Firmware, PowerState, RebootKind
 from compute_driver.guest import (
     MIB,
     ConfigDrive,
     DirectBoot,
     Disk,
-    Firmware,
     Guest,
     Image,
-    PowerState,
-    RebootKind,
 )
 from tests import guests, rfb
 from tests.functional import base, inside

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from compute_driver import architecture
-from compute_driver.guest import GIB, DirectBoot, Disk, DiskBus, Image, WatchdogAction
+from compute_driver.choices import DiskBus, WatchdogAction
+from compute_driver.guest import GIB, DirectBoot, Disk, Image
 from tests import guests
 from tests.functional import tiny
 

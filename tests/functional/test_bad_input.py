@@ -14,6 +14,15 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import architecture, exceptions
+from compute_driver.choices import (
+    DiskBus,
+    DiskFormat,
+    Firmware,
+    InterfaceKind,
+    PowerState,
+    RebootKind,
+    VirtioForm,
+)
 from compute_driver.guest import (
     GIB,
     MAX_DISK_BYTES,
@@ -22,15 +31,8 @@ from compute_driver.guest import (
     Cpu,
     DirectBoot,
     Disk,
-    DiskBus,
-    DiskFormat,
-    Firmware,
     Image,
     Interface,
-    InterfaceKind,
-    PowerState,
-    RebootKind,
-    VirtioForm,
 )
 from compute_driver.libvirt import capabilities
 from compute_driver.libvirt.driver import LibvirtDriver

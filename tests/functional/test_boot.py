@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import ClassVar
 
 from compute_driver import tuning
+from compute_driver.choices import DiskFormat, Firmware, RebootKind
 from compute_driver.guest import (
     GIB,
     Cpu,
     DirectBoot,
     Disk,
-    DiskFormat,
-    Firmware,
     Guest,
     Image,
-    RebootKind,
 )
 from compute_driver.libvirt import host
 from compute_driver.libvirt.driver import LibvirtDriver

@@ -16,24 +16,26 @@ import libvirt_qemu
 import PIL.Image
 
 from compute_driver import exceptions
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    InputModel,
+    InterfaceKind,
+    NicModel,
+    VideoModel,
+    VirtioForm,
+)
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
-    ConsoleModel,
     Cpu,
     DirectBoot,
     Disk,
-    DiskBus,
     Guest,
     Image,
-    InputModel,
     Interface,
-    InterfaceKind,
-    NicModel,
     Topology,
-    VideoModel,
-    VirtioForm,
 )
 from tests import guests
 from tests.functional import base, bridges, inside

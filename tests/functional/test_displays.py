@@ -15,8 +15,8 @@ from unittest import mock
 import PIL.Image
 
 from compute_driver import exceptions
+from compute_driver.choices import RebootKind, VideoModel
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import RebootKind, VideoModel
 from compute_driver.info import Display
 from compute_driver.libvirt import daemon
 from compute_driver.libvirt.daemon import EmbeddedDaemon

@@ -8,7 +8,7 @@ import uuid
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import PowerState
+from compute_driver.choices import PowerState
 from compute_driver.xml import metadata
 from tests import contract
 from tests.functional import base, tiny

@@ -67,7 +67,8 @@ ticker = Ticker()
 
 DRIVER = """
 from compute_driver import conf
-from compute_driver.guest import Guest, Image, Interface, RebootKind
+from compute_driver.choices import RebootKind
+from compute_driver.guest import Guest, Image, Interface
 from compute_driver.libvirt.driver import LibvirtDriver
 
 driver = LibvirtDriver(conf.load(files=[os.devnull]))

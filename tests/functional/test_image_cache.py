@@ -10,7 +10,8 @@ import uuid
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.guest import GIB, Disk, DiskFormat, Guest, Image, PowerState
+from compute_driver.choices import DiskFormat, PowerState
+from compute_driver.guest import GIB, Disk, Guest, Image
 from compute_driver.storage import overlay
 from tests.functional import base, tiny, worker
 

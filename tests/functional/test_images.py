@@ -21,7 +21,8 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.guest import MIB, DiskFormat, Image
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import MIB, Image
 from compute_driver.images.cache import CachedImage, ImageCache
 from compute_driver.storage import tools
 from tests.image_server import DEADLINE, ImageServer, configured

@@ -14,16 +14,13 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import (
-    MIB,
-    Disk,
+from compute_driver.choices import (
     DiskBus,
-    Guest,
-    Interface,
     NicModel,
     PowerState,
     RebootKind,
 )
+from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations import plugging
 from tests.functional import base, bridges, inside, tiny, worker
@@ -106,7 +103,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
     def test_what_is_not_described_is_gone_once_it_is_taken_back(self) -> None:
         self.driver.attach_interface(self.made.uuid, Interface())
         self.forget(self.made)
-        plugging.reconcile(self.driver._parts, self.made.uuid)
+        plugging.mend(self.driver._parts, self.made.uuid)
         self.assert_has(self.made, self.made.interfaces[0])
 
     def test_when_it_cannot_be_described_it_is_taken_back(self) -> None:
@@ -193,7 +190,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             mock.patch.object(plugging, "_TAKE_BACK", 1.0),
             self.assertLogs(plugging.LOG, "WARNING") as logged,
         ):
-            plugging.reconcile(self.driver._parts, made.uuid)
+            plugging.mend(self.driver._parts, made.uuid)
         self.assertIn(added.mac, logged.output[0])
         self.driver.reboot(made.uuid, kind=RebootKind.HARD)
         self.assert_has(made)
@@ -209,7 +206,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             mock.patch.object(plugging, "_ASK_SECONDS", 1.0),
             self.assertRaises(exceptions.OperationTimeout),
         ):
-            plugging.reconcile(self.driver._parts, made.uuid)
+            plugging.mend(self.driver._parts, made.uuid)
 
     def test_killed_attachment_is_wholly_there_or_not(self) -> None:
         for point, done in (("described", False), ("attached", True)):

@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.guest import DirectBoot, Guest, Image, Interface, InterfaceKind, RebootKind
+from compute_driver.choices import InterfaceKind, RebootKind
+from compute_driver.guest import DirectBoot, Guest, Image, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
 from compute_driver.limits import Bandwidth

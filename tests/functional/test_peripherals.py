@@ -9,20 +9,22 @@ import time
 from typing import Any
 
 from compute_driver.acceleration import Accelerator
-from compute_driver.guest import (
-    GIB,
-    ConfigDrive,
-    Disk,
+from compute_driver.choices import (
     DiskBus,
-    Guest,
     OsType,
     PowerState,
-    RngRate,
     ScsiModel,
     SoundModel,
     UsbModel,
     VideoModel,
     WatchdogAction,
+)
+from compute_driver.guest import (
+    GIB,
+    ConfigDrive,
+    Disk,
+    Guest,
+    RngRate,
 )
 from tests.functional import base, inside
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 
-from compute_driver.guest import PowerState, RebootKind
+from compute_driver.choices import PowerState, RebootKind
 from tests.functional import inside
 
 #: Seconds that a soft reboot may take until the guest is reset: it only has a few files to close.

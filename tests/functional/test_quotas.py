@@ -7,7 +7,8 @@ import dataclasses
 import subprocess
 
 from compute_driver import exceptions
-from compute_driver.guest import MIB, Disk, Guest, RebootKind
+from compute_driver.choices import RebootKind
+from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.storage import tools
 from tests.functional import base, bridges, inside

@@ -17,7 +17,8 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest, PowerState, RebootKind
+from compute_driver.choices import PowerState, RebootKind
+from compute_driver.guest import Guest
 from compute_driver.info import Finding
 from compute_driver.libvirt import events
 from compute_driver.libvirt.daemon import EmbeddedDaemon

@@ -11,15 +11,14 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import DiskBus, PowerState
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
     DirectBoot,
     Disk,
-    DiskBus,
     Image,
-    PowerState,
     Rescue,
 )
 from compute_driver.libvirt.driver import LibvirtDriver

@@ -15,15 +15,13 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import DiskFormat, Firmware, PowerState
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
     Disk,
-    DiskFormat,
-    Firmware,
     Guest,
-    PowerState,
 )
 from compute_driver.operations import power
 from compute_driver.storage import disks, exchange, tools

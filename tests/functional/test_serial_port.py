@@ -9,8 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from compute_driver import exceptions
+from compute_driver.choices import RebootKind
 from compute_driver.driver import ConsoleSession
-from compute_driver.guest import Guest, RebootKind
+from compute_driver.guest import Guest
 from compute_driver.info import Address
 from compute_driver.operations import serial_port
 from tests.functional import base, inside, tiny

@@ -16,15 +16,13 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import (
     GIB,
     MIB,
     DirectBoot,
     Disk,
     Image,
-    PowerState,
-    Quiesce,
-    SnapshotFormat,
 )
 from compute_driver.images import space
 from compute_driver.libvirt.daemon import EmbeddedDaemon

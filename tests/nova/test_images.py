@@ -15,7 +15,8 @@ from nova.compute import utils as compute_utils
 from nova.conf import CONF
 
 from compute_driver import exceptions
-from compute_driver.guest import DiskFormat, Image
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.nova import images
 from tests.nova import glance

@@ -15,7 +15,7 @@ from lxml import etree
 from benchmarks import measure, process, rivals
 from benchmarks.measure import Spread
 from benchmarks.report import Report, bar
-from compute_driver.guest import DiskBus, DiskFormat
+from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.storage.layout import DiskFile, Layout
 
 

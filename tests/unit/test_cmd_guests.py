@@ -10,17 +10,19 @@ from unittest import mock
 
 from compute_driver import architecture, exceptions, fake
 from compute_driver.acceleration import Accelerator
+from compute_driver.choices import (
+    DiskBus,
+    InterfaceKind,
+    PowerState,
+    RebootKind,
+)
 from compute_driver.cmd import host
 from compute_driver.guest import (
     GIB,
     MIB,
     Cpu,
     Disk,
-    DiskBus,
     Interface,
-    InterfaceKind,
-    PowerState,
-    RebootKind,
     Topology,
 )
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType

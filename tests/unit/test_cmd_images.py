@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from compute_driver.guest import DiskFormat
+from compute_driver.choices import DiskFormat
 from tests.unit.command_line import CommandLineCase
 
 

@@ -8,18 +8,15 @@ import uuid
 from unittest import mock
 
 from compute_driver import architecture, exceptions, fake
-from compute_driver.guest import (
-    GIB,
-    MIB,
+from compute_driver.choices import (
     DiskBus,
     DiskFormat,
     Firmware,
-    Guest,
     InterfaceKind,
     NicModel,
-    Topology,
     VideoModel,
 )
+from compute_driver.guest import GIB, MIB, Guest, Topology
 from tests.unit.command_line import CommandLineCase
 
 

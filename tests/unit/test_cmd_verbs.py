@@ -20,7 +20,7 @@ from tests.unit.command_line import CommandLineCase
 MODULE = '''
 import dataclasses, logging
 from typing import Optional
-from compute_driver.guest import Choice
+from compute_driver.choices import Choice
 
 class Colour(Choice):
     RED = "red"

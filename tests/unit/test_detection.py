@@ -16,7 +16,8 @@ from unittest import mock
 
 from compute_driver import architecture, exceptions, kvm
 from compute_driver.acceleration import Ability, Accelerator, Decision
-from compute_driver.guest import Cpu, Firmware, VideoModel
+from compute_driver.choices import Firmware, VideoModel
+from compute_driver.guest import Cpu
 from compute_driver.info import Check
 from compute_driver.libvirt import capabilities, emulator, models
 from compute_driver.libvirt.connection import Connection

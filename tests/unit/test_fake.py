@@ -10,8 +10,9 @@ from typing import Any
 from oslo_config import cfg
 
 from compute_driver import architecture, conf, exceptions, fake
+from compute_driver.choices import VideoModel
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import Disk, Guest, Interface, VideoModel
+from compute_driver.guest import Disk, Guest, Interface
 from tests import contract
 
 

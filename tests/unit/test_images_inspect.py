@@ -11,7 +11,8 @@ import unittest
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.guest import GIB, MAX_DISK_BYTES, MIB, DiskFormat
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import GIB, MAX_DISK_BYTES, MIB
 from compute_driver.images.inspect import ImageDetails, inspect
 
 CLUSTER = 65536

@@ -8,19 +8,21 @@ import unittest
 from typing import Any
 
 from compute_driver import architecture, exceptions
+from compute_driver.choices import (
+    DiskBus,
+    DiskFormat,
+    InterfaceKind,
+    NicModel,
+)
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
     DirectBoot,
     Disk,
-    DiskBus,
-    DiskFormat,
     Guest,
     Image,
     Interface,
-    InterfaceKind,
-    NicModel,
     Topology,
 )
 from compute_driver.limits import Bandwidth, DiskLimits

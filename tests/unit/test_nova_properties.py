@@ -6,7 +6,7 @@ from __future__ import annotations
 import unittest
 
 from compute_driver import exceptions
-from compute_driver.guest import DiskBus, Firmware
+from compute_driver.choices import DiskBus, Firmware
 from compute_driver.nova import properties
 from compute_driver.properties import Hardware
 

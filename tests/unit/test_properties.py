@@ -6,21 +6,19 @@ from __future__ import annotations
 import unittest
 
 from compute_driver import exceptions
-from compute_driver.guest import (
-    Cpu,
+from compute_driver.choices import (
     DiskBus,
     Firmware,
     InputModel,
     NicModel,
     OsType,
-    RngRate,
     ScsiModel,
     SoundModel,
-    Topology,
     UsbModel,
     VideoModel,
     WatchdogAction,
 )
+from compute_driver.guest import Cpu, RngRate, Topology
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.properties import PROPERTIES, Hardware, read
 

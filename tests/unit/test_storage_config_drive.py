@@ -9,7 +9,8 @@ import unittest
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.guest import ConfigDrive, Guest, Image, Interface, InterfaceKind
+from compute_driver.choices import InterfaceKind
+from compute_driver.guest import ConfigDrive, Guest, Image, Interface
 from compute_driver.storage import config_drive
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"

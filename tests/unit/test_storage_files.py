@@ -13,7 +13,8 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.guest import GIB, DiskBus, DiskFormat
+from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.guest import GIB
 from compute_driver.storage import disks, files, layout, tools
 
 

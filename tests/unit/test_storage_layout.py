@@ -9,15 +9,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from compute_driver import architecture, exceptions
+from compute_driver.choices import DiskBus, DiskFormat, Firmware
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
     DirectBoot,
     Disk,
-    DiskBus,
-    DiskFormat,
-    Firmware,
     Guest,
     Image,
     Rescue,

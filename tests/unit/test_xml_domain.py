@@ -17,34 +17,36 @@ from lxml import etree
 
 from compute_driver import architecture, exceptions, tuning
 from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    DiskFormat,
+    Firmware,
+    InputModel,
+    InterfaceKind,
+    NicModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+)
 from compute_driver.consoles import DisplayKind, Served, Spice
 from compute_driver.guest import (
     GIB,
     MIB,
     ConfigDrive,
-    ConsoleModel,
     Cpu,
     DirectBoot,
     Disk,
-    DiskBus,
-    DiskFormat,
-    Firmware,
     Guest,
     Image,
-    InputModel,
     Interface,
-    InterfaceKind,
-    NicModel,
-    OsType,
     Rescue,
     RngRate,
-    ScsiModel,
-    SoundModel,
     Topology,
-    UsbModel,
-    VideoModel,
-    VirtioForm,
-    WatchdogAction,
 )
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.storage.layout import Layout, RootKind, plan
