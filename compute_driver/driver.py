@@ -121,8 +121,8 @@ class ComputeDriver(abc.ABC):
         A snapshot of it that is being made is given up.  Nothing happens, and nothing is raised, if
         there is no such guest.
 
-        :param keep_files: leave its files and what is needed to bring it back, by :meth:`spawn` or
-            :meth:`revert_resize`; :meth:`destroy` without this removes them as well.
+        :param keep_files: leave its files, for a later spawn with its UUID, its image and its disk,
+            or for revert_resize; a destroy without this, by its UUID, removes them as well.
         """
 
     @abc.abstractmethod
@@ -376,6 +376,8 @@ class ComputeDriver(abc.ABC):
 
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with that name or UUID.
+
+        A guest of which the files were kept is found by its UUID, too.
 
         :raises GuestNotFound: if this driver has no such guest.
         """

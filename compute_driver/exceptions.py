@@ -15,6 +15,10 @@ class ComputeDriverError(Exception):
     """Base of everything this package raises on purpose."""
 
 
+class Interrupted(SystemExit):
+    """A signal asks this process to end; whatever is under way unwinds."""
+
+
 class InvalidParameter(ComputeDriverError):
     """A value that cannot be used, refused before anything is made.
 

@@ -464,6 +464,10 @@ class FakeDriver(ComputeDriver):
             machines = tuple(self._machines.values())
         return tuple(sorted(machines, key=lambda machine: machine.guest.name))
 
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest with that name or UUID, or whose files were kept."""
+        return guest if guest in self._released else super().find(guest)
+
     def show(self, uuid: str) -> GuestInfo:
         """Return what is known of one guest."""
         with self._machine(uuid) as machine:

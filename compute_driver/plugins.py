@@ -45,6 +45,8 @@ def load(namespace: str, name: str) -> Any:
         raise exceptions.PluginError(
             namespace, name, f"no such entry point; there are: {known}"
         ) from None
+    except exceptions.Interrupted:
+        raise
     except (Exception, SystemExit) as error:  # whatever another's module does when imported
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise exceptions.PluginError(namespace, name, cause) from error

@@ -770,6 +770,7 @@ class DriverContract(unittest.TestCase):
             for _twice in range(2):
                 self.driver.destroy(guest.uuid, keep_files=True)
                 self.assertNotIn(guest.uuid, self.listed())
+                self.assertEqual(guest.uuid, self.driver.find(guest.uuid))
             bring_back()
             self.assertEqual(expected, self.driver.show(guest.uuid).guest)
         self.driver.destroy(guest.uuid, keep_files=True)

@@ -73,7 +73,7 @@ def _unwinding_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing half-made is left."""
 
     def leave(number: int, frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
+        raise exceptions.Interrupted(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield

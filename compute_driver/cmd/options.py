@@ -242,8 +242,8 @@ def interface(spec: str, hardware: Hardware) -> Interface:
         raise exceptions.InvalidParameter(
             "nic",
             spec,
-            "user, network=NAME, bridge=NAME, ovs=BRIDGE or none, then ,model=MODEL, ,mac=MAC,"
-            " ,mtu=BYTES and ,queues=N",
+            "user, network=NAME, bridge=NAME or ovs=BRIDGE, then ,model=MODEL, ,mac=MAC, ,mtu=BYTES"
+            " and ,queues=N",
         )
     limits = hardware.bandwidth()
     return Interface(

@@ -13,7 +13,7 @@ _HARD = "It holds from the next power-on or hard reboot."
 class PortRange(types.ConfigType):
     """The first and the last of some TCP ports."""
 
-    accepted = "FIRST:LAST, two ports of 1 to 65535"
+    accepted = "FIRST:LAST, two ports of 1 to 65535, the lower one first"
 
     def __init__(self) -> None:
         super().__init__(type_name="range of ports")
@@ -32,8 +32,8 @@ class PortRange(types.ConfigType):
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
 
-    def _formatter(self, value: tuple[int, int]) -> str:
-        return ":".join(map(str, value))
+    def _formatter(self, value: str | tuple[int, int]) -> str:
+        return value if isinstance(value, str) else ":".join(map(str, value))
 
 
 OPTIONS = [

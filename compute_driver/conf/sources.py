@@ -160,6 +160,8 @@ def _accepted(kind: Any) -> str:
         return "true, false"
     if isinstance(kind, types.Number):
         noun = "a whole number" if isinstance(kind, types.Integer) else "a number"
-        return noun if kind.min is None else f"{noun}, {kind.min:g} or more"
+        if kind.min is None:
+            return noun
+        return f"{noun}, {kind.min:g} " + ("or more" if kind.max is None else f"to {kind.max:g}")
     # Types of our own say it themselves.
     return str(getattr(kind, "accepted", kind.type_name))

@@ -171,7 +171,7 @@ def _before(directory: Path) -> Guest | None:
 
     None as well if that cannot be told, which must not hide what the guest is.
     """
-    description = directory / exchange.KEPT / exchange.DESCRIPTION
+    description = directory / exchange.KEPT / layout.DESCRIPTION
     try:
         with host_errors(f"{description} cannot be read"):
             kept = metadata.read(description.read_text(errors="replace"))
@@ -186,6 +186,8 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) ->
     domain = None
     if is_uuid(name_or_uuid):
         domain = domains.lookup(connection, name_or_uuid)
+        if domain is None and (instances / name_or_uuid / layout.DESCRIPTION).exists():
+            return name_or_uuid  # its files were kept
     elif is_name(name_or_uuid):
         domain = domains.lookup_name(connection, name_or_uuid)
     if domain is None or not domains.is_ours(domain, instances):

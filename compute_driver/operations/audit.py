@@ -48,7 +48,10 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     if destroy.is_released(parts, path.name):
-        detail = "destroyed with its files kept; spawned again it gets them, destroy removes them"
+        detail = (
+            f"destroyed with its files kept; 'spawn --uuid {path.name}' takes them again, "
+            f"'destroy {path.name}' removes them"
+        )
         return Finding(kind="kept directory", subject=str(path), detail=detail)
     if parts.connection.run(domains.lookup, path.name) is not None:
         detail = "the domain with its UUID lacks this driver's metadata, but may use it"

@@ -10,14 +10,12 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.guest import Interface
+from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
 from compute_driver.operations.parts import Parts
-from compute_driver.storage import files
-
-#: What is left of the domain of a guest whose files were kept.
-_DESCRIPTION = "domain.xml"
+from compute_driver.storage import files, layout
+from compute_driver.xml import metadata
 
 
 def destroy(parts: Parts, uuid: str) -> None:
@@ -70,6 +68,17 @@ def is_released(parts: Parts, uuid: str) -> bool:
     return described and parts.connection.run(domains.lookup, uuid) is None
 
 
+def kept(parts: Parts, uuid: str) -> Guest:
+    """Return the guest whose files were kept, as it was.
+
+    :raises MetadataDamaged: if its description cannot be understood.
+    """
+    found = metadata.read(_description(parts, uuid).read_text())
+    if found is None:
+        raise exceptions.MetadataDamaged(f"{_description(parts, uuid)} describes no guest")
+    return found.guest
+
+
 def bring_back(parts: Parts, uuid: str) -> None:
     """Define the domain of a guest whose files were kept; nothing if it is there."""
     if is_released(parts, uuid):
@@ -84,7 +93,7 @@ def forget_description(parts: Parts, uuid: str) -> None:
 
 
 def _description(parts: Parts, uuid: str) -> Path:
-    return parts.directory(uuid) / _DESCRIPTION
+    return parts.directory(uuid) / layout.DESCRIPTION
 
 
 def remove_files(parts: Parts, uuid: str) -> None:

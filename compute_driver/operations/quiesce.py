@@ -40,6 +40,8 @@ def quiesce(parts: Parts, uuid: str) -> None:
     :raises: see :meth:`compute_driver.driver.ComputeDriver.quiesce`.
     """
     parts.require_agent(uuid, "quiesce")
+    if not _answers(parts, uuid):
+        raise exceptions.AgentUnavailable(f"no guest agent answers in guest {uuid}")
     mark = _mark(parts, uuid)
     with host_errors(f"{mark} cannot be made"):
         mark.touch(0o600)

@@ -87,7 +87,12 @@ def resize(
     """
     uuid = change.new.uuid
     was_on = parts.state(uuid) not in OFF
-    power.stop(parts, uuid, timeout)
+    try:
+        power.stop(parts, uuid, timeout)
+    except BaseException:
+        if was_on and parts.state(uuid) in OFF:
+            power.power_on(parts, change.old)
+        raise
     try:
         openvswitch.unplug(parts.conf, uuid, change.old.interfaces)
         with settling.settled(parts, uuid, held, "resize"):
@@ -150,7 +155,7 @@ def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
     directory = parts.directory(uuid)
     making = directory / exchange.MAKING
     filesystem.make_directory(making, filesystem.PASSABLE)
-    with files.new_file(making / exchange.DESCRIPTION) as path:
+    with files.new_file(making / layout.DESCRIPTION) as path:
         path.write_text(parts.on_domain(uuid, domains.description))
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):

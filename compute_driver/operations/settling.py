@@ -10,7 +10,7 @@ from pathlib import Path
 from compute_driver import concurrency
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.parts import Parts
-from compute_driver.storage import exchange
+from compute_driver.storage import exchange, layout
 
 #: The operations that are mended.
 OPERATIONS = frozenset({"resize", "confirm_resize", "revert_resize"})
@@ -49,6 +49,6 @@ def mend(parts: Parts, uuid: str) -> None:
 
 
 def _define_again(parts: Parts, place: Path) -> None:
-    description = place / exchange.DESCRIPTION
+    description = place / layout.DESCRIPTION
     if description.exists():
         parts.connection.run(domains.define_again, description.read_text())

@@ -30,6 +30,7 @@ from compute_driver.choices import (
     SnapshotFormat,
 )
 from compute_driver.driver import Progress
+from compute_driver.filesystem import host_errors
 from compute_driver.guest import is_uuid
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
@@ -62,9 +63,10 @@ def check(parts: Parts, target: Path) -> Path:
     :raises InvalidParameter: names what is accepted.
     """
     target = target.absolute()
-    taken = target.is_symlink() or target.exists()
-    if taken or not target.parent.is_dir() or _is_guests(parts, target):
-        raise _unusable(target)
+    with host_errors(f"{target} cannot be made"):
+        taken = target.is_symlink() or target.exists()
+        if taken or not target.parent.is_dir() or _is_guests(parts, target):
+            raise _unusable(target)
     return target
 
 

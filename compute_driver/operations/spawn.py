@@ -44,6 +44,8 @@ def spawn(
     reused = destroy.is_released(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
+    if reused:
+        _refuse_another(guest, destroy.kept(parts, guest.uuid))
     plan = parts.plan(guest)
     for disk in plan.disks:
         disks.check_size(disk, base)
@@ -82,6 +84,16 @@ def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManage
     with network:
         power.power_on(parts, guest, release=False)
     parts.on_domain(guest.uuid, libvirt.virDomain.resume)
+
+
+def _refuse_another(guest: Guest, kept: Guest) -> None:
+    """Refuse a description that the files of a guest, which were kept, do not fit."""
+    for field, wanted, there in (
+        ("image", guest.image and guest.image.location, kept.image and kept.image.location),
+        ("disk", guest.root and guest.root.size_bytes, kept.root and kept.root.size_bytes),
+    ):
+        if wanted != there:
+            raise exceptions.InvalidParameter(field, wanted, f"{there}, as its kept files have it")
 
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:

@@ -31,12 +31,10 @@ UNDOING = "resize.undoing"
 UNDONE = "resize.undone"
 DROPPED = "resize.dropped"
 
-#: XML of the old domain.
-DESCRIPTION = "domain.xml"
 #: There if the guest was powered on.
 POWERED_ON = "powered-on"
 
-_NOTES = frozenset({DESCRIPTION, POWERED_ON})
+_NOTES = frozenset({layout.DESCRIPTION, POWERED_ON})
 
 
 def commit(directory: Path) -> None:

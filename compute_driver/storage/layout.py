@@ -22,6 +22,9 @@ from compute_driver.guest import (
 
 CONSOLE_LOG = "console.log"
 
+#: XML of a domain that is not there: of kept files, or of what a guest was before its resize.
+DESCRIPTION = "domain.xml"
+
 #: How the names of all files begin that are there for a rescue only.
 RESCUE_PREFIX = "rescue-"
 

@@ -16,7 +16,7 @@ from compute_driver.libvirt import host
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations import check
 from compute_driver.operations.parts import Parts
-from compute_driver.storage import exchange
+from compute_driver.storage import exchange, layout
 from compute_driver.xml import metadata
 from tests.unit import test_fake
 
@@ -51,7 +51,7 @@ class BeforeTest(unittest.TestCase):
         home = tempfile.TemporaryDirectory()
         self.addCleanup(home.cleanup)
         self.directory = Path(home.name)
-        self.description = self.directory / exchange.KEPT / exchange.DESCRIPTION
+        self.description = self.directory / exchange.KEPT / layout.DESCRIPTION
 
     def test_guest_that_was_not_resized_was_nothing_else(self) -> None:
         with self.assertNoLogs(host.LOG):

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
 
-from compute_driver.storage import exchange
+from compute_driver.storage import exchange, layout
 
 OLD = {"root.qcow2": "old root", "swap.raw": "old swap", "kernel": "kernel"}
 NEW = {"root.qcow2": "new root", "ephemeral0.raw": "new ephemeral", "kernel": "kernel"}
-NOTES = {exchange.DESCRIPTION: "<domain/>", exchange.POWERED_ON: ""}
+NOTES = {layout.DESCRIPTION: "<domain/>", exchange.POWERED_ON: ""}
 LOG = {"console.log": "said", "console.log.0": "said before"}
 
 
