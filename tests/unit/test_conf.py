@@ -40,9 +40,9 @@ BAD_VALUES = {
     "architectures = x86_64,vax": "architectures in {file} [hypervisor]: 'x86_64,vax' is not"
     f" usable; accepted: any of {', '.join(architecture.TABLE)}",
     "serial_port_range = 20000:10000": "serial_port_range in {file} [hypervisor]: '20000:10000' is"
-    " not usable; accepted: FIRST:LAST, two ports of 1 to 65535",
+    " not usable; accepted: FIRST:LAST, two ports of 1 to 65535, the lower one first",
     "serial_port_range = 10000": "serial_port_range in {file} [hypervisor]: '10000' is not usable;"
-    " accepted: FIRST:LAST, two ports of 1 to 65535",
+    " accepted: FIRST:LAST, two ports of 1 to 65535, the lower one first",
     "vnc_listen = a b": "vnc_listen in {file} [hypervisor]: 'a b' is not usable;"
     " accepted: host address value",
     "state_path = $nothing/x": "state_path in {file} [hypervisor]: '$nothing/x' is not usable:"
