@@ -212,7 +212,7 @@ def _let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
 
 def _ask(domain: libvirt.virDomain, alias: str) -> None:
     try:
-        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECTACTIVE)
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
     except libvirt.libvirtError as error:
         gone = error.get_error_code() == libvirt.VIR_ERR_DEVICE_MISSING
         if not gone and not any(text in str(error) for text in _PENDING):
