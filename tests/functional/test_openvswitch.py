@@ -201,7 +201,7 @@ class TestOpenVSwitch(base.HostTestCase):
         self.driver.attach_interface(made.uuid, plugged())
         plugging._store(parts, before, before.guest)
         with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
-            plugging.reconcile(parts, made.uuid)
+            plugging.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 
     def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:
