@@ -31,7 +31,7 @@ from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
 
-#: The operations that are reconciled.
+#: The operations that are mended.
 OPERATIONS = frozenset({"attach_interface", "detach_interface"})
 
 #: Seconds after which a guest is asked again to let go: one that was booting has missed it.
