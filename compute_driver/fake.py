@@ -37,13 +37,7 @@ from compute_driver.driver import (
     Progress,
     no_progress,
 )
-from compute_driver.guest import (
-    ConfigDrive,
-    Guest,
-    Image,
-    Interface,
-    Rescue,
-)
+from compute_driver.guest import ConfigDrive, Guest, Image, Interface, Rescue
 from compute_driver.info import (
     Address,
     ArchitectureInfo,

@@ -29,14 +29,7 @@ from compute_driver.choices import (
     VirtioForm,
     WatchdogAction,
 )
-from compute_driver.guest import (
-    MAX_SERIAL_PORTS,
-    MAX_VCPUS,
-    MAX_VIDEO_MIB,
-    Cpu,
-    Guest,
-    RngRate,
-)
+from compute_driver.guest import MAX_SERIAL_PORTS, MAX_VCPUS, MAX_VIDEO_MIB, Cpu, Guest, RngRate
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 

@@ -31,16 +31,7 @@ from compute_driver.choices import (
 )
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    ConfigDrive,
-    Disk,
-    Guest,
-    Image,
-    Interface,
-    Rescue,
-)
+from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Guest, Image, Interface, Rescue
 from compute_driver.info import GuestInfo
 
 #: Seconds that a guest may take to boot, be it emulated on a busy machine.

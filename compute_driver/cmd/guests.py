@@ -13,15 +13,7 @@ from compute_driver import architecture
 from compute_driver.choices import RebootKind
 from compute_driver.cmd import verb
 from compute_driver.cmd.columns import Lines
-from compute_driver.guest import (
-    MIB,
-    Cpu,
-    Disk,
-    Guest,
-    Image,
-    Interface,
-    Topology,
-)
+from compute_driver.guest import MIB, Cpu, Disk, Guest, Image, Interface, Topology
 from compute_driver.info import GuestInfo, GuestStats
 
 

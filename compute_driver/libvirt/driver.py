@@ -12,21 +12,9 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import concurrency, driver, exceptions
-from compute_driver.choices import (
-    ACTIVE,
-    PowerState,
-    Quiesce,
-    RebootKind,
-    SnapshotFormat,
-)
+from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import (
-    ConfigDrive,
-    Guest,
-    Image,
-    Interface,
-    Rescue,
-)
+from compute_driver.guest import ConfigDrive, Guest, Image, Interface, Rescue
 from compute_driver.images.cache import ImageCache
 from compute_driver.info import (
     Address,

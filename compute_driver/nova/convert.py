@@ -12,22 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compute_driver import architecture, exceptions
-from compute_driver.choices import (
-    DiskBus,
-    DiskFormat,
-    InterfaceKind,
-    NicModel,
-)
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    ConfigDrive,
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-    Interface,
-)
+from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
+from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 from compute_driver.properties import Hardware, truth

@@ -10,9 +10,7 @@ from typing import Any
 from nova import exception
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    OFF,
-)
+from compute_driver.choices import OFF
 from compute_driver.driver import ComputeDriver
 from compute_driver.nova import convert, devices
 from compute_driver.nova.errors import failing_as

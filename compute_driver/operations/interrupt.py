@@ -8,9 +8,7 @@ import re
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    ACTIVE,
-)
+from compute_driver.choices import ACTIVE
 from compute_driver.operations.parts import Parts
 
 #: QEMU's words of machines that have none, under libvirt's internal error.

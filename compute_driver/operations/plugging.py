@@ -16,11 +16,7 @@ import time
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.choices import (
-    ACTIVE,
-    OFF,
-    InterfaceKind,
-)
+from compute_driver.choices import ACTIVE, OFF, InterfaceKind
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events

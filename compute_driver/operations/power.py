@@ -11,11 +11,7 @@ from collections.abc import Callable
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.choices import (
-    ACTIVE,
-    ALIVE,
-    PowerState,
-)
+from compute_driver.choices import ACTIVE, ALIVE, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events

@@ -19,11 +19,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    ACTIVE,
-    PowerState,
-    Quiesce,
-)
+from compute_driver.choices import ACTIVE, PowerState, Quiesce
 from compute_driver.filesystem import host_errors
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
@@ -42,6 +38,10 @@ def quiesce(parts: Parts, uuid: str) -> None:
     parts.require_agent(uuid, "quiesce")
     if not _answers(parts, uuid):
         raise exceptions.AgentUnavailable(f"no guest agent answers in guest {uuid}")
+    _freeze(parts, uuid)
+
+
+def _freeze(parts: Parts, uuid: str) -> None:
     mark = _mark(parts, uuid)
     with host_errors(f"{mark} cannot be made"):
         mark.touch(0o600)
@@ -71,7 +71,7 @@ def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
     frozen = False
     if wish is Quiesce.REQUIRE or (wish is Quiesce.TRY and _answers(parts, uuid)):
         try:
-            quiesce(parts, uuid)
+            (quiesce if wish is Quiesce.REQUIRE else _freeze)(parts, uuid)
             frozen = True
         except exceptions.GuestError as error:
             if wish is Quiesce.REQUIRE:

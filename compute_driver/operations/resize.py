@@ -13,10 +13,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
-from compute_driver.choices import (
-    ACTIVE,
-    OFF,
-)
+from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.images import space
 from compute_driver.libvirt import domain as domains

@@ -22,13 +22,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.choices import (
-    ACTIVE,
-    DiskFormat,
-    PowerState,
-    Quiesce,
-    SnapshotFormat,
-)
+from compute_driver.choices import ACTIVE, DiskFormat, PowerState, Quiesce, SnapshotFormat
 from compute_driver.driver import Progress
 from compute_driver.filesystem import host_errors
 from compute_driver.guest import is_uuid

@@ -12,13 +12,7 @@ from pathlib import Path
 
 from compute_driver import architecture, exceptions
 from compute_driver.choices import Choice, DiskBus, DiskFormat
-from compute_driver.guest import (
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-    Rescue,
-)
+from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
 
 CONSOLE_LOG = "console.log"
 

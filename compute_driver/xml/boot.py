@@ -12,12 +12,10 @@ from compute_driver.architecture import Machine
 from compute_driver.choices import OsType
 from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
-from compute_driver.xml.elements import E, Element
+from compute_driver.xml.elements import ON_OFF, YES_NO, E, Element
 
 #: KVM has the host's; emulated, the one that serves any number of processors.
 _GIC = {Accelerator.KVM: "host", Accelerator.TCG: "3"}
-_YES_NO = {True: "yes", False: "no"}
-_ON_OFF = {True: "on", False: "off"}
 
 #: What makes Windows run well; QEMU, "Hyper-V Enlightenments".
 _HYPERV = (
@@ -44,7 +42,7 @@ def os(guest: Guest, layout: Layout, machine: Machine) -> Element:
         if guest.secure_boot:
             wanted["enrolled-keys"] = True
         element.append(
-            E.firmware(*(E.feature(enabled=_YES_NO[on], name=name) for name, on in wanted.items()))
+            E.firmware(*(E.feature(enabled=YES_NO[on], name=name) for name, on in wanted.items()))
         )
         element.append(E.nvram(str(layout.nvram)))
     if layout.kernel is not None:
@@ -110,7 +108,7 @@ def _pmu(guest: Guest, accelerator: Accelerator) -> list[Element]:
     facts = architecture.get(guest.architecture)
     can_be = facts.pmu and (facts.emulated_pmu or accelerator is Accelerator.KVM)
     if can_be:
-        return [E.pmu(state=_ON_OFF[guest.pmu])]
+        return [E.pmu(state=ON_OFF[guest.pmu])]
     if guest.pmu:
         refusal = exceptions.NotOnThisHost if facts.pmu else exceptions.InvalidParameter
         raise refusal("pmu", True, f"off: {facts.name} under {accelerator} has none")

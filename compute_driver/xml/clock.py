@@ -12,9 +12,7 @@ from compute_driver.acceleration import Accelerator
 from compute_driver.architecture import Machine
 from compute_driver.choices import OsType
 from compute_driver.guest import Guest
-from compute_driver.xml.elements import E, Element
-
-_YES_NO = {True: "yes", False: "no"}
+from compute_driver.xml.elements import YES_NO, E, Element
 
 
 def element(guest: Guest, machine: Machine, accelerator: Accelerator) -> Element:
@@ -45,5 +43,5 @@ def _timers(guest: Guest, accelerator: Accelerator) -> list[Element]:
         if guest.os_type is OsType.WINDOWS and architecture.get(guest.architecture).hyperv:
             timers.append(E.timer(name="hypervclock", present="yes"))
     if hpet is not None:
-        timers.append(E.timer(name="hpet", present=_YES_NO[hpet]))
+        timers.append(E.timer(name="hpet", present=YES_NO[hpet]))
     return timers

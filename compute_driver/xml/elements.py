@@ -9,7 +9,11 @@ from typing import Protocol
 from lxml.builder import ElementMaker
 from lxml.etree import _Element as Element
 
-__all__ = ["E", "Element", "Maker", "maker"]
+__all__ = ["ON_OFF", "YES_NO", "E", "Element", "Maker", "maker"]
+
+#: libvirt's words for what is and what is not.
+ON_OFF = {True: "on", False: "off"}
+YES_NO = {True: "yes", False: "no"}
 
 
 class Maker(Protocol):

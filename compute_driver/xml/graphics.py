@@ -14,9 +14,7 @@ from compute_driver.choices import VideoModel
 from compute_driver.consoles import DisplayKind, Served, Spice
 from compute_driver.guest import Guest
 from compute_driver.info import Display
-from compute_driver.xml.elements import E, Element
-
-_ON_OFF = {True: "on", False: "off"}
+from compute_driver.xml.elements import ON_OFF, E, Element
 
 #: What ``virDomainGetXMLDesc`` says of a port that is not there.
 _NO_PORT = ("", "-1", "0")
@@ -86,7 +84,7 @@ def _tuning(spice: Spice) -> list[Element]:
         (E.image, "compression", spice.image_compression),
         (E.jpeg, "compression", spice.jpeg_compression),
         (E.zlib, "compression", spice.zlib_compression),
-        (E.playback, "compression", None if playback is None else _ON_OFF[playback]),
+        (E.playback, "compression", None if playback is None else ON_OFF[playback]),
         (E.streaming, "mode", spice.streaming_mode),
     )
     return [make({name: value}) for make, name, value in said if value is not None]

@@ -17,13 +17,7 @@ from oslo_config import cfg
 
 from compute_driver import conf
 from compute_driver.acceleration import Accelerator
-from compute_driver.guest import (
-    GIB,
-    Disk,
-    Guest,
-    Image,
-    Interface,
-)
+from compute_driver.guest import GIB, Disk, Guest, Image, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests

@@ -20,14 +20,7 @@ from typing import Any, ClassVar
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Accelerator
 from compute_driver.choices import Firmware, PowerState, RebootKind
-from compute_driver.guest import (
-    MIB,
-    ConfigDrive,
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-)
+from compute_driver.guest import MIB, ConfigDrive, DirectBoot, Disk, Guest, Image
 from tests import guests, rfb
 from tests.functional import base, inside
 

@@ -10,14 +10,7 @@ from typing import ClassVar
 
 from compute_driver import tuning
 from compute_driver.choices import DiskFormat, Firmware, RebootKind
-from compute_driver.guest import (
-    GIB,
-    Cpu,
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-)
+from compute_driver.guest import GIB, Cpu, DirectBoot, Disk, Guest, Image
 from compute_driver.libvirt import host
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests

@@ -11,13 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from compute_driver.choices import PowerState
-from compute_driver.guest import (
-    GIB,
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-)
+from compute_driver.guest import GIB, DirectBoot, Disk, Guest, Image
 from tests import guests
 from tests.functional import base, tiny, worker
 from tests.image_server import ImageServer

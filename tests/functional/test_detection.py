@@ -17,13 +17,7 @@ from unittest import mock
 from compute_driver import architecture, exceptions
 from compute_driver.acceleration import Ability
 from compute_driver.choices import Firmware
-from compute_driver.guest import (
-    MIB,
-    Cpu,
-    DirectBoot,
-    Disk,
-    Image,
-)
+from compute_driver.guest import MIB, Cpu, DirectBoot, Disk, Image
 from compute_driver.libvirt.detection import Detection
 from tests import guests
 from tests.functional import base

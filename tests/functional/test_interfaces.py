@@ -14,12 +14,7 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    DiskBus,
-    NicModel,
-    PowerState,
-    RebootKind,
-)
+from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations import plugging

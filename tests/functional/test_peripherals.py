@@ -19,13 +19,7 @@ from compute_driver.choices import (
     VideoModel,
     WatchdogAction,
 )
-from compute_driver.guest import (
-    GIB,
-    ConfigDrive,
-    Disk,
-    Guest,
-    RngRate,
-)
+from compute_driver.guest import GIB, ConfigDrive, Disk, Guest, RngRate
 from tests.functional import base, inside
 
 #: The bit of packed queues among a virtio device's features (virtio 1.2, section 6).

@@ -17,13 +17,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    DirectBoot,
-    Disk,
-    Image,
-)
+from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
 from compute_driver.images import space
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import journal, snapshot

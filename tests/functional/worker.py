@@ -19,15 +19,7 @@ from unittest import mock
 
 from compute_driver import conf
 from compute_driver.choices import SnapshotFormat
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    Disk,
-    Guest,
-    Image,
-    Interface,
-    Rescue,
-)
+from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue
 from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 

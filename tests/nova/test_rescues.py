@@ -10,13 +10,7 @@ from nova.compute import power_state
 from nova.conf import CONF
 
 from compute_driver.choices import DiskBus
-from compute_driver.guest import (
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-    Rescue,
-)
+from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.nova import rescues
 from tests.nova import glance
 from tests.nova.base import IMAGE, NovaCase

@@ -10,21 +10,9 @@ from unittest import mock
 
 from compute_driver import architecture, exceptions, fake
 from compute_driver.acceleration import Accelerator
-from compute_driver.choices import (
-    DiskBus,
-    InterfaceKind,
-    PowerState,
-    RebootKind,
-)
+from compute_driver.choices import DiskBus, InterfaceKind, PowerState, RebootKind
 from compute_driver.cmd import host
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    Cpu,
-    Disk,
-    Interface,
-    Topology,
-)
+from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.command_line import CommandLineCase
 

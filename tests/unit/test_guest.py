@@ -8,12 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    DiskBus,
-    Firmware,
-    InterfaceKind,
-    NicModel,
-)
+from compute_driver.choices import DiskBus, Firmware, InterfaceKind, NicModel
 from compute_driver.guest import (
     MAX_DISK_BYTES,
     ConfigDrive,

@@ -8,12 +8,7 @@ import unittest
 from typing import Any
 
 from compute_driver import architecture, exceptions
-from compute_driver.choices import (
-    DiskBus,
-    DiskFormat,
-    InterfaceKind,
-    NicModel,
-)
+from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
 from compute_driver.guest import (
     GIB,
     MIB,

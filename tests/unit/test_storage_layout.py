@@ -10,16 +10,7 @@ from typing import Any, ClassVar
 
 from compute_driver import architecture, exceptions
 from compute_driver.choices import DiskBus, DiskFormat, Firmware
-from compute_driver.guest import (
-    GIB,
-    MIB,
-    ConfigDrive,
-    DirectBoot,
-    Disk,
-    Guest,
-    Image,
-    Rescue,
-)
+from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.storage import layout
 from compute_driver.storage.layout import RootKind
 
