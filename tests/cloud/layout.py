@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from tests.guests import cache
 
 ADDRESS = "127.0.0.1"
 
@@ -45,8 +44,13 @@ _LIBVIRT_IDLE_SECONDS = 24 * 3600
 
 
 def default() -> Path:
-    """``$COMPUTE_DRIVER_CLOUD``, or ``compute-driver-cloud`` in the user's own cache."""
-    return cache.folder("COMPUTE_DRIVER_CLOUD", "compute-driver-cloud").absolute()
+    """``$COMPUTE_DRIVER_CLOUD``, or ``/var/cache/compute-driver-cloud``.
+
+    Not in root's home: there servers that give up being root, such as dnsmasq, find nothing.
+    """
+    return Path(
+        os.environ.get("COMPUTE_DRIVER_CLOUD", "/var/cache/compute-driver-cloud")
+    ).absolute()
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,15 @@ import openstack.exceptions
 import paramiko
 
 from tests.cloud import network, populate
+from tests.cloud.errors import CloudError
 from tests.cloud.layout import Layout
 from tests.cloud.processes import eventually, marked
 
 #: Seconds that one operation may take, emulated on a busy machine.
 DEADLINE = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
+
+#: How much of what a server said is told when it does not answer.
+_CONSOLE_TAIL = 2000
 
 #: What the default security group lets in.
 _INGRESS = ({"protocol": "icmp"}, {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22})
@@ -220,7 +224,11 @@ class Server:
                 found.append(self.ssh("cat /proc/sys/kernel/random/boot_id").strip())
             return bool(found and found[-1])
 
-        eventually(f"{self.name}: SSH", seconds, works)
+        try:
+            eventually(f"{self.name}: SSH", seconds, works)
+        except CloudError as error:
+            said = self.console()[-_CONSOLE_TAIL:]
+            raise CloudError(f"{error}; answers ping: {self.ping()}; console:\n{said}") from error
         return found[-1]
 
     def allocations(self) -> dict[str, Any]:

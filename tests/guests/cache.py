@@ -12,16 +12,11 @@ from pathlib import Path
 
 def default() -> Path:
     """``$COMPUTE_DRIVER_GUEST_CACHE``, or ``compute-driver-guests`` in the user's own cache."""
-    return folder("COMPUTE_DRIVER_GUEST_CACHE", "compute-driver-guests")
-
-
-def folder(variable: str, name: str) -> Path:
-    """What an environment variable says, or a folder of that name in the user's own cache."""
-    given = os.environ.get(variable)
+    given = os.environ.get("COMPUTE_DRIVER_GUEST_CACHE")
     if given:
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / name
+    return Path(home) / "compute-driver-guests"
 
 
 def kept(root: Path, name: str, make: Callable[[Path, Path], None]) -> Path:

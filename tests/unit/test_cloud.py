@@ -11,8 +11,20 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tests.cloud import configuration, results, services, table
+from tests.cloud import configuration, lifecycle, results, services, table
+from tests.cloud.errors import CloudError
 from tests.cloud.layout import Layout
+
+
+class TestFolder(unittest.TestCase):
+    def test_what_not_everybody_may_enter_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            Path(folder).chmod(0o700)
+            cloud = Layout(Path(folder, "cloud"))
+            refused = self.assertRaisesRegex(CloudError, f"{folder}: set COMPUTE_DRIVER_CLOUD")
+            with refused:
+                lifecycle.up(cloud, "some.Driver", "", "34.0.0", reuse=False)
+            self.assertFalse(lifecycle.is_up(cloud))
 
 
 class TestConfiguration(unittest.TestCase):
