@@ -33,7 +33,7 @@ def plugged(
         with virtapi.wait_for_instance_event(
             instance,
             [("network-vif-plugged", port) for port in waiting],
-            timeout=timeout,
+            timeout,  # whose name changes between releases
             error_callback=_failed,
         ):
             yield

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 import tempfile
 import unittest
@@ -26,15 +27,17 @@ IMAGE = "5d9c7d4b-24d3-43f5-8b3c-5a8b0d3a4f10"
 class VirtAPI(virtapi.VirtAPI):  # type: ignore[misc]
     """Neutron answers at once; what was waited for is noted."""
 
+    #: Differs between releases.
+    _SIGNATURE = inspect.signature(virtapi.VirtAPI.wait_for_instance_event)
+
     def __init__(self) -> None:
         self.waited: list[tuple[str, str]] = []
 
     @contextlib.contextmanager
-    def wait_for_instance_event(
-        self, instance: Any, event_names: Any, timeout: int = 300, error_callback: Any = None
-    ) -> Iterator[None]:
+    def wait_for_instance_event(self, *arguments: Any, **named: Any) -> Iterator[None]:
+        asked = self._SIGNATURE.bind(self, *arguments, **named).arguments
         yield
-        self.waited += event_names
+        self.waited += asked["event_names"]
 
 
 @functools.cache
