@@ -137,20 +137,27 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
             raise CloudError(f"no cloud is up in {cloud.root}")
         process = Process(cloud, _COMPUTE)
         files = configuration.compute_files(cloud, driver, extra)
-        same = _written(cloud, files) and cloud.compute_venv.resolve().name == f"nova-{nova}"
-        if reuse and same and process.pid:
+        same_release = cloud.compute_venv.resolve().name == f"nova-{nova}"
+        if reuse and same_release and _written(cloud, files) and process.pid:
             return
         install.compute(cloud, nova)
         _write(cloud, files)
         with timed("end of nova-compute"):
             end_compute(cloud)
-        others = configuration.files(cloud, nova)
-        if not _written(cloud, others):
+        if not same_release:
             with timed("restart of nova's other services"):
-                _write(cloud, others)
+                _forget_host(cloud)
+                _write(cloud, configuration.files(cloud, nova))
                 _restart(cloud, _CALLERS)
         with timed(f"start of nova-compute with {driver}"):
             start_compute(cloud)
+
+
+def _forget_host(cloud: Layout) -> None:
+    """Removes the host from nova: to one that has been there, no older nova-compute may come."""
+    compute = populate.connect(cloud).compute
+    for service in compute.services(binary=_COMPUTE):
+        compute.delete_service(service, ignore_missing=False)
 
 
 def _restart(cloud: Layout, names: Iterable[str]) -> None:
@@ -173,6 +180,7 @@ def start_compute(cloud: Layout) -> None:
     """Starts nova-compute as it was, and waits until it can be used."""
     SERVICES[_COMPUTE].start(cloud)
     _wait(cloud, _COMPUTE)
+    _wait_for_host(cloud)
 
 
 def is_up(cloud: Layout) -> bool:
@@ -280,7 +288,13 @@ def _start_all(cloud: Layout) -> None:
         _NOTICE_SECONDS,
         lambda: sum(agent.is_alive for agent in session.network.agents()) == agents,
     )
-    eventually("nova's host", _NOTICE_SECONDS, lambda: any(session.compute.hypervisors()))
+    _wait_for_host(cloud)
+
+
+def _wait_for_host(cloud: Layout) -> None:
+    compute = populate.connect(cloud).compute
+    there = lambda: any(host.state == "up" for host in compute.hypervisors())  # noqa: E731
+    eventually("nova's host", _NOTICE_SECONDS, there)
 
 
 def _wait(cloud: Layout, name: str) -> None:
