@@ -305,6 +305,14 @@ def _nova(cloud: Layout) -> Ini:
             "novncproxy_port": PORTS["nova-novncproxy"],
             "novncproxy_base_url": cloud.url("nova-novncproxy", "/vnc_lite.html"),
         },
+        # Who wants it enables it.
+        "spice": {
+            "server_listen": ADDRESS,
+            "server_proxyclient_address": ADDRESS,
+            "html5proxy_host": ADDRESS,
+            "html5proxy_port": PORTS["nova-spicehtml5proxy"],
+            "html5proxy_base_url": cloud.url("nova-spicehtml5proxy", "/spice_auto.html"),
+        },
         "serial_console": {
             "enabled": True,
             "proxyclient_address": ADDRESS,

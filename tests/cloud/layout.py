@@ -18,6 +18,7 @@ ADDRESS = "127.0.0.1"
 PORTS = {
     "keystone": 5000,
     "nova-novncproxy": 6080,
+    "nova-spicehtml5proxy": 6082,
     "nova-serialproxy": 6083,
     "openflow": 6633,
     "nova-api": 8774,

@@ -302,6 +302,7 @@ SERVICES: Mapping[str, Service] = {
         _program("nova-conductor", _NOVA, (*_BEHIND, CATALOG)),
         _program("nova-scheduler", _NOVA, (*_BEHIND, "placement")),
         _program("nova-novncproxy", _NOVA, _BEHIND, ready=listens("nova-novncproxy")),
+        _program("nova-spicehtml5proxy", _NOVA, _BEHIND, ready=listens("nova-spicehtml5proxy")),
         _program("nova-serialproxy", _NOVA, _BEHIND, ready=listens("nova-serialproxy")),
         _program(
             "neutron-rpc-server",

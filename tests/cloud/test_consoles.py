@@ -9,13 +9,34 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import requests
 import websocket
 
+from tests import spice
 from tests.cloud.case import CLOUD, CloudCase
 from tests.cloud.layout import ADDRESS, PORTS
 from tests.cloud.results import recorded
 from tests.cloud.servers import DEADLINE, Server
 
 
-class TestConsoles(CloudCase):
+class ConsoleCase(CloudCase):
+    """A test that opens consoles."""
+
+    def url(self, server: Server, protocol: str, kind: str) -> str:
+        """Returns where nova says that a console is."""
+        asked = {"remote_console": {"protocol": protocol, "type": kind}}
+        return str(server.post("/remote-consoles", asked, "2.6")["remote_console"]["url"])
+
+    def open(self, proxy: str, path: str) -> Any:
+        """Returns a WebSocket to a proxy, which goes with the test."""
+        client = websocket.create_connection(
+            f"ws://{ADDRESS}:{PORTS[proxy]}/{path.lstrip('/')}",
+            timeout=DEADLINE,
+            subprotocols=["binary"],
+            origin=CLOUD.url(proxy),
+        )
+        self.addCleanup(client.close)
+        return client
+
+
+class TestConsoles(ConsoleCase):
     def test_screen_through_the_novnc_proxy(self) -> None:
         server = self.use()
         with recorded("noVNC console"):
@@ -44,21 +65,19 @@ class TestConsoles(CloudCase):
         client.close()
         self.keep(server)
 
-    def url(self, server: Server, protocol: str, kind: str) -> str:
-        """Returns where nova says that a console is."""
-        asked = {"remote_console": {"protocol": protocol, "type": kind}}
-        return str(server.post("/remote-consoles", asked, "2.6")["remote_console"]["url"])
 
-    def open(self, proxy: str, path: str) -> Any:
-        """Returns a WebSocket to a proxy, which goes with the test."""
-        client = websocket.create_connection(
-            f"ws://{ADDRESS}:{PORTS[proxy]}/{path.lstrip('/')}",
-            timeout=DEADLINE,
-            subprotocols=["binary"],
-            origin=CLOUD.url(proxy),
-        )
-        self.addCleanup(client.close)
-        return client
+class TestSpice(ConsoleCase):
+    extra = "[spice]\nenabled = true\n"
+
+    def test_screen_through_the_spice_proxy(self) -> None:
+        server = self.use()
+        with recorded("SPICE console"):
+            url = self.url(server, "spice", "spice-html5")
+            self.assertEqual(200, requests.get(url, timeout=DEADLINE).status_code)
+            client = self.open("nova-spicehtml5proxy", f"?{urlsplit(url).query}")
+            client.send_binary(spice.HELLO)
+            self.assertEqual(spice.MAGIC, client.recv()[: len(spice.MAGIC)])
+        self.keep(server)
 
 
 def _bytes(received: str | bytes) -> bytes:

@@ -8,9 +8,11 @@ import re
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
+from tests import guests
 from tests.cloud import populate
 from tests.cloud.case import CLOUD, CloudCase
 from tests.cloud.configuration import DRIVER, IN_TREE
@@ -296,6 +298,18 @@ class TestInterfaces(CloudCase):
         self.assertNotIn(port.mac_address, _interfaces(server))
         self.keep(server)
 
+    def test_port_that_neutron_deletes_is_unplugged(self) -> None:
+        server = self.use()
+        port = self.session.network.create_port(network_id=self.network().id)
+        server.post("/os-interface", {"interfaceAttachment": {"port_id": port.id}})
+        eventually("the interface", DEADLINE, lambda: port.mac_address in _interfaces(server))
+        with recorded("port deleted in neutron"):
+            self.session.network.delete_port(port.id)
+            gone = lambda: port.mac_address not in _interfaces(server)  # noqa: E731
+            eventually("no interface", DEADLINE, gone)
+            eventually("no tap", DEADLINE, lambda: not server.taps(port.id))
+        self.keep(server)
+
     def test_security_groups_hold(self) -> None:
         server = self.use()
         for operation, steps in {
@@ -423,6 +437,62 @@ class TestInside(CloudCase):
             self.assertNotEqual(before, server.boot_id())
         self.assertEqual("ACTIVE", server.status)
         self.keep(server)
+
+
+class TestImageCache(CloudCase):
+    """The host's copies of images: made ahead of need, removed once nobody uses them."""
+
+    extra = """[image_cache]
+manager_interval = 5
+remove_unused_original_minimum_age_seconds = 1
+remove_unused_resized_minimum_age_seconds = 1
+"""
+
+    def test_image_is_cached_ahead_of_need_and_removed_again(self) -> None:
+        server = self.use()
+        used = self.cached()
+        with self.twin() as image, self.aggregate() as aggregate:
+            with recorded("image cached ahead of need"):
+                self.session.compute.aggregate_precache_images(aggregate.id, [image.id])
+                eventually("a copy more", DEADLINE, lambda: self.cached() > used)
+            with recorded("unused image removed from the cache"):
+                eventually("no copy more", DEADLINE, lambda: self.cached() == used)
+        server.act("reboot", "ACTIVE", reboot_type="HARD")
+        server.boot_id()
+        self.keep(server)
+
+    def cached(self) -> set[str]:
+        """Returns the names of the copies that are whole."""
+        cache = CLOUD.state / "nova/instances/_base"
+        return {path.name for path in cache.iterdir() if path.is_file() and not path.suffix}
+
+    @contextlib.contextmanager
+    def twin(self) -> Iterator[Any]:
+        """Makes an image of the same content as the servers', meanwhile."""
+        image = self.session.create_image(
+            f"twin-{uuid.uuid4().hex[:8]}",
+            filename=str(guests.build("cloud").disk),
+            disk_format="qcow2",
+            container_format="bare",
+            validate_checksum=False,
+            wait=True,
+        )
+        try:
+            yield image
+        finally:
+            self.session.image.delete_image(image.id)
+
+    @contextlib.contextmanager
+    def aggregate(self) -> Iterator[Any]:
+        """Makes an aggregate of the one host, meanwhile."""
+        (host,) = self.session.compute.hypervisors()
+        made = self.session.compute.create_aggregate(name=f"aggregate-{uuid.uuid4().hex[:8]}")
+        try:
+            self.session.compute.add_host_to_aggregate(made.id, host.name)
+            yield made
+            self.session.compute.remove_host_from_aggregate(made.id, host.name)
+        finally:
+            self.session.compute.delete_aggregate(made.id)
 
 
 class TestBin(CloudCase):

@@ -21,7 +21,7 @@ from compute_driver.info import Display
 from compute_driver.libvirt import daemon
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.driver import LibvirtDriver
-from tests import rfb
+from tests import rfb, spice
 from tests.functional import base, inside, tiny
 
 #: Seconds that a server may take to answer, on a busy machine.
@@ -34,16 +34,10 @@ def address(found: Display) -> tuple[str, int]:
 
 
 def greeted_by_spice(found: Display) -> bool:
-    """Tell whether a SPICE server answers.
-
-    Source: "SPICE protocol", the link messages: magic, version, size, then the channel that is
-    wanted, here the main one without any capabilities.
-    """
-    link = struct.pack("<IBBIII", 0, 1, 0, 0, 0, 18)
-    hello = struct.pack("<4sIII", b"REDQ", 2, 2, len(link)) + link
+    """Tell whether a SPICE server answers."""
     with socket.create_connection(address(found), ANSWER) as connection:
-        connection.sendall(hello)
-        return connection.recv(4) == b"REDQ"
+        connection.sendall(spice.HELLO)
+        return connection.recv(4) == spice.MAGIC
 
 
 class TestScreen(inside.SharedGuestTestCase):
