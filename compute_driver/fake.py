@@ -714,14 +714,13 @@ def _stats(machine: _Machine) -> GuestStats:
     guest = machine.guest
     active = machine.state in ACTIVE
     disks = sum(disk is not None for disk in (guest.root, *guest.ephemerals, guest.swap))
-    cpu_time = int((time.monotonic() - machine.booted) * 1e9) if active else 0
+    ran = int((time.monotonic() - machine.booted) * 1e9)
     return GuestStats(
         uuid=guest.uuid,
         name=guest.name,
         state=machine.state,
         vcpus=guest.vcpus,
-        cpu_time_ns=cpu_time,
-        vcpu_times_ns=(cpu_time // guest.vcpus,) * guest.vcpus if active else (),
+        vcpu_times_ns=(ran,) * guest.vcpus if active else (),
         memory_bytes=guest.memory_mib * 1024**2 if active else 0,
         resident_bytes=guest.memory_mib * 1024**2 if active else 0,
         disks=tuple(

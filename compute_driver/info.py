@@ -107,8 +107,8 @@ class InterfaceStats:
 class GuestStats:
     """Use of resources by one guest.
 
-    :param cpu_time_ns: processor time used since start, in nanoseconds.
-    :param vcpu_times_ns: what each virtual processor used of that; empty if it does not run.
+    :param vcpu_times_ns: time that each virtual processor ran since start, in nanoseconds; empty
+        if the guest does not run.
     :param memory_bytes: RAM that the guest has now.
     :param resident_bytes: memory of the host that its process holds.
     """
@@ -117,12 +117,16 @@ class GuestStats:
     name: str
     state: PowerState
     vcpus: int
-    cpu_time_ns: int
     memory_bytes: int
     resident_bytes: int
     vcpu_times_ns: tuple[int, ...] = ()
     disks: tuple[DiskStats, ...] = ()
     interfaces: tuple[InterfaceStats, ...] = ()
+
+    @property
+    def cpu_time_ns(self) -> int:
+        """Time that all its virtual processors ran since start, in nanoseconds."""
+        return sum(self.vcpu_times_ns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -37,9 +37,9 @@ from compute_driver.xml import address, boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
 
+# Not CPU_TOTAL: for that libvirt 9 starts every emulator that is installed, once.
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_STATE
-    | libvirt.VIR_DOMAIN_STATS_CPU_TOTAL
     | libvirt.VIR_DOMAIN_STATS_BALLOON
     | libvirt.VIR_DOMAIN_STATS_VCPU
     | libvirt.VIR_DOMAIN_STATS_INTERFACE
@@ -250,7 +250,6 @@ def _guest_stats(
         name=domain.name(),
         state=domains.power_state(number("state.state"), saved=domain.UUIDString() in saved),
         vcpus=number("vcpu.current"),
-        cpu_time_ns=number("cpu.time"),
         memory_bytes=number("balloon.current") * 1024,
         resident_bytes=number("balloon.rss") * 1024,
         vcpu_times_ns=tuple(
