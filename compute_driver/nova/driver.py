@@ -290,6 +290,9 @@ class NovaDriver(driver.ComputeDriver):
         else:
             self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
 
+    def poll_rebooting_instances(self, timeout: float, instances: Any) -> None:
+        """Do nothing: no reboot lasts for ever, as those that guests do not answer become hard."""
+
     @translated
     def power_on(
         self,

@@ -109,6 +109,22 @@ class TestPlacement(CloudCase):
             server.wait("ACTIVE")
         server.boot_id()
 
+    def test_host_that_is_disabled_gets_no_server(self) -> None:
+        compute = self.session.compute
+        (service,) = compute.services(binary="nova-compute")
+        with recorded("host disabled"):
+            compute.disable_service(service)
+            self.addCleanup(compute.enable_service, service)
+            disabled = lambda: "COMPUTE_STATUS_DISABLED" in self.traits()  # noqa: E731
+            eventually("the trait", DEADLINE, disabled)
+        server = self.make()
+        eventually("an error", DEADLINE, lambda: server.status == "ERROR")
+        self.assertIn("No valid host was found", server.get()["server"]["fault"]["message"])
+        with recorded("host enabled"):
+            compute.enable_service(service)
+            eventually("no trait", DEADLINE, lambda: not disabled())
+        self.make().wait("ACTIVE")
+
     def flavor(self, trait: str) -> str:
         """Makes a flavor that requires a trait, and that goes with the test."""
         made = self.session.compute.create_flavor(
