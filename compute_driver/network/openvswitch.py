@@ -78,9 +78,7 @@ def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
     _plug(conf, guest, interfaces, instances)
 
 
-def _plug(
-    conf: cfg.ConfigOpts, guest: Guest, interfaces: list[Interface], instances: Path
-) -> None:
+def _plug(conf: cfg.ConfigOpts, guest: Guest, interfaces: list[Interface], instances: Path) -> None:
     if not interfaces:
         return
     address = _address(conf)
