@@ -52,6 +52,9 @@ MAX_VIDEO_MIB = 256
 MIN_MTU = 68
 MAX_MTU = 65535
 
+#: What names of hybrid interfaces' ports of Open vSwitch begin with, as os-vif makes them.
+HYBRID_PORT = "qvo"
+
 _SECRET = {"secret": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -139,6 +142,8 @@ class Interface:
     :param device: name of the host's end, at most 15 bytes.  None leaves it to libvirt; with kind
         ``ovs`` it becomes a name made of the port's UUID, as neutron does, or of the MAC address.
     :param port: UUID of neutron's port, by which it finds the interface.
+    :param hybrid: whether, with kind ``ovs``, it has a bridge of the kernel to itself in between,
+        where neutron's firewall ``iptables_hybrid`` filters; only with a port of neutron's.
     :param mtu: largest packet in bytes; None means the network's default.
     :param queues: pairs of queues of a virtio card, at most one for each virtual processor; None
         means one.
@@ -152,6 +157,7 @@ class Interface:
     mac: str = dataclasses.field(default_factory=random_mac)
     device: str | None = None
     port: str | None = None
+    hybrid: bool = False
     mtu: int | None = None
     queues: int | None = None
     inbound: Bandwidth | None = None
@@ -179,6 +185,12 @@ class Interface:
         _require(
             self.port is None or is_uuid(self.port), "nic port", self.port, "a UUID in full length"
         )
+        _require(
+            not self.hybrid or (self.kind is InterfaceKind.OVS and self.port is not None),
+            "nic hybrid",
+            self.hybrid,
+            "kind ovs, and a port of neutron's",
+        )
         if self.kind is InterfaceKind.OVS and self.device is None:
             name = self.port[:11] if self.port else self.mac.replace(":", "")
             object.__setattr__(self, "device", f"tap{name}")
@@ -195,6 +207,18 @@ class Interface:
             _require(
                 self.model in (None, NicModel.VIRTIO), "nic queues", self.queues, "model virtio"
             )
+
+    @property
+    def own_bridge(self) -> str | None:
+        """Name of the bridge that a hybrid interface has to itself, as neutron expects it."""
+        return f"qbr{(self.port or '')[:11]}" if self.hybrid else None
+
+    @property
+    def switch_port(self) -> str | None:
+        """Name of its port of Open vSwitch; None with another kind."""
+        if self.hybrid:
+            return f"{HYBRID_PORT}{(self.port or '')[:11]}"
+        return self.device if self.kind is InterfaceKind.OVS else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

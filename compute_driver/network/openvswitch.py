@@ -4,6 +4,9 @@
 libvirt makes the device that an interface ends in, whenever the guest is powered on, and the kernel
 removes it with the emulator.  os-vif makes the port of the same name, once the device is there and
 anew each time: Open vSwitch's userspace datapath would hold on to the device of before.
+
+Of a hybrid interface os-vif makes all but that device, before it: a bridge that libvirt plugs it
+into, and from there to Open vSwitch a pair of devices, of which one is the port.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from oslo_config import cfg
 
 from compute_driver import concurrency, exceptions
 from compute_driver.choices import InterfaceKind
-from compute_driver.guest import Guest, Interface
+from compute_driver.guest import HYBRID_PORT, Guest, Interface
 from compute_driver.network import ovsdb
 
 #: What os-vif notes with a port: whose it is.
@@ -45,42 +48,50 @@ def check(conf: cfg.ConfigOpts, guest: Guest) -> None:
         _check(ovsdb.read(_address(conf)), guest.uuid, interfaces)
 
 
-def prepare(conf: cfg.ConfigOpts, guest: Guest) -> bool:
-    """Unplug what was plugged in of a guest that is about to be powered on.
+def prepare(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> bool:
+    """Unplug what was plugged in of a guest that is about to be powered on; plug hybrid ones.
 
-    :return: whether it has such interfaces, to be plugged in.
-    :raises: see :func:`check` and :func:`unplug`.
+    :param instances: the directory of all guests of this driver.
+    :return: whether it has others, to be plugged in.
+    :raises: see :func:`unplug` and :func:`plug`.
     """
     interfaces = _ours(guest.interfaces)
     if interfaces:
         switch = ovsdb.read(_address(conf))
         _check(switch, guest.uuid, interfaces)
         _unplug(switch, guest.uuid, interfaces)
-    return bool(interfaces)
+    _plug(conf, guest, [each for each in interfaces if each.hybrid], instances)
+    return not all(each.hybrid for each in interfaces)
 
 
 def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
-    """Plug a guest's interfaces, which :func:`prepare` was called for.
+    """Plug those of a guest's interfaces that :func:`prepare`, called before, did not plug.
 
     To be called at each power-on, when libvirt has made their devices.
 
     :param instances: the directory of all guests of this driver.
     :raises InvalidParameter: see :func:`check`.
     :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-    :raises PlugFailed: if one cannot be plugged; then none is.
+    :raises PlugFailed: if one cannot be plugged; then none of the guest's is.
     """
-    interfaces = _ours(guest.interfaces)
+    interfaces = [each for each in _ours(guest.interfaces) if not each.hybrid]
+    _plug(conf, guest, interfaces, instances)
+
+
+def _plug(conf: cfg.ConfigOpts, guest: Guest, interfaces: list[Interface], instances: Path) -> None:
+    if not interfaces:
+        return
     address = _address(conf)
     switch = ovsdb.read(address)
     _check(switch, guest.uuid, interfaces)
     try:
         for interface in interfaces:
             assert interface.source is not None
-            assert interface.device is not None
+            assert interface.switch_port is not None
             _os_vif("plug", guest.uuid, interface, switch.datapaths[interface.source])
-            ovsdb.note(address, interface.device, _INSTANCES, str(instances))
+            ovsdb.note(address, interface.switch_port, _INSTANCES, str(instances))
     except BaseException:
-        unplug(conf, guest.uuid, interfaces)
+        unplug(conf, guest.uuid, guest.interfaces)
         raise
 
 
@@ -105,15 +116,17 @@ def plugged(conf: cfg.ConfigOpts, instances: Path) -> dict[str, list[Interface]]
         ports = ovsdb.read(_address(conf)).ports
     except exceptions.OpenVSwitchUnavailable:
         return found  # most hosts do not have it
-    for device, port in ports.items():
+    for name, port in ports.items():
         said = port.external_ids
         if said.get(_INSTANCES) == str(instances):
+            hybrid = name.startswith(HYBRID_PORT)
             interface = Interface(
                 kind=InterfaceKind.OVS,
                 source=port.bridge,
-                device=device,
+                device=None if hybrid else name,
                 mac=said["attached-mac"],
                 port=said["iface-id"],
+                hybrid=hybrid,
             )
             found.setdefault(said[_GUEST], []).append(interface)
     return found
@@ -129,22 +142,21 @@ def _check(switch: ovsdb.Switch, uuid: str, interfaces: list[Interface]) -> None
             there = [f"{InterfaceKind.OVS}={name}" for name in switch.datapaths]
             value = f"{InterfaceKind.OVS}={interface.source}"
             raise exceptions.NotOnThisHost("nic", value, there or ["user"])
-        if interface.device in switch.ports and not _owns(switch, uuid, interface):
+        port = switch.ports.get(interface.switch_port or "")
+        if port is not None and port.external_ids.get(_GUEST) != uuid:
             accepted = "a name that no other port of Open vSwitch has"
-            raise exceptions.NotOnThisHost("nic device", interface.device, accepted)
-
-
-def _owns(switch: ovsdb.Switch, uuid: str, interface: Interface) -> bool:
-    port = switch.ports.get(interface.device or "")
-    return port is not None and port.external_ids.get(_GUEST) == uuid
+            raise exceptions.NotOnThisHost("nic device", interface.switch_port, accepted)
 
 
 def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: list[Interface]) -> None:
     for interface in interfaces:
-        if _owns(switch, uuid, interface):
-            bridge = switch.ports[interface.device or ""].bridge
-            found = dataclasses.replace(interface, source=bridge)
-            _os_vif("unplug", uuid, found, switch.datapaths[bridge])
+        port = switch.ports.get(interface.switch_port or "")
+        if port is None and interface.hybrid:
+            # What else it has may be there without it.
+            port = ovsdb.Port(interface.source or "", {_GUEST: uuid})
+        if port is not None and port.external_ids.get(_GUEST) == uuid:
+            found = dataclasses.replace(interface, source=port.bridge)
+            _os_vif("unplug", uuid, found, switch.datapaths.get(port.bridge, ""))
 
 
 def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
@@ -160,14 +172,18 @@ def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
     profile = objects.vif.VIFPortProfileOpenVSwitch(
         interface_id=identity, datapath_type=datapath, create_port=True
     )
-    vif = objects.vif.VIFOpenVSwitch(
-        id=identity,
-        address=interface.mac,
-        network=network,
-        vif_name=interface.device,
-        plugin="ovs",
-        port_profile=profile,
-    )
+    fields = {
+        "id": identity,
+        "address": interface.mac,
+        "network": network,
+        "vif_name": interface.device,
+        "plugin": "ovs",
+        "port_profile": profile,
+    }
+    if interface.hybrid:
+        vif = objects.vif.VIFBridge(bridge_name=interface.own_bridge, **fields)
+    else:
+        vif = objects.vif.VIFOpenVSwitch(**fields)
     info = objects.instance_info.InstanceInfo(uuid=uuid, name=uuid)
     try:
         getattr(os_vif, verb)(vif, info)
@@ -175,7 +191,7 @@ def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
         # Its text describes the interface over many lines.
         cause = error.__context__ or error
         raise exceptions.PlugFailed(
-            f"cannot {verb} {interface.device} of guest {uuid}, {InterfaceKind.OVS}="
+            f"cannot {verb} {interface.switch_port} of guest {uuid}, {InterfaceKind.OVS}="
             f"{interface.source}: {type(cause).__name__}: {cause}"
         ) from error
 

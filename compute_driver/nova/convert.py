@@ -213,10 +213,6 @@ def _interface(
         raise exceptions.PlugFailed(f"port {vif['id']} is {vif['type']}: neutron has not bound it")
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
-    details = vif.get("details") or {}
-    if details.get("ovs_hybrid_plug"):
-        accepted = "False: neutron's firewall_driver openvswitch needs no bridge in between"
-        raise exceptions.InvalidParameter("ovs_hybrid_plug", True, accepted)
     if vif["type"] not in _KINDS:
         raise exceptions.InvalidParameter("binding:vif_type", vif["type"], _KINDS)
     network = vif["network"]
@@ -227,6 +223,7 @@ def _interface(
         mac=vif["address"].lower(),
         device=vif.get("devname") or f"tap{vif['id']}"[:14],
         port=vif["id"],
+        hybrid=bool((vif.get("details") or {}).get("ovs_hybrid_plug")),
         mtu=(network.get("meta") or {}).get("mtu"),
         queues=queues,
         inbound=bandwidth.get("inbound"),

@@ -133,7 +133,7 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
             for interface in interfaces:
                 yield Finding(
                     kind="orphan port",
-                    subject=str(interface.device),
+                    subject=str(interface.switch_port),
                     detail=f"in bridge {interface.source}; its guest {uuid} is gone",
                     repaired=repair,
                 )

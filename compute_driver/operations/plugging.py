@@ -16,7 +16,7 @@ import time
 import libvirt
 
 from compute_driver import concurrency, exceptions
-from compute_driver.choices import ACTIVE, OFF, InterfaceKind
+from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -66,6 +66,7 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
             _store(parts, stored, guest)
             if state in ACTIVE:
                 undo.add(f"interface {interface.mac}", _take_back, parts, uuid, interface)
+                openvswitch.prepare(parts.conf, _only(guest, interface), parts.host.instances)
                 parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
                 _plug(parts, guest, interface)
             undo.commit()
@@ -89,9 +90,10 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
     if state in ACTIVE:
         _let_go(parts, uuid, found[0].mac, timeout)
     held.keep = True
+    # Before the record of it goes with the description.
+    openvswitch.unplug(parts.conf, uuid, found)
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
     _store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
-    openvswitch.unplug(parts.conf, uuid, found)
     held.keep = False
 
 
@@ -126,23 +128,23 @@ def mend(parts: Parts, uuid: str) -> None:
         there = parts.on_domain(uuid, domains.interfaces)
         kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
+        plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, [])
+        ports = {each.switch_port for each in kept}
+        gone = {each.switch_port: each for each in (*plugged, *stored.guest.interfaces)}
+        openvswitch.unplug(
+            parts.conf, uuid, [each for port, each in gone.items() if port not in ports]
+        )
         if guest != stored.guest:
             _store(parts, stored, guest)
-        plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, [])
-        devices = {each.device for each in kept}
-        gone = {each.device: each for each in (*plugged, *stored.guest.interfaces)}
-        openvswitch.unplug(
-            parts.conf, uuid, [each for device, each in gone.items() if device not in devices]
-        )
         for mac in there.keys() - {each.mac for each in kept}:
             try:
                 _let_go(parts, uuid, mac, _TAKE_BACK)
             except exceptions.DeviceBusy as error:
                 LOG.warning("%s; it has it, unplugged, until it is powered off", error)
         if parts.state(uuid) in ACTIVE:
-            ready = {each.device for each in plugged}
+            ready = {each.switch_port for each in plugged}
             for interface in kept:
-                if interface.device not in ready:
+                if interface.switch_port not in ready:
                     _plug(parts, guest, interface)
 
 
@@ -151,8 +153,7 @@ def _only(guest: Guest, interface: Interface) -> Guest:
 
 
 def _plug(parts: Parts, guest: Guest, interface: Interface) -> None:
-    if interface.kind is InterfaceKind.OVS:
-        openvswitch.plug(parts.conf, _only(guest, interface), parts.host.instances)
+    openvswitch.plug(parts.conf, _only(guest, interface), parts.host.instances)
 
 
 def _xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:

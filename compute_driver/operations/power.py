@@ -44,14 +44,15 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     """Start a guest that does not run, its interfaces plugged in; the only place to do so.
 
     Open vSwitch takes devices into its bridges once libvirt has made them and set them up: both
-    would change a device's flags at the same time, and one undo what the other did.
+    would change a device's flags at the same time, and one undo what the other did.  libvirt puts
+    devices of hybrid interfaces into bridges that have to be there before.
 
     :param suspended: whether it goes on from its saved memory.
     :param release: whether its processors run then; else it stays paused.
     :raises InvalidParameter: if a bridge is gone.
     :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
     """
-    plugs = openvswitch.prepare(parts.conf, guest)
+    plugs = openvswitch.prepare(parts.conf, guest, parts.host.instances)
     if release and not suspended and not plugs:
         _start(parts, guest.uuid, domains.start, suspended=False)
         return

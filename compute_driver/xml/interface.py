@@ -39,10 +39,13 @@ def interfaces(guest: Guest, machine: Machine) -> list[Element]:
 def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
     model = architecture.choose("nic model", interface.model, machine.nics)
     virtio = model is NicModel.VIRTIO
-    element = E.interface({"type": _TYPES[interface.kind]}, E.mac(address=interface.mac))
-    if interface.kind in _SOURCES:
+    kind, source = interface.kind, interface.source
+    if interface.hybrid:
+        kind, source = InterfaceKind.BRIDGE, interface.own_bridge
+    element = E.interface({"type": _TYPES[kind]}, E.mac(address=interface.mac))
+    if kind in _SOURCES:
         # libvirt's words for the kinds are ours, as type and as name of the source.
-        element.append(E.source({str(interface.kind): interface.source}))
+        element.append(E.source({str(kind): source}))
     if interface.device is not None:
         element.append(E.target(dev=interface.device))
     element.append(E.model(type=str(guest.virtio if virtio else model)))

@@ -67,6 +67,13 @@ class Switch:
         """Return the names of the bridge's ports."""
         return self.vsctl("list-ports", self.bridge).split()
 
+    def devices(self, bridge: str | None = None) -> set[str]:
+        """Return the names of this network's devices, all or those in a bridge of the kernel."""
+        master = [] if bridge is None else ["master", bridge]
+        command = ["ip", "-oneline", "link", "show", *master]
+        shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        return {line.split(": ")[1].partition("@")[0] for line in shown.splitlines()}
+
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Run its daemons meanwhile."""

@@ -45,8 +45,11 @@ def kernel_only() -> dict[str, Any]:
     return {"boot": boot}
 
 
-class TestOpenVSwitch(base.HostTestCase):
+class SwitchTestCase(base.HostTestCase):
+    """A test on an Open vSwitch, which leaves no port and no device."""
+
     switch: ClassVar[switches.Switch]
+    devices: ClassVar[set[str]]
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -64,16 +67,28 @@ class TestOpenVSwitch(base.HostTestCase):
         cls.switch = switches.Switch(directory)
         stack.enter_context(cls.switch.running())
         cls.options = {"state_path": str(state), "ovsdb_connection": cls.switch.connection}
+        cls.devices = cls.switch.devices()
 
     def _nothing_is_left(self) -> None:
         super()._nothing_is_left()
         self.assertEqual([], self.switch.ports())
+        self.assertEqual(self.devices, self.switch.devices())
 
     def answers(self, made: Guest) -> None:
         inside.run(self.driver, made, f"ping -c 1 -W 10 {switches.ADDRESS}")
         got = inside.run(self.driver, made, f"ping -c 3 -W 10 {switches.ADDRESS} | tail -n 2")
         self.assertIn(" 0% packet loss", got)
 
+    @contextlib.contextmanager
+    def gets_an_address(self, made: Guest) -> Iterator[None]:
+        before = len(self.driver.console_log(made.uuid))
+        yield
+        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
+            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+        self.answers(made)
+
+
+class TestOpenVSwitch(SwitchTestCase):
     def test_what_a_guest_gets_is_limited(self) -> None:
         nic = plugged(inbound=Bandwidth(average=100))
         if not bridges.can_shape():
@@ -84,14 +99,6 @@ class TestOpenVSwitch(base.HostTestCase):
         command = [str(tools.locate("tc")), "class", "show", "dev", str(nic.device)]
         shown = subprocess.run(command, check=True, capture_output=True, text=True).stdout
         self.assertIn("rate 800Kbit", shown)
-        self.answers(made)
-
-    @contextlib.contextmanager
-    def gets_an_address(self, made: Guest) -> Iterator[None]:
-        before = len(self.driver.console_log(made.uuid))
-        yield
-        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
-            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
         self.answers(made)
 
     def test_traffic_flows_after_each_operation(self) -> None:

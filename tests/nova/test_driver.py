@@ -349,6 +349,13 @@ class InterfaceTest(NovaCase):
             self.assertEqual(vifs, len(self.guest().interfaces))
         self.assertEqual(power_state.RUNNING, self.driver.get_info(self.instance_).state)
 
+    def test_port_has_a_bridge_of_its_own_as_long_as_neutron_wants_it(self) -> None:
+        self.spawn(self.instance_)
+        for hybrid in (True, False):
+            self.vif["details"] = {"port_filter": True, "ovs_hybrid_plug": hybrid}
+            self.driver.reboot(self.context, self.instance_, [self.vif], "HARD")
+            self.assertEqual([hybrid], [nic.hybrid for nic in self.guest().interfaces])
+
     def test_changed_port_keeps_its_place_and_a_refusal_all_that_was_there(self) -> None:
         network = {"bridge": "br-int", "meta": {"mtu": 9000}}
         other = {**self.vif, "address": "fa:16:3e:00:00:02", "devname": "tapo", "network": network}

@@ -37,7 +37,7 @@ def guest(**fields: Any) -> Guest:
 
 
 def ovs(**fields: Any) -> Interface:
-    return Interface(kind=InterfaceKind.OVS, source="br-int", **fields)
+    return Interface(**{"kind": InterfaceKind.OVS, "source": "br-int", **fields})
 
 
 class RefusalTest(unittest.TestCase):
@@ -76,6 +76,9 @@ class RefusalTest(unittest.TestCase):
             ("nic device", lambda: Interface(device="tap1")),
             ("nic device", lambda: guest(interfaces=(ovs(device="a"), ovs(device="a")))),
             ("nic port", lambda: ovs(port="1")),
+            ("nic hybrid", lambda: ovs(hybrid=True)),
+            ("nic hybrid", lambda: ovs(kind=InterfaceKind.BRIDGE, port=UUID, hybrid=True)),
+            ("nic hybrid", lambda: Interface(hybrid=True)),
             ("nic mtu", lambda: ovs(mtu=67)),
             ("nic mtu", lambda: ovs(mtu=65536)),
             ("nic queues", lambda: ovs(queues=0)),
@@ -139,6 +142,20 @@ class IdentityTest(unittest.TestCase):
         self.assertEqual("tap8f5a1d8e-6a", ovs(port=UUID).device)
         self.assertEqual("mine", ovs(port=UUID, device="mine").device)
         self.assertIsNone(Interface().device)
+
+    def test_only_hybrid_ones_have_a_bridge_to_themselves(self) -> None:
+        names = {
+            nic: (nic.device, nic.own_bridge, nic.switch_port)
+            for nic in (ovs(port=UUID, hybrid=True), ovs(port=UUID), Interface())
+        }
+        self.assertEqual(
+            [
+                ("tap8f5a1d8e-6a", "qbr8f5a1d8e-6a", "qvo8f5a1d8e-6a"),
+                ("tap8f5a1d8e-6a", None, "tap8f5a1d8e-6a"),
+                (None, None, None),
+            ],
+            list(names.values()),
+        )
 
     def test_uuids_in_canonical_form(self) -> None:
         self.assertTrue(is_uuid(UUID))

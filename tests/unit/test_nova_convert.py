@@ -192,6 +192,11 @@ class InterfacesTest(unittest.TestCase):
             )
             self.assertEqual((wanted,), guest(made, vifs=(port,)).interfaces)
 
+    def test_bridge_of_its_own_for_neutron_s_firewall(self) -> None:
+        for details, wanted in ({"ovs_hybrid_plug": True}, True), ({}, False), (None, False):
+            (found,) = guest(vifs=(vif(details=details),)).interfaces
+            self.assertEqual((InterfaceKind.OVS, wanted), (found.kind, found.hybrid))
+
     def test_limits_hold_for_each(self) -> None:
         specs = {"quota:vif_outbound_average": "10", "quota:disk_read_iops_sec": "5"}
         found = guest(
@@ -208,8 +213,7 @@ class InterfacesTest(unittest.TestCase):
         self.assertEqual((NicModel.E1000, None), (found.model, found.queues))
 
     def test_ports_that_cannot_be_plugged_in_are_refused(self) -> None:
-        hybrid = vif(details={"ovs_hybrid_plug": True})
-        for port in (hybrid, vif(type="vhostuser"), vif(vnic_type="direct")):
+        for port in (vif(type="vhostuser"), vif(vnic_type="direct")):
             with self.assertRaises(exceptions.InvalidParameter):
                 guest(vifs=(port,))
         for kind in ("binding_failed", "unbound"):
