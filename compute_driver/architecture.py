@@ -95,6 +95,11 @@ class Machine:
     boot_menu: bool = True
     hpet: bool = False
 
+    @property
+    def pci(self) -> bool:
+        """Whether there is a PCI bus: elsewhere virtio devices have one way to speak."""
+        return len(self.virtios) > 1
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Architecture:
