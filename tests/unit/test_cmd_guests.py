@@ -221,6 +221,14 @@ class Tables(CommandLineCase):
             "web running\n", self.done("list", "-f", "value", "-c", "Name", "-c", "State").out
         )
 
+    def test_unknown_columns_are_refused_before_anything_is_done(self) -> None:
+        self.spawned()
+        for words in (["list"], ["stats"], ["show", "web"], ["host", "show"], ["spawn", "new"]):
+            with self.subTest(words):
+                text = self.refused(2, *words, "-c", "Nope", "-c", "name")
+                self.assertIn("column: 'Nope' is not usable; accepted: ", text)
+        self.assertEqual('"Name"\n"web"', self.done("list", "-f", "csv", "-c", "name").out.strip())
+
     def test_list_of_nothing(self) -> None:
         self.assertEqual([], self.done("list", "-f", "json").json)
         self.assertEqual("\n", self.done("list").out)
