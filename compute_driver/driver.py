@@ -274,7 +274,7 @@ class ComputeDriver(abc.ABC):
 
         :param guest: what it is to be.  UUID, name and architecture stay the same, image and kernel
             are not looked at.  Disks grow or stay; a root disk of size 0 stays.  A config drive is
-            made anew unless it is described as it is stored.
+            made anew unless it is described as it is stored.  It may be of the size that it has.
         :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
             given.
         :param power_on: whether it runs in the end; if not given, whether it did before.

@@ -737,6 +737,7 @@ class DriverContract(unittest.TestCase):
             with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
                 self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
         self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
+        self.driver.resize(guest.uuid, guest, check_only=True)  # the same size is no reason
         shown = self.driver.show(guest.uuid)
         self.assertEqual((guest, None), (shown.guest, shown.before))
         self.assert_unharmed(guest)

@@ -46,7 +46,7 @@ SHOWN: Mapping[str, Callable[[GuestInfo], Any]] = {
     "vcpus": lambda info: info.guest.vcpus,
     "memory_mib": lambda info: info.guest.memory_mib,
     "memory_overhead_mib": lambda info: info.overhead_mib,
-    "before_resize": lambda info: _size(info.before),
+    "before_resize": lambda info: "" if info.before is None else size(info.before),
     "firmware": lambda info: str(info.guest.firmware or "default"),
     "secure_boot": lambda info: info.guest.secure_boot,
     "video": lambda info: str(info.guest.video or "default"),
@@ -192,9 +192,8 @@ def _topology(topology: Topology | None) -> str:
     return ", ".join(f"{count} {level}" for level, count in levels)
 
 
-def _size(guest: Guest | None) -> str:
-    if guest is None:
-        return ""
+def size(guest: Guest) -> str:
+    """Return what can be resized of a guest, in words."""
     return "; ".join([f"{guest.vcpus} vcpus", f"{guest.memory_mib} MiB", *_disks(guest)])
 
 

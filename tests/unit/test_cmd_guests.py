@@ -152,11 +152,25 @@ class Power(CommandLineCase):
         self.done("revert", "resize", "web")
         self.assertEqual(guest, self.driver.show(guest.uuid).guest)
         self.assertIs(self.state(), PowerState.RUNNING)
-        self.done("resize", "web", "--swap", "0")
+        self.done("resize", "web", "--swap", "1")
         self.done("confirm", "resize", "web")
         self.assertIsNone(self.driver.show(guest.uuid).before)
         self.assertIn("size is missing", self.refused(2, "resize", "web"))
         self.assertIn("root: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+
+    def test_resize_to_the_same_size_is_refused(self) -> None:
+        made = self.spawned(
+            vcpus=2, cpu=Cpu(topology=Topology(cores=2)), root=Disk(size_bytes=4 * GIB)
+        )
+        for words in (
+            ("--vcpus", "2", "--memory", "512", "--disk", "4", "--swap", "0"),
+            ("--vcpus", "2", "--check-only"),
+        ):
+            text = self.refused(2, "resize", "web", *words)
+            self.assertIn("size: '2 vcpus; 512 MiB; root: 4096 MiB, bus default'", text)
+            self.assertIn("another one than it has now", text)
+        self.assertEqual(made, self.driver.show(made.uuid).guest)
+        self.assertIs(self.state(), PowerState.RUNNING)
 
     def test_unknown_guest_is_refused_by_every_verb(self) -> None:
         for verb, more in ON_ONE.items():
