@@ -22,6 +22,7 @@ from compute_driver.choices import (
     ACTIVE,
     ALIVE,
     DiskFormat,
+    InterfaceKind,
     PowerState,
     Quiesce,
     RebootKind,
@@ -735,15 +736,21 @@ def _stats(machine: _Machine) -> GuestStats:
             for index in range(disks if active else 0)
         ),
         interfaces=tuple(
-            InterfaceStats(
-                name=f"fake{index}",
-                received_bytes=64,
-                received_packets=1,
-                sent_bytes=64,
-                sent_packets=1,
-            )
-            for index in range(len(guest.interfaces) if active else 0)
+            _interface_stats(f"fake{index}", nic)
+            for index, nic in enumerate(guest.interfaces if active else ())
         ),
+    )
+
+
+def _interface_stats(name: str, nic: Interface) -> InterfaceStats:
+    counted = nic.kind is not InterfaceKind.USER
+    size, packets = (64, 1) if counted else (None, None)
+    return InterfaceStats(
+        name=name,
+        received_bytes=size,
+        received_packets=packets,
+        sent_bytes=size,
+        sent_packets=packets,
     )
 
 

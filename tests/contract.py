@@ -324,6 +324,10 @@ class DriverContract(unittest.TestCase):
         self.assertGreater(stats.cpu_time_ns, 0)
         self.assertGreater(stats.memory_bytes, 0)
         self.assertEqual(len(guest.interfaces), len(stats.interfaces))
+        for interface, nic in zip(stats.interfaces, guest.interfaces, strict=True):
+            uncounted = nic.kind is InterfaceKind.USER
+            self.assertEqual(uncounted, interface.received_bytes is None)
+            self.assertEqual(uncounted, interface.sent_packets is None)
         self.assertIn(guest.uuid, [each.uuid for each in self.driver.stats()])
 
     # The host

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from compute_driver import architecture
@@ -227,6 +227,12 @@ def _use(stats: GuestStats) -> list[Any]:
         stats.resident_bytes // MIB,
         sum(disk.read_bytes for disk in stats.disks),
         sum(disk.write_bytes for disk in stats.disks),
-        sum(nic.received_bytes for nic in stats.interfaces),
-        sum(nic.sent_bytes for nic in stats.interfaces),
+        _sum([nic.received_bytes for nic in stats.interfaces]),
+        _sum([nic.sent_bytes for nic in stats.interfaces]),
     ]
+
+
+def _sum(counters: Sequence[int | None]) -> int | None:
+    """Return the sum of what is counted; None if nothing is of what there is."""
+    known = [each for each in counters if each is not None]
+    return sum(known) if known or not counters else None

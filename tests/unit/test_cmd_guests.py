@@ -264,10 +264,19 @@ class Tables(CommandLineCase):
         self.assertEqual(["bridge=br0,model=default,mac=52:54:00:00:00:01"], shown["interfaces"])
 
     def test_stats(self) -> None:
-        self.spawned("web", memory_mib=64)
+        counted = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac="52:54:00:00:00:01")
+        self.spawned("web", memory_mib=64, interfaces=(Interface(), counted))
         (row,) = self.done("stats", "web", "-f", "json").json
         self.assertEqual((64, 512, 64), (row["Memory MiB"], row["Read Bytes"], row["Sent Bytes"]))
         self.assertEqual(1, len(self.done("stats", "-f", "json").json))
+
+    def test_what_nobody_counts_is_not_shown_as_nothing(self) -> None:
+        self.spawned("web", interfaces=(Interface(),))
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((None, None), (row["Received Bytes"], row["Sent Bytes"]))
+        self.done("stop", "web")
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((0, 0), (row["Received Bytes"], row["Sent Bytes"]))
 
 
 class Host(CommandLineCase):
