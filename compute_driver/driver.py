@@ -177,7 +177,7 @@ class ComputeDriver(abc.ABC):
         uuid: str,
         target: Path,
         *,
-        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        image_format: SnapshotFormat | None = None,
         quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
@@ -187,7 +187,8 @@ class ComputeDriver(abc.ABC):
         not there, and depends on no other file.
 
         :param target: the file to make, readable by its owner only.
-        :param image_format: of the target.
+        :param image_format: of the target; if not given, what its suffix says (.qcow2, .raw or
+            .img, .vdi, .vmdk), qcow2 for any other.
         :param quiesce: whether the file systems of a running guest are frozen at that moment.
         :raises InvalidParameter: if the target is taken, a guest's own, or in no directory.
         :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.

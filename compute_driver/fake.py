@@ -297,7 +297,7 @@ class FakeDriver(ComputeDriver):
         uuid: str,
         target: Path,
         *,
-        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        image_format: SnapshotFormat | None = None,
         quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
@@ -310,7 +310,7 @@ class FakeDriver(ComputeDriver):
                 machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
                 if machine.state is PowerState.RUNNING:
                     machine.require_agent()
-            new.write_text(f"{image_format} of {machine.guest.name}\n")
+            new.write_text(f"{image_format or SnapshotFormat.of(target)} of {machine.guest.name}\n")
 
     def quiesce(self, uuid: str) -> None:
         """Freeze the file systems of a running guest."""

@@ -539,6 +539,23 @@ class DriverContract(unittest.TestCase):
         with self.boots(guest):
             self.driver.start(guest.uuid)
 
+    def test_snapshot_is_of_the_format_that_its_suffix_says(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        directory = self.snapshot_directory()
+
+        def beginning(name: str, image_format: SnapshotFormat | None = None) -> bytes:
+            self.driver.snapshot(guest.uuid, directory / name, image_format=image_format)
+            with (directory / name).open("rb") as file:
+                return file.read(8)
+
+        raw = beginning("raw.qcow2", SnapshotFormat.RAW)
+        qcow2 = beginning("qcow2.raw", SnapshotFormat.QCOW2)
+        self.assertNotEqual(raw, qcow2)
+        for name, expected in {"a.raw": raw, "a.IMG": raw, "a.qcow2": qcow2, "a": qcow2}.items():
+            self.assertEqual(expected, beginning(name), name)
+
     def test_snapshot_that_cannot_be_leaves_nothing(self) -> None:
         guest = self.shared()
         directory = self.snapshot_directory()

@@ -372,8 +372,11 @@ class Copies(CommandLineCase):
     def test_snapshot_is_made_in_the_format_asked_for(self) -> None:
         self.spawned()
         path = self.directory / "web.raw"
-        self.done("snapshot", "web", str(path), "--image-format", "raw", "--quiesce", "never")
-        self.assertEqual("raw of web\n", path.read_text())
+        self.done("snapshot", "web", str(path), "--image-format", "vdi", "--quiesce", "never")
+        self.assertEqual("vdi of web\n", path.read_text())
+        other = path.with_suffix(".vmdk")
+        self.done("snapshot", "web", str(other))
+        self.assertEqual("vmdk of web\n", other.read_text())
         self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
 
 
