@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import enum
+from pathlib import Path
 from typing import TypeVar
 
 from compute_driver import exceptions
@@ -49,6 +50,12 @@ class SnapshotFormat(Choice):
     RAW = "raw"
     VDI = "vdi"
     VMDK = "vmdk"
+
+    @classmethod
+    def of(cls, path: Path) -> SnapshotFormat:
+        """Return the format that a file's suffix tells: qcow2 if none, raw also of ``.img``."""
+        suffix = path.suffix.lower().removeprefix(".")
+        return {"img": cls.RAW, **{str(each): each for each in cls}}.get(suffix, cls.QCOW2)
 
 
 class DiskBus(Choice):

@@ -177,7 +177,7 @@ class ComputeDriver(abc.ABC):
         uuid: str,
         target: Path,
         *,
-        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        image_format: SnapshotFormat | None = None,
         quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
@@ -187,7 +187,8 @@ class ComputeDriver(abc.ABC):
         not there, and depends on no other file.
 
         :param target: the file to make, readable by its owner only.
-        :param image_format: of the target.
+        :param image_format: of the target; if not given, what its suffix says (.qcow2, .raw or
+            .img, .vdi, .vmdk), qcow2 for any other.
         :param quiesce: whether the file systems of a running guest are frozen at that moment.
         :raises InvalidParameter: if the target is taken, a guest's own, or in no directory.
         :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.
@@ -274,7 +275,7 @@ class ComputeDriver(abc.ABC):
 
         :param guest: what it is to be.  UUID, name and architecture stay the same, image and kernel
             are not looked at.  Disks grow or stay; a root disk of size 0 stays.  A config drive is
-            made anew unless it is described as it is stored.
+            made anew unless it is described as it is stored.  It may be of the size that it has.
         :param timeout: seconds that the guest may take to shut down; option stop_timeout if not
             given.
         :param power_on: whether it runs in the end; if not given, whether it did before.

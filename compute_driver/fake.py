@@ -22,6 +22,7 @@ from compute_driver.choices import (
     ACTIVE,
     ALIVE,
     DiskFormat,
+    InterfaceKind,
     PowerState,
     Quiesce,
     RebootKind,
@@ -296,7 +297,7 @@ class FakeDriver(ComputeDriver):
         uuid: str,
         target: Path,
         *,
-        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        image_format: SnapshotFormat | None = None,
         quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
@@ -309,7 +310,7 @@ class FakeDriver(ComputeDriver):
                 machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
                 if machine.state is PowerState.RUNNING:
                     machine.require_agent()
-            new.write_text(f"{image_format} of {machine.guest.name}\n")
+            new.write_text(f"{image_format or SnapshotFormat.of(target)} of {machine.guest.name}\n")
 
     def quiesce(self, uuid: str) -> None:
         """Freeze the file systems of a running guest."""
@@ -734,15 +735,21 @@ def _stats(machine: _Machine) -> GuestStats:
             for index in range(disks if active else 0)
         ),
         interfaces=tuple(
-            InterfaceStats(
-                name=f"fake{index}",
-                received_bytes=64,
-                received_packets=1,
-                sent_bytes=64,
-                sent_packets=1,
-            )
-            for index in range(len(guest.interfaces) if active else 0)
+            _interface_stats(f"fake{index}", nic)
+            for index, nic in enumerate(guest.interfaces if active else ())
         ),
+    )
+
+
+def _interface_stats(name: str, nic: Interface) -> InterfaceStats:
+    counted = nic.kind is not InterfaceKind.USER
+    size, packets = (64, 1) if counted else (None, None)
+    return InterfaceStats(
+        name=name,
+        received_bytes=size,
+        received_packets=packets,
+        sent_bytes=size,
+        sent_packets=packets,
     )
 
 

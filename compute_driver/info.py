@@ -94,13 +94,16 @@ class DiskStats:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterfaceStats:
-    """Counters of one interface since the guest was started."""
+    """Counters of one interface since the guest was started.
+
+    All are None of interfaces that nobody counts, such as those of user-mode networking.
+    """
 
     name: str
-    received_bytes: int
-    received_packets: int
-    sent_bytes: int
-    sent_packets: int
+    received_bytes: int | None
+    received_packets: int | None
+    sent_bytes: int | None
+    sent_packets: int | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -63,8 +63,8 @@ class Bandwidth:
 
     def __post_init__(self) -> None:
         if not self.average:
-            accepted = "an average as well, in KiB a second"
-            raise exceptions.InvalidParameter("nic bandwidth", self.peak or self.burst, accepted)
+            accepted = "an average in KiB a second, with a peak or a burst"
+            raise exceptions.InvalidParameter("nic bandwidth average", None, accepted)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             _bounded(f"nic bandwidth {field.name}", value, 1, _MAX_KIB, "KiB")

@@ -8,8 +8,9 @@ are ``hw_cpu_model`` and ``hw_cpu_features`` for images, ``driver:cpu_model`` an
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from oslo_utils import strutils
@@ -90,24 +91,32 @@ class Hardware:
     outbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def devices(self) -> dict[str, Any]:
-        """Return what is said of fields that a guest has too; of others it has the defaults."""
+        """Return what is said of fields that a guest has too; of others it has the defaults.
+
+        :raises InvalidParameter: if a quota is out of its bounds; names the property.
+        """
         said = {name: getattr(self, name) for name in _SHARED}
         rate = {name: number for name, number in self.rng_limits.items() if number}
         if "size_bytes" in rate and self.rng is not False:
             said["rng_rate"] = RngRate(**rate)
-        if any(self.disk_quota.values()):
-            said["disk_limits"] = DiskLimits(**self.disk_quota)
-        if any(self.cpu_quota.values()):
-            said["cpu_limits"] = CpuLimits(**self.cpu_quota)
+        with named({"disk ": "quota:disk_", "cpu ": "quota:cpu_"}):
+            if any(self.disk_quota.values()):
+                said["disk_limits"] = DiskLimits(**self.disk_quota)
+            if any(self.cpu_quota.values()):
+                said["cpu_limits"] = CpuLimits(**self.cpu_quota)
         return {name: value for name, value in said.items() if value is not None}
 
     def bandwidth(self) -> dict[str, Bandwidth]:
         """Return the limits of each interface, by its fields.
 
-        :raises InvalidParameter: if one has no average.
+        :raises InvalidParameter: if one has no average or is out of bounds; names the property.
         """
-        directions = {"inbound": self.inbound, "outbound": self.outbound}
-        return {name: Bandwidth(**said) for name, said in directions.items() if any(said.values())}
+        limits = {}
+        for name, said in {"inbound": self.inbound, "outbound": self.outbound}.items():
+            with named({"nic bandwidth ": f"quota:vif_{name}_"}):
+                if any(said.values()):
+                    limits[name] = Bandwidth(**said)
+        return limits
 
     def cpu(self, vcpus: int) -> Cpu:
         """Return the processor of a guest with *vcpus* virtual processors.
@@ -120,6 +129,22 @@ class Hardware:
             disable=self.cpu_disable,
             topology=topology.fit(vcpus, self.topology, self.topology_limits),
         )
+
+
+@contextlib.contextmanager
+def named(names: Mapping[str, str]) -> Iterator[None]:
+    """Have refusals name properties, as their user did, rather than the fields that they set.
+
+    :param names: what names of properties begin with, by what those of fields do.
+    """
+    try:
+        yield
+    except exceptions.InvalidParameter as error:
+        for field, name in names.items():
+            if error.field.startswith(field):
+                rest = error.field.removeprefix(field)
+                raise type(error)(f"{name}{rest}", error.value, error.accepted) from error
+        raise
 
 
 _SHARED = {field.name for field in dataclasses.fields(Hardware)} & {
@@ -286,10 +311,17 @@ def number(name: str, text: str, low: int, high: int) -> int:
 def _features(name: str, text: str) -> Mapping[str, Any]:
     """Read ``+avx2,-svm``; a name without a sign is enabled."""
     words = [word.strip() for word in text.split(",") if word.strip()]
-    return {
-        "cpu_enable": tuple(word.lstrip("+") for word in words if not word.startswith("-")),
-        "cpu_disable": tuple(word[1:] for word in words if word.startswith("-")),
-    }
+    enable = tuple(word.lstrip("+") for word in words if not word.startswith("-"))
+    disable = tuple(word[1:] for word in words if word.startswith("-"))
+    with named({"cpu feature": name}):
+        Cpu(enable=enable, disable=disable)
+    return {"cpu_enable": enable, "cpu_disable": disable}
+
+
+def _cpu_model(name: str, text: str) -> str:
+    with named({"cpu": name}):
+        Cpu(model=text)
+    return text
 
 
 def _sets(field: str, convert: Callable[[str, str], Any]) -> Callable[[str, str], dict[str, Any]]:
@@ -348,7 +380,7 @@ _SECURE_BOOT_WORDS: Mapping[str, Mapping[str, bool]] = {
 }
 
 _ARCHITECTURE = Property("architecture", _sets("architecture", _architecture))
-_CPU_MODEL = Property("CPU model", _sets("cpu_model", _text))
+_CPU_MODEL = Property("CPU model", _sets("cpu_model", _cpu_model))
 _CPU_FEATURES = Property("CPU features, such as +aes,-svm", _features)
 _SECURE_BOOT = Property(
     "secure boot: required, optional or disabled",

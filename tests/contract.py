@@ -324,6 +324,10 @@ class DriverContract(unittest.TestCase):
         self.assertGreater(stats.cpu_time_ns, 0)
         self.assertGreater(stats.memory_bytes, 0)
         self.assertEqual(len(guest.interfaces), len(stats.interfaces))
+        for interface, nic in zip(stats.interfaces, guest.interfaces, strict=True):
+            uncounted = nic.kind is InterfaceKind.USER
+            self.assertEqual(uncounted, interface.received_bytes is None)
+            self.assertEqual(uncounted, interface.sent_packets is None)
         self.assertIn(guest.uuid, [each.uuid for each in self.driver.stats()])
 
     # The host
@@ -535,6 +539,23 @@ class DriverContract(unittest.TestCase):
         with self.boots(guest):
             self.driver.start(guest.uuid)
 
+    def test_snapshot_is_of_the_format_that_its_suffix_says(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        directory = self.snapshot_directory()
+
+        def beginning(name: str, image_format: SnapshotFormat | None = None) -> bytes:
+            self.driver.snapshot(guest.uuid, directory / name, image_format=image_format)
+            with (directory / name).open("rb") as file:
+                return file.read(8)
+
+        raw = beginning("raw.qcow2", SnapshotFormat.RAW)
+        qcow2 = beginning("qcow2.raw", SnapshotFormat.QCOW2)
+        self.assertNotEqual(raw, qcow2)
+        for name, expected in {"a.raw": raw, "a.IMG": raw, "a.qcow2": qcow2, "a": qcow2}.items():
+            self.assertEqual(expected, beginning(name), name)
+
     def test_snapshot_that_cannot_be_leaves_nothing(self) -> None:
         guest = self.shared()
         directory = self.snapshot_directory()
@@ -737,6 +758,7 @@ class DriverContract(unittest.TestCase):
             with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
                 self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
         self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
+        self.driver.resize(guest.uuid, guest, check_only=True)  # the same size is no reason
         shown = self.driver.show(guest.uuid)
         self.assertEqual((guest, None), (shown.guest, shown.before))
         self.assert_unharmed(guest)

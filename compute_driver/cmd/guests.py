@@ -5,28 +5,81 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-from cliff import lister, show
 
 from compute_driver import architecture
 from compute_driver.choices import RebootKind
 from compute_driver.cmd import verb
-from compute_driver.cmd.columns import Lines
+from compute_driver.cmd.columns import Lines, Lister, ShowOne
 from compute_driver.guest import MIB, Cpu, Disk, Guest, Image, Interface, Topology
 from compute_driver.info import GuestInfo, GuestStats
 
+_LIST = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")
 
-class List(lister.Lister, verb.Verb):
+_USE = (
+    "UUID",
+    "Name",
+    "State",
+    "VCPUs",
+    "CPU Seconds",
+    "Memory MiB",
+    "Resident MiB",
+    "Read Bytes",
+    "Written Bytes",
+    "Received Bytes",
+    "Sent Bytes",
+)
+
+#: What ``show`` shows of a guest.
+SHOWN: Mapping[str, Callable[[GuestInfo], Any]] = {
+    "uuid": lambda info: info.guest.uuid,
+    "name": lambda info: info.guest.name,
+    "state": lambda info: str(info.state),
+    "architecture": lambda info: info.guest.architecture,
+    "accelerator": lambda info: str(info.accelerator),
+    "virtualization": lambda info: info.accelerator.virtualization,
+    "reason": lambda info: info.reason,
+    "machine": lambda info: info.guest.machine or architecture.get(info.guest.architecture).machine,
+    "cpu": lambda info: info.cpu or _cpu(info.guest.cpu),
+    "topology": lambda info: _topology(info.guest.cpu.topology),
+    "vcpus": lambda info: info.guest.vcpus,
+    "memory_mib": lambda info: info.guest.memory_mib,
+    "memory_overhead_mib": lambda info: info.overhead_mib,
+    "before_resize": lambda info: "" if info.before is None else size(info.before),
+    "firmware": lambda info: str(info.guest.firmware or "default"),
+    "secure_boot": lambda info: info.guest.secure_boot,
+    "video": lambda info: str(info.guest.video or "default"),
+    "input": lambda info: str(info.guest.input or "default"),
+    "virtio": lambda info: str(info.guest.virtio),
+    "rng": lambda info: info.guest.rng,
+    "balloon": lambda info: info.guest.balloon,
+    "image": lambda info: _image(info.guest.image),
+    "kernel": lambda info: _image(info.guest.boot.kernel if info.guest.boot else None),
+    "cmdline": lambda info: info.guest.boot.cmdline if info.guest.boot else "",
+    "rescue": lambda info: _image(info.guest.rescue.image if info.guest.rescue else None),
+    "disks": lambda info: Lines(_disks(info.guest)),
+    "interfaces": lambda info: Lines([_interface(each) for each in info.guest.interfaces]),
+    "config_drive": lambda info: info.guest.config_drive is not None,
+    "guest_agent": lambda info: info.guest.guest_agent,
+    "console": lambda info: info.console,
+}
+
+
+class List(Lister):
     """List all guests of this driver."""
+
+    columns = _LIST
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
         """Return the table."""
         return _LIST, [_row(info) for info in self.operate()]
 
 
-class Show(show.ShowOne, verb.Verb):
+class Show(ShowOne):
     """Show all that is known of a guest."""
+
+    columns = tuple(SHOWN)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
@@ -39,8 +92,10 @@ class Show(show.ShowOne, verb.Verb):
         return self.dict2columns(describe(self.operate(self.find(parsed_args.guest))))
 
 
-class Stats(lister.Lister, verb.Verb):
+class Stats(Lister):
     """Show the use of resources by one guest or by all."""
+
+    columns = _USE
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
@@ -107,9 +162,6 @@ class Reboot(verb.Verb):
             self.driver.console_wait(uuid, text, timeout=timeout, skip_bytes=shown)
 
 
-_LIST = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")
-
-
 def _row(info: GuestInfo) -> list[Any]:
     guest = info.guest
     return [
@@ -125,39 +177,7 @@ def _row(info: GuestInfo) -> list[Any]:
 
 def describe(info: GuestInfo) -> dict[str, Any]:
     """Return what ``show`` shows of a guest."""
-    guest = info.guest
-    return {
-        "uuid": guest.uuid,
-        "name": guest.name,
-        "state": str(info.state),
-        "architecture": guest.architecture,
-        "accelerator": str(info.accelerator),
-        "virtualization": info.accelerator.virtualization,
-        "reason": info.reason,
-        "machine": guest.machine or architecture.get(guest.architecture).machine,
-        "cpu": info.cpu or _cpu(guest.cpu),
-        "topology": _topology(guest.cpu.topology),
-        "vcpus": guest.vcpus,
-        "memory_mib": guest.memory_mib,
-        "memory_overhead_mib": info.overhead_mib,
-        "before_resize": _size(info.before),
-        "firmware": str(guest.firmware or "default"),
-        "secure_boot": guest.secure_boot,
-        "video": str(guest.video or "default"),
-        "input": str(guest.input or "default"),
-        "virtio": str(guest.virtio),
-        "rng": guest.rng,
-        "balloon": guest.balloon,
-        "image": _image(guest.image),
-        "kernel": _image(guest.boot.kernel if guest.boot else None),
-        "cmdline": guest.boot.cmdline if guest.boot else "",
-        "rescue": _image(guest.rescue.image if guest.rescue else None),
-        "disks": Lines(_disks(guest)),
-        "interfaces": Lines([_interface(each) for each in guest.interfaces]),
-        "config_drive": guest.config_drive is not None,
-        "guest_agent": guest.guest_agent,
-        "console": info.console,
-    }
+    return {name: tell(info) for name, tell in SHOWN.items()}
 
 
 def _cpu(cpu: Cpu) -> str:
@@ -172,9 +192,8 @@ def _topology(topology: Topology | None) -> str:
     return ", ".join(f"{count} {level}" for level, count in levels)
 
 
-def _size(guest: Guest | None) -> str:
-    if guest is None:
-        return ""
+def size(guest: Guest) -> str:
+    """Return what can be resized of a guest, in words."""
     return "; ".join([f"{guest.vcpus} vcpus", f"{guest.memory_mib} MiB", *_disks(guest)])
 
 
@@ -197,21 +216,6 @@ def _interface(nic: Interface) -> str:
     return f"{kind},model={nic.model or 'default'},mac={nic.mac}"
 
 
-_USE = (
-    "UUID",
-    "Name",
-    "State",
-    "VCPUs",
-    "CPU Seconds",
-    "Memory MiB",
-    "Resident MiB",
-    "Read Bytes",
-    "Written Bytes",
-    "Received Bytes",
-    "Sent Bytes",
-)
-
-
 def _use(stats: GuestStats) -> list[Any]:
     return [
         stats.uuid,
@@ -223,6 +227,12 @@ def _use(stats: GuestStats) -> list[Any]:
         stats.resident_bytes // MIB,
         sum(disk.read_bytes for disk in stats.disks),
         sum(disk.write_bytes for disk in stats.disks),
-        sum(nic.received_bytes for nic in stats.interfaces),
-        sum(nic.sent_bytes for nic in stats.interfaces),
+        _sum([nic.received_bytes for nic in stats.interfaces]),
+        _sum([nic.sent_bytes for nic in stats.interfaces]),
     ]
+
+
+def _sum(counters: Sequence[int | None]) -> int | None:
+    """Return the sum of what is counted; None if nothing is of what there is."""
+    known = [each for each in counters if each is not None]
+    return sum(known) if known or not counters else None

@@ -9,15 +9,17 @@ import textwrap
 from collections.abc import Iterator
 from typing import Any
 
-from cliff import lister, show
 from cliff.columns import FormattableColumn
 
-from compute_driver.cmd import errors, verb
+from compute_driver.cmd import errors
+from compute_driver.cmd.columns import Lister, ShowOne
 from compute_driver.guest import MIB
-from compute_driver.info import ArchitectureInfo, MachineType
+from compute_driver.info import ArchitectureInfo, HostInfo, MachineType
 
 #: Fields of HostInfo that hold bytes, shown in MiB.
 _BYTES = "_bytes"
+
+_FIELDS = dataclasses.fields(HostInfo)
 
 #: Columns that a paragraph takes, beside the names of fields on a screen of 100.
 _WIDTH = 78
@@ -89,12 +91,14 @@ def _more(count: int) -> str:
     return f"and {count} more" if count else ""
 
 
-class HostShow(show.ShowOne, verb.Verb):
+class HostShow(ShowOne):
     """Show what the host has, and what guests of each architecture would get.
 
     The architectures of option [hypervisor] architectures (the host's own, if it is not set) and
     those of --arch are shown in full.
     """
+
+    columns = tuple(field.name.replace(_BYTES, "_mib") for field in _FIELDS)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
@@ -111,18 +115,16 @@ class HostShow(show.ShowOne, verb.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         """Return the table."""
         host = self.operate(architectures=parsed_args.arch)
-        rows: dict[str, Any] = {}
-        for field in dataclasses.fields(host):
-            value = getattr(host, field.name)
-            if field.name.endswith(_BYTES):
-                rows[field.name.removesuffix(_BYTES) + "_mib"] = value // MIB
-            elif field.name != "architectures":
-                rows[field.name] = value
-        rows["architectures"] = Architectures(host.architectures)
-        return self.dict2columns(rows)
+        return self.columns, [_value(field.name, getattr(host, field.name)) for field in _FIELDS]
 
 
-class _Report(lister.Lister, verb.Verb):
+def _value(field: str, value: Any) -> Any:
+    if field == "architectures":
+        return Architectures(value)
+    return value // MIB if field.endswith(_BYTES) else value
+
+
+class _Report(Lister):
     """A list whose rows decide on the exit status."""
 
     status = 0
@@ -139,17 +141,21 @@ class _Report(lister.Lister, verb.Verb):
 class HostCheck(_Report):
     """Check what this host can run and what it lacks; exit status 1 if it cannot run guests."""
 
+    columns = ("Subject", "Verdict", "Detail", "Remedy")
+
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
         """Return the table."""
         checks = self.operate()
         if any(check.verdict == "failure" for check in checks):
             self.status = errors.FAILED
         rows = [[c.subject, c.verdict, c.detail, c.remedy] for c in checks]
-        return ("Subject", "Verdict", "Detail", "Remedy"), rows
+        return self.columns, rows
 
 
 class Audit(_Report):
     """List what no guest owns and what guests lack; exit status 1 if any of it remains."""
+
+    columns = ("Kind", "Subject", "Detail", "Repaired")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
@@ -167,4 +173,4 @@ class Audit(_Report):
         if not all(finding.repaired for finding in findings):
             self.status = errors.FAILED
         rows = [[f.kind, f.subject, f.detail, f.repaired] for f in findings]
-        return ("Kind", "Subject", "Detail", "Repaired"), rows
+        return self.columns, rows

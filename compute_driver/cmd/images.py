@@ -8,19 +8,19 @@ import datetime
 from collections.abc import Iterable
 from typing import Any
 
-from cliff import lister
-
 from compute_driver import exceptions
 from compute_driver.cmd import errors, options, progress, verb
-from compute_driver.cmd.columns import Lines
+from compute_driver.cmd.columns import Lines, Lister
 from compute_driver.guest import MIB
 from compute_driver.info import CacheEntry
 
 _COLUMNS = ("Source", "Format", "MiB", "Used", "Guests", "Path")
 
 
-class List(lister.Lister, verb.Verb):
+class List(Lister):
     """List the images that are kept for guests to come, and who needs them."""
+
+    columns = _COLUMNS
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
         """Return the table."""
@@ -51,8 +51,10 @@ class Cache(verb.Verb):
         self.app.stdout.write("fetched\n" if fetched else "it was there\n")
 
 
-class Prune(lister.Lister, verb.Verb):
+class Prune(Lister):
     """Remove the images that no guest needs and that none has for some time; list them."""
+
+    columns = _COLUMNS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

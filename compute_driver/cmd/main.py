@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from compute_driver import exceptions
-from compute_driver.cmd import app, errors
+from compute_driver.cmd import errors
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -31,6 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
+    with _leaving_at_once():
+        from compute_driver.cmd import app  # what takes long to import
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -66,6 +68,24 @@ def _discard_output() -> None:
     """Keep the interpreter from complaining as it flushes what nobody reads."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextlib.contextmanager
+def _leaving_at_once() -> Iterator[None]:
+    """Let Ctrl-C end the process without a word, while nothing is begun.
+
+    An exception out of the midst of an import is shown as one that was ignored, or lost.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    main_thread = threading.current_thread() is threading.main_thread()
+    if not main_thread or before is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager

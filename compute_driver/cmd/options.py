@@ -246,18 +246,19 @@ def interface(spec: str, hardware: Hardware) -> Interface:
             " and ,queues=N",
         )
     limits = hardware.bandwidth()
-    return Interface(
-        kind=InterfaceKind(kind),
-        source=source or None,
-        model=NicModel.parse("nic model", settings["model"])
-        if "model" in settings
-        else hardware.nic_model,
-        mac=settings["mac"].lower() if "mac" in settings else random_mac(),
-        mtu=_setting("mtu", settings),
-        queues=_setting("queues", settings),
-        inbound=limits.get("inbound"),
-        outbound=limits.get("outbound"),
-    )
+    with properties.named({f"nic {way}": f"quota:vif_{way}_*" for way in limits}):
+        return Interface(
+            kind=InterfaceKind(kind),
+            source=source or None,
+            model=NicModel.parse("nic model", settings["model"])
+            if "model" in settings
+            else hardware.nic_model,
+            mac=settings["mac"].lower() if "mac" in settings else random_mac(),
+            mtu=_setting("mtu", settings),
+            queues=_setting("queues", settings),
+            inbound=limits.get("inbound"),
+            outbound=limits.get("outbound"),
+        )
 
 
 def _setting(name: str, settings: Mapping[str, str]) -> int | None:

@@ -8,8 +8,11 @@ import dataclasses
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.cmd import errors, options, verb
+from compute_driver.cmd import errors, guests, options, verb
 from compute_driver.guest import MIB, Disk, Guest
+
+#: The options that say what is to change.
+_SIZES = ("vcpus", "memory", "disk", "ephemeral", "swap")
 
 
 class Resize(verb.Verb):
@@ -64,7 +67,7 @@ class Resize(verb.Verb):
 def _resized(guest: Guest, words: argparse.Namespace) -> Guest:
     """Return the guest with what the command line asks for."""
     changes: dict[str, Any] = {}
-    if words.vcpus is not None:
+    if words.vcpus not in (None, guest.vcpus):
         # A topology holds for one number of processors.
         changes = {"vcpus": words.vcpus, "cpu": dataclasses.replace(guest.cpu, topology=None)}
     if words.memory is not None:
@@ -79,9 +82,13 @@ def _resized(guest: Guest, words: argparse.Namespace) -> Guest:
         )
     if words.swap is not None:
         changes["swap"] = _disk(guest.swap, words.swap * MIB) if words.swap else None
-    if not changes:
+    if all(getattr(words, option) is None for option in _SIZES):
         raise exceptions.InvalidParameter("size", None, "at least one option for what is to change")
-    return dataclasses.replace(guest, **changes)
+    resized = dataclasses.replace(guest, **changes)
+    if resized == guest:
+        # The driver takes it: nova resizes so to move a guest to the host where it is.
+        raise exceptions.InvalidParameter("size", guests.size(guest), "another one than it has now")
+    return resized
 
 
 def _disk(disk: Disk | None, size: int) -> Disk:

@@ -6,15 +6,16 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cliff import show
-
 from compute_driver import exceptions
 from compute_driver.cmd import errors, guests, options, progress, verb
+from compute_driver.cmd.columns import ShowOne
 from compute_driver.guest import Guest
 
 
-class Spawn(show.ShowOne, verb.Verb):
+class Spawn(ShowOne):
     """Make a guest and start it."""
+
+    columns = tuple(guests.SHOWN)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

@@ -61,7 +61,7 @@ def problems(files: Sequence[str] = (), directories: Sequence[str] = ()) -> list
     bad = [sources.complaint(*fault, written) for fault in _bad_values(conf)]
     if not bad:
         bad = sources.unknown_models(conf, written)
-    return bad + sources.unknown_driver(written) + sources.unknown(written)
+    return bad + sources.unknown_driver(written) + sources.unknown(written, _log_options())
 
 
 def _paths(files: Sequence[str], directories: Sequence[str]) -> list[str]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,13 @@ from compute_driver import exceptions, plugins, tuning
 from compute_driver.conf import hypervisor
 
 _GROUP = hypervisor.GROUP.name
+_COMMON = "default"
 #: What oslo.config's environment source puts before an option's name, by group.
-_VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", "default": "OS_DEFAULT__"}
+_VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", _COMMON: "OS_DEFAULT__"}
+
+#: How alike a misspelt name is, from 0 to 1.  Of nova's names in [DEFAULT], and of those of the
+#: libraries that it uses, none is more than 0.76 like one of oslo.log's.
+_ALIKE = 0.85
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,9 +104,14 @@ def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[st
     return lines
 
 
-def unknown(settings: Sequence[Setting]) -> list[str]:
-    """Return one line for each of *settings* that is meant for this package and is no option."""
+def unknown(settings: Sequence[Setting], common: Sequence[cfg.Opt]) -> list[str]:
+    """Return one line for each of *settings* that is meant for this package and is no option.
+
+    :param common: the options of group ``[DEFAULT]``, which files that are nova's too share with
+        options of others: of those there, only names much like one of them are meant for it.
+    """
     names = [option.dest for option in hypervisor.OPTIONS]
+    known = {name for option in common for name in _names(option)}
     lines = []
     for setting in settings:
         where = f"{setting.where} [{setting.group}]"
@@ -110,7 +120,19 @@ def unknown(settings: Sequence[Setting]) -> list[str]:
             lines.append(f"{setting.name} in {where}: no such option; accepted: {', '.join(close)}")
         elif setting.group != _GROUP and difflib.get_close_matches(setting.group, [_GROUP]):
             lines.append(f"{setting.name} in {where}: no such group; accepted: [{_GROUP}]")
+        elif setting.group == _COMMON and setting.name not in known:
+            where = f"{setting.where} [{_COMMON.upper()}]"
+            lines += [
+                f"{setting.name} in {where}: no such option; accepted: {like}"
+                for like in difflib.get_close_matches(setting.name, known, n=1, cutoff=_ALIKE)
+            ]
     return lines
+
+
+def _names(option: cfg.Opt) -> Iterator[str]:
+    """Return what an option can be called in a file."""
+    yield option.dest
+    yield from (old.name.replace("-", "_") for old in option.deprecated_opts if old.name)
 
 
 def _last(settings: Sequence[Setting], group: str, name: str) -> Setting | None:

@@ -143,12 +143,13 @@ class LibvirtDriver(driver.ComputeDriver):
         uuid: str,
         target: Path,
         *,
-        image_format: SnapshotFormat = SnapshotFormat.QCOW2,
+        image_format: SnapshotFormat | None = None,
         quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
         """Copy a guest's root disk into one image file."""
         made = snapshot.check(self._parts, target)
+        image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
         with journal.exclusive(self._parts, uuid, "snapshot") as held:
             snapshot.snapshot(

@@ -245,6 +245,10 @@ def _guest_stats(
     def number(key: str) -> int:
         return int(values.get(key, 0))
 
+    def counter(key: str) -> int | None:
+        # libvirt counts at the host's end, of which user-mode networking has none.
+        return int(values[key]) if key in values else None
+
     return GuestStats(
         uuid=domain.UUIDString(),
         name=domain.name(),
@@ -270,10 +274,10 @@ def _guest_stats(
         interfaces=tuple(
             InterfaceStats(
                 name=str(values.get(f"net.{n}.name", n)),
-                received_bytes=number(f"net.{n}.rx.bytes"),
-                received_packets=number(f"net.{n}.rx.pkts"),
-                sent_bytes=number(f"net.{n}.tx.bytes"),
-                sent_packets=number(f"net.{n}.tx.pkts"),
+                received_bytes=counter(f"net.{n}.rx.bytes"),
+                received_packets=counter(f"net.{n}.rx.pkts"),
+                sent_bytes=counter(f"net.{n}.tx.bytes"),
+                sent_packets=counter(f"net.{n}.tx.pkts"),
             )
             for n in range(number("net.count"))
         ),

@@ -27,9 +27,10 @@ from nova.virt import event
 
 from compute_driver import exceptions, fake
 from compute_driver.guest import GIB, MIB, Disk, Guest
-from compute_driver.nova import accounts, configuration, errors, resize
+from compute_driver.nova import accounts, configuration, diagnostics, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
+from tests.unit import test_fake
 
 PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
 
@@ -198,6 +199,14 @@ class LifeTest(NovaCase):
         found = self.driver.get_instance_diagnostics(instance)
         self.assertEqual(("running", 1, 1), (found.state, found.num_cpus, found.num_disks))
         self.assertEqual(192, found.memory_details.maximum)
+
+    def test_interfaces_that_nobody_counts_have_no_counters(self) -> None:
+        guests = fake.FakeDriver(test_fake.configuration())
+        guest = guests.spawn(test_fake.describe()).guest
+        (stats,) = guests.stats(guest.uuid)
+        self.assertFalse([name for name in diagnostics.as_dict(stats) if "x" in name])
+        (nic,) = diagnostics.as_object(stats, guest, "running").nic_details
+        self.assertEqual((guest.interfaces[0].mac, None), (nic.mac_address, nic.rx_octets))
 
 
 class ConsoleTest(NovaCase):

@@ -152,11 +152,25 @@ class Power(CommandLineCase):
         self.done("revert", "resize", "web")
         self.assertEqual(guest, self.driver.show(guest.uuid).guest)
         self.assertIs(self.state(), PowerState.RUNNING)
-        self.done("resize", "web", "--swap", "0")
+        self.done("resize", "web", "--swap", "1")
         self.done("confirm", "resize", "web")
         self.assertIsNone(self.driver.show(guest.uuid).before)
         self.assertIn("size is missing", self.refused(2, "resize", "web"))
         self.assertIn("root: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+
+    def test_resize_to_the_same_size_is_refused(self) -> None:
+        made = self.spawned(
+            vcpus=2, cpu=Cpu(topology=Topology(cores=2)), root=Disk(size_bytes=4 * GIB)
+        )
+        for words in (
+            ("--vcpus", "2", "--memory", "512", "--disk", "4", "--swap", "0"),
+            ("--vcpus", "2", "--check-only"),
+        ):
+            text = self.refused(2, "resize", "web", *words)
+            self.assertIn("size: '2 vcpus; 512 MiB; root: 4096 MiB, bus default'", text)
+            self.assertIn("another one than it has now", text)
+        self.assertEqual(made, self.driver.show(made.uuid).guest)
+        self.assertIs(self.state(), PowerState.RUNNING)
 
     def test_unknown_guest_is_refused_by_every_verb(self) -> None:
         for verb, more in ON_ONE.items():
@@ -221,6 +235,14 @@ class Tables(CommandLineCase):
             "web running\n", self.done("list", "-f", "value", "-c", "Name", "-c", "State").out
         )
 
+    def test_unknown_columns_are_refused_before_anything_is_done(self) -> None:
+        self.spawned()
+        for words in (["list"], ["stats"], ["show", "web"], ["host", "show"], ["spawn", "new"]):
+            with self.subTest(words):
+                text = self.refused(2, *words, "-c", "Nope", "-c", "name")
+                self.assertIn("column: 'Nope' is not usable; accepted: ", text)
+        self.assertEqual('"Name"\n"web"', self.done("list", "-f", "csv", "-c", "name").out.strip())
+
     def test_list_of_nothing(self) -> None:
         self.assertEqual([], self.done("list", "-f", "json").json)
         self.assertEqual("\n", self.done("list").out)
@@ -242,10 +264,19 @@ class Tables(CommandLineCase):
         self.assertEqual(["bridge=br0,model=default,mac=52:54:00:00:00:01"], shown["interfaces"])
 
     def test_stats(self) -> None:
-        self.spawned("web", memory_mib=64)
+        counted = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac="52:54:00:00:00:01")
+        self.spawned("web", memory_mib=64, interfaces=(Interface(), counted))
         (row,) = self.done("stats", "web", "-f", "json").json
         self.assertEqual((64, 512, 64), (row["Memory MiB"], row["Read Bytes"], row["Sent Bytes"]))
         self.assertEqual(1, len(self.done("stats", "-f", "json").json))
+
+    def test_what_nobody_counts_is_not_shown_as_nothing(self) -> None:
+        self.spawned("web", interfaces=(Interface(),))
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((None, None), (row["Received Bytes"], row["Sent Bytes"]))
+        self.done("stop", "web")
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((0, 0), (row["Received Bytes"], row["Sent Bytes"]))
 
 
 class Host(CommandLineCase):
@@ -341,8 +372,11 @@ class Copies(CommandLineCase):
     def test_snapshot_is_made_in_the_format_asked_for(self) -> None:
         self.spawned()
         path = self.directory / "web.raw"
-        self.done("snapshot", "web", str(path), "--image-format", "raw", "--quiesce", "never")
-        self.assertEqual("raw of web\n", path.read_text())
+        self.done("snapshot", "web", str(path), "--image-format", "vdi", "--quiesce", "never")
+        self.assertEqual("vdi of web\n", path.read_text())
+        other = path.with_suffix(".vmdk")
+        self.done("snapshot", "web", str(other))
+        self.assertEqual("vmdk of web\n", other.read_text())
         self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
 
 

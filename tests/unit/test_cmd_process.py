@@ -146,6 +146,16 @@ class Signals(ProcessCase):
         self.assertEqual(143, process.returncode)
         self.assertIn(b"does not answer", text)
 
+    def test_interrupt_while_modules_are_imported_ends_it_without_a_word(self) -> None:
+        slow = "import time; print('ready', flush=True); time.sleep(60)"
+        (self.directory / "plugins" / "cliff.py").write_text(slow)
+        self.command[:0] = ["env", "--default-signal=INT"]
+        process = self.start("list")
+        self.assertEqual(b"ready\n", process.stdout.readline())
+        process.send_signal(signal.SIGINT)
+        self.assertEqual((b"", b""), process.communicate(timeout=30))
+        self.assertEqual(130, process.returncode)
+
     def test_signals_unwind(self) -> None:
         # Those that the tests' own starter ignores (nohup, a shell's "&") are ignored by all.
         self.command[:0] = ["env", "--default-signal=HUP,INT,TERM"]

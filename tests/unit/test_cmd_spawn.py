@@ -308,6 +308,12 @@ class Refused(SpawnCase):
         self.assertEqual(1, len(self.driver.list()))
 
 
+class Quotas(SpawnCase):
+    def test_interface_that_cannot_be_limited_is_refused_by_the_property(self) -> None:
+        words = ("spawn", "web", "--disk", "1", "--hw", "quota:vif_inbound_average=10")
+        self.assertIn("quota:vif_inbound_*: ", self.refused(2, *words))
+
+
 class Waiting(SpawnCase):
     def test_returns_when_the_text_is_shown(self) -> None:
         self.guest("--wait", fake.BANNER)

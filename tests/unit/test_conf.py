@@ -199,6 +199,19 @@ class Problems(ConfigurationCase):
         self.write("[DEFAULT]\ndebug = true\n[libvirt]\nvirt_typ = x\n[hypervisor]\n")
         self.assertEqual([], conf.problems())
 
+    def test_misspelt_options_that_all_share_are_found_and_those_of_others_are_not(self) -> None:
+        self.write("[DEFAULT]\nlogdir = x\nstate_path = x\nmy_ip = x\nlog_options = true\n")
+        self.assertEqual([], conf.problems())
+        self.write("[DEFAULT]\ndebg = true\nuse_sylog = true\nmy_ip = 192.0.2.7\n")
+        expected = {"debg": "debug", "use_sylog": "use_syslog"}
+        self.assertEqual(
+            [
+                f"{name} in {self.file} [DEFAULT]: no such option; accepted: {like}"
+                for name, like in expected.items()
+            ],
+            conf.problems(),
+        )
+
     def test_all_are_found(self) -> None:
         self.write("[hypervisor]\nvirt_typ = kvm\nvirt_type = xen\nstop_timeout = -1\n")
         self.write("[hypervisr]\nvirt_type = kvm\n", "b.conf")

@@ -34,6 +34,15 @@ class HostTest(unittest.TestCase):
             self.assertEqual((), self.host.guests())
         self.assertIn("Not listed: domain 'x': bad", logged.output[0])
 
+    def test_what_libvirt_does_not_count_is_not_said_to_be_nothing(self) -> None:
+        domain = mock.create_autospec(libvirt.virDomain, instance=True)
+        domain.UUIDString.return_value, domain.name.return_value = "uuid", "web"
+        counted = {"name": "tap0", "rx.bytes": 9, "rx.pkts": 1, "tx.bytes": 0, "tx.pkts": 0}
+        values = {"net.count": 2, **{f"net.1.{key}": value for key, value in counted.items()}}
+        user, tap = host._guest_stats(domain, values, set()).interfaces
+        self.assertEqual(("0", None, None), (user.name, user.received_bytes, user.sent_packets))
+        self.assertEqual(("tap0", 9, 0), (tap.name, tap.received_bytes, tap.sent_packets))
+
     def test_counters_of_all_guests_wait_for_no_emulator(self) -> None:
         opened = mock.create_autospec(libvirt.virConnect, instance=True)
         self.connection.run.side_effect = lambda function, *more: function(opened, *more)

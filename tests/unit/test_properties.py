@@ -200,17 +200,21 @@ class ReadTest(unittest.TestCase):
         self.assertEqual(CpuLimits(shares=10, period_us=2000), hardware.devices()["cpu_limits"])
         self.assertEqual({"inbound": Bandwidth(average=100, burst=200)}, hardware.bandwidth())
 
-    def test_quotas_that_cannot_be(self) -> None:
-        for said in (
-            {"quota:disk_read_bytes_sec": "1", "quota:disk_total_bytes_sec": "2"},
-            {"quota:vif_inbound_peak": "1"},
-            {"quota:cpu_period": "1"},
-            {"quota:cpu_quota": "-2"},
-        ):
-            with self.subTest(said), self.assertRaises(exceptions.InvalidParameter):
-                hardware = read(said.items())
+    def test_quotas_that_cannot_be_are_refused_by_their_names(self) -> None:
+        for name, said in {
+            "quota:disk_total_iops_sec": "quota:disk_read_iops_sec=1 quota:disk_total_iops_sec=2",
+            "quota:vif_inbound_average": "quota:vif_inbound_peak=1",
+            "quota:cpu_period": "quota:cpu_period=1",
+            "quota:cpu_quota": "quota:cpu_quota=-2",
+            "quota:cpu_shares": "quota:cpu_shares=262145",
+            "hw_cpu_features": "hw_cpu_features=+a/b",
+            "driver:cpu_model": "driver:cpu_model=a<b",
+        }.items():
+            with self.subTest(name), self.assertRaises(exceptions.InvalidParameter) as caught:
+                hardware = read([tuple(pair.split("=")) for pair in said.split()])
                 hardware.devices()
                 hardware.bandwidth()
+            self.assertEqual(name, caught.exception.field)
 
     def test_no_rate_no_limit(self) -> None:
         for said in (
