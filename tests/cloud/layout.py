@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import os
 import secrets
+import stat
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.cloud.errors import CloudError
 
 ADDRESS = "127.0.0.1"
 
@@ -64,6 +66,14 @@ class Layout:
     """
 
     root: Path
+
+    def check(self) -> None:
+        """Refuses a place that servers which give up being root cannot read."""
+        for folder in (self.root, *self.root.parents):
+            if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
+                raise CloudError(
+                    f"not everybody may enter {folder}: set COMPUTE_DRIVER_CLOUD to another place"
+                )
 
     @property
     def state(self) -> Path:

@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -101,7 +100,7 @@ def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> Non
         try:
             if not is_up(cloud):
                 with timed("installation"):
-                    _check_folder(cloud)
+                    cloud.check()
                     _check_ports()
                     _prepare(cloud, driver, extra, nova)
                 with timed("image"):
@@ -206,15 +205,6 @@ def _locked(cloud: Layout) -> Iterator[None]:
         except BlockingIOError as error:
             raise CloudError(f"another command is at work in {cloud.root}") from error
         yield
-
-
-def _check_folder(cloud: Layout) -> None:
-    """Servers that give up being root go on reading below it."""
-    for folder in (cloud.root, *cloud.root.parents):
-        if not folder.stat().st_mode & stat.S_IXOTH:
-            raise CloudError(
-                f"not everybody may enter {folder}: set COMPUTE_DRIVER_CLOUD to a folder elsewhere"
-            )
 
 
 def _check_ports() -> None:

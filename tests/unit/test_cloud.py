@@ -11,7 +11,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tests.cloud import configuration, lifecycle, results, services, table
+from tests.cloud import configuration, results, services, table
 from tests.cloud.errors import CloudError
 from tests.cloud.layout import Layout
 
@@ -20,11 +20,10 @@ class TestFolder(unittest.TestCase):
     def test_what_not_everybody_may_enter_is_refused(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o700)
-            cloud = Layout(Path(folder, "cloud"))
-            refused = self.assertRaisesRegex(CloudError, f"{folder}: set COMPUTE_DRIVER_CLOUD")
-            with refused:
-                lifecycle.up(cloud, "some.Driver", "", "34.0.0", reuse=False)
-            self.assertFalse(lifecycle.is_up(cloud))
+            with self.assertRaisesRegex(CloudError, f"{folder}: set COMPUTE_DRIVER_CLOUD"):
+                Layout(Path(folder, "cloud")).check()
+            Path(folder).chmod(0o711)
+            Layout(Path(folder, "cloud")).check()
 
 
 class TestConfiguration(unittest.TestCase):
