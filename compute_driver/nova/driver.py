@@ -73,6 +73,8 @@ class NovaDriver(driver.ComputeDriver):
     """
 
     capabilities: Mapping[str, bool] = {
+        # Said of each: traits of those that a driver does not mention stay as another has set them.
+        **dict.fromkeys(driver.CAPABILITY_TRAITS_MAP, False),
         **driver.ComputeDriver.capabilities,
         "has_imagecache": True,
         "supports_attach_interface": True,

@@ -47,9 +47,11 @@ _FEATURES = {
 
 _X86 = "HW_CPU_X86_"
 
-#: Traits with these beginnings are this module's to set and to take away.
+#: Traits with these beginnings are this module's to set and to take away, some only the latter:
+#: nova's own driver may have set them.
 _OURS = (
     *(_X86, "COMPUTE_ARCH_", "COMPUTE_FIRMWARE_", "COMPUTE_GRAPHICS_MODEL_", "HW_ARCH_"),
+    *("COMPUTE_SECURITY_TPM_", "COMPUTE_VIOMMU_MODEL_", "HW_CPU_HYPERTHREADING"),
     *("COMPUTE_NET_VIF_MODEL_", "COMPUTE_NET_VIRTIO_PACKED", "COMPUTE_SOUND_MODEL_"),
     *("COMPUTE_STORAGE_BUS_", "COMPUTE_USB_MODEL_"),
 )

@@ -31,6 +31,11 @@ class SignatureTest(unittest.TestCase):
                 self.assertNotIn(inspect.Parameter.empty, [default for _name, default in later])
 
 
+class CapabilitiesTest(unittest.TestCase):
+    def test_every_trait_of_a_capability_is_set_or_taken_away(self) -> None:
+        self.assertLessEqual(driver.CAPABILITY_TRAITS_MAP.keys(), NovaDriver.capabilities.keys())
+
+
 def _parameters(method: object) -> list[tuple[str, object]]:
     """Return the names and defaults, which callers may rely on."""
     assert callable(method)

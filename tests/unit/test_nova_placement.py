@@ -89,6 +89,11 @@ class TraitsTest(HostCase):
         gone = placement.unfounded(present, {"HW_CPU_X86_AVX2"})
         self.assertEqual({"CUSTOM_ACCELERATOR_KVM"}, gone)
 
+    def test_traits_of_nova_s_own_driver_that_do_not_hold_go(self) -> None:
+        others = {"COMPUTE_VIOMMU_MODEL_INTEL", "COMPUTE_SECURITY_TPM_2_0"}
+        present = {*others, "COMPUTE_SECURITY_UEFI_SECURE_BOOT", "COMPUTE_STATUS_DISABLED"}
+        self.assertEqual(others, placement.unfounded(present, set()))
+
 
 class ResourcesTest(HostCase):
     def test_inventory(self) -> None:
