@@ -45,7 +45,8 @@ class Machine:
     :param max_vcpus: how many processors there can be, where libvirt says more; 0 if it is right.
     :param gic: whether there is a GIC, of which version 2 serves no more than eight processors.
     :param express: whether the root bus is PCI Express.
-    :param mmio: whether virtio devices are mapped into memory, for want of a PCI bus.
+    :param pci: whether there is a PCI bus.
+    :param mmio: whether virtio devices are mapped into memory, for want of it.
     :param virtios: how virtio devices can speak.
     :param consoles: what the first serial console can hang on.
     :param buses: disk buses.
@@ -72,6 +73,7 @@ class Machine:
     max_vcpus: int = 0
     gic: bool = False
     express: bool = False
+    pci: bool = True
     mmio: bool = False
     virtios: tuple[VirtioForm, ...] = tuple(VirtioForm)
     consoles: tuple[ConsoleModel, ...] = (ConsoleModel.SERIAL, ConsoleModel.VIRTIO)
@@ -94,11 +96,6 @@ class Machine:
     serial_ports: int = 1
     boot_menu: bool = True
     hpet: bool = False
-
-    @property
-    def pci(self) -> bool:
-        """Whether there is a PCI bus: elsewhere virtio devices have one way to speak."""
-        return len(self.virtios) > 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -187,6 +184,7 @@ _MICROVM = Machine(
     acpi=True,
     apic=True,
     max_vcpus=255,
+    pci=False,
     mmio=True,
     firmwares=(),
     virtios=(VirtioForm.VIRTIO,),
@@ -293,6 +291,7 @@ TABLE: dict[str, Architecture] = {
                 Machine(
                     name="s390-ccw-virtio",
                     names=("s390-ccw-virtio", "s390-ccw-virtio-*"),
+                    pci=False,
                     virtios=(VirtioForm.VIRTIO,),
                     consoles=(ConsoleModel.SCLP, ConsoleModel.VIRTIO),
                     buses=(DiskBus.VIRTIO, DiskBus.SCSI),

@@ -128,7 +128,10 @@ class GuestStats:
 
     @property
     def cpu_time_ns(self) -> int:
-        """Time that all its virtual processors ran since start, in nanoseconds."""
+        """Time that all its virtual processors ran since start, in nanoseconds.
+
+        0 as well if its emulator has one thread for them all, of which libvirt tells nothing.
+        """
         return sum(self.vcpu_times_ns)
 
 

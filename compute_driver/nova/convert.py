@@ -28,6 +28,8 @@ _OWN = ("hw_cpu_features", "hw_cpu_model")
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
 
 #: Its types of those that it could not or has yet to bind to this host.
+#: Neutron's bridges of trunks, one for each.
+_TRUNK = "tbr-"
 _NOT_BOUND = frozenset({"unbound", "binding_failed"})
 
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
@@ -213,9 +215,11 @@ def _interface(
         raise exceptions.PlugFailed(f"port {vif['id']} is {vif['type']}: neutron has not bound it")
     if vif.get("vnic_type", "normal") != "normal":
         raise exceptions.InvalidParameter("binding:vnic_type", vif["vnic_type"], "normal")
+    network = vif["network"]
+    if str(network["bridge"]).startswith(_TRUNK):
+        raise exceptions.InvalidParameter("port", f"{vif['id']}, of a trunk", "ports of no trunk")
     if vif["type"] not in _KINDS:
         raise exceptions.InvalidParameter("binding:vif_type", vif["type"], _KINDS)
-    network = vif["network"]
     return Interface(
         kind=_KINDS[vif["type"]],
         source=network["bridge"],
@@ -233,7 +237,7 @@ def _interface(
 
 def _queues(flavor: Any, said: Mapping[str, str], model: NicModel | None) -> int | None:
     """Return how many pairs of queues a card has: one for each processor, if so wished."""
-    pairs = {**said, **flavor.extra_specs}
+    pairs = {**said, **properties.of_flavor(flavor.extra_specs)}
     wished = [truth(name, pairs[name]) for name in _MULTIQUEUE if name in pairs]
     if model not in (None, NicModel.VIRTIO) or not any(wished):
         return None

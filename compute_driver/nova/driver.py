@@ -79,6 +79,7 @@ class NovaDriver(driver.ComputeDriver):
         "has_imagecache": True,
         "supports_attach_interface": True,
         "supports_device_tagging": True,
+        "supports_evacuate": True,
         "supports_migrate_to_same_host": True,
         "supports_tagged_attach_interface": True,
         "supports_trusted_certs": True,

@@ -13,6 +13,8 @@ from pathlib import Path
 from compute_driver import exceptions, program
 from compute_driver.storage import tools
 
+#: What ``/proc/stat`` begins with for each processor: proc(5).
+_STATES = ("user", "nice", "kernel", "idle", "iowait", "irq", "softirq")
 _NANOSECONDS = 10**9
 
 
@@ -28,14 +30,16 @@ def uptime() -> str:
 
 
 def cpu_stats() -> dict[str, int]:
-    """Return what the processors spent their time on since start in ns, and their speed in MHz."""
-    words = Path("/proc/stat").read_text().split(maxsplit=6)
-    ticks = dict(
-        zip(("user", "nice", "kernel", "idle", "iowait"), map(int, words[1:6]), strict=True)
-    )
+    """Return what the processors spent their time on since start in ns, and their speed in MHz.
+
+    As libvirt has it, ``nice`` is the user's time, and that of interrupts the kernel's.
+    """
+    counts = Path("/proc/stat").read_text().split(maxsplit=len(_STATES) + 1)[1:-1]
+    ticks = dict(zip(_STATES, map(int, counts), strict=True))
     per_second = os.sysconf("SC_CLK_TCK")
     speed = re.search(r"^cpu MHz\s*: (\d+)", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     ticks["user"] += ticks.pop("nice")
+    ticks["kernel"] += ticks.pop("irq") + ticks.pop("softirq")
     return {
         **{name: count * _NANOSECONDS // per_second for name, count in ticks.items()},
         "frequency": int(speed[1]) if speed else 0,

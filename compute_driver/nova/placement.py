@@ -114,8 +114,8 @@ def _running(host: HostInfo) -> list[ArchitectureInfo]:
 
 def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     word = _ARCHITECTURES.get(info.architecture, info.architecture).upper()
+    yield f"COMPUTE_ARCH_{word}"
     if info.architecture != own:
-        yield f"COMPUTE_ARCH_{word}"
         return
     yield f"HW_ARCH_{word}"
     if info.accelerator is not None:

@@ -48,6 +48,7 @@ UNCONCERNED: Mapping[str, str] = {
     "os_skip_agent_inject_ssh": "XenServer",
     "traits_required": "nova-scheduler",
     # Flavors
+    "vmware:*": "VMware",
     "aggregate_instance_extra_specs:*": "nova-scheduler",
     "capabilities:*": "nova-scheduler",
     "group_policy": "nova-scheduler",
@@ -59,6 +60,9 @@ UNCONCERNED: Mapping[str, str] = {
 CONVERTED = frozenset(
     {"hw:vif_multiqueue_enabled", "hw_vif_multiqueue_enabled", "img_config_drive"}
 )
+
+#: Extra specs for the driver that have no scope.
+_UNSCOPED = frozenset({"hide_hypervisor_id"})
 
 _FALSE = ("false", "no", "0")
 
@@ -114,8 +118,15 @@ def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties
     :param extra_specs: of the flavor.
     :raises InvalidParameter: if something is asked for that guests cannot have here.
     """
-    pairs = {**_limits(image), **image, **extra_specs}
+    pairs = {**_limits(image), **image, **of_flavor(extra_specs)}
     return properties.read(pair for pair in pairs.items() if _is_of_hardware(*pair))
+
+
+def of_flavor(extra_specs: Mapping[str, str]) -> Mapping[str, str]:
+    """Return those extra specs that are for the driver: what has no scope is the scheduler's."""
+    return {
+        name: value for name, value in extra_specs.items() if ":" in name or name in _UNSCOPED
+    }
 
 
 def _limits(image: Mapping[str, str]) -> Mapping[str, str]:
@@ -134,7 +145,7 @@ def _is_of_hardware(name: str, value: str) -> bool:
 def _refuse(name: str, value: str) -> None:
     pattern = _pattern(name, REFUSED)
     if pattern is None:
-        return  # an unscoped extra spec, or of a scope of the operator's: the scheduler's
+        return  # an extra spec of a scope of the operator's: the scheduler's
     harmless = REFUSED[pattern]
     if value.lower() not in harmless:
         accepted = f"{harmless[0]}, or leave it out" if harmless else "nothing: leave it out"

@@ -56,7 +56,7 @@ def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
     if interface.mtu is not None:
         element.append(E.mtu(size=str(interface.mtu)))
     if machine.pci and not guest.boot_menu:
-        # To boot from the network, which takes somebody who chooses that, and time at each boot.
+        # It takes time at each boot, and boots from the network, which somebody has to choose.
         element.append(E.rom(enabled="no"))
     directions = {"inbound": interface.inbound, "outbound": interface.outbound}
     limits = [_limit(name, limit) for name, limit in directions.items() if limit is not None]

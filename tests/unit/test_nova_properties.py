@@ -21,11 +21,18 @@ class ReadTest(unittest.TestCase):
     def test_what_the_operator_s_schedulers_read_is_left_alone(self) -> None:
         for name in (
             "ssd",
+            "os_type",
+            "architecture",
+            "hw_disk_bus",
             "aggregate_instance_extra_specs:ssd",
             "mycloud:tier",
             "trait3:CUSTOM_X",
         ):
             self.assertEqual(Hardware(), properties.read({}, {name: "true"}))
+
+    def test_the_image_s_word_stands_against_the_scheduler_s(self) -> None:
+        read = properties.read({"hw_disk_bus": "scsi"}, {"hw_disk_bus": "ide"})
+        self.assertEqual(DiskBus.SCSI, read.disk_bus)
 
     def test_what_guests_cannot_have_is_refused_by_name(self) -> None:
         for image, flavor in (
