@@ -124,9 +124,7 @@ def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties
 
 def of_flavor(extra_specs: Mapping[str, str]) -> Mapping[str, str]:
     """Return those extra specs that are for the driver: what has no scope is the scheduler's."""
-    return {
-        name: value for name, value in extra_specs.items() if ":" in name or name in _UNSCOPED
-    }
+    return {name: value for name, value in extra_specs.items() if ":" in name or name in _UNSCOPED}
 
 
 def _limits(image: Mapping[str, str]) -> Mapping[str, str]:

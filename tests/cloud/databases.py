@@ -94,8 +94,16 @@ def _create(cloud: Layout, log: Path) -> None:
         statements.append(f"GRANT ALL ON {name}.* TO 'openstack'@'localhost'")
     script = cloud.etc / "create.sql"
     script.write_text(";\n".join(statements))
+    execute(cloud, f"source {script}", log)
+
+
+def execute(cloud: Layout, statements: str, log: Path) -> None:
+    """Has the database server do something.
+
+    :param statements: without secrets, as the list of processes has them
+    """
     socket = f"--socket={cloud.database_socket}"
-    client = ["mariadb", "--no-defaults", socket, "--user=root", f"--execute=source {script}"]
+    client = ["mariadb", "--no-defaults", socket, "--user=root", f"--execute={statements}"]
     run(client, log, cloud.environment())
 
 
