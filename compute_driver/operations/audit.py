@@ -49,8 +49,8 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     if destroy.is_released(parts, path.name):
         detail = (
-            f"destroyed with its files kept; 'spawn --uuid {path.name}' takes them again, "
-            f"'destroy {path.name}' removes them"
+            f"destroyed with its files kept; 'spawn --uuid {path.name}', with the image and disks "
+            f"that it had, takes them again, 'destroy {path.name}' removes them"
         )
         return Finding(kind="kept directory", subject=str(path), detail=detail)
     if parts.connection.run(domains.lookup, path.name) is not None:
