@@ -162,6 +162,17 @@ class Server:
 
         eventually(f"{self.name}: {status}", DEADLINE, done)
 
+    def begin(self, task: str) -> None:
+        """Waits until nova is at a task with it as it is made, or has made it already."""
+
+        def begun() -> bool:
+            server = self._get()
+            if server.status == "ERROR":
+                raise AssertionError(f"{self.name}: {server.fault}")
+            return server.task_state == task or server.status == "ACTIVE"
+
+        eventually(f"{self.name}: {task}", DEADLINE, begun)
+
     def delete(self) -> None:
         """Deletes it, and waits until nova has forgotten it."""
         self.request_deletion()
