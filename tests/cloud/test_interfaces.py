@@ -81,6 +81,7 @@ class TestInterfaces(CloudCase):
     def test_port_that_neutron_deletes_is_unplugged(self) -> None:
         server = self.use()
         port = self.session.network.create_port(network_id=self.network().id)
+        self.addCleanup(self.session.network.delete_port, port.id, ignore_missing=True)
         server.post("/os-interface", {"interfaceAttachment": {"port_id": port.id}})
         eventually("the interface", DEADLINE, lambda: port.mac_address in _interfaces(server))
         with recorded("port deleted in neutron"):
