@@ -29,7 +29,6 @@ _PRIVSEP_NEUTRON = (
 _PRIVSEP_NOVA = (
     "nova_sys_admin",
     "privsep_osbrick",
-    "vif_plug_linux_bridge_privileged",
     "vif_plug_ovs_privileged",
 )
 

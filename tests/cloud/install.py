@@ -41,8 +41,8 @@ def control(cloud: Layout) -> None:
     _link(cloud.control_venv, _venv(cloud, "control", CONTROL))
 
 
-def compute(cloud: Layout, nova: str) -> None:
-    """Makes nova-compute's, in which this project is installed, too.
+def compute(cloud: Layout, nova: str) -> Path:
+    """Makes nova-compute's, in which this project is installed, too, and returns it.
 
     :param nova: its release
     """
@@ -52,6 +52,11 @@ def compute(cloud: Layout, nova: str) -> None:
     # So that nova finds what is installed from a checkout.
     link = (folder / "bin/compute-driver", "nova", "link", "--python", folder / "bin/python")
     run(link, cloud.log / f"install-{folder.name}.log", os.environ)
+    return folder
+
+
+def use(cloud: Layout, folder: Path) -> None:
+    """Has nova-compute run in a virtual environment from its next start on."""
     _link(cloud.compute_venv, folder)
 
 

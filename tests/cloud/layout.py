@@ -42,18 +42,18 @@ EXTERNAL_NETWORK = "172.31.240.0/24"
 #: In the environment of every process of the cloud's, those that services start included.
 MARK = "COMPUTE_DRIVER_CLOUD_PROCESS"
 
+_DEFAULT = "/var/cache/compute-driver-cloud"
+
 #: Seconds without a client after which libvirt ends: nova-compute may be away for some time.
 _LIBVIRT_IDLE_SECONDS = 24 * 3600
 
 
 def default() -> Path:
-    """``$COMPUTE_DRIVER_CLOUD``, or ``/var/cache/compute-driver-cloud``.
+    """``$COMPUTE_DRIVER_CLOUD``, or ``/var/cache/compute-driver-cloud`` if that is empty, too.
 
     Not in root's home: there servers that give up being root, such as dnsmasq, find nothing.
     """
-    return Path(
-        os.environ.get("COMPUTE_DRIVER_CLOUD", "/var/cache/compute-driver-cloud")
-    ).absolute()
+    return Path(os.environ.get("COMPUTE_DRIVER_CLOUD") or _DEFAULT).absolute()
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,8 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
     Parameters are those of :func:`up`.
 
     :param reuse: whether one will do that runs already with all the same
-    :raises CloudError: no cloud is up, or nova-compute does not come up
+    :raises CloudError: no cloud is up, nova-compute does not come up, or another release is wanted
+        while there are servers
     """
     with _locked(cloud):
         if not is_up(cloud):
@@ -139,17 +140,36 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
         same_release = cloud.compute_venv.resolve().name == f"nova-{nova}"
         if reuse and same_release and _written(cloud, files) and process.pid:
             return
-        install.compute(cloud, nova)
+        if not same_release:
+            _check_no_servers(cloud)
+        folder = install.compute(cloud, nova)
         _write(cloud, files)
         with timed("end of nova-compute"):
             end_compute(cloud)
         if not same_release:
+            # Of no release until all is done: if this fails, the next call does all of it.
+            cloud.compute_venv.unlink(missing_ok=True)
             with timed("restart of nova's other services"):
                 _forget_host(cloud)
                 _write(cloud, configuration.files(cloud, nova))
                 _restart(cloud, _CALLERS)
+        install.use(cloud, folder)
         with timed(f"start of nova-compute with {driver}"):
             start_compute(cloud)
+
+
+def _check_no_servers(cloud: Layout) -> None:
+    """Refuses to go on while a server of whatever project is on the host: nova keeps that host.
+
+    :raises CloudError: one is, be it deleted and not gone yet
+    """
+    hosts = populate.connect(cloud).compute.hypervisors(details=True, with_servers=True)
+    uuids = [server["uuid"] for host in hosts for server in host.servers or ()]
+    if uuids:
+        raise CloudError(
+            f"another release of nova-compute cannot have this one's servers: delete them first "
+            f"(openstack server delete --force {' '.join(uuids)})"
+        )
 
 
 def _forget_host(cloud: Layout) -> None:
@@ -229,7 +249,7 @@ def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
         (cloud.state / name).mkdir(parents=True)
     cloud.etc.mkdir(mode=0o700)
     install.control(cloud)
-    install.compute(cloud, nova)
+    install.use(cloud, install.compute(cloud, nova))
     _write(cloud, configuration.files(cloud, nova))
     _write(cloud, configuration.compute_files(cloud, driver, extra))
     # nova's web services look for it beside their configuration only.

@@ -20,8 +20,15 @@ _SERVICES = {
 }
 _ROLES = ("admin", "service")
 
-#: Name, memory in MiB, disk in GiB, virtual processors.
-_FLAVORS = (("tiny", 192, 1, 1), ("small", 256, 2, 2))
+#: Memory and swap in MiB, disks in GiB.
+_FLAVORS: Mapping[str, Mapping[str, int]] = {
+    "tiny": {"ram": 192, "disk": 1, "vcpus": 1},
+    "small": {"ram": 256, "disk": 2, "vcpus": 2},
+    "large": {"ram": 256, "disk": 1, "vcpus": 2, "ephemeral": 1, "swap": 64},
+}
+_EXTRA_SPECS: Mapping[str, Mapping[str, str]] = {
+    "large": {"hw:vif_multiqueue_enabled": "true", "quota:disk_read_iops_sec": "1000"},
+}
 
 IMAGE = "guest"
 AGENT_IMAGE = "guest-agent"
@@ -69,8 +76,10 @@ def resources(cloud: Layout) -> None:
     session = connect(cloud)
     if session.network.find_router("router"):
         return
-    for name, memory, disk, processors in _FLAVORS:
-        session.compute.create_flavor(name=name, ram=memory, disk=disk, vcpus=processors)
+    for name, sizes in _FLAVORS.items():
+        made = session.compute.create_flavor(name=name, **sizes)
+        if name in _EXTRA_SPECS:
+            session.compute.create_flavor_extra_specs(made.id, dict(_EXTRA_SPECS[name]))
     for name, properties in _IMAGES.items():
         session.create_image(
             name,

@@ -16,6 +16,7 @@ from typing import Any
 import libvirt
 import openstack.exceptions
 import paramiko
+from lxml import etree
 
 from tests.cloud import network, populate
 from tests.cloud.errors import CloudError
@@ -86,6 +87,7 @@ class Server:
         self._compute, self._network = session.compute, session.network
         self._key = key
         self.id, self.name, self.image = made.id, made.name, image
+        self._ports: set[str] = set()
         self._stack = contextlib.ExitStack()
         self._stack.callback(self.delete)
 
@@ -162,6 +164,17 @@ class Server:
 
         eventually(f"{self.name}: {status}", DEADLINE, done)
 
+    def begin(self, task: str) -> None:
+        """Waits until nova is at a task with it as it is made, or has made it already."""
+
+        def begun() -> bool:
+            server = self._get()
+            if server.status == "ERROR":
+                raise AssertionError(f"{self.name}: {server.fault}")
+            return server.task_state == task or server.status == "ACTIVE"
+
+        eventually(f"{self.name}: {task}", DEADLINE, begun)
+
     def delete(self) -> None:
         """Deletes it, and waits until nova has forgotten it."""
         self.request_deletion()
@@ -231,20 +244,30 @@ class Server:
             raise CloudError(f"{error}; answers ping: {self.ping()}; console:\n{said}") from error
         return found[-1]
 
+    def description(self) -> etree._Element:
+        """Returns its domain as libvirt has it."""
+        with _libvirt(self._cloud) as connection:
+            return etree.fromstring(connection.lookupByUUIDString(self.id).XMLDesc())
+
     def allocations(self) -> dict[str, Any]:
         """Returns what placement says that it uses."""
         placement = self._session.placement
         return dict(placement.get(f"/allocations/{self.id}").json()["allocations"])
 
     def traces(self) -> list[str]:
-        """Returns what there is of it on this machine, nova and placement."""
+        """Returns what there is of it on this machine, in neutron and placement.
+
+        Of ports that neutron has no more, only those that were seen here before.
+        """
+        ports = {str(port.id) for port in self._network.ports(device_id=self.id)}
+        self._ports |= ports
         instances = self._cloud.state / "nova/instances"
         return [
             *(name for name in domains(self._cloud) if self.domain in name or self.id in name),
             *(f"file {path}" for path in instances.glob(f"{self.id}*")),
-            *self.taps(self.port.id),
+            *(trace for port in self._ports for trace in self.taps(port)),
             *(f"allocation in {provider}" for provider in self.allocations()),
-            *(f"port {port.id} of neutron" for port in self._network.ports(device_id=self.id)),
+            *(f"port {port} of neutron" for port in ports),
         ]
 
     def taps(self, port: str) -> list[str]:

@@ -55,7 +55,8 @@ class TestPlacement(CloudCase):
         self.assertEqual(512, found["MEMORY_MB"]["reserved"])
 
     def test_hypervisor_is_shown(self) -> None:
-        (host,) = self.session.compute.hypervisors(details=True)
+        with recorded("hypervisor"):
+            (host,) = self.session.compute.hypervisors(details=True)
         self.assertEqual(("QEMU", "up", "enabled"), (host.hypervisor_type, host.state, host.status))
         self.assertEqual("127.0.0.1", host.host_ip)
         self.assertIn("load average", host.uptime or self._uptime(host.id))
@@ -83,8 +84,9 @@ class TestPlacement(CloudCase):
             for trait in self.traits()
             if trait.startswith("HW_CPU_X86_")
         }
-        self.assertTrue(named)
-        self.assertLessEqual({_FLAGS.get(name, name) for name in named}, flags)
+        with recorded("traits of the processor"):
+            self.assertTrue(named)
+            self.assertLessEqual({_FLAGS.get(name, name) for name in named}, flags)
         self.keep(server)
 
     def test_a_server_that_must_have_kvm_is_not_scheduled_here(self) -> None:

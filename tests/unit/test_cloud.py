@@ -11,12 +11,17 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
-from tests.cloud import configuration, results, services, table
+from tests.cloud import configuration, layout, results, services, table
 from tests.cloud.errors import CloudError
 from tests.cloud.layout import Layout
 
 
 class TestFolder(unittest.TestCase):
+    def test_an_empty_variable_means_the_default(self) -> None:
+        for value, expected in {"": layout._DEFAULT, "/else/where": "/else/where"}.items():
+            with mock.patch.dict(os.environ, {"COMPUTE_DRIVER_CLOUD": value}):
+                self.assertEqual(Path(expected), layout.default())
+
     def test_what_not_everybody_may_enter_is_refused(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o700)
