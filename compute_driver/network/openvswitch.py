@@ -119,7 +119,7 @@ def plugged(conf: cfg.ConfigOpts, instances: Path) -> dict[str, list[Interface]]
     for name, port in ports.items():
         said = port.external_ids
         if said.get(_INSTANCES) == str(instances):
-            hybrid = name.startswith(HYBRID_PORT)
+            hybrid = name == f"{HYBRID_PORT}{said['iface-id'][:11]}"
             interface = Interface(
                 kind=InterfaceKind.OVS,
                 source=port.bridge,

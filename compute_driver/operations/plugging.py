@@ -28,7 +28,8 @@ from compute_driver.xml import metadata
 LOG = logging.getLogger(__name__)
 
 #: The operations that are mended.
-OPERATIONS = frozenset({"attach_interface", "detach_interface"})
+#: Those that power on plug in what they have started already.
+OPERATIONS = frozenset({"attach_interface", "detach_interface", "start", "resume", "reboot"})
 
 #: Seconds after which a guest is asked again to let go: one that was booting has missed it.
 ASK_AGAIN = 10.0
@@ -119,7 +120,8 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
 def mend(parts: Parts, uuid: str) -> None:
     """Forget the interfaces that a guest has not got, and plug in those that it has.
 
-    What it has and should not is asked back; where a guest keeps it, it leads nowhere.
+    What it has and should not is asked back; where a guest keeps it, it leads nowhere.  Hybrid
+    interfaces are plugged in before a guest has them, and not again beneath it.
 
     :raises OperationTimeout: if the emulator does not answer.
     """
