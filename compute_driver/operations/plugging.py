@@ -27,8 +27,7 @@ from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
 
-#: The operations that are mended.
-#: Those that power on plug in what they have started already.
+#: The operations that are mended; those that power on start guests before they plug them in.
 OPERATIONS = frozenset({"attach_interface", "detach_interface", "start", "resume", "reboot"})
 
 #: Seconds after which a guest is asked again to let go: one that was booting has missed it.
