@@ -59,6 +59,15 @@ def prepare(cloud: Layout) -> None:
         _copy(seed / name, cloud.state / name)
 
 
+def remove_deleted_services(cloud: Layout) -> None:
+    """Removes services that nova has only marked as deleted.
+
+    Its API finds one of the same host for a server, and refuses a resize as the host is down.
+    """
+    statement = "DELETE FROM nova_cell1.services WHERE deleted"
+    _execute(cloud, statement, cloud.log / "services.log")
+
+
 def _copy(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
     target.chmod(0o700)
@@ -94,8 +103,12 @@ def _create(cloud: Layout, log: Path) -> None:
         statements.append(f"GRANT ALL ON {name}.* TO 'openstack'@'localhost'")
     script = cloud.etc / "create.sql"
     script.write_text(";\n".join(statements))
+    _execute(cloud, f"source {script}", log)
+
+
+def _execute(cloud: Layout, statement: str, log: Path) -> None:
     socket = f"--socket={cloud.database_socket}"
-    client = ["mariadb", "--no-defaults", socket, "--user=root", f"--execute=source {script}"]
+    client = ["mariadb", "--no-defaults", socket, "--user=root", f"--execute={statement}"]
     run(client, log, cloud.environment())
 
 
