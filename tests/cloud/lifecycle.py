@@ -177,6 +177,7 @@ def _forget_host(cloud: Layout) -> None:
     compute = populate.connect(cloud).compute
     for service in compute.services(binary=_COMPUTE):
         compute.delete_service(service, ignore_missing=False)
+    databases.remove_deleted_services(cloud)
 
 
 def _restart(cloud: Layout, names: Iterable[str]) -> None:
