@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import subprocess
 import tempfile
@@ -63,8 +64,10 @@ class SwitchTestCase(base.HostTestCase):
         state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
         stack.callback(shutil.rmtree, state)
         stack.callback(EmbeddedDaemon(state).stop)
-        directory = state / "switch"
+        # The same for all tests of a process, in which os-vif keeps one connection to one address.
+        directory = Path(f"/var/tmp/cd-switch-{os.getpid()}")
         directory.mkdir()
+        stack.callback(shutil.rmtree, directory)
         cls.switch = switches.Switch(directory)
         stack.enter_context(cls.switch.running())
         cls.options = {"state_path": str(state), "ovsdb_connection": cls.switch.connection}
