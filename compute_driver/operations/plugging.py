@@ -21,6 +21,7 @@ from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import interfaces, openvswitch
+from compute_driver.operations import power
 from compute_driver.operations.parts import Parts, Undo
 from compute_driver.xml import interface as interface_xml
 from compute_driver.xml import metadata
@@ -29,9 +30,6 @@ LOG = logging.getLogger(__name__)
 
 #: The operations that are mended; those that power on start guests before they plug them in.
 OPERATIONS = frozenset({"attach_interface", "detach_interface", "start", "resume", "reboot"})
-
-#: Seconds after which a guest is asked again to let go: one that was booting has missed it.
-ASK_AGAIN = 10.0
 
 #: Seconds that a guest may take to let go of what it was given in vain.
 _TAKE_BACK = 10.0
@@ -198,7 +196,7 @@ def _let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
                 raise exceptions.OperationTimeout(
                     f"the emulator of guest {uuid} did not answer within {_ASK_SECONDS:g} s"
                 )
-            until = min(deadline, time.monotonic() + ASK_AGAIN)
+            until = min(deadline, time.monotonic() + power.ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
                 if event.device == alias:
                     return
