@@ -52,9 +52,6 @@ MAX_VIDEO_MIB = 256
 MIN_MTU = 68
 MAX_MTU = 65535
 
-#: What names of hybrid interfaces' ports of Open vSwitch begin with, as os-vif makes them.
-HYBRID_PORT = "qvo"
-
 _SECRET = {"secret": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
@@ -217,7 +214,7 @@ class Interface:
     def switch_port(self) -> str | None:
         """Name of its port of Open vSwitch; None with another kind."""
         if self.hybrid:
-            return f"{HYBRID_PORT}{(self.port or '')[:11]}"
+            return f"qvo{(self.port or '')[:11]}"
         return self.device if self.kind is InterfaceKind.OVS else None
 
 

@@ -24,7 +24,7 @@ from oslo_config import cfg
 
 from compute_driver import concurrency, exceptions
 from compute_driver.choices import InterfaceKind
-from compute_driver.guest import HYBRID_PORT, Guest, Interface
+from compute_driver.guest import Guest, Interface
 from compute_driver.network import ovsdb
 
 #: What os-vif notes with a port: whose it is.
@@ -119,15 +119,15 @@ def plugged(conf: cfg.ConfigOpts, instances: Path) -> dict[str, list[Interface]]
     for name, port in ports.items():
         said = port.external_ids
         if said.get(_INSTANCES) == str(instances):
-            hybrid = name == f"{HYBRID_PORT}{said['iface-id'][:11]}"
             interface = Interface(
                 kind=InterfaceKind.OVS,
                 source=port.bridge,
-                device=None if hybrid else name,
                 mac=said["attached-mac"],
                 port=said["iface-id"],
-                hybrid=hybrid,
+                hybrid=True,
             )
+            if interface.switch_port != name:
+                interface = dataclasses.replace(interface, device=name, hybrid=False)
             found.setdefault(said[_GUEST], []).append(interface)
     return found
 

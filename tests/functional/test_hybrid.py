@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState, RebootKind
+from compute_driver.choices import PowerState
 from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
@@ -63,15 +63,7 @@ class TestHybrid(test_openvswitch.SwitchTestCase):
         for text in (f'iface-id="{PORT}"', f'vm-uuid="{made.uuid}"', "\n1400"):
             self.assertIn(text, noted)
 
-        with self.subTest("hard reboot"), self.gets_an_address(made):
-            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
-        with self.subTest("suspend"):
-            self.driver.suspend(made.uuid)
-            self.driver.resume(made.uuid)
-            self.answers(made)
-        with self.subTest("stop"), self.gets_an_address(made):
-            self.driver.stop(made.uuid)
-            self.driver.start(made.uuid)
+        self.answers_after_each_power_on(made)
         self.assert_plugged(TAP)
         self.driver.destroy(made.uuid)
         self.assert_nothing()

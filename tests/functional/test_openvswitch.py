@@ -91,6 +91,17 @@ class SwitchTestCase(base.HostTestCase):
             self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
         self.answers(made)
 
+    def answers_after_each_power_on(self, made: Guest) -> None:
+        with self.subTest("hard reboot"), self.gets_an_address(made):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        with self.subTest("suspend"):
+            self.driver.suspend(made.uuid)
+            self.driver.resume(made.uuid)
+            self.answers(made)
+        with self.subTest("stop"), self.gets_an_address(made):
+            self.driver.stop(made.uuid)
+            self.driver.start(made.uuid)
+
 
 class TestOpenVSwitch(SwitchTestCase):
     def test_what_a_guest_gets_is_limited(self) -> None:
@@ -126,19 +137,11 @@ class TestOpenVSwitch(SwitchTestCase):
 
         with self.subTest("soft reboot"), self.gets_an_address(made):
             self.assertIs(self.driver.reboot(made.uuid), RebootKind.SOFT)
-        with self.subTest("hard reboot"), self.gets_an_address(made):
-            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
         with self.subTest("pause"):
             self.driver.pause(made.uuid)
             self.driver.resume(made.uuid)
             self.answers(made)
-        with self.subTest("suspend"):
-            self.driver.suspend(made.uuid)
-            self.driver.resume(made.uuid)
-            self.answers(made)
-        with self.subTest("stop"), self.gets_an_address(made):
-            self.driver.stop(made.uuid)
-            self.driver.start(made.uuid)
+        self.answers_after_each_power_on(made)
 
         self.driver.destroy(made.uuid)
         self.assertEqual([], self.switch.ports())
