@@ -28,9 +28,10 @@ _OWN = ("hw_cpu_features", "hw_cpu_model")
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
 
 #: Its types of those that it could not or has yet to bind to this host.
-#: Neutron's bridges of trunks, one for each.
-_TRUNK = "tbr-"
 _NOT_BOUND = frozenset({"unbound", "binding_failed"})
+
+#: What names of neutron's bridges of trunks, one for each, begin with.
+_TRUNK = "tbr-"
 
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
