@@ -17,9 +17,10 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.report import Report
-from compute_driver import architecture, conf
+from compute_driver import conf
+from compute_driver.drivers.libvirt import LibvirtDriver
+from compute_driver.hardware import architecture
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 
 BASELINE = "cold"
 

@@ -22,14 +22,13 @@ from pathlib import Path
 import libvirt
 import pycdlib
 
-from compute_driver import concurrency
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import ConfigDrive, Guest
-from compute_driver.images.cache import CachedImage, ImageCache
+from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt.connection import Connection
-from compute_driver.libvirt.driver import LibvirtDriver
-from compute_driver.libvirt.host import Host
-from compute_driver.operations.parts import Parts
+from compute_driver.operations.base.context import Parts
 from compute_driver.storage.layout import Layout
+from compute_driver.system import concurrency
 from tests.functional import base
 
 
@@ -120,7 +119,7 @@ class Plain(Way):
         # Another instances_path, so that the driver does not take the domains for its own.
         conf = base.configuration(instances_path=str(base.state_path() / "plain"), **options)
         connection = Connection(conf)
-        self._parts = Parts(conf, connection, Host(conf, connection), ImageCache(conf))
+        self._parts = Parts.of(conf, connection)
         self._libvirt = connection.open()
         self._cached = cached
         self._script = script

@@ -31,6 +31,32 @@ class Choice(str, enum.Enum):
             raise exceptions.InvalidParameter(field, value, [str(m) for m in cls]) from None
 
 
+class VirtType(Choice):
+    """What the operator asks for, by option ``virt_type``."""
+
+    KVM = "kvm"
+    QEMU = "qemu"
+
+
+class Accelerator(Choice):
+    """What runs the guest's instructions."""
+
+    #: The processor itself, through the kernel's KVM module.
+    KVM = "kvm"
+    #: QEMU's translator, Tiny Code Generator.
+    TCG = "tcg"
+
+    @property
+    def domain_type(self) -> str:
+        """Libvirt's ``<domain type=>`` word."""
+        return "kvm" if self is Accelerator.KVM else "qemu"
+
+    @property
+    def virtualization(self) -> str:
+        """What kind of virtualisation it is, in words for people."""
+        return "hardware-assisted" if self is Accelerator.KVM else "emulation"
+
+
 class DiskFormat(Choice):
     """Formats of disk images, by Glance's ``disk_format`` words."""
 

@@ -365,7 +365,8 @@ class Guest:
     :param name: unique on the host, and the libvirt domain's name.
     :param vcpus: number of virtual processors.
     :param memory_mib: RAM in MiB.
-    :param architecture: canonical name, a key of :data:`compute_driver.architecture.TABLE`.
+    :param architecture: canonical name, a key of
+        :data:`compute_driver.hardware.architecture.TABLE`.
     :param machine: QEMU machine type; None means the architecture's default.
     :param cpu: processor model.
     :param firmware: None means the machine's default.

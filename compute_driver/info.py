@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from compute_driver.acceleration import Accelerator
-from compute_driver.choices import DiskFormat, PowerState
+from compute_driver.choices import Accelerator, DiskFormat, PowerState
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest
 

@@ -113,11 +113,12 @@ class Application(app.App):
     @functools.cached_property
     def driver(self) -> ComputeDriver:
         """The driver that the configuration names, made when it is first wanted."""
-        from compute_driver import conf, loader
+        from compute_driver import conf
+        from compute_driver.drivers import loading
 
         configuration = conf.load(self.options.config_file, self.options.config_dir)
         logs.follow(self.options, configuration)
-        return loader.load_driver(configuration)
+        return loading.load_driver(configuration)
 
     def close(self) -> None:
         """Let go of the driver if there is one."""

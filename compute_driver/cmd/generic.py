@@ -14,9 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compute_driver import exceptions, loader
+from compute_driver import exceptions
 from compute_driver.choices import Choice
 from compute_driver.cmd import verb
+from compute_driver.drivers import loading
 
 _SIMPLE: dict[object, Callable[[str], object]] = {
     str: str,
@@ -31,13 +32,13 @@ _FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
 class GenericVerb(verb.Verb):
     """A verb whose arguments are the parameters of its operation."""
 
-    operation: ClassVar[loader.Operation]
+    operation: ClassVar[loading.Operation]
     parameters: ClassVar[dict[str, tuple[inspect.Parameter, Any]]]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the operation's parameters."""
         parser = super().get_parser(prog_name)
-        helps = dict(_FIELD.findall(loader.documentation(type(self).operation)))
+        helps = dict(_FIELD.findall(loading.documentation(type(self).operation)))
         for name, (parameter, kind) in self.parameters.items():
             text = " ".join(helps.get(name, "").split()).replace("%", "%%")
             _add(parser, parameter, kind, text or None)
@@ -49,7 +50,7 @@ class GenericVerb(verb.Verb):
         values = {name: getattr(parsed_args, name) for name in self.parameters}
         if values.get("uuid") is not None:
             values["uuid"] = self.find(values["uuid"])
-        _print(self.app.stdout, loader.bind(type(self).operation, driver)(**values))
+        _print(self.app.stdout, loading.bind(type(self).operation, driver)(**values))
 
 
 class BrokenVerb(verb.Verb):
@@ -71,13 +72,13 @@ class BrokenVerb(verb.Verb):
         """Not reached: see :meth:`run`."""
 
 
-def present(name: str, operation: loader.Operation) -> type[GenericVerb]:
+def present(name: str, operation: loading.Operation) -> type[GenericVerb]:
     """Return the class of a command for *operation*.
 
     :param name: its entry point.
     :raises PluginError: if it has a parameter that a command line cannot give.
     """
-    summary = loader.documentation(operation).partition("\n\n")[0] or f"Run operation {name}"
+    summary = loading.documentation(operation).partition("\n\n")[0] or f"Run operation {name}"
     members = {
         "__doc__": " ".join(summary.split()),
         # cliff tells by the module which distribution a verb is of.
@@ -94,13 +95,15 @@ def broken(error: exceptions.PluginError) -> type[BrokenVerb]:
     return type("Broken", (BrokenVerb,), members)
 
 
-def _parameters(name: str, operation: loader.Operation) -> dict[str, tuple[inspect.Parameter, Any]]:
+def _parameters(
+    name: str, operation: loading.Operation
+) -> dict[str, tuple[inspect.Parameter, Any]]:
     """Return the parameters that a command line can give, with the type of each."""
     try:
         _driver, *declared = inspect.signature(operation).parameters.values()
         hints = typing.get_type_hints(operation)
     except Exception as error:
-        raise exceptions.PluginError(loader.OPERATIONS, name, error) from error
+        raise exceptions.PluginError(loading.OPERATIONS, name, error) from error
     found = {}
     for parameter in declared:
         kind = _without_none(hints.get(parameter.name, str))
@@ -108,7 +111,7 @@ def _parameters(name: str, operation: loader.Operation) -> dict[str, tuple[inspe
             found[parameter.name] = parameter, kind
         elif parameter.kind in _NAMED and parameter.default is inspect.Parameter.empty:
             raise exceptions.PluginError(
-                loader.OPERATIONS, name, f"a command line cannot give its {parameter}"
+                loading.OPERATIONS, name, f"a command line cannot give its {parameter}"
             )
     return found
 

@@ -8,11 +8,11 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from compute_driver import architecture
 from compute_driver.choices import RebootKind
 from compute_driver.cmd import verb
 from compute_driver.cmd.columns import Lines, Lister, ShowOne
 from compute_driver.guest import MIB, Cpu, Disk, Guest, Image, Interface, Topology
+from compute_driver.hardware import architecture
 from compute_driver.info import GuestInfo, GuestStats
 
 _LIST = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")

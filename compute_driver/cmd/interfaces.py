@@ -7,7 +7,7 @@ import argparse
 
 from compute_driver import exceptions
 from compute_driver.cmd import errors, options, verb
-from compute_driver.properties import Hardware
+from compute_driver.hardware.properties import Hardware
 
 
 class Attach(verb.Verb):

@@ -64,11 +64,11 @@ class Operation(Point):
 
     def load(self) -> type[command.Command]:
         """Return the class of the command; for what does not load, one that says why."""
-        from compute_driver import loader
         from compute_driver.cmd import generic
+        from compute_driver.drivers import loading
 
         try:
-            return generic.present(self.name, loader.load_operation(self.name))
+            return generic.present(self.name, loading.load_operation(self.name))
         except exceptions.PluginError as error:
             return generic.broken(error)
 

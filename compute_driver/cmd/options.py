@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compute_driver import architecture, exceptions, properties
+from compute_driver import exceptions
 from compute_driver.choices import (
     ConsoleModel,
     DiskBus,
@@ -44,7 +44,8 @@ from compute_driver.guest import (
     Rescue,
     random_mac,
 )
-from compute_driver.properties import Hardware
+from compute_driver.hardware import architecture, properties
+from compute_driver.hardware.properties import Hardware
 
 #: Options that say the same as a property, and what reads them; they win.
 _OPTIONS: dict[str, Callable[[str, str], Any]] = {

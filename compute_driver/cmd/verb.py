@@ -47,11 +47,11 @@ class Verb(command.Command):
 
     def operate(self, *arguments: Any, **options: Any) -> Any:
         """Carry out the operation that is behind this verb."""
-        from compute_driver import loader
+        from compute_driver.drivers import loading
 
         assert self.cmd_name is not None
-        operation = loader.load_operation(self.cmd_name.replace(" ", "_"))
-        return loader.bind(operation, self.driver)(*arguments, **options)
+        operation = loading.load_operation(self.cmd_name.replace(" ", "_"))
+        return loading.bind(operation, self.driver)(*arguments, **options)
 
     def find(self, guest: str) -> str:
         """Return the UUID of the guest that the command line names."""

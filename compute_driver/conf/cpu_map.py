@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lxml import etree
 
-from compute_driver import architecture
+from compute_driver.hardware import architecture
 
 DIRECTORY = Path("/usr/share/libvirt/cpu_map")
 

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from oslo_config import cfg, types
 
-from compute_driver import architecture, exceptions
+from compute_driver import exceptions
 from compute_driver.conf import consoles
 from compute_driver.guest import Cpu
+from compute_driver.hardware import architecture
 
 GROUP = cfg.OptGroup(
     "hypervisor",

@@ -12,8 +12,9 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-from compute_driver import exceptions, plugins, tuning
+from compute_driver import exceptions, plugins
 from compute_driver.conf import hypervisor
+from compute_driver.hardware import tuning
 
 _GROUP = hypervisor.GROUP.name
 _COMMON = "default"

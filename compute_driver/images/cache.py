@@ -34,15 +34,15 @@ from pathlib import Path
 
 from oslo_config import cfg
 
-from compute_driver import concurrency, exceptions, filesystem
+from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
-from compute_driver.concurrency import run_blocking
 from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import Image
-from compute_driver.images import sources, space
+from compute_driver.images import sources
 from compute_driver.images.inspect import ImageDetails, inspect
 from compute_driver.info import CacheEntry
-from compute_driver.storage import tools
+from compute_driver.system import concurrency, filesystem, space, tools
+from compute_driver.system.concurrency import run_blocking
 
 #: Formats that guests' disks cannot be based on, by the names of QEMU's block drivers.
 _CONVERTED = {

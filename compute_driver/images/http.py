@@ -20,8 +20,8 @@ import tenacity
 
 from compute_driver import exceptions
 from compute_driver.driver import Progress
-from compute_driver.images import space
 from compute_driver.images.sources import ImageSource, basename, shown
+from compute_driver.system import space
 
 #: Seconds before an interrupted fetch is continued.
 PAUSE = tenacity.wait_exponential(multiplier=0.5, max=10)

@@ -22,10 +22,10 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import exceptions, plugins
-from compute_driver.concurrency import run_blocking
 from compute_driver.driver import Progress
 from compute_driver.guest import DirectBoot, Image
-from compute_driver.images import space
+from compute_driver.system import space
+from compute_driver.system.concurrency import run_blocking
 
 NAMESPACE = "compute_driver.image_sources"
 

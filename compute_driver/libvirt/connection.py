@@ -17,8 +17,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.libvirt import daemon, events
+from compute_driver.system import concurrency
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -29,7 +29,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from compute_driver import concurrency, interpreter
 from compute_driver.exceptions import (
     ConfigurationError,
     HostError,
@@ -38,7 +37,7 @@ from compute_driver.exceptions import (
 )
 from compute_driver.guest import MIB
 from compute_driver.libvirt import supervisor
-from compute_driver.storage import tools
+from compute_driver.system import concurrency, interpreter, tools
 
 STATE_OPTION = "[hypervisor] state_path"
 SOCKET_PATH_MAX = 107  # bytes, sockaddr_un(7)

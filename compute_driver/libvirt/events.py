@@ -2,7 +2,7 @@
 """Events of domains, and waiting for them.
 
 libvirt calls back on one native thread that runs its event loop.  That thread only stores and
-wakes; who waits does so with a deadline through :mod:`compute_driver.concurrency`.
+wakes; who waits does so with a deadline through :mod:`compute_driver.system.concurrency`.
 
 Source: libvirt's "Event loop" and "virConnectDomainEventRegisterAny".
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 import libvirt
 
-from compute_driver import concurrency
+from compute_driver.system import concurrency
 
 REBOOT = -1
 #: A job of the domain's emulator, such as a backup, has ended.

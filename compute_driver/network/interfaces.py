@@ -11,7 +11,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind
 from compute_driver.guest import Interface
-from compute_driver.storage import tools
+from compute_driver.system import tools
 
 _DEVICES = Path("/sys/class/net")
 

@@ -22,10 +22,11 @@ from typing import Any
 
 from oslo_config import cfg
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind
 from compute_driver.guest import Guest, Interface
 from compute_driver.network import ovsdb
+from compute_driver.system import concurrency
 
 #: What os-vif notes with a port: whose it is.
 _GUEST = "vm-uuid"

@@ -12,7 +12,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
+from compute_driver.system import concurrency
 
 #: Where Open vSwitch listens unless told else.
 USUAL_ADDRESS = "unix:/run/openvswitch/db.sock"

@@ -13,7 +13,7 @@ from nova.console import type as ctype
 
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
-from compute_driver.libvirt import console
+from compute_driver.libvirt.consoles import serial as console
 from compute_driver.nova.errors import unless_running
 
 

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from compute_driver import architecture, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Interface
+from compute_driver.hardware import architecture
+from compute_driver.hardware.properties import Hardware, truth
 from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
-from compute_driver.properties import Hardware, truth
 
 #: Glance's ``disk_format`` words that are none of ours; nova itself accepts no image without one.
 _FORMATS = {"ami": DiskFormat.RAW}

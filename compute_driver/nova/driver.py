@@ -20,8 +20,9 @@ from nova.objects import fields
 from nova.virt import driver, event, hardware, node
 from oslo_config import cfg
 
-from compute_driver import exceptions, loader
+from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
+from compute_driver.drivers import loading
 from compute_driver.guest import ConfigDrive
 from compute_driver.info import GuestInfo
 from compute_driver.nova import (
@@ -89,7 +90,7 @@ class NovaDriver(driver.ComputeDriver):
     def __init__(self, virtapi: Any) -> None:
         super().__init__(virtapi)
         self._conf: cfg.ConfigOpts = configuration.register()
-        self._driver = loader.load_driver(self._conf)
+        self._driver = loading.load_driver(self._conf)
 
     # The service
 

@@ -10,8 +10,8 @@ import os
 import re
 from pathlib import Path
 
-from compute_driver import exceptions, program
-from compute_driver.storage import tools
+from compute_driver import exceptions
+from compute_driver.system import programs, tools
 
 #: What ``/proc/stat`` begins with for each processor: proc(5).
 _STATES = ("user", "nice", "kernel", "idle", "iowait", "irq", "softirq")
@@ -26,7 +26,7 @@ def uptime() -> str:
     path = tools.locate("uptime")
     if path is None:
         raise exceptions.MissingDependency("there is no program uptime (Debian package procps)")
-    return program.run([path], environment={"LC_ALL": "C"}, timeout=10).output.strip()
+    return programs.run([path], environment={"LC_ALL": "C"}, timeout=10).output.strip()
 
 
 def cpu_stats() -> dict[str, int]:

@@ -17,8 +17,9 @@ from nova.image import glance
 from compute_driver import exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import Image
-from compute_driver.images import sources, space
+from compute_driver.images import sources
 from compute_driver.nova import convert
+from compute_driver.system import space
 
 #: Nova's request context, and the certificates that the image's signature is held against.
 _request: contextvars.ContextVar[tuple[Any, Any] | None] = contextvars.ContextVar(

@@ -13,8 +13,9 @@ import sys
 import sysconfig
 from pathlib import Path
 
-from compute_driver import exceptions, filesystem, program
+from compute_driver import exceptions
 from compute_driver.nova import finder
+from compute_driver.system import filesystem, programs
 
 #: Nova's major releases that this package is tested with.
 RELEASES = range(32, 35)
@@ -92,7 +93,7 @@ def unlink(python: str) -> Path | None:
 
 def _ask(python: str) -> _Environment:
     # As it is without this process's settings, and wherever it is called.
-    ended = program.run([os.path.abspath(python), "-I", "-c", _QUESTION], timeout=60)
+    ended = programs.run([os.path.abspath(python), "-I", "-c", _QUESTION], timeout=60)
     try:
         return _Environment(**json.loads(ended.output))
     except (ValueError, TypeError):

@@ -10,10 +10,10 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
-from compute_driver import architecture
-from compute_driver.acceleration import Accelerator
-from compute_driver.architecture import Machine
+from compute_driver.choices import Accelerator
 from compute_driver.guest import GIB, MIB
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.info import ArchitectureInfo, HostInfo
 
 #: What runs the guests of the host's own architecture; those of others are always emulated.

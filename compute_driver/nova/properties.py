@@ -13,7 +13,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Mapping
 
-from compute_driver import exceptions, properties
+from compute_driver import exceptions
+from compute_driver.hardware import properties
 
 #: What another part of the cloud or another operation acts on, or what only another hypervisor
 #: could, and which one.

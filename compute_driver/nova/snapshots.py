@@ -16,10 +16,10 @@ from nova.compute import utils as compute_utils
 from nova.image import glance
 from oslo_config import cfg
 
-from compute_driver import filesystem
 from compute_driver.choices import Quiesce, SnapshotFormat
 from compute_driver.conf import PROJECT
 from compute_driver.driver import ComputeDriver
+from compute_driver.system import filesystem
 
 LOG = logging.getLogger(__name__)
 

@@ -13,9 +13,10 @@ from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, journal, rescue, snapshot
-from compute_driver.operations import images as cached
-from compute_driver.operations.parts import Parts
+from compute_driver.operations import destroy, rescue, snapshot
+from compute_driver.operations import image_cache as cached
+from compute_driver.operations.base import journal
+from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
 
 
@@ -34,7 +35,7 @@ def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
 
 
 def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
-    root = parts.host.instances
+    root = parts.inventory.instances
     owned = parts.connection.run(_ours, root)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         # Others' files, such as lost+found, may be there as well.
@@ -64,7 +65,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
 
 
 def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for uuid in sorted(parts.connection.run(_ours, parts.host.instances)):
+    for uuid in sorted(parts.connection.run(_ours, parts.inventory.instances)):
         with journal.unless_busy(parts, uuid) as idle:
             if idle:
                 yield from _guest(parts, uuid, repair)
@@ -123,7 +124,7 @@ def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for uuid, interfaces in openvswitch.plugged(parts.conf, parts.host.instances).items():
+    for uuid, interfaces in openvswitch.plugged(parts.conf, parts.inventory.instances).items():
         with journal.unless_busy(parts, uuid) as idle:
             # Even somebody else's domain of that UUID may use them.
             if not idle or parts.connection.run(domains.lookup, uuid) is not None:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import libvirt
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations.parts import Parts
-from compute_driver.storage import files, layout
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage import layout
+from compute_driver.system import concurrency, files
 from compute_driver.xml import metadata
 
 
@@ -111,11 +112,11 @@ def _power_off(
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return ()
-    if not domains.is_ours(domain, parts.host.instances):
+    if not domains.is_ours(domain, parts.inventory.instances):
         return None
     domains.power_off(domain)
     try:
-        found = domains.stored(domain, parts.host.instances)
+        found = domains.stored(domain, parts.inventory.instances)
     except exceptions.MetadataDamaged:
         return ()  # the audit finds by its UUID what is still plugged in
     return found.guest.interfaces if found else ()

@@ -15,14 +15,15 @@ import time
 
 import libvirt
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import interfaces, openvswitch
 from compute_driver.operations import power
-from compute_driver.operations.parts import Parts, Undo
+from compute_driver.operations.base.context import Parts, Undo
+from compute_driver.system import concurrency
 from compute_driver.xml import interface as interface_xml
 from compute_driver.xml import metadata
 
@@ -64,7 +65,7 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
             _store(parts, stored, guest)
             if state in ACTIVE:
                 undo.add(f"interface {interface.mac}", _take_back, parts, uuid, interface)
-                openvswitch.prepare(parts.conf, _only(guest, interface), parts.host.instances)
+                openvswitch.prepare(parts.conf, _only(guest, interface), parts.inventory.instances)
                 parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
                 _plug(parts, guest, interface)
             undo.commit()
@@ -127,7 +128,7 @@ def mend(parts: Parts, uuid: str) -> None:
         there = parts.on_domain(uuid, domains.interfaces)
         kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
-        plugged = openvswitch.plugged(parts.conf, parts.host.instances).get(uuid, [])
+        plugged = openvswitch.plugged(parts.conf, parts.inventory.instances).get(uuid, [])
         ports = {each.switch_port for each in kept}
         gone = {each.switch_port: each for each in (*plugged, *stored.guest.interfaces)}
         openvswitch.unplug(
@@ -152,7 +153,7 @@ def _only(guest: Guest, interface: Interface) -> Guest:
 
 
 def _plug(parts: Parts, guest: Guest, interface: Interface) -> None:
-    openvswitch.plug(parts.conf, _only(guest, interface), parts.host.instances)
+    openvswitch.plug(parts.conf, _only(guest, interface), parts.inventory.instances)
 
 
 def _xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:

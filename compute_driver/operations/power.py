@@ -10,14 +10,15 @@ from collections.abc import Callable
 
 import libvirt
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, ALIVE, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.network import openvswitch
-from compute_driver.operations import serial_port
-from compute_driver.operations.parts import Parts, report
+from compute_driver.operations.base import serial_port
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
 
@@ -52,14 +53,14 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     :raises InvalidParameter: if a bridge is gone.
     :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
     """
-    plugs = openvswitch.prepare(parts.conf, guest, parts.host.instances)
+    plugs = openvswitch.prepare(parts.conf, guest, parts.inventory.instances)
     if release and not suspended and not plugs:
         _start(parts, guest.uuid, domains.start, suspended=False)
         return
     _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
     if plugs:
         try:
-            openvswitch.plug(parts.conf, guest, parts.host.instances)
+            openvswitch.plug(parts.conf, guest, parts.inventory.instances)
         except BaseException:
             back = libvirt.virDomain.managedSave if suspended else domains.power_off
             parts.on_domain(guest.uuid, back)

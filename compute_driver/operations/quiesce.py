@@ -20,10 +20,10 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce
-from compute_driver.filesystem import host_errors
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.parts import Parts
+from compute_driver.operations.base.context import Parts
+from compute_driver.system.filesystem import host_errors
 
 LOG = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
 
 def marked(parts: Parts) -> list[str]:
     """Return the UUIDs of guests that may be frozen."""
-    return [mark.parent.name for mark in parts.host.instances.glob(f"*/{_MARK}")]
+    return [mark.parent.name for mark in parts.inventory.instances.glob(f"*/{_MARK}")]
 
 
 def _mark(parts: Parts, uuid: str) -> Path:

@@ -8,12 +8,12 @@ import time
 
 import libvirt
 
-from compute_driver import concurrency
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import power
-from compute_driver.operations.parts import Parts
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
 

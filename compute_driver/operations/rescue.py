@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
@@ -19,8 +19,9 @@ from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations import power
-from compute_driver.operations.parts import Parts, Undo, report
-from compute_driver.storage import config_drive, disks, layout, tools
+from compute_driver.operations.base.context import Parts, Undo, report
+from compute_driver.storage import config_drive, disks, layout
+from compute_driver.system import concurrency, tools
 
 #: The operations that are mended.
 OPERATIONS = frozenset({"rescue", "unrescue"})

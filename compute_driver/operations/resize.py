@@ -12,15 +12,17 @@ from pathlib import Path
 
 import libvirt
 
-from compute_driver import acceleration, architecture, concurrency, exceptions, filesystem
+from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
-from compute_driver.images import space
+from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
 from compute_driver.network import openvswitch
-from compute_driver.operations import destroy, possible, power, settling
-from compute_driver.operations.parts import Parts, report
-from compute_driver.storage import config_drive, disks, exchange, files, layout, tools
+from compute_driver.operations import destroy, power
+from compute_driver.operations.base import admission, settling
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.storage import config_drive, disks, exchange, layout
+from compute_driver.system import concurrency, files, filesystem, space, tools
 
 #: Memory that was saved is of no use to a guest of another size.
 _ACCEPTED = OFF | ACTIVE
@@ -64,7 +66,7 @@ def check(parts: Parts, uuid: str, guest: Guest) -> Change:
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get("root", 0))
     )
     _refuse_shrinking(guest, parts.plan(guest), sizes)
-    return Change(old, guest, possible.check(parts, guest), sizes)
+    return Change(old, guest, admission.check(parts, guest), sizes)
 
 
 def resize(

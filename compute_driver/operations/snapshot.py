@@ -21,18 +21,18 @@ from pathlib import Path
 
 import libvirt
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, DiskFormat, PowerState, Quiesce, SnapshotFormat
 from compute_driver.driver import Progress
-from compute_driver.filesystem import host_errors
 from compute_driver.guest import is_uuid
-from compute_driver.images import space
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import quiesce
-from compute_driver.operations.parts import Parts, Undo
-from compute_driver.storage import files, overlay, tools
+from compute_driver.operations.base.context import Parts, Undo
+from compute_driver.storage import overlay
 from compute_driver.storage.layout import DiskFile
+from compute_driver.system import concurrency, files, space, tools
+from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import backup
 
 #: The operations that are mended.
@@ -71,7 +71,9 @@ def _unusable(target: Path) -> exceptions.InvalidParameter:
 
 def _is_guests(parts: Parts, target: Path) -> bool:
     """Tell whether a path is in a guest's directory, or could become one."""
-    found, instances = (Path(os.path.realpath(each)) for each in (target, parts.host.instances))
+    found, instances = (
+        Path(os.path.realpath(each)) for each in (target, parts.inventory.instances)
+    )
     if not found.is_relative_to(instances):
         return False
     return any(map(is_uuid, found.relative_to(instances).parts[:1]))

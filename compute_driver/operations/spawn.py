@@ -9,16 +9,19 @@ from collections.abc import Callable
 
 import libvirt
 
-from compute_driver import acceleration, concurrency, exceptions, filesystem
+from compute_driver import exceptions
 from compute_driver.driver import Progress
 from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.hardware import acceleration
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, journal, power
-from compute_driver.operations.parts import Parts, report
-from compute_driver.storage import config_drive, disks, layout, tools
+from compute_driver.operations import destroy, power
+from compute_driver.operations.base import journal
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.storage import config_drive, disks, layout
+from compute_driver.system import concurrency, filesystem, tools
 
 
 def spawn(
@@ -34,7 +37,7 @@ def spawn(
 ) -> GuestInfo:
     """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
-    :param decision: what :func:`compute_driver.operations.possible.check` returned.
+    :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
     :param held: the guest's lock, where the making is noted.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :param told: likewise.
@@ -60,10 +63,10 @@ def spawn(
         _make_files(parts, asked, plan, base, progress, later=told is not None)
         parts.connection.run(domains.define, xml)
         if told is not None:
-            _tell(guest, plan, told(parts.host.guest(guest.uuid)))
+            _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
         if power_on:
             _start(parts, guest, network)
-        info = parts.host.guest(guest.uuid)
+        info = parts.inventory.guest(guest.uuid)
         undo.commit()
     destroy.forget_description(parts, guest.uuid)
     report(guest, decision)

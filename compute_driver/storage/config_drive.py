@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
 from compute_driver.guest import ConfigDrive, Guest
-from compute_driver.storage import files
+from compute_driver.system import files
 
 if TYPE_CHECKING:
     import pycdlib

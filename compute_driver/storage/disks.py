@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from compute_driver import concurrency, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
-from compute_driver.filesystem import host_errors
 from compute_driver.guest import GIB, MIB
-from compute_driver.storage import files, tools
 from compute_driver.storage.layout import DiskFile
+from compute_driver.system import concurrency, files, tools
+from compute_driver.system.filesystem import host_errors
 
 #: Why a hard link may be impossible where a copy is not: another file system, too many links,
 #: a file of somebody else (sysctl fs.protected_hardlinks), a file system without links.

@@ -20,8 +20,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from compute_driver.filesystem import host_errors
 from compute_driver.storage import layout
+from compute_driver.system.filesystem import host_errors
 
 MAKING = "resize.making"
 MADE = "resize.made"

@@ -10,9 +10,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from compute_driver import architecture, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import Choice, DiskBus, DiskFormat
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
+from compute_driver.hardware import architecture
 
 CONSOLE_LOG = "console.log"
 

@@ -6,11 +6,11 @@ Source: libvirt, "Domain XML format", "Operating system booting" and "Hypervisor
 
 from __future__ import annotations
 
-from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Accelerator
-from compute_driver.architecture import Machine
-from compute_driver.choices import OsType
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, OsType
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import ON_OFF, YES_NO, E, Element
 

@@ -7,11 +7,11 @@ X86-Based Architectures".
 
 from __future__ import annotations
 
-from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Accelerator
-from compute_driver.architecture import Machine
-from compute_driver.choices import OsType
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, OsType
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.xml.elements import YES_NO, E, Element
 
 

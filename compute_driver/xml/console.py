@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import copy
 
-from compute_driver import architecture, exceptions
-from compute_driver.architecture import Machine
+from compute_driver import exceptions
 from compute_driver.choices import ConsoleModel
 from compute_driver.consoles import Served
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.info import Address
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element

@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from compute_driver import tuning
 from compute_driver.guest import Cpu
+from compute_driver.hardware import tuning
 from compute_driver.limits import CpuLimits
 from compute_driver.xml.elements import E, Element
 

@@ -6,8 +6,7 @@ Source: libvirt, "Domain XML format", "Devices".
 
 from __future__ import annotations
 
-from compute_driver import architecture, exceptions
-from compute_driver.architecture import Machine
+from compute_driver import exceptions
 from compute_driver.choices import (
     ConsoleModel,
     DiskBus,
@@ -18,6 +17,8 @@ from compute_driver.choices import (
     VirtioForm,
 )
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
 

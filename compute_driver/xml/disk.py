@@ -11,10 +11,10 @@ import itertools
 import string
 from collections import Counter
 
-from compute_driver import architecture
-from compute_driver.architecture import Machine
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.limits import DiskLimits
 from compute_driver.storage.layout import DiskFile, Layout
 from compute_driver.xml.elements import E, Element

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from lxml import etree
 
-from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Decision
+from compute_driver import exceptions
 from compute_driver.choices import VirtioForm
 from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.acceleration import Decision
 from compute_driver.storage.layout import Layout
 from compute_driver.xml import (
     address,

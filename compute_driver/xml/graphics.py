@@ -8,11 +8,11 @@ Source: libvirt, "Domain XML format", "Graphical framebuffers" and "Channel".
 
 from __future__ import annotations
 
-from compute_driver import architecture
-from compute_driver.architecture import Machine
 from compute_driver.choices import VideoModel
 from compute_driver.consoles import DisplayKind, Served, Spice
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.info import Display
 from compute_driver.xml.elements import ON_OFF, E, Element
 

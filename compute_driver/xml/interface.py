@@ -11,10 +11,11 @@ import dataclasses
 
 from lxml import etree
 
-from compute_driver import architecture, exceptions
-from compute_driver.architecture import Machine
+from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, NicModel
 from compute_driver.guest import Guest, Interface
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
 from compute_driver.limits import Bandwidth
 from compute_driver.xml.elements import E, Element
 

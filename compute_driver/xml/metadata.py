@@ -21,8 +21,9 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.acceleration import Accelerator, Decision
+from compute_driver.choices import Accelerator
 from compute_driver.guest import Guest, stored
+from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml.elements import Element, maker
 
 #: Ends in the version of the element; attributes and keys may come without a new one.

@@ -7,7 +7,7 @@ Source: libvirt, "Domain XML format", "Virtio-related options".
 from __future__ import annotations
 
 from compute_driver import exceptions
-from compute_driver.architecture import Machine
+from compute_driver.hardware.architecture import Machine
 from compute_driver.xml.elements import E, Element
 
 #: Devices with queues, in all forms that virtio has.

@@ -7,7 +7,7 @@ import contextlib
 
 import libvirt
 
-from compute_driver.libvirt import screenshot
+from compute_driver.libvirt.consoles import screenshot
 from tests.cloud.browser import Page, colours, difference
 from tests.cloud.case import CLOUD, CloudCase
 from tests.cloud.processes import eventually

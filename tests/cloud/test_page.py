@@ -8,7 +8,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.drivers.libvirt import LibvirtDriver
 from tests.cloud.browser import Page, colours, difference
 from tests.cloud.processes import eventually
 from tests.functional import base

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from oslo_config import cfg
 
 from compute_driver import conf
-from compute_driver.acceleration import Accelerator
+from compute_driver.choices import Accelerator
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, Disk, Guest, Image, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests
 
 #: What runs these tests' guests: ``kvm`` is set where KVM is known to work, so that tests prove it.

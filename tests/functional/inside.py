@@ -11,8 +11,8 @@ import libvirt
 from lxml import etree
 
 from compute_driver.driver import ComputeDriver
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base
 
 #: Seconds that a command in a guest may take, emulated on a busy machine.

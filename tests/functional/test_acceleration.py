@@ -12,11 +12,10 @@ from typing import Any, ClassVar
 import PIL.Image
 
 from compute_driver import exceptions
-from compute_driver.acceleration import Accelerator
-from compute_driver.choices import PowerState, RebootKind
+from compute_driver.choices import Accelerator, PowerState, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, ConfigDrive, DirectBoot, Disk, Guest, Image
 from compute_driver.info import GuestInfo
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests
 from tests.functional import base, inside
 

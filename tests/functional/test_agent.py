@@ -17,9 +17,9 @@ import libvirt_qemu
 
 from compute_driver import exceptions
 from compute_driver.choices import Quiesce, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, ConfigDrive, Disk
 from compute_driver.libvirt.domain import AGENT_SECONDS
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, bridges, inside, worker
 
 #: Seconds until the guest's server answers: link-local addresses are tried out first.

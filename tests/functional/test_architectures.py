@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Accelerator
-from compute_driver.choices import Firmware, PowerState, RebootKind
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, Firmware, PowerState, RebootKind
 from compute_driver.guest import MIB, ConfigDrive, DirectBoot, Disk, Guest, Image
+from compute_driver.hardware import architecture
 from tests import guests, rfb
 from tests.functional import base, inside
 

@@ -7,9 +7,9 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
-from compute_driver import architecture
 from compute_driver.choices import DiskBus, WatchdogAction
 from compute_driver.guest import GIB, DirectBoot, Disk, Image
+from compute_driver.hardware import architecture
 from tests import guests
 from tests.functional import tiny
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from compute_driver import architecture, exceptions
+from compute_driver import exceptions
 from compute_driver.choices import (
     DiskBus,
     DiskFormat,
@@ -23,6 +23,7 @@ from compute_driver.choices import (
     RebootKind,
     VirtioForm,
 )
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import (
     GIB,
     MAX_DISK_BYTES,
@@ -34,8 +35,8 @@ from compute_driver.guest import (
     Image,
     Interface,
 )
-from compute_driver.libvirt import capabilities
-from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.hardware import architecture
+from compute_driver.host import capabilities
 from tests import guests
 from tests.functional import base, tiny
 

@@ -8,11 +8,11 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from compute_driver import tuning
 from compute_driver.choices import DiskFormat, Firmware, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, Cpu, DirectBoot, Disk, Guest, Image
-from compute_driver.libvirt import host
-from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.hardware import tuning
+from compute_driver.system import memory
 from tests import guests
 from tests.functional import base, inside
 
@@ -45,7 +45,7 @@ class TestDiskImage(BootTestCase):
         made = self.spawn()
         self.assertEqual(["bios"], self.fact(made, "FIRMWARE"))
         self.assertEqual({"root.qcow2", "console.log"}, self.files(made))
-        expected = tuning.translation_buffer_mib(made.memory_mib, host.memory_mib())
+        expected = tuning.translation_buffer_mib(made.memory_mib, memory.total_mib())
         self.assertEqual(expected, self.translation_buffer_mib(made))
 
         self.driver.close()

@@ -14,9 +14,9 @@ from pathlib import Path
 from compute_driver import exceptions
 from compute_driver.choices import RebootKind
 from compute_driver.driver import ConsoleSession
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import DirectBoot, Image
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests
 from tests.functional import base, inside
 

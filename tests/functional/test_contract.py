@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import Any
 
 from compute_driver.driver import ComputeDriver
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import contract
 from tests.functional import base
 

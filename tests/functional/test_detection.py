@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
-from compute_driver import architecture, exceptions
-from compute_driver.acceleration import Ability
+from compute_driver import exceptions
 from compute_driver.choices import Firmware
 from compute_driver.guest import MIB, Cpu, DirectBoot, Disk, Image
-from compute_driver.libvirt.detection import Detection
+from compute_driver.hardware import architecture
+from compute_driver.hardware.acceleration import Ability
+from compute_driver.host.detection import Detection
 from tests import guests
 from tests.functional import base
 from tests.functional.command import CommandLine, private_state

@@ -17,10 +17,10 @@ import PIL.Image
 from compute_driver import exceptions
 from compute_driver.choices import RebootKind, VideoModel
 from compute_driver.consoles import DisplayKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.info import Display
 from compute_driver.libvirt import daemon
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import rfb, spice
 from tests.functional import base, inside, tiny
 

@@ -15,7 +15,7 @@ from typing import Any
 import stevedore
 
 from compute_driver.choices import PowerState, RebootKind
-from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.drivers.libvirt import LibvirtDriver
 from tests.functional import base
 from tests.functional.command import CommandLine
 

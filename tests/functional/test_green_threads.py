@@ -18,8 +18,8 @@ import unittest
 from pathlib import Path
 from typing import Any
 
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base
 from tests.functional.command import private_state
 from tests.image_server import ImageServer
@@ -69,7 +69,7 @@ DRIVER = """
 from compute_driver import conf
 from compute_driver.choices import RebootKind
 from compute_driver.guest import Guest, Image, Interface
-from compute_driver.libvirt.driver import LibvirtDriver
+from compute_driver.drivers.libvirt import LibvirtDriver
 
 driver = LibvirtDriver(conf.load(files=[os.devnull]))
 
@@ -285,7 +285,7 @@ class GreenThreads(ScriptTestCase):
     def test_another_thread_imports(self) -> None:
         code = f"""
             import _imp
-            from compute_driver.concurrency import native, run_blocking
+            from compute_driver.system.concurrency import native, run_blocking
             sleep, threading = native("time").sleep, native("threading")
             locked = threading.Event()
 

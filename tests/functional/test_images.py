@@ -24,7 +24,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import MIB, Image
 from compute_driver.images.cache import CachedImage, ImageCache
-from compute_driver.storage import tools
+from compute_driver.system import tools
 from tests.image_server import DEADLINE, ImageServer, configured
 
 SIZE = 4 * MIB

@@ -15,14 +15,15 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, PowerState, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import DirectBoot, Guest, Image, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from compute_driver.limits import Bandwidth
 from compute_driver.network import openvswitch
-from compute_driver.operations import journal, plugging
-from compute_driver.storage import tools
+from compute_driver.operations import plugging
+from compute_driver.operations.base import journal
+from compute_driver.system import tools
 from tests import guests
 from tests.functional import base, bridges, inside, switches, tiny
 
@@ -214,7 +215,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.stop(made.uuid, timeout=0)
         parts = self.driver._parts
         with journal.exclusive(parts, made.uuid, "start") as held:
-            openvswitch.prepare(parts.conf, made, parts.host.instances)
+            openvswitch.prepare(parts.conf, made, parts.inventory.instances)
             parts.on_domain(made.uuid, domains.start_paused)
             held.keep = True  # as of a process that dies here
         self.assertEqual([], self.switch.ports())

@@ -8,8 +8,8 @@ import queue
 import time
 from typing import Any
 
-from compute_driver.acceleration import Accelerator
 from compute_driver.choices import (
+    Accelerator,
     DiskBus,
     OsType,
     PowerState,

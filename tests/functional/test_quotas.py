@@ -10,7 +10,7 @@ from compute_driver import exceptions
 from compute_driver.choices import RebootKind
 from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
-from compute_driver.storage import tools
+from compute_driver.system import tools
 from tests.functional import base, bridges, inside
 from tests.functional.test_devices import kernel_only
 

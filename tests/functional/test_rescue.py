@@ -12,8 +12,8 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, PowerState
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Image, Rescue
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests import guests
 from tests.functional import base, inside, tiny, worker
 

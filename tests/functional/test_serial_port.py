@@ -13,7 +13,7 @@ from compute_driver.choices import RebootKind
 from compute_driver.driver import ConsoleSession
 from compute_driver.guest import Guest
 from compute_driver.info import Address
-from compute_driver.operations import serial_port
+from compute_driver.operations.base import serial_port
 from tests.functional import base, inside, tiny
 
 #: Seconds in which what needs no guest's answer is done, on a busy machine.

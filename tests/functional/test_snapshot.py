@@ -18,10 +18,10 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
-from compute_driver.images import space
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.operations import journal, snapshot
-from compute_driver.storage import tools
+from compute_driver.operations import snapshot
+from compute_driver.operations.base import journal
+from compute_driver.system import space, tools
 from tests.functional import base, inside, tiny, worker
 from tests.functional.test_embedded_daemon import ended
 from tests.functional.test_storage import described, output

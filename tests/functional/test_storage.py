@@ -16,7 +16,8 @@ from pathlib import Path
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import GIB, MIB, ConfigDrive, Guest, Image, Interface
-from compute_driver.storage import config_drive, disks, layout, tools
+from compute_driver.storage import config_drive, disks, layout
+from compute_driver.system import tools
 
 LIMITS = tools.ToolLimits(cpu_seconds=60, memory_bytes=GIB)
 PATTERN = bytes(range(256)) * 256

@@ -14,9 +14,9 @@ from typing import Any
 
 import libvirt
 
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base
 
 

@@ -19,8 +19,8 @@ from unittest import mock
 
 from compute_driver import conf
 from compute_driver.choices import SnapshotFormat
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue
-from compute_driver.libvirt.driver import LibvirtDriver
 from tests.functional import base, tiny
 
 #: Where a worker can pause: before or after a call of a function.
@@ -40,7 +40,7 @@ POINTS = {
     "stopped": ("before", "compute_driver.libvirt.domain.define"),
     "redefined": ("after", "compute_driver.libvirt.domain.define"),
     "backed up": ("before", "compute_driver.operations.snapshot._finish"),
-    "converted": ("after", "compute_driver.storage.tools.run"),
+    "converted": ("after", "compute_driver.system.tools.run"),
     "copied": ("after", "compute_driver.storage.disks.clone"),
     "new one defined": ("before", "compute_driver.storage.exchange.commit"),
     "made": ("before", "compute_driver.storage.exchange.forward"),

@@ -25,12 +25,13 @@ from nova.conf import CONF
 from nova.network import model
 from nova.virt import event
 
-from compute_driver import exceptions, fake
+from compute_driver import exceptions
+from compute_driver.drivers import fake
 from compute_driver.guest import GIB, MIB, Disk, Guest
 from compute_driver.nova import accounts, configuration, diagnostics, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
-from tests.unit import test_fake
+from tests.unit.drivers import test_fake
 
 PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
 

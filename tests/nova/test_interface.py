@@ -11,9 +11,9 @@ from nova.objects import image_meta
 from nova.virt import driver
 
 from compute_driver import exceptions
+from compute_driver.hardware.properties import PROPERTIES
 from compute_driver.nova import properties
 from compute_driver.nova.driver import NovaDriver
-from compute_driver.properties import PROPERTIES
 
 
 class SignatureTest(unittest.TestCase):

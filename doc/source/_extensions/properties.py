@@ -11,8 +11,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 
+from compute_driver.hardware.properties import PROPERTIES
 from compute_driver.nova import properties as nova
-from compute_driver.properties import PROPERTIES
 
 
 class Properties(Directive):

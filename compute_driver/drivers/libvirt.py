@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The driver for KVM and QEMU guests: wires the parts together, each verb in a line or two."""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from oslo_config import cfg
+
+from compute_driver import driver, exceptions
+from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
+from compute_driver.consoles import DisplayKind
+from compute_driver.guest import ConfigDrive, Guest, Image, Interface, Rescue
+from compute_driver.info import (
+    Address,
+    CacheEntry,
+    Check,
+    Display,
+    Finding,
+    GuestInfo,
+    GuestStats,
+    HostInfo,
+)
+from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.consoles import display
+from compute_driver.libvirt.consoles import serial as console
+from compute_driver.operations import (
+    audit,
+    destroy,
+    plugging,
+    power,
+    quiesce,
+    reboot,
+    resize,
+    snapshot,
+    spawn,
+)
+from compute_driver.operations import (
+    host_check as check,
+)
+from compute_driver.operations import (
+    image_cache as images,
+)
+from compute_driver.operations import (
+    inject_nmi as interrupt,
+)
+from compute_driver.operations import rescue as rescues
+from compute_driver.operations import (
+    set_password as accounts,
+)
+from compute_driver.operations import (
+    subscribe as changes,
+)
+from compute_driver.operations.base import admission, journal
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import concurrency
+
+
+class LibvirtDriver(driver.ComputeDriver):
+    """Runs guests through libvirt, accelerated by KVM or emulated by QEMU.
+
+    :param conf: configuration with group ``[hypervisor]`` registered.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        connection = Connection(conf)
+        self._parts = Parts.of(conf, connection)
+        self._told: builtins.list[changes.Changes] = []
+        journal.recover(self._parts)
+
+    def spawn(
+        self,
+        guest: Guest,
+        *,
+        progress: driver.Progress = driver.no_progress,
+        network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
+        power_on: bool = True,
+        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
+    ) -> GuestInfo:
+        """Make a guest and start it."""
+        decision = admission.check(self._parts, guest)
+        with journal.exclusive(self._parts, guest.uuid) as held:
+            return spawn.spawn(
+                *(self._parts, guest, decision, progress, held),
+                network=network,
+                power_on=power_on,
+                told=told,
+            )
+
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
+        """Power a guest off and remove all that it owned; no error if there is none."""
+        snapshot.give_up(self._parts, uuid)
+        if keep_files:
+            with (
+                contextlib.suppress(exceptions.GuestNotFound),
+                journal.exclusive(self._parts, uuid, "release"),
+            ):
+                destroy.release(self._parts, uuid)
+            return
+        with (
+            contextlib.suppress(exceptions.GuestNotFound),
+            journal.exclusive(self._parts, uuid, "destroy"),
+        ):
+            destroy.destroy(self._parts, uuid)
+
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest, softly if it answers in time."""
+        deadline = self.conf.hypervisor.soft_reboot_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "reboot"):
+            return reboot.reboot(self._parts, uuid, kind, deadline)
+
+    def start(self, uuid: str) -> None:
+        """Power a guest on."""
+        with journal.exclusive(self._parts, uuid, "start"):
+            power.start(self._parts, uuid)
+
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force if it does not answer in time."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "stop"):
+            power.stop(self._parts, uuid, deadline)
+
+    def pause(self, uuid: str) -> None:
+        """Freeze a guest in memory."""
+        with journal.exclusive(self._parts, uuid, "pause"):
+            power.pause(self._parts, uuid)
+
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest."""
+        with journal.exclusive(self._parts, uuid, "resume"):
+            power.resume(self._parts, uuid)
+
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off."""
+        with journal.exclusive(self._parts, uuid, "suspend"):
+            power.suspend(self._parts, uuid)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with journal.exclusive(self._parts, uuid, "inject_nmi"):
+            interrupt.inject_nmi(self._parts, uuid)
+
+    def snapshot(
+        self,
+        uuid: str,
+        target: Path,
+        *,
+        image_format: SnapshotFormat | None = None,
+        quiesce: Quiesce = Quiesce.TRY,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Copy a guest's root disk into one image file."""
+        made = snapshot.check(self._parts, target)
+        image_format = image_format or SnapshotFormat.of(target)
+        timeout = self.conf.hypervisor.snapshot_timeout
+        with journal.exclusive(self._parts, uuid, "snapshot") as held:
+            snapshot.snapshot(
+                self._parts, uuid, made, image_format, quiesce, timeout, progress, held
+            )
+
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest."""
+        with journal.exclusive(self._parts, uuid, "quiesce"):
+            quiesce.quiesce(self._parts, uuid)
+
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest."""
+        with journal.exclusive(self._parts, uuid, "unquiesce"):
+            quiesce.unquiesce(self._parts, uuid)
+
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Give an account inside a running guest a password."""
+        with journal.exclusive(self._parts, uuid, "set_password"):
+            accounts.set_password(self._parts, uuid, user, password)
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: driver.Progress = driver.no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "rescue") as held:
+            rescues.rescue(self._parts, uuid, rescue, deadline, progress, held)
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with journal.exclusive(self._parts, uuid, "unrescue"):
+            rescues.unrescue(self._parts, uuid)
+
+    def resize(
+        self,
+        uuid: str,
+        guest: Guest,
+        *,
+        timeout: float | None = None,
+        power_on: bool | None = None,
+        check_only: bool = False,
+    ) -> None:
+        """Give a guest another size, and keep the old one."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            change = resize.check(self._parts, uuid, guest)
+            if not check_only:
+                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Let go of what a guest was before its resize."""
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.confirm(self._parts, uuid, held)
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Make a guest what it was before its resize."""
+        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid) as held:
+            resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Give a guest a further interface."""
+        with journal.exclusive(self._parts, uuid, "attach_interface") as held:
+            plugging.attach(self._parts, uuid, interface, held)
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Take an interface from a guest."""
+        deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
+        with journal.exclusive(self._parts, uuid, "detach_interface") as held:
+            plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
+
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off other interfaces, in place of all that it has."""
+        with journal.exclusive(self._parts, uuid, "replace_interfaces"):
+            plugging.replace(self._parts, uuid, tuple(interfaces))
+
+    def subscribe(self, listener: driver.Listener) -> None:
+        """Call *listener* whenever a guest may have changed its state."""
+        told = changes.Changes(self._parts, listener)
+        told.start()
+        self._told.append(told)
+
+    def list(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name."""
+        return self._parts.inventory.guests()
+
+    def show(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest."""
+        return self._parts.inventory.guest(uuid)
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing."""
+        return self._parts.inventory.state(uuid)
+
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest with that name or UUID."""
+        return self._parts.inventory.find(guest)
+
+    def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        """Return what the guest wrote on its serial console."""
+        log = self._parts.inventory.console_log(uuid)
+        return concurrency.run_blocking(console.read, log, max_bytes)
+
+    def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
+        """Return when the serial console has shown *text*."""
+        log = self._parts.inventory.console_log(uuid)
+        deadline = time.monotonic() + timeout
+        with self._parts.connection.watch(uuid) as watch:
+            if self._parts.state(uuid) not in ACTIVE:
+                deadline = time.monotonic()  # no more will come
+            while not console.wait_for(log, text, watch, deadline, skip_bytes):
+                state = self._parts.state(uuid)  # opens a connection that was lost again
+                if state is not PowerState.RUNNING:
+                    raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
+                if time.monotonic() >= deadline:
+                    raise exceptions.OperationTimeout(
+                        f"the console of guest {uuid} did not show {text!r} within {timeout:g} s"
+                    )
+
+    def console_attach(self, uuid: str) -> driver.ConsoleSession:
+        """Open the interactive serial console of a running guest."""
+        self._parts.require(uuid, "attach to", ACTIVE)
+        return console.attach(self._parts.connection, uuid)
+
+    def console_address(self, uuid: str) -> Address:
+        """Tell where a running guest's serial console is served by TCP."""
+        self._parts.require(uuid, "connect to", ACTIVE)
+        return self._parts.on_domain(uuid, console.address)
+
+    def screenshot(self, uuid: str) -> bytes:
+        """Return the guest's first screen as a PNG image."""
+        from compute_driver.libvirt.consoles import screenshot  # slow to import, and rarely wanted
+
+        self._parts.require(uuid, "take a picture of", ACTIVE)
+        return self._parts.on_domain(uuid, screenshot.take)
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Tell where a running guest's screen is served by VNC or SPICE."""
+        self._parts.require(uuid, "see", ACTIVE)
+        return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
+
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest or by all of them, by name."""
+        return self._parts.inventory.stats(uuid)
+
+    def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
+        """Describe the host."""
+        return self._parts.host.show(architectures)
+
+    def host_check(self) -> tuple[Check, ...]:
+        """Find out what this host can run, what it cannot and why, and what would help."""
+        return check.check(self._parts)
+
+    def image_list(self) -> tuple[CacheEntry, ...]:
+        """Return the images that are kept for guests to come, the latest wanted first."""
+        return images.entries(self._parts)
+
+    def image_cache(
+        self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
+    ) -> bool:
+        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        return self._parts.images.fetch(image, progress, boot=boot)
+
+    def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        """Remove the images that no guest needs and that none has for some time."""
+        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        return images.prune(self._parts, age)
+
+    def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        """List what no guest owns and what guests lack."""
+        return audit.audit(self._parts, repair=repair)
+
+    def close(self) -> None:
+        """Let go of the connection to libvirt, and tell nobody any more; the guests go on."""
+        while self._told:
+            self._told.pop().stop()
+        self._parts.connection.close()

@@ -1,0 +1,483 @@
+# SPDX-License-Identifier: Apache-2.0
+"""OpenStack's properties of images and extra specs of flavors, as far as they describe hardware.
+
+Sources: Glance, "Useful image properties"; Nova, "Extra Specs".  The names of this project's own
+are ``hw_cpu_model`` and ``hw_cpu_features`` for images, ``driver:cpu_model`` and
+``driver:cpu_features`` for flavors, since OpenStack has none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from oslo_utils import strutils
+
+from compute_driver import exceptions
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    Firmware,
+    InputModel,
+    NicModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+)
+from compute_driver.guest import MAX_SERIAL_PORTS, MAX_VCPUS, MAX_VIDEO_MIB, Cpu, Guest, RngRate
+from compute_driver.hardware import architecture, topology
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """What is wanted of a guest's hardware; None where nothing is said.
+
+    The fields are those of :class:`~compute_driver.guest.Guest` and its parts.  No property of
+    OpenStack's says anything of ``console``, ``virtio`` and ``balloon``.
+
+    :param topology: numbers of ``sockets``, ``cores`` and ``threads``.
+    :param topology_limits: the most of them.
+    :param video_ram_limit_mib: the most of a display adapter's memory.
+    :param rng_limits: ``size_bytes`` and ``period_ms`` of a :class:`~compute_driver.guest.RngRate`.
+    :param disk_quota: the fields of :class:`~compute_driver.limits.DiskLimits`.
+    :param cpu_quota: those of :class:`~compute_driver.limits.CpuLimits`.
+    :param inbound: those of a :class:`~compute_driver.limits.Bandwidth`.
+    :param outbound: likewise.
+    """
+
+    architecture: str | None = None
+    machine: str | None = None
+    firmware: Firmware | None = None
+    secure_boot: bool | None = None
+    cpu_model: str | None = None
+    cpu_enable: tuple[str, ...] = ()
+    cpu_disable: tuple[str, ...] = ()
+    topology: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    topology_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cmdline: str | None = None
+    disk_bus: DiskBus | None = None
+    nic_model: NicModel | None = None
+    video: VideoModel | None = None
+    input: InputModel | None = None
+    console: ConsoleModel | None = None
+    virtio: VirtioForm | None = None
+    rng: bool | None = None
+    balloon: bool | None = None
+    guest_agent: bool | None = None
+    os_type: OsType | None = None
+    boot_menu: bool | None = None
+    hide_hypervisor: bool | None = None
+    pmu: bool | None = None
+    hpet: bool | None = None
+    cdrom_bus: DiskBus | None = None
+    scsi_model: ScsiModel | None = None
+    usb_model: UsbModel | None = None
+    sound: SoundModel | None = None
+    watchdog: WatchdogAction | None = None
+    serial_ports: int | None = None
+    video_ram_mib: int | None = None
+    video_ram_limit_mib: int | None = None
+    rng_limits: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    packed_ring: bool | None = None
+    disk_quota: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    cpu_quota: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    inbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    outbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+    def devices(self) -> dict[str, Any]:
+        """Return what is said of fields that a guest has too; of others it has the defaults.
+
+        :raises InvalidParameter: if a quota is out of its bounds; names the property.
+        """
+        said = {name: getattr(self, name) for name in _SHARED}
+        rate = {name: number for name, number in self.rng_limits.items() if number}
+        if "size_bytes" in rate and self.rng is not False:
+            said["rng_rate"] = RngRate(**rate)
+        with named({"disk ": "quota:disk_", "cpu ": "quota:cpu_"}):
+            if any(self.disk_quota.values()):
+                said["disk_limits"] = DiskLimits(**self.disk_quota)
+            if any(self.cpu_quota.values()):
+                said["cpu_limits"] = CpuLimits(**self.cpu_quota)
+        return {name: value for name, value in said.items() if value is not None}
+
+    def bandwidth(self) -> dict[str, Bandwidth]:
+        """Return the limits of each interface, by its fields.
+
+        :raises InvalidParameter: if one has no average or is out of bounds; names the property.
+        """
+        limits = {}
+        for name, said in {"inbound": self.inbound, "outbound": self.outbound}.items():
+            with named({"nic bandwidth ": f"quota:vif_{name}_"}):
+                if any(said.values()):
+                    limits[name] = Bandwidth(**said)
+        return limits
+
+    def cpu(self, vcpus: int) -> Cpu:
+        """Return the processor of a guest with *vcpus* virtual processors.
+
+        :raises InvalidParameter: if the topology does not make that many.
+        """
+        return Cpu(
+            model=self.cpu_model,
+            enable=self.cpu_enable,
+            disable=self.cpu_disable,
+            topology=topology.fit(vcpus, self.topology, self.topology_limits),
+        )
+
+
+@contextlib.contextmanager
+def named(names: Mapping[str, str]) -> Iterator[None]:
+    """Have refusals name properties, as their user did, rather than the fields that they set.
+
+    :param names: what names of properties begin with, by what those of fields do.
+    """
+    try:
+        yield
+    except exceptions.InvalidParameter as error:
+        for field, name in names.items():
+            if error.field.startswith(field):
+                rest = error.field.removeprefix(field)
+                raise type(error)(f"{name}{rest}", error.value, error.accepted) from error
+        raise
+
+
+_SHARED = {field.name for field in dataclasses.fields(Hardware)} & {
+    field.name for field in dataclasses.fields(Guest)
+} - {"architecture"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Property:
+    """What one property means.
+
+    :param about: what it says of the guest, in a few words.
+    :param read: from its name and text to the fields of :class:`Hardware` that it sets.
+    """
+
+    about: str
+    read: Callable[[str, str], Mapping[str, Any]]
+
+
+def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
+    """Return what properties say together, in any order.
+
+    A more telling name of the architecture wins: ``architecture`` is what the image holds,
+    ``hw_architecture`` what it needs, ``hw_emulation_architecture`` what is to be emulated for it.
+    The lowest of several limits holds, and CPU features add up.  Where nova lets the image have its
+    way, it has; any other contradiction, such as of flavor and image, is refused.
+
+    :param pairs: names and values.
+    :raises InvalidParameter: if a name is not known, a value not accepted, or two contradict.
+    """
+    found: dict[str, Any] = {}
+    said: dict[str, Said] = {}
+    for name, text in sorted(pairs, key=lambda pair: _telling(pair[0])):
+        if name not in PROPERTIES:
+            raise exceptions.InvalidParameter("property", name, PROPERTIES)
+        for field, value in PROPERTIES[name].read(name, text).items():
+            now = Said(name, text, value)
+            if field in found and _telling(name) == _telling(said[field].name):
+                value = _together(dataclasses.replace(said[field], value=found[field]), now, field)
+            found[field], said[field] = value, now
+    _check_video_ram(found)
+    return Hardware(**found)
+
+
+@dataclasses.dataclass(frozen=True)
+class Said:
+    """What one property says.
+
+    :param name: its name; extra specs of flavors have a scope.
+    :param text: its value.
+    :param value: what that means for one field.
+    """
+
+    name: str
+    text: str
+    value: Any
+
+    @property
+    def of_flavor(self) -> bool:
+        """Whether it is an extra spec."""
+        return ":" in self.name or self.name == "hide_hypervisor_id"
+
+
+def _together(earlier: Said, now: Said, field: str) -> Any:
+    """Return what two properties say of one field."""
+    if isinstance(now.value, tuple):
+        return tuple(dict.fromkeys((*earlier.value, *now.value)))
+    join = _JOINS.get(field, _same)
+    if isinstance(now.value, dict):
+        both = {
+            key: join(
+                dataclasses.replace(earlier, value=earlier.value[key]),
+                dataclasses.replace(now, value=now.value[key]),
+            )
+            for key in earlier.value.keys() & now.value.keys()
+        }
+        return {**earlier.value, **now.value, **both}
+    return join(earlier, now)
+
+
+def _same(earlier: Said, now: Said) -> Any:
+    if earlier.value != now.value:
+        accepted = f"what agrees with {earlier.name}={earlier.text}"
+        raise exceptions.InvalidParameter(now.name, now.text, accepted)
+    return now.value
+
+
+def _least(earlier: Said, now: Said) -> Any:
+    return min(earlier.value, now.value)
+
+
+def _any(earlier: Said, now: Said) -> bool:
+    return bool(earlier.value or now.value)
+
+
+def _image_wins(earlier: Said, now: Said) -> Any:
+    if earlier.of_flavor == now.of_flavor:
+        return _same(earlier, now)
+    return earlier.value if now.of_flavor else now.value
+
+
+def _image_up_to_flavor(earlier: Said, now: Said) -> Any:
+    value = _image_wins(earlier, now)
+    flavor, image = (earlier, now) if earlier.of_flavor else (now, earlier)
+    if image.value > flavor.value:
+        accepted = f"at most {flavor.text}, as {flavor.name} says"
+        raise exceptions.InvalidParameter(image.name, image.text, accepted)
+    return value
+
+
+#: How what several properties say of one field goes together, where they need not be the same.
+#: Source: nova's ``virt/hardware.py`` and ``virt/libvirt/driver.py``.
+_JOINS: Mapping[str, Callable[[Said, Said], Any]] = {
+    "topology_limits": _least,
+    "video_ram_limit_mib": _least,
+    "hide_hypervisor": _any,
+    "boot_menu": _image_wins,
+    "watchdog": _image_wins,
+    "serial_ports": _image_up_to_flavor,
+}
+
+
+def _check_video_ram(found: Mapping[str, Any]) -> None:
+    wanted, limit = found.get("video_ram_mib"), found.get("video_ram_limit_mib")
+    if wanted is not None and limit is not None and wanted > limit:
+        accepted = f"at most {limit}, which hw_video:ram_max_mb of the flavor allows"
+        raise exceptions.InvalidParameter("hw_video_ram", str(wanted), accepted)
+
+
+def truth(name: str, text: str) -> bool:
+    """Return what a word of yes or no says.
+
+    :raises InvalidParameter: names the words.
+    """
+    try:
+        return strutils.bool_from_string(text, strict=True)
+    except ValueError:
+        words = (*strutils.TRUE_STRINGS, *strutils.FALSE_STRINGS)
+        raise exceptions.InvalidParameter(name, text, words) from None
+
+
+def _telling(name: str) -> int:
+    return _ARCHITECTURES.get(name, 0)
+
+
+def _word(name: str, text: str, words: Mapping[str, Any]) -> Any:
+    try:
+        return words[text.lower()]
+    except KeyError:
+        raise exceptions.InvalidParameter(name, text, words) from None
+
+
+def number(name: str, text: str, low: int, high: int) -> int:
+    """Return the whole number that *text* is.
+
+    :raises InvalidParameter: if it is none, or not between the bounds, which belong to it.
+    """
+    short = len(text) <= len(str(high))
+    if not (short and text.isascii() and text.isdecimal() and low <= int(text) <= high):
+        raise exceptions.InvalidParameter(name, text, f"a whole number, {low} to {high}")
+    return int(text)
+
+
+def _features(name: str, text: str) -> Mapping[str, Any]:
+    """Read ``+avx2,-svm``; a name without a sign is enabled."""
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    enable = tuple(word.lstrip("+") for word in words if not word.startswith("-"))
+    disable = tuple(word[1:] for word in words if word.startswith("-"))
+    with named({"cpu feature": name}):
+        Cpu(enable=enable, disable=disable)
+    return {"cpu_enable": enable, "cpu_disable": disable}
+
+
+def _cpu_model(name: str, text: str) -> str:
+    with named({"cpu": name}):
+        Cpu(model=text)
+    return text
+
+
+def _sets(field: str, convert: Callable[[str, str], Any]) -> Callable[[str, str], dict[str, Any]]:
+    return lambda name, text: {field: convert(name, text)}
+
+
+def _level(
+    field: str, level: str, low: int = 1, high: int = MAX_VCPUS
+) -> Callable[[str, str], dict[str, Any]]:
+    return lambda name, text: {field: {level: number(name, text, low, high)}}
+
+
+def _no_limit_or_number(name: str, text: str) -> int:
+    """Read a number; a negative one is how some write that there is no limit."""
+    return 0 if text == "-1" else number(name, text, 0, _MAX_LONG)
+
+
+def _up_to(high: int) -> Callable[[str, str], int]:
+    return lambda name, text: number(name, text, 0, high)
+
+
+def _serial_ports(name: str, text: str) -> Mapping[str, Any]:
+    """Read how many there are; none at all is as good as the one that is always there."""
+    return {"serial_ports": number(name, text, 0, MAX_SERIAL_PORTS) or 1}
+
+
+def _watchdog(name: str, text: str) -> WatchdogAction | None:
+    actions: Mapping[str, WatchdogAction | None]
+    actions = {"disabled": None, **{str(action): action for action in WatchdogAction}}
+    return _word(name, text, actions)  # type: ignore[no-any-return]
+
+
+def _text(_name: str, text: str) -> str:
+    return text
+
+
+def _one_of(words: Mapping[str, Any]) -> Callable[[str, str], Any]:
+    return lambda name, text: _word(name, text, words)
+
+
+def _architecture(name: str, text: str) -> str:
+    return architecture.get(text, name).name
+
+
+_MAX_NUMBER = 2**31 - 1
+_MAX_LONG = 2**63 - 1
+
+#: How telling names of the architecture are, the most telling one read last.
+_ARCHITECTURES = {"architecture": 1, "hw_architecture": 2, "hw_emulation_architecture": 3}
+
+#: "optional" asks for nothing: a guest that can do without gets the simpler firmware.
+_SECURE_BOOT_WORDS: Mapping[str, Mapping[str, bool]] = {
+    "required": {"secure_boot": True},
+    "optional": {},
+    "disabled": {"secure_boot": False},
+}
+
+_ARCHITECTURE = Property("architecture", _sets("architecture", _architecture))
+_CPU_MODEL = Property("CPU model", _sets("cpu_model", _cpu_model))
+_CPU_FEATURES = Property("CPU features, such as +aes,-svm", _features)
+_SECURE_BOOT = Property(
+    "secure boot: required, optional or disabled",
+    lambda name, text: _word(name, text, _SECURE_BOOT_WORDS),
+)
+
+#: All properties that are understood, by the names that OpenStack gives them.
+PROPERTIES: Mapping[str, Property] = {
+    **dict.fromkeys(_ARCHITECTURES, _ARCHITECTURE),
+    "hw_machine_type": Property("machine type", _sets("machine", _text)),
+    "hw_firmware_type": Property("firmware", _sets("firmware", Firmware.parse)),
+    **dict.fromkeys(("os_secure_boot", "os:secure_boot"), _SECURE_BOOT),
+    **dict.fromkeys(("hw_cpu_model", "driver:cpu_model"), _CPU_MODEL),
+    **dict.fromkeys(("hw_cpu_features", "driver:cpu_features"), _CPU_FEATURES),
+    **{
+        f"hw{mark}cpu_{prefix}{level}": Property(f"{words} of CPU {level}", _level(field, level))
+        for mark in "_:"
+        for prefix, field, words in (
+            ("", "topology", "number"),
+            ("max_", "topology_limits", "highest number"),
+        )
+        for level in ("sockets", "cores", "threads")
+    },
+    "os_command_line": Property("the kernel's command line", _sets("cmdline", _text)),
+    "hw_disk_bus": Property("bus of all disks", _sets("disk_bus", DiskBus.parse)),
+    "hw_cdrom_bus": Property("bus of CD-ROM drives", _sets("cdrom_bus", DiskBus.parse)),
+    "hw_scsi_model": Property("SCSI controller", _sets("scsi_model", ScsiModel.parse)),
+    "hw_vif_model": Property("network card", _sets("nic_model", NicModel.parse)),
+    "hw_video_model": Property("display adapter", _sets("video", VideoModel.parse)),
+    "hw_input_bus": Property("bus of keyboard and pointer", _sets("input", InputModel.parse)),
+    "hw_pointer_model": Property(
+        "pointer: usbtablet", _sets("input", _one_of({"usbtablet": InputModel.USB}))
+    ),
+    "hw_video_ram": Property(
+        "memory of the display adapter in MiB", _sets("video_ram_mib", _up_to(MAX_VIDEO_MIB))
+    ),
+    "hw_video:ram_max_mb": Property(
+        "the most of that, in MiB", _sets("video_ram_limit_mib", _up_to(_MAX_NUMBER))
+    ),
+    "hw_rng_model": Property("random numbers", _sets("rng", _one_of({"virtio": True}))),
+    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", truth)),
+    "hw_rng:rate_bytes": Property(
+        "how many random bytes there are in each period",
+        _level("rng_limits", "size_bytes", 0, _MAX_NUMBER),
+    ),
+    "hw_rng:rate_period": Property(
+        "that period in milliseconds", _level("rng_limits", "period_ms", 0, _MAX_NUMBER)
+    ),
+    "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", truth)),
+    **{
+        f"hw{mark}{name}": meaning
+        for mark in "_:"
+        for name, meaning in {
+            "sound_model": Property("sound card", _sets("sound", SoundModel.parse)),
+            "usb_model": Property("USB controller", _sets("usb_model", UsbModel.parse)),
+            "watchdog_action": Property(
+                "what a watchdog does, or disabled", _sets("watchdog", _watchdog)
+            ),
+            "boot_menu": Property("the firmware's boot menu", _sets("boot_menu", truth)),
+            "pmu": Property("performance monitoring unit", _sets("pmu", truth)),
+            "serial_port_count": Property("number of serial ports", _serial_ports),
+            "virtio_packed_ring": Property("packed virtio queues", _sets("packed_ring", truth)),
+        }.items()
+    },
+    **dict.fromkeys(
+        ("img_hide_hypervisor_id", "hw:hide_hypervisor_id", "hide_hypervisor_id"),
+        Property("whether the processor hides what it is run by", _sets("hide_hypervisor", truth)),
+    ),
+    **{
+        f"quota:disk_{way}_{what}_sec": Property(
+            f"{what} that each disk may {verb} in a second",
+            _level("disk_quota", f"{way}_{what}_sec", 0, _MAX_LONG),
+        )
+        for way, verb in (("read", "read"), ("write", "write"), ("total", "read and write"))
+        for what in ("bytes", "iops")
+    },
+    **{
+        f"quota:vif_{way}bound_{what}": Property(
+            f"{what} of what each interface may {verb}, in KiB{per}",
+            _level(f"{way}bound", what, 0, _MAX_NUMBER),
+        )
+        for way, verb in (("in", "get"), ("out", "send"))
+        for what, per in (("average", " a second"), ("peak", " a second"), ("burst", ""))
+    },
+    "quota:cpu_shares": Property(
+        "weight of the guest's processors", _level("cpu_quota", "shares", 0, _MAX_NUMBER)
+    ),
+    "quota:cpu_period": Property(
+        "period in microseconds in which that of the processors is held",
+        _level("cpu_quota", "period_us", 0, _MAX_NUMBER),
+    ),
+    "quota:cpu_quota": Property(
+        "microseconds that each processor may run in a period",
+        lambda name, text: {"cpu_quota": {"quota_us": _no_limit_or_number(name, text)}},
+    ),
+    "os_type": Property("kind of system", _sets("os_type", OsType.parse)),
+    "hw_time_hpet": Property("high precision event timer", _sets("hpet", truth)),
+    "hw_vm_mode": Property("mode: hvm", lambda name, text: _word(name, text, {"hvm": {}})),
+}

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this host can really do for guests of each architecture, and what each of them gets.
+
+Emulators take long to start, so only those are that are asked for or configured.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from lxml import etree
+from oslo_config import cfg
+
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, Firmware, VirtType
+from compute_driver.consoles import Served
+from compute_driver.guest import Cpu, Guest
+from compute_driver.hardware import acceleration, architecture, tuning
+from compute_driver.hardware.acceleration import Ability, Decision
+from compute_driver.hardware.architecture import Architecture
+from compute_driver.host import admission, capabilities, kvm
+from compute_driver.host.cache import Cache
+from compute_driver.host.capabilities import Capabilities
+from compute_driver.host.emulator import Emulators
+from compute_driver.info import ArchitectureInfo, MachineType
+from compute_driver.libvirt.connection import Connection
+
+#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
+#: Source: libvirt's virQEMUCapsGetDefaultEmulator.
+_NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
+
+_REMEDY = "let the user that libvirt runs QEMU as open /dev/kvm: add it to group kvm"
+
+
+class Detection:
+    """Finds out what the host can do, and again when it has changed.
+
+    :param conf: configuration with group ``[hypervisor]``.
+    :param connection: the gateway to its libvirt.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
+        self._conf = conf
+        self._connection = connection
+        self.architecture = architecture.of_host()
+        cache = Cache(Path(conf.hypervisor.state_path) / "detection")
+        self._kvm = kvm.Detector(self.architecture, cache)
+        self._emulators = Emulators(cache)
+        self._capabilities = Capabilities(connection, cache, self._kvm.fingerprint)
+        self._models = admission.Models(connection, self._emulators, self._capabilities)
+
+    def configured(self) -> Collection[str]:
+        """Return the architectures that are looked at without being asked for."""
+        own = {self.architecture} & architecture.TABLE.keys()
+        return self._conf.hypervisor.architectures or own
+
+    def ability(self, facts: Architecture, *, thorough: bool = False) -> Ability:
+        """Tell whether KVM can run guests of one architecture, libvirt's word included.
+
+        :param thorough: also run what only adds to the evidence.
+        :raises LibvirtUnavailable: if libvirt is needed and not there.
+        """
+        found = self._kvm.ability(thorough=thorough)
+        path = self.find_emulator(facts)
+        decided = not found.proven and self._is_own_user()
+        if facts.name not in found.architectures or path is None or decided:
+            return self._settled(found)
+        try:
+            self._capabilities.domain(path, facts.name, facts.machine, Accelerator.KVM)
+        except exceptions.LibvirtError as error:
+            reason = f"{found.reason}, but libvirt does not offer it: {error}"
+            return found.without(facts.name, reason, _REMEDY)
+        if found.proven:
+            return found
+        reason = f"{found.reason}; libvirt, whose QEMU may, offers it"
+        return dataclasses.replace(found, reason=reason, remedy="")
+
+    def decide(self, guest_architecture: str) -> Decision:
+        """Choose the accelerator for a guest.
+
+        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
+        """
+        facts = architecture.get(guest_architecture)
+        return self._decide(facts, lambda: self.ability(facts))
+
+    def own_ability(self, *, thorough: bool = False) -> Ability:
+        """Tell what KVM can run as far as this process can see, without libvirt.
+
+        :param thorough: also run what only adds to the evidence.
+        """
+        return self._settled(self._kvm.ability(thorough=thorough))
+
+    def _settled(self, found: Ability) -> Ability:
+        """Return an ability without what only libvirt's word could prove."""
+        if found.proven:
+            return found
+        unasked = "" if self._is_own_user() else "; whether libvirt's QEMU may was not asked"
+        return dataclasses.replace(
+            found, architectures=frozenset(), reason=f"{found.reason}{unasked}"
+        )
+
+    def _decide(self, facts: Architecture, look: Callable[[], Ability]) -> Decision:
+        options = self._conf.hypervisor
+        return acceleration.decide(
+            VirtType(options.virt_type),
+            facts.name,
+            self.architecture,
+            look,
+            emulation_fallback=options.emulation_fallback,
+        )
+
+    def _is_own_user(self) -> bool:
+        """Tell whether QEMU runs as the user of this process."""
+        uri = self._conf.hypervisor.connection_uri
+        return not uri or urlsplit(uri).path == "/session"
+
+    def emulator(self, facts: Architecture) -> str:
+        """Return the path of the QEMU program for guests of one architecture.
+
+        :raises MissingDependency: if the host has none; names the package.
+        """
+        path = self.find_emulator(facts)
+        if path is None:
+            raise exceptions.MissingDependency(
+                f"no emulator for {facts.name} guests: {facts.emulator} is not installed"
+                f" (Debian package {facts.package})"
+            )
+        return path
+
+    def find_emulator(self, facts: Architecture) -> str | None:
+        """Look where libvirt does, without its help, which would start every emulator."""
+        names = [f"qemu-system-{facts.name}", facts.emulator]
+        names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
+        return next(filter(None, map(shutil.which, names)), None)
+
+    def check(self, guest: Guest, decision: Decision, cpu: Cpu) -> None:
+        """Refuse a machine, CPU, number of CPUs or firmware that the host does not have.
+
+        :param decision: how the guest is to be accelerated.
+        :param cpu: the processor that the guest is to have, defaults filled in.
+        :raises InvalidParameter: names the nearest of those that there are.
+        :raises MissingDependency: if there is no emulator, or none that can serve its screen.
+        """
+        path = self.emulator(architecture.get(guest.architecture))
+        served = Served.of(self._conf.hypervisor)
+        self._models.check(guest, cpu, path, decision.accelerator, served)
+
+    def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
+        """Describe all guest architectures for which there is an emulator or that are asked for.
+
+        :param asked_for: architectures that are looked at in full, besides the configured ones;
+            of the others, no emulator is started.
+        :raises InvalidParameter: if one is not supported; names those that are.
+        """
+        in_full = {*self.configured(), *(architecture.get(name).name for name in asked_for)}
+        for facts in architecture.TABLE.values():
+            path = self.find_emulator(facts)
+            if path is not None or facts.name in in_full:
+                yield self._describe(facts, path, in_full=facts.name in in_full)
+
+    def _describe(
+        self, facts: Architecture, path: str | None, *, in_full: bool
+    ) -> ArchitectureInfo:
+        info = ArchitectureInfo(architecture=facts.name, emulator=path or "", reason="")
+        look = (lambda: self.ability(facts)) if in_full else self.own_ability
+        try:
+            program = self.emulator(facts)
+            if in_full:
+                info = self._with_machines(info, facts, program)
+            try:
+                decision = self._decide(facts, look)
+                accelerator, reason = decision.accelerator, decision.reason
+            except exceptions.AccelerationUnavailable as error:
+                accelerator, reason = None, str(error)
+            info = dataclasses.replace(info, accelerator=accelerator, reason=reason)
+            return self._with_capabilities(info, facts, program) if in_full else info
+        except exceptions.HostError as error:
+            return dataclasses.replace(info, accelerator=None, reason=str(error))
+
+    def _with_machines(
+        self, info: ArchitectureInfo, facts: Architecture, path: str
+    ) -> ArchitectureInfo:
+        program = self._emulators.describe(path)
+        return dataclasses.replace(
+            info,
+            emulator_version=program.version,
+            machines=tuple(
+                MachineType(
+                    **dataclasses.asdict(each), default=facts.machine in (each.name, each.alias)
+                )
+                for each in sorted(program.machines, key=lambda each: each.name)
+                if admission.is_known(facts, each.name)
+            ),
+        )
+
+    def _with_capabilities(
+        self, info: ArchitectureInfo, facts: Architecture, path: str
+    ) -> ArchitectureInfo:
+        accelerator = info.accelerator or Accelerator.TCG
+        able = self._capabilities.domain(path, facts.name, facts.machine, accelerator)
+        named = capabilities.cpu_models(able)
+        lenient = admission.is_lenient(facts, accelerator)
+        return dataclasses.replace(
+            info,
+            cpu_models=(
+                *capabilities.cpu_modes(able),
+                *sorted(name for name, whole in named.items() if whole),
+            ),
+            incomplete_cpu_models=tuple(
+                sorted(name for name, whole in named.items() if lenient and not whole)
+            ),
+            cpu_features=self._features(facts, path, accelerator),
+            max_vcpus=admission.max_vcpus(facts.machines[0], able),
+            firmware=tuple(_firmware(facts.machines[0], able)),
+        )
+
+    def _features(
+        self, facts: Architecture, path: str, accelerator: Accelerator
+    ) -> tuple[str, ...]:
+        options = self._conf.hypervisor
+        model = tuning.default_model(
+            facts, accelerator, kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models
+        )
+        if model is None:
+            return ()
+        return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
+
+
+def _firmware(machine: architecture.Machine, able: etree._Element) -> Iterator[str]:
+    if Firmware.BIOS in machine.firmwares:
+        yield "bios"
+    if Firmware.UEFI in machine.firmwares and capabilities.has_uefi(able):
+        yield "uefi"
+        if machine.secure_boot and capabilities.has_secure_boot(able):
+            yield "uefi with secure boot"

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Serial consoles and screens of guests that run."""

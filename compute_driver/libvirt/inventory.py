@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guests of this driver: which there are, and what they are doing.
+
+Questions about all guests take a constant number of libvirt calls, and one more for each domain
+to read its metadata, for which libvirt has no bulk call; that one never waits for an emulator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, PowerState
+from compute_driver.guest import Guest, is_name, is_uuid
+from compute_driver.hardware import tuning
+from compute_driver.info import (
+    DiskStats,
+    GuestInfo,
+    GuestStats,
+    InterfaceStats,
+)
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.connection import Connection
+from compute_driver.storage import exchange, layout
+from compute_driver.system import memory
+from compute_driver.system.filesystem import host_errors
+from compute_driver.xml import address, boot, cpu, metadata
+
+LOG = logging.getLogger(__name__)
+
+# Not CPU_TOTAL: for that libvirt 9 starts every emulator that is installed, once.
+_STATS = (
+    libvirt.VIR_DOMAIN_STATS_STATE
+    | libvirt.VIR_DOMAIN_STATS_BALLOON
+    | libvirt.VIR_DOMAIN_STATS_VCPU
+    | libvirt.VIR_DOMAIN_STATS_INTERFACE
+    | libvirt.VIR_DOMAIN_STATS_BLOCK
+)
+
+
+class Inventory:
+    """The guests whose files are in one directory.
+
+    :param connection: the gateway to libvirt.
+    :param instances: the directory of all guests of this driver.
+    """
+
+    def __init__(self, connection: Connection, instances: Path) -> None:
+        self._connection = connection
+        self.instances = instances
+
+    def guests(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, by name."""
+        found, damaged = self._connection.run(_list, self.instances)
+        for error in damaged:
+            # One guest that cannot be described must not hide the others; 'audit' lists it.
+            LOG.warning("Not listed: %s", error)
+        return tuple(sorted(found, key=lambda info: info.guest.name))
+
+    def guest(self, uuid: str) -> GuestInfo:
+        """Return what is known of one guest.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_show, uuid, self.instances)
+
+    def state(self, uuid: str) -> PowerState:
+        """Return what one guest is doing; its description is not looked at.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_state, uuid, self.instances)
+
+    def find(self, name_or_uuid: str) -> str:
+        """Return the UUID of the guest with that name or UUID.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        return self._connection.run(_find, name_or_uuid, self.instances)
+
+    def console_log(self, uuid: str) -> Path:
+        """Return where the serial console of one guest is logged."""
+        return Path(self.guest(uuid).console)
+
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest, or by all of this driver."""
+        found = self._connection.run(_stats, self.instances, uuid)
+        return tuple(sorted(found, key=lambda stats: stats.name))
+
+
+def _describe(found: metadata.Stored, state: PowerState, accelerator: Accelerator) -> GuestInfo:
+    return GuestInfo(
+        guest=found.guest,
+        state=state,
+        accelerator=accelerator,
+        reason=found.decision.reason,
+        console=str(found.directory / layout.CONSOLE_LOG),
+    )
+
+
+def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestInfo:
+    domain, found = domains.lookup_ours(connection, uuid, instances)
+    xml = etree.fromstring(domain.XMLDesc())
+    # What libvirt really runs it with, whatever was planned.
+    accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
+    info = _describe(found, domains.state_of(domain), accelerator)
+    overhead = tuning.overhead_mib(
+        found.guest,
+        accelerator,
+        boot.translation_buffer_mib(xml) or tuning.qemu_translation_buffer_mib(memory.total_mib()),
+        uefi=boot.has_uefi(xml),
+    )
+    return dataclasses.replace(
+        info,
+        cpu=cpu.described(xml, found.guest.cpu.enable),
+        overhead_mib=overhead,
+        devices=tuple(address.attached(xml)),
+        before=_before(found.directory),
+    )
+
+
+def _state(connection: libvirt.virConnect, uuid: str, instances: Path) -> PowerState:
+    domain = domains.lookup(connection, uuid)
+    if domain is None or not domains.is_ours(domain, instances):
+        raise exceptions.GuestNotFound(uuid)
+    return domains.state_of(domain)
+
+
+def _before(directory: Path) -> Guest | None:
+    """Return what a guest was before a resize that is not confirmed yet.
+
+    None as well if that cannot be told, which must not hide what the guest is.
+    """
+    description = directory / exchange.KEPT / layout.DESCRIPTION
+    try:
+        with host_errors(f"{description} cannot be read"):
+            kept = metadata.read(description.read_text(errors="replace"))
+    except (exceptions.HostError, exceptions.MetadataDamaged) as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            LOG.warning("Guest %s: what it was before its resize: %s", directory.name, error)
+        return None
+    return kept.guest if kept else None
+
+
+def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
+    domain = None
+    if is_uuid(name_or_uuid):
+        domain = domains.lookup(connection, name_or_uuid)
+        if domain is None and (instances / name_or_uuid / layout.DESCRIPTION).exists():
+            return name_or_uuid  # its files were kept
+    elif is_name(name_or_uuid):
+        domain = domains.lookup_name(connection, name_or_uuid)
+    if domain is None or not domains.is_ours(domain, instances):
+        raise exceptions.GuestNotFound(name_or_uuid)
+    return str(domain.UUIDString())
+
+
+def _list(
+    connection: libvirt.virConnect, instances: Path
+) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
+    """Return our guests, and what is wrong with those that cannot be described."""
+    saved = _saved(connection)
+    states = {
+        domain.UUIDString(): values["state.state"]
+        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
+    }
+    found, damaged = [], []
+    for domain in connection.listAllDomains():
+        uuid = domain.UUIDString()
+        try:
+            ours = domains.stored(domain, instances) if uuid in states else None
+        except exceptions.MetadataDamaged as error:
+            damaged.append(error)
+            continue
+        if ours is not None:
+            state = domains.power_state(states[uuid], saved=uuid in saved)
+            found.append(_describe(ours, state, ours.decision.accelerator))
+    return found, damaged
+
+
+def _saved(connection: libvirt.virConnect) -> set[str]:
+    flag = libvirt.VIR_CONNECT_LIST_DOMAINS_MANAGEDSAVE
+    return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+
+
+def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
+    saved = _saved(connection)
+    if uuid is None:
+        # One guest whose emulator hangs must not hold up the others.
+        flag = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+        records = connection.getAllDomainStats(_STATS, flag)
+    else:
+        domain, _ = domains.lookup_ours(connection, uuid, instances)
+        records = connection.domainListGetStats([domain], _STATS, 0)
+    return [
+        _guest_stats(domain, values, saved)
+        for domain, values in records
+        if domains.is_ours(domain, instances)
+    ]
+
+
+def _guest_stats(
+    domain: libvirt.virDomain, values: dict[str, int | str], saved: set[str]
+) -> GuestStats:
+    def number(key: str) -> int:
+        return int(values.get(key, 0))
+
+    def counter(key: str) -> int | None:
+        # libvirt counts at the host's end, of which user-mode networking has none.
+        return int(values[key]) if key in values else None
+
+    return GuestStats(
+        uuid=domain.UUIDString(),
+        name=domain.name(),
+        state=domains.power_state(number("state.state"), saved=domain.UUIDString() in saved),
+        vcpus=number("vcpu.current"),
+        memory_bytes=number("balloon.current") * 1024,
+        resident_bytes=number("balloon.rss") * 1024,
+        vcpu_times_ns=tuple(
+            number(f"vcpu.{n}.time")
+            for n in range(number("vcpu.current"))
+            if f"vcpu.{n}.time" in values
+        ),
+        disks=tuple(
+            DiskStats(
+                name=str(values[f"block.{n}.name"]),
+                read_bytes=number(f"block.{n}.rd.bytes"),
+                read_requests=number(f"block.{n}.rd.reqs"),
+                write_bytes=number(f"block.{n}.wr.bytes"),
+                write_requests=number(f"block.{n}.wr.reqs"),
+            )
+            for n in range(number("block.count"))
+        ),
+        interfaces=tuple(
+            InterfaceStats(
+                name=str(values.get(f"net.{n}.name", n)),
+                received_bytes=counter(f"net.{n}.rx.bytes"),
+                received_packets=counter(f"net.{n}.rx.pkts"),
+                sent_bytes=counter(f"net.{n}.tx.bytes"),
+                sent_packets=counter(f"net.{n}.tx.pkts"),
+            )
+            for n in range(number("net.count"))
+        ),
+    )

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this host can give a guest."""
+
+from __future__ import annotations
+
+from compute_driver import exceptions
+from compute_driver.guest import Guest
+from compute_driver.hardware import acceleration
+from compute_driver.host import control_groups
+from compute_driver.network import interfaces, openvswitch
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage import config_drive
+from compute_driver.system import memory
+
+
+def check(parts: Parts, guest: Guest) -> acceleration.Decision:
+    """Refuse what cannot work, before anything is made, be it a lock.
+
+    :return: how the guest is to be accelerated.
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
+    """
+    limit = memory.limit_mib()
+    if guest.memory_mib > limit:
+        raise exceptions.NotOnThisHost(
+            "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
+        )
+    if guest.rescue is not None:
+        raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
+    if guest.config_drive is not None:
+        config_drive.check(guest.config_drive)
+    decision = parts.decide(guest)
+    parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
+    control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
+    for interface in guest.interfaces:
+        parts.connection.run(interfaces.check, interface)
+    openvswitch.check(parts.conf, guest)
+    return decision

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Finds a TCP port for a guest's serial console, which no other guest is given meanwhile."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import uuid as uuidlib
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import concurrency
+from compute_driver.xml import console
+
+
+@contextlib.contextmanager
+def assigned(
+    parts: Parts, uuid: str, avoided: Collection[int | None], *, suspended: bool
+) -> Iterator[int | None]:
+    """Give a guest that is about to be started a port, and hold it until it has been.
+
+    :param avoided: ports that are not free, whatever it looks like.
+    :param suspended: whether it goes on from its saved memory.
+    :return: the port; None if its console needs none.
+    :raises NoFreePort: if there is none.
+    """
+    xml = parts.on_domain(uuid, _read_saved if suspended else domains.description)
+    domain = etree.fromstring(xml)
+    address = console.address(domain)
+    if address is None:
+        yield None
+        return
+    with _held(parts, uuid, address.host, avoided) as port:
+        if port != address.port:
+            console.assign(domain, port)
+            xml = etree.tostring(domain, encoding="unicode")
+            if suspended:
+                parts.on_domain(uuid, lambda domain: domain.managedSaveDefineXML(xml, 0))
+            else:
+                parts.connection.run(domains.define_again, xml)
+        yield port
+
+
+def _read_saved(domain: libvirt.virDomain) -> str:
+    return str(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+
+
+@contextlib.contextmanager
+def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -> Iterator[int]:
+    """Hold a free port of the configured ones.
+
+    Each guest looks from another one on, and finds the same again after a restart as a rule: so a
+    port seldom goes to another guest, whom a client that still thinks of the first would meet.
+    """
+    first, last = parts.conf.hypervisor.serial_port_range
+    count = last - first + 1
+    begin = uuidlib.UUID(uuid).int % count
+    # Among the guests' locks: of those whose holder has died, the next driver removes the files.
+    locks = Path(parts.conf.hypervisor.state_path) / "locks"
+    for step in range(count):
+        port = first + (begin + step) % count
+        if port in avoided or not is_free(host, port):
+            continue
+        with concurrency.try_lock(locks / f"port-{port}") as held:
+            # Its last holder's guest may have taken it since.
+            if held is not None and is_free(host, port):
+                yield port
+                return
+    raise exceptions.NoFreePort(
+        f"all TCP ports for serial consoles are taken; widen [hypervisor] serial_port_range,"
+        f" which is {first}:{last}"
+    )
+
+
+def is_free(host: str, port: int) -> bool:
+    """Tell whether QEMU could listen there; like QEMU, whatever is left of old connections."""
+    try:
+        family, kind, protocol, _name, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise exceptions.NoFreePort(
+            f"[hypervisor] serial_listen: nothing can listen at {host!r}, port {port}: {error}"
+        ) from error
+    return True

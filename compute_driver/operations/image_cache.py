@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Look after the cache of images: what is there, who needs it, and what can go."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.guest import is_uuid
+from compute_driver.info import CacheEntry
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage import overlay
+from compute_driver.system.filesystem import host_errors
+
+#: What directories of guests begin with; nova's own driver adds to it.
+_UUID_LENGTH = 36
+
+
+def entries(parts: Parts) -> tuple[CacheEntry, ...]:
+    """Return what the cache has, and which guests need it."""
+    users = bases(parts)
+    return tuple(
+        dataclasses.replace(entry, guests=tuple(sorted(users.get(_real(Path(entry.path)), ()))))
+        for entry in parts.images.entries()
+    )
+
+
+def prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
+    """Remove what no guest has needed for so many seconds, and return it.
+
+    :raises HostError: if it cannot be told of a guest what it needs; nothing is removed then.
+    """
+    return tuple(parts.images.prune(min_age, lambda: bases(parts)))
+
+
+def bases(parts: Parts) -> Mapping[Path, set[str]]:
+    """Return the files that disks of guests are based on, with the guests' UUIDs.
+
+    Of each directory of guests, whatever is in it: guests that are being made, moved here or
+    resized have no domain, or another one; with shared storage it may be one of another host.
+
+    :raises HostError: if that cannot be told of one, or there may be one that is not seen.
+    """
+    found: dict[Path, set[str]] = defaultdict(set)
+    unreadable: dict[Path, exceptions.HostError] = {}
+    instances = parts.inventory.instances
+    with host_errors(f"{instances} cannot be read"):
+        directories = sorted(instances.iterdir()) if instances.is_dir() else []
+    for directory in directories:
+        for _path, base in overlay.bases(directory, unreadable):
+            found[_real(base)].add(directory.name)
+    told = parts.connection.run(_chains)
+    for uuid, files in told.items():
+        for file in files:
+            found[_real(file)].add(uuid)
+    for path, reason in unreadable.items():
+        name = path.relative_to(instances).parts[0]
+        # Not lost+found, say; nor what QEMU has in hand, as another user.
+        if is_uuid(name[:_UUID_LENGTH]) and path not in told.get(name, ()):
+            raise reason
+    return found
+
+
+def _real(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _chains(connection: libvirt.virConnect) -> dict[str, set[Path]]:
+    """Return all files that are behind the disks of each domain that runs, be it anybody's.
+
+    Of others libvirt does not know the bases.
+    """
+    active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    return {domain.UUIDString(): set(_files(domain)) for domain in active}
+
+
+def _files(domain: libvirt.virDomain) -> Iterator[Path]:
+    try:
+        xml = etree.fromstring(domain.XMLDesc())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
+            return
+        raise
+    for disk in xml.iterfind("devices/disk"):
+        for source in disk.iter("source"):
+            if source.get("file"):
+                yield Path(source.get("file", ""))

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interrupt a guest in a way that it cannot mask, so that it writes a crash dump."""
+
+from __future__ import annotations
+
+import re
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE
+from compute_driver.operations.base.context import Parts
+
+#: QEMU's words of machines that have none, under libvirt's internal error.
+_UNSUPPORTED = re.compile("does not provide NMIs|not currently supported")
+
+
+def inject_nmi(parts: Parts, uuid: str) -> None:
+    """Send a guest's processors a non-maskable interrupt.
+
+    :raises InterruptUnsupported: if its machine has none.
+    """
+    parts.require(uuid, "interrupt", ACTIVE)
+    parts.on_domain(uuid, _inject)
+
+
+def _inject(domain: libvirt.virDomain) -> None:
+    try:
+        domain.injectNMI()
+    except libvirt.libvirtError as error:
+        unknown = error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
+        if unknown or _UNSUPPORTED.search(str(error)):
+            raise exceptions.InterruptUnsupported(
+                f"the machine of guest {domain.name()!r} has no non-maskable interrupts"
+            ) from error
+        raise

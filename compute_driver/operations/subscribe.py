@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Tells of guests that have changed their state, by themselves or by an operation."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import threading
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.driver import Listener
+from compute_driver.libvirt import events
+from compute_driver.operations.base import journal
+from compute_driver.operations.base.context import Parts
+
+LOG = logging.getLogger(__name__)
+
+_KINDS = frozenset(
+    {
+        libvirt.VIR_DOMAIN_EVENT_STARTED,
+        libvirt.VIR_DOMAIN_EVENT_SUSPENDED,
+        libvirt.VIR_DOMAIN_EVENT_RESUMED,
+        libvirt.VIR_DOMAIN_EVENT_STOPPED,
+        libvirt.VIR_DOMAIN_EVENT_CRASHED,
+        libvirt.VIR_DOMAIN_EVENT_PMSUSPENDED,
+    }
+)
+
+
+class Changes:
+    """Calls a listener for changed guests, each on a thread of its own.
+
+    What counts is the state at the end of the operation that is under way, if any; so a guest has
+    one such thread at most.
+
+    :param parts: the parts of the driver.
+    :param listener: see :meth:`compute_driver.driver.ComputeDriver.subscribe`.
+    """
+
+    def __init__(self, parts: Parts, listener: Listener) -> None:
+        self._parts = parts
+        self._listener = listener
+        self._guard = threading.Lock()
+        self._waiting: set[str] = set()
+        self._watching = contextlib.ExitStack()
+        self._watch: events.Watch | None = None
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        :raises LibvirtUnavailable: if there is no connection.
+        """
+        self._watch = self._watching.enter_context(self._parts.connection.watch(None))
+        threading.Thread(
+            target=self._listen, args=(self._watch,), name="guest-changes", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Listen no longer."""
+        watch, self._watch = self._watch, None
+        if watch is not None:
+            watch.push(None)
+
+    def _listen(self, watch: events.Watch) -> None:
+        with self._watching:
+            while self._watch is not None:
+                # A lost connection is opened again by the next call, and its events come here, too.
+                event = watch.wait(_KINDS, math.inf)
+                if event is not None:
+                    self._changed(event.uuid)
+
+    def _changed(self, uuid: str) -> None:
+        with self._guard:
+            if uuid in self._waiting:
+                return
+            self._waiting.add(uuid)
+        threading.Thread(target=self._tell, args=(uuid,), name="guest-change", daemon=True).start()
+
+    def _tell(self, uuid: str) -> None:
+        try:
+            self._parts.state(uuid)  # no lock for a guest of somebody else
+            with journal.exclusive(self._parts, uuid):
+                self._forget(uuid)
+                state = self._parts.state(uuid)
+            self._listener(uuid, state)
+        except exceptions.GuestNotFound:
+            LOG.debug("Guest %s is gone, or somebody else's", uuid)
+        except Exception:
+            LOG.exception("The change of guest %s could not be told", uuid)
+        finally:
+            self._forget(uuid)
+
+    def _forget(self, uuid: str) -> None:
+        with self._guard:
+            self._waiting.discard(uuid)

@@ -1,0 +1,475 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Verbs on guests that are there."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from unittest import mock
+
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, DiskBus, InterfaceKind, PowerState, RebootKind
+from compute_driver.cmd import host
+from compute_driver.drivers import fake
+from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology
+from compute_driver.hardware import architecture
+from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
+from tests.unit.cmd.base import CommandLineCase
+
+# Verbs that take one guest, with what else they need.
+ON_ONE = {
+    "destroy": (),
+    "start": (),
+    "stop": (),
+    "pause": (),
+    "resume": (),
+    "suspend": (),
+    "reboot": (),
+    "resize": ("--vcpus", "2"),
+    "attach interface": ("user",),
+    "detach interface": ("52:54:00:00:00:01",),
+    "confirm resize": (),
+    "revert resize": (),
+    "show": (),
+    "stats": (),
+    "console log": (),
+    "console attach": (),
+    "screenshot": ("/nonexistent/x.png",),
+}
+
+
+class Power(CommandLineCase):
+    def state(self, name: str = "web") -> PowerState:
+        return self.driver.show(self.driver.find(name)).state
+
+    def test_verbs_change_the_state(self) -> None:
+        self.spawned()
+        for words, state in (
+            (["pause", "web"], PowerState.PAUSED),
+            (["resume", "web"], PowerState.RUNNING),
+            (["suspend", "web"], PowerState.SUSPENDED),
+            (["start", "web"], PowerState.RUNNING),
+            (["stop", "web"], PowerState.STOPPED),
+            (["start", "web"], PowerState.RUNNING),
+            (["stop", "web", "--timeout", "0"], PowerState.STOPPED),
+        ):
+            with self.subTest(words):
+                self.assertEqual("", self.done(*words).out)
+                self.assertIs(self.state(), state)
+
+    def test_display(self) -> None:
+        self.spawned()
+        self.assertIn("vnc_listen", self.refused(1, "display", "web"))
+        self.driver.conf.set_override("vnc_listen", "192.0.2.7", "hypervisor")
+        self.spawned("other")
+        shown = self.done("display", "other", "--kind", "vnc").json
+        self.assertEqual(("vnc", "192.0.2.7"), (shown["kind"], shown["host"]))
+        self.assertIn("SPICE", self.refused(1, "display", "other", "--kind", "spice"))
+
+    def test_console_address(self) -> None:
+        self.driver.conf.set_override("serial_listen", "192.0.2.7", "hypervisor")
+        guest = self.spawned()
+        shown = self.done("console", "address", "web").json
+        self.assertEqual(self.driver.console_address(guest.uuid).port, shown["port"])
+        self.assertEqual("192.0.2.7", shown["host"])
+
+    def test_guest_is_named_by_uuid_in_any_case(self) -> None:
+        guest = self.spawned()
+        self.done("pause", guest.uuid.upper())
+        self.assertIs(self.state(), PowerState.PAUSED)
+
+    def test_options_reach_the_driver(self) -> None:
+        guest = self.spawned()
+        with mock.patch.object(fake.FakeDriver, "stop", autospec=True, return_value=None) as stop:
+            self.done("stop", "web", "--timeout", "1.5")
+            self.done("stop", "web")
+        self.assertEqual(
+            [
+                mock.call(self.driver, uuid=guest.uuid, timeout=1.5),
+                mock.call(self.driver, uuid=guest.uuid, timeout=None),
+            ],
+            stop.mock_calls,
+        )
+
+    def test_reboot_prints_the_kind(self) -> None:
+        self.spawned()
+        self.assertEqual("soft\n", self.done("reboot", "web").out)
+        self.assertEqual("hard\n", self.done("reboot", "web", "--hard").out)
+        with mock.patch.object(
+            fake.FakeDriver, "reboot", autospec=True, return_value=RebootKind.HARD
+        ) as reboot:
+            self.assertEqual("hard\n", self.done("reboot", "web", "--timeout", "3").out)
+        self.assertEqual(3, reboot.call_args.kwargs["timeout"])
+
+    def test_reboot_waits_for_what_is_shown_afterwards(self) -> None:
+        self.spawned()
+        self.done("reboot", "web", "--wait", f"boot 2\r\n{fake.BANNER}")
+        self.assertEqual("soft\n", self.done("reboot", "web", "--wait", "boot 3").out)
+        outcome = self.run_command(
+            *("reboot", "web", "--hard", "--wait", "boot 3", "--wait-timeout", "0.05")
+        )
+        self.assertEqual((1, "hard\n"), (outcome.status, outcome.out))
+        self.assertIn("did not show 'boot 3' within 0.05 s", outcome.err)
+
+    def test_state_that_does_not_allow_it(self) -> None:
+        self.spawned()
+        self.done("stop", "web")
+        self.assertEqual(
+            "cannot pause guest 'web': it is stopped, not paused or running",
+            self.refused(1, "pause", "web"),
+        )
+
+    def test_destroy(self) -> None:
+        self.spawned()
+        self.done("destroy", "web")
+        self.assertEqual((), self.driver.list())
+
+    def test_interfaces_come_and_go(self) -> None:
+        guest = self.spawned()
+        mac = self.done("attach", "interface", "web", "bridge=br0,mtu=1400").out.strip()
+        (_first, second) = self.driver.show(guest.uuid).guest.interfaces
+        self.assertEqual((mac, "br0", 1400), (second.mac, second.source, second.mtu))
+        self.assertIn("nic: ", self.refused(2, "attach", "interface", "web", "none"))
+        self.done("detach", "interface", "web", mac, "--timeout", "1")
+        self.assertEqual(guest, self.driver.show(guest.uuid).guest)
+        text = self.refused(1, "detach", "interface", "web", mac)
+        self.assertEqual(f"guest 'web' has no interface '{mac}'", text)
+
+    def test_resize_on_trial(self) -> None:
+        guest = self.spawned(
+            vcpus=2, cpu=Cpu(topology=Topology(cores=2)), root=Disk(size_bytes=4 * MIB)
+        )
+        words = ("--memory", "1024", "--disk", "2", "--ephemeral", "1", "--swap", "64")
+        self.done("resize", "web", "--vcpus", "3", *words, "--check-only")
+        self.done("resize", "web", "--vcpus", "3", *words, "--no-power-on", "--timeout", "0")
+        shown = self.driver.show(guest.uuid)
+        self.assertEqual((3, 1024, None), (shown.guest.vcpus, shown.guest.memory_mib, None))
+        self.assertEqual(Disk(size_bytes=2 * GIB), shown.guest.root)
+        self.assertEqual((Disk(size_bytes=GIB),), shown.guest.ephemerals)
+        self.assertEqual(Disk(size_bytes=64 * MIB), shown.guest.swap)
+        self.assertIs(self.state(), PowerState.STOPPED)
+        self.assertIn("2 vcpus; 512 MiB; root: 4 MiB", self.done("show", "web").out)
+        self.done("revert", "resize", "web")
+        self.assertEqual(guest, self.driver.show(guest.uuid).guest)
+        self.assertIs(self.state(), PowerState.RUNNING)
+        self.done("resize", "web", "--swap", "1")
+        self.done("confirm", "resize", "web")
+        self.assertIsNone(self.driver.show(guest.uuid).before)
+        self.assertIn("size is missing", self.refused(2, "resize", "web"))
+        self.assertIn("root: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+
+    def test_resize_to_the_same_size_is_refused(self) -> None:
+        made = self.spawned(
+            vcpus=2, cpu=Cpu(topology=Topology(cores=2)), root=Disk(size_bytes=4 * GIB)
+        )
+        for words in (
+            ("--vcpus", "2", "--memory", "512", "--disk", "4", "--swap", "0"),
+            ("--vcpus", "2", "--check-only"),
+        ):
+            text = self.refused(2, "resize", "web", *words)
+            self.assertIn("size: '2 vcpus; 512 MiB; root: 4096 MiB, bus default'", text)
+            self.assertIn("another one than it has now", text)
+        self.assertEqual(made, self.driver.show(made.uuid).guest)
+        self.assertIs(self.state(), PowerState.RUNNING)
+
+    def test_unknown_guest_is_refused_by_every_verb(self) -> None:
+        for verb, more in ON_ONE.items():
+            for name in ("nobody", str(uuid.uuid4()), "it's", "a\nb", "x" * 300, ""):
+                with self.subTest(verb=verb, name=name):
+                    text = self.refused(1, *verb.split(), name, *more)
+                    self.assertIn("no such guest: ", text)
+
+    def test_missing_and_superfluous_arguments(self) -> None:
+        for verb, more in ON_ONE.items():
+            with self.subTest(verb):
+                if verb != "stats":
+                    self.assertIn("required: GUEST", self.refused(2, *verb.split()))
+                self.assertIn(
+                    "unrecognized arguments: too --bad",
+                    self.refused(2, *verb.split(), "web", *more, "too", "--bad"),
+                )
+
+    def test_bad_numbers(self) -> None:
+        self.spawned()
+        for words in (
+            ("stop", "web", "--timeout", "soon"),
+            ("stop", "web", "--timeout", "nan"),
+            ("reboot", "web", "--timeout=-1"),
+            ("reboot", "web", "--timeout", "inf"),
+            ("reboot", "web", "--hard", "--soft"),
+            ("console", "log", "web", "--bytes=-1"),
+            ("console", "log", "web", "--bytes", "many"),
+        ):
+            with self.subTest(words):
+                self.refused(2, *words)
+
+
+class Tables(CommandLineCase):
+    def test_list(self) -> None:
+        first = self.spawned("web", vcpus=2, memory_mib=256)
+        self.spawned("db", architecture="s390x")
+        self.assertEqual(
+            ["db", "web"], [row["Name"] for row in self.done("list", "-f", "json").json]
+        )
+        self.assertEqual(
+            {
+                "UUID": first.uuid,
+                "Name": "web",
+                "State": "running",
+                "Architecture": first.architecture,
+                "Accelerator": "kvm",
+                "VCPUs": 2,
+                "Memory MiB": 256,
+            },
+            self.done("list", "-f", "json").json[1],
+        )
+
+    def test_formats(self) -> None:
+        guest = self.spawned()
+        for words in (["list"], ["show", "web"], ["stats"], ["stats", "web"]):
+            for kind in ("table", "json", "yaml", "value"):
+                with self.subTest(words=words, kind=kind):
+                    self.assertIn(guest.uuid, self.done(*words, "-f", kind).out)
+            self.refused(2, *words, "-f", "xml")
+        self.assertEqual(
+            "web running\n", self.done("list", "-f", "value", "-c", "Name", "-c", "State").out
+        )
+
+    def test_unknown_columns_are_refused_before_anything_is_done(self) -> None:
+        self.spawned()
+        for words in (["list"], ["stats"], ["show", "web"], ["host", "show"], ["spawn", "new"]):
+            with self.subTest(words):
+                text = self.refused(2, *words, "-c", "Nope", "-c", "name")
+                self.assertIn("column: 'Nope' is not usable; accepted: ", text)
+        self.assertEqual('"Name"\n"web"', self.done("list", "-f", "csv", "-c", "name").out.strip())
+
+    def test_list_of_nothing(self) -> None:
+        self.assertEqual([], self.done("list", "-f", "json").json)
+        self.assertEqual("\n", self.done("list").out)
+
+    def test_name_of_any_language(self) -> None:
+        self.spawned("büro 東京 'x'")
+        self.assertEqual("büro 東京 'x'\n", self.done("list", "-f", "value", "-c", "Name").out)
+        self.done("pause", "büro 東京 'x'")
+
+    def test_show(self) -> None:
+        nic = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac="52:54:00:00:00:01")
+        guest = self.spawned(interfaces=(nic,))
+        shown = self.done("show", "web", "-f", "json").json
+        self.assertEqual(
+            (guest.uuid, "web", "running"), (shown["uuid"], shown["name"], shown["state"])
+        )
+        self.assertIn("simulated", shown["reason"])
+        self.assertEqual(["root: 1 MiB, bus default"], shown["disks"])
+        self.assertEqual(["bridge=br0,model=default,mac=52:54:00:00:00:01"], shown["interfaces"])
+
+    def test_stats(self) -> None:
+        counted = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac="52:54:00:00:00:01")
+        self.spawned("web", memory_mib=64, interfaces=(Interface(), counted))
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((64, 512, 64), (row["Memory MiB"], row["Read Bytes"], row["Sent Bytes"]))
+        self.assertEqual(1, len(self.done("stats", "-f", "json").json))
+
+    def test_what_nobody_counts_is_not_shown_as_nothing(self) -> None:
+        self.spawned("web", interfaces=(Interface(),))
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((None, None), (row["Received Bytes"], row["Sent Bytes"]))
+        self.done("stop", "web")
+        (row,) = self.done("stats", "web", "-f", "json").json
+        self.assertEqual((0, 0), (row["Received Bytes"], row["Sent Bytes"]))
+
+
+class Host(CommandLineCase):
+    def test_show(self) -> None:
+        self.spawned()
+        shown = self.done("host", "show", "-f", "json").json
+        self.assertEqual("fake", shown["driver"])
+        found = {each["architecture"]: each for each in shown["architectures"]}
+        self.assertEqual("kvm", found[architecture.of_host()]["accelerator"])
+        self.assertIn("hardware-assisted", self.done("host", "show", "-f", "table").out)
+        for kind in ("table", "yaml", "value"):
+            self.assertIn("fake", self.done("host", "show", "-f", kind).out)
+
+    def test_show_of_further_architectures(self) -> None:
+        shown = self.driver.host_show()
+        with mock.patch.object(fake.FakeDriver, "host_show", autospec=True) as show:
+            show.return_value = shown
+            self.done("host", "show", "--arch", "s390x", "--arch", "arm64", "-f", "json")
+        show.assert_called_once_with(self.driver, architectures=["s390x", "arm64"])
+        self.assertIn("'vax' is not usable", self.refused(1, "host", "show", "--arch", "vax"))
+
+    def test_show_on_a_screen(self) -> None:
+        info = ArchitectureInfo(
+            architecture="x86_64",
+            emulator="/usr/bin/qemu-system-x86_64",
+            accelerator=Accelerator.TCG,
+            reason="as tested",
+            emulator_version="7.2.22",
+            machines=(
+                MachineType(name="pc-q35-2.4", deprecated=True),
+                MachineType(name="pc-q35-7.2", alias="q35", default=True),
+            ),
+            cpu_models=tuple(f"Skylake-Server-{number}" for number in range(9)),
+            firmware=("bios", "uefi"),
+        )
+        lines = host.Architectures((info,)).human_readable().splitlines()
+        self.assertEqual(
+            [
+                "x86_64: tcg, emulation (as tested)",
+                "  emulator: /usr/bin/qemu-system-x86_64 7.2.22",
+                "  machines: pc-q35-7.2 (q35, default), and 1 more",
+                "  CPU models: Skylake-Server-0, Skylake-Server-1, Skylake-Server-2,",
+                "    Skylake-Server-3, Skylake-Server-4, Skylake-Server-5, Skylake-Server-6,",
+                "    Skylake-Server-7, Skylake-Server-8",
+                "  firmware: bios, uefi",
+            ],
+            lines,
+        )
+
+    def test_check_fails_only_on_failures(self) -> None:
+        ok = Check(subject="kvm", verdict="ok", detail="fine")
+        failure = Check(subject="qemu", verdict="failure", detail="none", remedy="install it")
+        self.assertIn("warning", self.done("host", "check").out)
+        with mock.patch.object(fake.FakeDriver, "host_check", return_value=(ok, failure)):
+            outcome = self.run_command("host", "check", "-f", "json")
+        self.assertEqual((1, ""), (outcome.status, outcome.err))
+        self.assertEqual(["ok", "failure"], [row["Verdict"] for row in outcome.json])
+
+    def test_audit_fails_while_findings_remain(self) -> None:
+        def audit(driver: fake.FakeDriver, *, repair: bool = False) -> tuple[Finding, ...]:
+            return (Finding(kind="file", subject="/x", detail="nobody's", repaired=repair),)
+
+        self.assertEqual([], self.done("audit", "-f", "json").json)
+        with mock.patch.object(fake.FakeDriver, "audit", audit):
+            found = self.run_command("audit", "-f", "json")
+            self.assertEqual((1, False), (found.status, found.json[0]["Repaired"]))
+            self.assertTrue(self.done("audit", "--repair", "-f", "json").json[0]["Repaired"])
+
+
+class Screenshot(CommandLineCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.spawned()
+
+    def test_file_is_written_whole_and_replaced(self) -> None:
+        path = self.directory / "x.png"
+        path.write_text("old")
+        self.done("screenshot", "web", str(path))
+        self.assertTrue(path.read_bytes().startswith(b"\x89PNG"))
+        self.assertEqual([path], list(self.directory.iterdir()))
+
+    def test_stdout(self) -> None:
+        self.assertTrue(self.done("screenshot", "web", "-").raw.startswith(b"\x89PNG"))
+
+    def test_unwritable_file(self) -> None:
+        for path in ("/nonexistent/x.png", str(self.directory)):
+            with self.subTest(path):
+                self.assertIn(f"cannot write '{path}'", self.refused(1, "screenshot", "web", path))
+        self.assertEqual([], list(self.directory.iterdir()))
+
+
+class Copies(CommandLineCase):
+    def test_snapshot_is_made_in_the_format_asked_for(self) -> None:
+        self.spawned()
+        path = self.directory / "web.raw"
+        self.done("snapshot", "web", str(path), "--image-format", "vdi", "--quiesce", "never")
+        self.assertEqual("vdi of web\n", path.read_text())
+        other = path.with_suffix(".vmdk")
+        self.done("snapshot", "web", str(other))
+        self.assertEqual("vmdk of web\n", other.read_text())
+        self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
+
+
+class Rescue(CommandLineCase):
+    def test_another_system_is_booted_and_shown(self) -> None:
+        self.spawned()
+        words = ("--last", "--disk-bus", "scsi", "--no-cdrom", "--kernel", __file__)
+        self.done("rescue", "web", "--image", __file__, *words)
+        rescue = self.driver.show(self.driver.find("web")).guest.rescue
+        assert rescue is not None
+        self.assertEqual(
+            (__file__, True, DiskBus.SCSI, False),
+            (rescue.image.location, rescue.last, rescue.bus, rescue.cdrom),
+        )
+        assert rescue.boot is not None
+        self.assertEqual(
+            __file__, self.done("show", "web", "-c", "rescue", "-f", "value").out.strip()
+        )
+        self.done("unrescue", "web")
+        self.assertIn("not being rescued", self.refused(1, "unrescue", "web"))
+
+    def test_what_cannot_be_is_refused(self) -> None:
+        self.spawned()
+        self.assertIn("--image", self.refused(2, "rescue", "web"))
+        words = ("rescue", "web", "--image", __file__)
+        self.assertIn("scsi", self.refused(2, *words, "--disk-bus", "mca"))
+        self.assertIn("--kernel", self.refused(2, *words, "--cmdline", "quiet"))
+
+
+class Password(CommandLineCase):
+    def test_password_comes_on_stdin_and_is_not_shown(self) -> None:
+        self.spawned()
+        with mock.patch("sys.stdin", io.StringIO("geheim\n")):
+            outcome = self.done("set", "password", "web", "--user", "admin")
+        self.assertEqual(b"", outcome.raw)
+        self.assertIn(b"password of admin set", self.done("console", "log", "web").raw)
+        with mock.patch("sys.stdin", io.StringIO("")):
+            self.assertIn("password is missing", self.refused(1, "set", "password", "web"))
+
+    def test_file_systems_are_frozen_and_thawed(self) -> None:
+        self.spawned()
+        self.done("quiesce", "web")
+        self.done("unquiesce", "web")
+
+
+class ConsoleLog(CommandLineCase):
+    def test_bytes_are_printed_as_they_are(self) -> None:
+        guest = self.spawned()
+        session = self.driver.console_attach(guest.uuid)
+        session.send(b"\xff\x00\r\n")
+        log = self.done("console", "log", "web").raw
+        self.assertIn(fake.BANNER.encode(), log)
+        self.assertTrue(log.endswith(b"\xff\x00\r\n"))
+        self.assertEqual(b"\x00\r\n", self.done("console", "log", "web", "--bytes", "3").raw)
+        self.assertEqual(b"", self.done("console", "log", "web", "--bytes", "0").raw)
+
+
+class Failures(CommandLineCase):
+    def test_one_line_whatever_the_driver_raises(self) -> None:
+        for error, status in (
+            (exceptions.LibvirtUnavailable("no\nlibvirt"), 1),
+            (exceptions.AccelerationUnavailable("no KVM"), 1),
+            (exceptions.ConfigurationError("bad"), 2),
+            (RuntimeError("a bug"), 1),
+        ):
+            with self.subTest(error), mock.patch.object(fake.FakeDriver, "list", side_effect=error):
+                text = self.refused(status, "list")
+                self.assertIn(" ".join(str(error).split()), text)
+
+    def test_debug_shows_where(self) -> None:
+        with mock.patch.object(fake.FakeDriver, "list", side_effect=RuntimeError("a bug")):
+            outcome = self.run_command("list", "--debug")
+        self.assertEqual(1, outcome.status)
+        self.assertIn("Traceback", outcome.err)
+        self.assertTrue(
+            outcome.err.endswith(
+                "compute-driver: unexpected RuntimeError: a bug (--debug shows where)\n"
+            )
+        )
+
+    def test_interrupt(self) -> None:
+        with mock.patch.object(fake.FakeDriver, "list", side_effect=KeyboardInterrupt):
+            self.assertEqual("interrupted", self.refused(130, "list"))
+
+    def test_driver_is_closed_in_every_case(self) -> None:
+        for effect in (None, RuntimeError("x")):
+            with (
+                mock.patch.object(fake.FakeDriver, "close") as close,
+                mock.patch.object(fake.FakeDriver, "list", side_effect=effect, return_value=()),
+            ):
+                self.run_command("list")
+                close.assert_called_once_with()
+
+    def test_json_is_all_of_stdout(self) -> None:
+        self.assertEqual([], json.loads(self.done("list", "-f", "json").out))

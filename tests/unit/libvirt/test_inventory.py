@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is asked of the host, and of libvirt, to learn what the host can do."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import unittest
+from pathlib import Path
+from unittest import mock
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.host import facts
+from compute_driver.libvirt import inventory
+from compute_driver.libvirt.connection import Connection
+from compute_driver.operations import host_check
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage import exchange, layout
+from compute_driver.system import filesystem
+from compute_driver.xml import metadata
+from tests.unit.drivers import test_fake
+
+
+class InventoryTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.connection = mock.create_autospec(Connection, instance=True)
+        self.inventory = inventory.Inventory(self.connection, Path("/instances"))
+
+    def test_damaged_guest_is_told_of(self) -> None:
+        damaged = exceptions.MetadataDamaged("domain 'x': bad")
+        self.connection.run.return_value = [], [damaged]
+        with self.assertLogs(inventory.LOG, "WARNING") as logged:
+            self.assertEqual((), self.inventory.guests())
+        self.assertIn("Not listed: domain 'x': bad", logged.output[0])
+
+    def test_what_libvirt_does_not_count_is_not_said_to_be_nothing(self) -> None:
+        domain = mock.create_autospec(libvirt.virDomain, instance=True)
+        domain.UUIDString.return_value, domain.name.return_value = "uuid", "web"
+        counted = {"name": "tap0", "rx.bytes": 9, "rx.pkts": 1, "tx.bytes": 0, "tx.pkts": 0}
+        values = {"net.count": 2, **{f"net.1.{key}": value for key, value in counted.items()}}
+        user, tap = inventory._guest_stats(domain, values, set()).interfaces
+        self.assertEqual(("0", None, None), (user.name, user.received_bytes, user.sent_packets))
+        self.assertEqual(("tap0", 9, 0), (tap.name, tap.received_bytes, tap.sent_packets))
+
+    def test_counters_of_all_guests_wait_for_no_emulator(self) -> None:
+        opened = mock.create_autospec(libvirt.virConnect, instance=True)
+        self.connection.run.side_effect = lambda function, *more: function(opened, *more)
+        opened.listAllDomains.return_value = opened.getAllDomainStats.return_value = []
+        self.assertEqual((), self.inventory.stats())
+        self.assertEqual(
+            libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT,
+            opened.getAllDomainStats.call_args.args[1],
+        )
+
+
+class BeforeTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.directory = Path(home.name)
+        self.description = self.directory / exchange.KEPT / layout.DESCRIPTION
+
+    def test_guest_that_was_not_resized_was_nothing_else(self) -> None:
+        with self.assertNoLogs(inventory.LOG):
+            self.assertIsNone(inventory._before(self.directory))
+
+    def test_what_cannot_be_told_does_not_hide_the_guest(self) -> None:
+        damaged = f'<guest xmlns="{metadata.NAMESPACE}">no description</guest>'.encode()
+        self.description.parent.mkdir()
+        for content in (b"", b"<domain", b"\xff", damaged):
+            self.description.write_bytes(content)
+            with self.subTest(content), self.assertLogs(inventory.LOG, "WARNING"):
+                self.assertIsNone(inventory._before(self.directory))
+        denied = mock.patch.object(Path, "read_text", side_effect=PermissionError(13, "denied"))
+        with denied, self.assertLogs(inventory.LOG, "WARNING") as logged:
+            self.assertIsNone(inventory._before(self.directory))
+        self.assertIn("denied", logged.output[0])
+
+
+class WordsTest(unittest.TestCase):
+    def test_version(self) -> None:
+        self.assertEqual("9.10.1", facts.dotted(9010001))
+
+    def test_nearest_path(self) -> None:
+        self.assertEqual(Path("/usr"), filesystem.existing_parent(Path("/usr/nonexistent/x")))
+        self.assertEqual(Path("/usr"), filesystem.existing_parent(Path("/usr")))
+
+
+class ConfinementTest(unittest.TestCase):
+    def verdicts(self, user: int, uri: str | None) -> list[str]:
+        parts = mock.create_autospec(Parts, instance=True)
+        parts.conf = test_fake.configuration(connection_uri=uri)
+        with mock.patch.object(os, "geteuid", return_value=user):
+            return [found.verdict for found in host_check._confinement(parts)]
+
+    def test_only_roots_own_daemon_is_warned_of(self) -> None:
+        self.assertEqual(["warning"], self.verdicts(0, None))
+        self.assertEqual([], self.verdicts(0, "qemu:///system"))
+        self.assertEqual([], self.verdicts(1000, None))

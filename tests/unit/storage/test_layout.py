@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files a guest has, and where it sees them."""
+
+from __future__ import annotations
+
+import dataclasses
+import unittest
+from pathlib import Path
+from typing import Any, ClassVar
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskBus, DiskFormat, Firmware
+from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
+from compute_driver.hardware import architecture
+from compute_driver.storage import layout
+from compute_driver.storage.layout import RootKind
+
+UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
+HOME = Path("/var/lib/compute-driver/instances") / UUID
+IMAGE = Image(location="/images/a", format=DiskFormat.QCOW2)
+ISO = Image(location="/images/a.iso", format=DiskFormat.ISO)
+KERNEL = DirectBoot(kernel=Image(location="/images/vmlinuz"))
+
+
+def plan(disk_format: DiskFormat = DiskFormat.QCOW2, **fields: Any) -> layout.Layout:
+    fields = {"architecture": "x86_64", "image": IMAGE, **fields}
+    guest = Guest(uuid=UUID, name="a", **fields)
+    return layout.plan(guest, HOME, disk_format=disk_format, root=RootKind.of(guest))
+
+
+def roles(found: layout.Layout) -> list[tuple[str, str, int | None]]:
+    return [(disk.role, disk.device, disk.boot_order) for disk in found.disks]
+
+
+class RootKindTest(unittest.TestCase):
+    def test_follows_the_format_that_was_inspected(self) -> None:
+        cases = (
+            (IMAGE, RootKind.DISK),
+            (dataclasses.replace(IMAGE, format=DiskFormat.RAW), RootKind.DISK),
+            (ISO, RootKind.ISO),
+            (None, RootKind.EMPTY),
+        )
+        for image, expected in cases:
+            guest = Guest(uuid=UUID, name="a", architecture="x86_64", image=image, root=Disk())
+            with self.subTest(image=image):
+                self.assertIs(RootKind.of(guest), expected)
+
+
+class DisksTest(unittest.TestCase):
+    def test_image_alone_makes_a_root_disk_of_its_size(self) -> None:
+        found = plan()
+        self.assertEqual(
+            found.disks,
+            (
+                layout.DiskFile(
+                    role="root",
+                    path=HOME / "root.qcow2",
+                    format=DiskFormat.QCOW2,
+                    size_bytes=0,
+                    bus=DiskBus.VIRTIO,
+                    device="disk",
+                    boot_order=1,
+                ),
+            ),
+        )
+        self.assertEqual(found.directory, HOME)
+        self.assertEqual(found.console_log, HOME / "console.log")
+        self.assertEqual((found.kernel, found.ramdisk, found.nvram), (None, None, None))
+
+    def test_everything_in_the_guests_order(self) -> None:
+        found = plan(
+            root=Disk(size_bytes=10 * GIB),
+            ephemerals=(Disk(size_bytes=GIB), Disk(size_bytes=2 * GIB, bus=DiskBus.SCSI)),
+            swap=Disk(size_bytes=512 * MIB),
+            config_drive=ConfigDrive(hostname="a"),
+        )
+        self.assertEqual(
+            [(d.role, d.path.name, str(d.format), d.size_bytes, str(d.bus)) for d in found.disks],
+            [
+                ("root", "root.qcow2", "qcow2", 10 * GIB, "virtio"),
+                ("ephemeral0", "ephemeral0.raw", "raw", GIB, "virtio"),
+                ("ephemeral1", "ephemeral1.raw", "raw", 2 * GIB, "scsi"),
+                ("swap", "swap.raw", "raw", 512 * MIB, "virtio"),
+                ("config-drive", "config-drive.iso", "raw", 0, "virtio"),
+            ],
+        )
+        self.assertEqual([d.boot_order for d in found.disks], [1, None, None, None, None])
+        self.assertEqual({d.path.parent for d in found.disks}, {HOME})
+
+    def test_raw_format_is_for_the_root_disk(self) -> None:
+        root = plan(DiskFormat.RAW).disks[0]
+        self.assertEqual((root.path.name, root.format), ("root.raw", DiskFormat.RAW))
+
+    def test_disk_is_found_by_role(self) -> None:
+        found = plan(swap=Disk(size_bytes=MIB))
+        self.assertEqual(found.disk("swap"), found.disks[1])
+        self.assertIsNone(found.disk("installer"))
+
+    def test_installer_boots_before_the_disk_it_fills(self) -> None:
+        found = plan(image=ISO, root=Disk(size_bytes=GIB))
+        self.assertEqual(roles(found), [("root", "disk", 2), ("installer", "cdrom", 1)])
+        self.assertEqual(found.disks[1].format, DiskFormat.RAW)
+
+    def test_live_system_needs_no_disk(self) -> None:
+        for root in (None, Disk()):
+            with self.subTest(root=root):
+                found = plan(image=ISO, root=root)
+                self.assertEqual(roles(found), [("installer", "cdrom", 1)])
+
+    def test_empty_root_disk(self) -> None:
+        found = plan(image=None, root=Disk(size_bytes=GIB))
+        self.assertEqual(roles(found), [("root", "disk", 1)])
+
+    def test_empty_root_disk_needs_a_size(self) -> None:
+        with self.assertRaises(exceptions.InvalidParameter) as caught:
+            plan(image=None, root=Disk())
+        self.assertEqual(caught.exception.field, "disk")
+
+
+class DirectBootTest(unittest.TestCase):
+    def test_kernel_alone_has_no_disk(self) -> None:
+        for root in (None, Disk()):
+            with self.subTest(root=root):
+                found = plan(image=None, root=root, boot=KERNEL)
+                self.assertEqual(found.disks, ())
+                self.assertEqual((found.kernel, found.ramdisk), (HOME / "kernel", None))
+
+    def test_kernel_and_ramdisk(self) -> None:
+        boot = dataclasses.replace(KERNEL, ramdisk=Image(location="/images/initrd"))
+        self.assertEqual(plan(boot=boot).ramdisk, HOME / "ramdisk")
+
+    def test_no_disk_is_booted_from(self) -> None:
+        found = plan(boot=KERNEL, root=Disk(size_bytes=GIB))
+        self.assertEqual(roles(found), [("root", "disk", None)])
+
+
+class FirmwareTest(unittest.TestCase):
+    def test_variables_are_for_uefi_only(self) -> None:
+        nvram = HOME / "nvram.fd"
+        cases: tuple[tuple[str, dict[str, Any], Path | None], ...] = (
+            ("x86_64", {}, None),
+            ("x86_64", {"firmware": Firmware.BIOS}, None),
+            ("x86_64", {"firmware": Firmware.UEFI}, nvram),
+            ("aarch64", {}, nvram),
+            ("aarch64", {"boot": KERNEL}, None),
+            ("armv7l", {}, nvram),
+            ("armv7l", {"boot": KERNEL}, None),
+            ("ppc64le", {}, None),
+            ("s390x", {}, None),
+            ("riscv64", {}, nvram),
+        )
+        for name, fields, expected in cases:
+            with self.subTest(architecture=name, **fields):
+                self.assertEqual(plan(architecture=name, **fields).nvram, expected)
+
+
+class BusTest(unittest.TestCase):
+    def test_each_machine_has_its_own(self) -> None:
+        x86 = ("virtio", "scsi", "sata", "usb")
+        cases: tuple[tuple[str, str | None, tuple[str, ...], str], ...] = (
+            ("x86_64", None, x86, "sata"),
+            ("x86_64", "q35", x86, "sata"),
+            ("x86_64", "pc-q35-7.2", x86, "sata"),
+            ("x86_64", "pc", (*x86, "ide"), "ide"),
+            ("x86_64", "pc-i440fx-7.2", (*x86, "ide"), "ide"),
+            ("i686", None, x86, "sata"),
+            ("i686", "pc", (*x86, "ide"), "ide"),
+            ("aarch64", None, ("virtio", "scsi", "usb"), "scsi"),
+            ("armv7l", None, ("virtio", "scsi", "usb"), "scsi"),
+            ("ppc64le", None, ("virtio", "scsi", "usb"), "scsi"),
+            ("s390x", None, ("virtio", "scsi"), "scsi"),
+            ("riscv64", "virt", ("virtio", "scsi", "usb"), "scsi"),
+        )
+        self.assertEqual({case[0] for case in cases}, set(architecture.TABLE))
+        for name, machine, accepted, cdrom in cases:
+            where: dict[str, Any] = {"architecture": name, "machine": machine}
+            for bus in DiskBus:
+                with self.subTest(bus=str(bus), **where):
+                    if str(bus) in accepted:
+                        root, drive = plan(
+                            root=Disk(size_bytes=GIB, bus=bus), image=ISO, **where
+                        ).disks
+                        self.assertEqual((root.bus, str(drive.bus)), (bus, cdrom))
+                    else:
+                        with self.assertRaises(exceptions.InvalidParameter) as caught:
+                            plan(root=Disk(bus=bus), **where)
+                        self.assertEqual(caught.exception.field, "disk_bus")
+                        self.assertEqual(caught.exception.accepted, ", ".join(sorted(accepted)))
+
+    def test_the_config_drive_is_where_the_root_disk_is(self) -> None:
+        for bus, device in (("virtio", "disk"), ("scsi", "cdrom"), ("ide", "cdrom")):
+            with self.subTest(bus=bus):
+                root = Disk(bus=DiskBus(bus))
+                made = plan(machine="pc", root=root, config_drive=ConfigDrive(hostname="a"))
+                drive = made.disk("config-drive")
+                assert drive is not None
+                self.assertEqual(
+                    (str(drive.bus), drive.device, drive.readonly), (bus, device, True)
+                )
+
+    def test_every_disk_is_checked(self) -> None:
+        wrong = Disk(size_bytes=GIB, bus=DiskBus.IDE)
+        cases: tuple[dict[str, Any], ...] = (
+            {"root": wrong},
+            {"ephemerals": (wrong,)},
+            {"swap": wrong},
+        )
+        for fields in cases:
+            with self.subTest(**fields), self.assertRaises(exceptions.InvalidParameter):
+                plan(**fields)
+
+    def test_ide_ends_at_four_drives(self) -> None:
+        ide = Disk(size_bytes=GIB, bus=DiskBus.IDE)
+        drive = ConfigDrive(hostname="a")
+        fields: dict[str, Any] = {"machine": "pc", "root": ide, "config_drive": drive}
+        self.assertEqual(len(plan(ephemerals=(ide, ide), **fields).disks), 4)
+        with self.assertRaises(exceptions.InvalidParameter) as caught:
+            plan(ephemerals=(ide, ide, ide), **fields)
+        self.assertIn("5 drives", str(caught.exception))
+
+
+class RescueTest(unittest.TestCase):
+    FIELDS: ClassVar[dict[str, Any]] = {
+        "root": Disk(size_bytes=GIB),
+        "swap": Disk(size_bytes=MIB),
+        "config_drive": ConfigDrive(hostname="a"),
+    }
+
+    def names(self, found: layout.Layout) -> list[tuple[str, str]]:
+        return [(disk.role, disk.path.name) for disk in found.disks]
+
+    def test_system_comes_first_and_is_told_something_of_its_own(self) -> None:
+        rescue = Rescue(image=IMAGE, config_drive=ConfigDrive(hostname="b"))
+        found = plan(**self.FIELDS, rescue=rescue)
+        self.assertEqual(
+            [
+                ("rescue", "rescue-system.qcow2"),
+                ("root", "root.qcow2"),
+                ("swap", "swap.raw"),
+                ("config-drive", "rescue-config-drive.iso"),
+            ],
+            self.names(found),
+        )
+        self.assertEqual([1, None, None, None], [disk.boot_order for disk in found.disks])
+
+    def test_guests_disks_stay_where_they_are(self) -> None:
+        own = plan(**self.FIELDS)
+        for rescue, device, bus, name in (
+            (Rescue(image=IMAGE, last=True), "disk", DiskBus.VIRTIO, "rescue-system.qcow2"),
+            (Rescue(image=ISO, last=True), "cdrom", DiskBus.SATA, "rescue-system.iso"),
+            (
+                Rescue(image=IMAGE, last=True, cdrom=True, bus=DiskBus.SCSI),
+                *("cdrom", DiskBus.SCSI, "rescue-system.qcow2"),
+            ),
+            (
+                Rescue(image=ISO, last=True, cdrom=True, bus=DiskBus.VIRTIO),
+                *("disk", DiskBus.VIRTIO, "rescue-system.iso"),
+            ),
+        ):
+            with self.subTest(rescue):
+                found = plan(**self.FIELDS, machine="q35", rescue=rescue)
+                self.assertEqual(
+                    [(disk.role, disk.path, disk.bus) for disk in own.disks],
+                    [(disk.role, disk.path, disk.bus) for disk in found.disks[:-1]],
+                )
+                last = found.disks[-1]
+                self.assertEqual((device, bus, name), (last.device, last.bus, last.path.name))
+                self.assertEqual(device == "cdrom" or rescue.image is ISO, last.readonly)
+                self.assertEqual([1], [d.boot_order for d in found.disks if d.boot_order])
+
+    def test_kernel_is_the_rescue_systems_or_none(self) -> None:
+        found = plan(boot=KERNEL, rescue=Rescue(image=IMAGE))
+        self.assertIsNone(found.kernel)
+        self.assertEqual(1, found.disks[0].boot_order)
+        found = plan(rescue=Rescue(image=IMAGE, boot=KERNEL))
+        self.assertEqual(HOME / "rescue-kernel", found.kernel)
+        self.assertIsNone(found.ramdisk)
+        self.assertEqual({None}, {disk.boot_order for disk in found.disks})
+
+    def test_what_cannot_be(self) -> None:
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "rescue bus"):
+            plan(architecture="s390x", rescue=Rescue(image=IMAGE, bus=DiskBus.IDE))
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "firmware"):
+            plan(firmware=Firmware.UEFI, rescue=Rescue(image=IMAGE, boot=KERNEL))

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Files that are complete and private, or are not there."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+import unittest
+from contextlib import nullcontext
+from pathlib import Path
+from unittest import mock
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.guest import GIB
+from compute_driver.storage import disks, layout
+from compute_driver.system import files, tools
+
+
+class FilesCase(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.home = Path(holder.name)
+        self.target = self.home / "root.raw"
+
+    def names(self) -> list[str]:
+        return sorted(path.name for path in self.home.iterdir())
+
+
+class NewFileTest(FilesCase):
+    def test_appears_whole_and_private(self) -> None:
+        with files.new_file(self.target) as path:
+            path.write_bytes(b"new")
+            self.assertFalse(self.target.exists())
+        self.assertEqual(self.target.read_bytes(), b"new")
+        self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
+        self.assertEqual(self.names(), ["root.raw"])
+
+    def test_what_is_there_is_not_replaced_if_that_is_not_wanted(self) -> None:
+        self.target.write_bytes(b"old")
+        with self.assertRaises(files.Taken), files.new_file(self.target, replace=False) as path:
+            path.write_bytes(b"new")
+        self.assertEqual(self.target.read_bytes(), b"old")
+        self.assertEqual(self.names(), ["root.raw"])
+
+    def test_new_name_needs_no_links(self) -> None:
+        other = self.home / "other"
+        for error in (None, OSError(errno.EPERM, "no"), OSError(errno.EOPNOTSUPP, "no")):
+            link = mock.patch.object(os, "link", side_effect=error) if error else nullcontext()
+            with self.subTest(error), link:
+                self.target.write_bytes(b"new")
+                files.move(self.target, other)
+                self.assertEqual(other.read_bytes(), b"new")
+                self.target.write_bytes(b"newer")
+                with self.assertRaises(files.Taken):
+                    files.move(self.target, other)
+                self.assertEqual(other.read_bytes(), b"new")
+                other.unlink()
+
+    def test_failure_leaves_what_was_there(self) -> None:
+        self.target.write_bytes(b"old")
+        with self.assertRaises(KeyboardInterrupt), files.new_file(self.target) as path:
+            path.write_bytes(b"half")
+            raise KeyboardInterrupt
+        self.assertEqual(self.target.read_bytes(), b"old")
+        self.assertEqual(self.names(), ["root.raw"])
+
+    def test_errors_of_the_system_are_typed(self) -> None:
+        cases = (
+            (errno.ENOSPC, exceptions.NotEnoughSpace),
+            (errno.EDQUOT, exceptions.NotEnoughSpace),
+            (errno.EIO, exceptions.HostError),
+        )
+        for number, expected in cases:
+            with self.subTest(number):
+                with self.assertRaises(expected) as caught, files.new_file(self.target):
+                    raise OSError(number, "said the kernel")
+                self.assertIn(str(self.target), str(caught.exception))
+                self.assertEqual(self.names(), [])
+
+    def test_missing_directory_is_typed(self) -> None:
+        with self.assertRaises(exceptions.HostError), files.new_file(self.home / "no" / "file"):
+            self.fail("there is nothing to fill")
+
+
+class PlaceTest(FilesCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.source = self.home / "image"
+        self.source.write_bytes(b"bytes")
+
+    def test_shares_the_bytes(self) -> None:
+        disks.place(self.source, self.target)
+        self.assertTrue(self.target.samefile(self.source))
+
+    def test_copies_where_a_link_cannot_be(self) -> None:
+        for number in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
+            with self.subTest(errno.errorcode[number]):
+                with mock.patch("os.link", side_effect=OSError(number, "no")):
+                    disks.place(self.source, self.target)
+                self.assertFalse(self.target.samefile(self.source))
+                self.assertEqual(self.target.read_bytes(), b"bytes")
+                self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
+                self.target.unlink()
+
+    def test_never_replaces(self) -> None:
+        self.target.write_bytes(b"old")
+        with self.assertRaises(exceptions.HostError):
+            disks.place(self.source, self.target)
+        self.assertEqual(self.target.read_bytes(), b"old")
+
+
+class CloneTest(FilesCase):
+    def test_one_that_is_stuck_is_given_up(self) -> None:
+        source = self.home / "image"
+        os.mkfifo(source)
+        limits = tools.ToolLimits(cpu_seconds=10, memory_bytes=GIB)
+        with (
+            mock.patch.object(disks, "_COPY_SECONDS", 0.2),
+            self.assertRaisesRegex(exceptions.ToolFailed, "took longer"),
+        ):
+            disks.clone(source, self.target, limits)
+        self.assertEqual(["image"], self.names())
+
+
+class RootFormatTest(FilesCase):
+    def test_is_the_configured_one_before_the_disk_is_made(self) -> None:
+        for configured in (DiskFormat.QCOW2, DiskFormat.RAW):
+            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), configured)
+
+    def test_stays_when_the_option_changes(self) -> None:
+        for made, configured in (
+            (DiskFormat.RAW, DiskFormat.QCOW2),
+            (DiskFormat.QCOW2, DiskFormat.RAW),
+        ):
+            path = self.home / f"root.{made}"
+            path.touch()
+            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), made)
+            path.unlink()
+
+
+class Base:
+    path = Path("/images/a")
+
+    def __init__(self, virtual_size: int, image_format: DiskFormat = DiskFormat.RAW) -> None:
+        self.virtual_size = virtual_size
+        self.format = image_format
+
+
+class CheckSizeTest(unittest.TestCase):
+    def disk(self, size_bytes: int, role: str = "root") -> layout.DiskFile:
+        return layout.DiskFile(
+            role=role,
+            path=Path("/x"),
+            format=DiskFormat.RAW,
+            size_bytes=size_bytes,
+            bus=DiskBus.VIRTIO,
+        )
+
+    def test_what_fits(self) -> None:
+        for disk, source in (
+            (self.disk(0), Base(GIB)),
+            (self.disk(GIB), Base(GIB)),
+            (self.disk(GIB), None),
+            (self.disk(GIB), Base(2 * GIB, DiskFormat.ISO)),
+            (self.disk(GIB, "ephemeral0"), Base(2 * GIB)),
+        ):
+            disks.check_size(disk, source)
+
+    def test_too_large_names_both_sizes(self) -> None:
+        with self.assertRaises(exceptions.ImageTooLarge) as caught:
+            disks.check_size(self.disk(GIB), Base(2 * GIB + 512))
+        for text in ("2.00 GiB (2147484160 bytes)", "1.00 GiB (1073741824 bytes)", "3 GiB or more"):
+            self.assertIn(text, str(caught.exception))
