@@ -132,7 +132,7 @@ class Plain(Way):
         self._image: CachedImage = self._parts.images.get(guest.image)
         self._plan: Layout = self._parts.plan(guest)
         decision = self._parts.decide(guest)
-        self._xml = self._parts.xml(guest, self._plan, decision)
+        self._xml = self._parts.blueprint(guest, decision).xml
         self.guest = guest
 
     def wait(self, text: str = base.BANNER) -> None:

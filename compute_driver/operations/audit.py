@@ -12,7 +12,6 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
-from compute_driver.network import openvswitch
 from compute_driver.operations import destroy, rescue, snapshot
 from compute_driver.operations import image_cache as cached
 from compute_driver.operations.base import journal
@@ -124,13 +123,13 @@ def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for uuid, interfaces in openvswitch.plugged(parts.conf, parts.inventory.instances).items():
+    for uuid, interfaces in parts.ports.plugged().items():
         with journal.unless_busy(parts, uuid) as idle:
             # Even somebody else's domain of that UUID may use them.
             if not idle or parts.connection.run(domains.lookup, uuid) is not None:
                 continue
             if repair:
-                openvswitch.unplug(parts.conf, uuid, interfaces)
+                parts.ports.unplug(uuid, interfaces)
             for interface in interfaces:
                 yield Finding(
                     kind="orphan port",

@@ -12,7 +12,6 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.network import openvswitch
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import layout
 from compute_driver.system import concurrency, files
@@ -35,7 +34,7 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     if interfaces is None:
         return False
     # Before the record of them goes with the domain.
-    openvswitch.unplug(parts.conf, uuid, interfaces)
+    parts.ports.unplug(uuid, interfaces)
     parts.connection.run(_undefine, parts, uuid, keep_files=keep_files)
     return True
 
@@ -50,7 +49,7 @@ def release(parts: Parts, uuid: str) -> None:
     with files.new_file(_description(parts, uuid)) as path:
         path.write_text(parts.on_domain(uuid, domains.description))
     parts.on_domain(uuid, domains.power_off)
-    openvswitch.unplug(parts.conf, uuid, interfaces)
+    parts.ports.unplug(uuid, interfaces)
     parts.connection.run(_undefine, parts, uuid, keep_files=True)
 
 

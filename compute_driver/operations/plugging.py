@@ -20,7 +20,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.network import interfaces, openvswitch
+from compute_driver.network import interfaces
 from compute_driver.operations import power
 from compute_driver.operations.base.context import Parts, Undo
 from compute_driver.system import concurrency
@@ -55,7 +55,7 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
     stored = parts.stored(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.connection.run(interfaces.check, interface)
-    openvswitch.check(parts.conf, _only(guest, interface))
+    parts.ports.check(_only(guest, interface))
     # Of the whole domain: some of what an interface is comes from the guest.
     device = interface_xml.of(_xml(parts, stored, guest), interface.mac)
     undo = Undo()
@@ -65,7 +65,7 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
             _store(parts, stored, guest)
             if state in ACTIVE:
                 undo.add(f"interface {interface.mac}", _take_back, parts, uuid, interface)
-                openvswitch.prepare(parts.conf, _only(guest, interface), parts.inventory.instances)
+                parts.ports.prepare(_only(guest, interface))
                 parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
                 _plug(parts, guest, interface)
             undo.commit()
@@ -90,7 +90,7 @@ def detach(parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout
         _let_go(parts, uuid, found[0].mac, timeout)
     held.keep = True
     # Before the record of it goes with the description.
-    openvswitch.unplug(parts.conf, uuid, found)
+    parts.ports.unplug(uuid, found)
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
     _store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
     held.keep = False
@@ -109,9 +109,9 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     for interface in wanted:
         parts.connection.run(interfaces.check, interface)
-    openvswitch.check(parts.conf, guest)
+    parts.ports.check(guest)
     _xml(parts, stored, guest)  # refuses what the machine lacks
-    openvswitch.unplug(parts.conf, uuid, [each for each in before if each not in wanted])
+    parts.ports.unplug(uuid, [each for each in before if each not in wanted])
     _store(parts, stored, guest)
 
 
@@ -128,12 +128,10 @@ def mend(parts: Parts, uuid: str) -> None:
         there = parts.on_domain(uuid, domains.interfaces)
         kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
-        plugged = openvswitch.plugged(parts.conf, parts.inventory.instances).get(uuid, [])
+        plugged = parts.ports.plugged().get(uuid, [])
         ports = {each.switch_port for each in kept}
         gone = {each.switch_port: each for each in (*plugged, *stored.guest.interfaces)}
-        openvswitch.unplug(
-            parts.conf, uuid, [each for port, each in gone.items() if port not in ports]
-        )
+        parts.ports.unplug(uuid, [each for port, each in gone.items() if port not in ports])
         if guest != stored.guest:
             _store(parts, stored, guest)
         for mac in there.keys() - {each.mac for each in kept}:
@@ -153,11 +151,11 @@ def _only(guest: Guest, interface: Interface) -> Guest:
 
 
 def _plug(parts: Parts, guest: Guest, interface: Interface) -> None:
-    openvswitch.plug(parts.conf, _only(guest, interface), parts.inventory.instances)
+    parts.ports.plug(_only(guest, interface))
 
 
 def _xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
-    return parts.xml(guest, parts.plan(guest), stored.decision)
+    return parts.blueprint(guest, stored.decision).xml
 
 
 def _store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
@@ -171,7 +169,7 @@ def _take_back(parts: Parts, uuid: str, interface: Interface) -> None:
     try:
         _let_go(parts, uuid, interface.mac, _TAKE_BACK)
     finally:
-        openvswitch.unplug(parts.conf, uuid, [interface])
+        parts.ports.unplug(uuid, [interface])
 
 
 def _let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:

@@ -15,7 +15,6 @@ from compute_driver.choices import ACTIVE, ALIVE, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.network import openvswitch
 from compute_driver.operations.base import serial_port
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.system import concurrency
@@ -53,14 +52,14 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     :raises InvalidParameter: if a bridge is gone.
     :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
     """
-    plugs = openvswitch.prepare(parts.conf, guest, parts.inventory.instances)
+    plugs = parts.ports.prepare(guest)
     if release and not suspended and not plugs:
         _start(parts, guest.uuid, domains.start, suspended=False)
         return
     _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
     if plugs:
         try:
-            openvswitch.plug(parts.conf, guest, parts.inventory.instances)
+            parts.ports.plug(guest)
         except BaseException:
             back = libvirt.virDomain.managedSave if suspended else domains.power_off
             parts.on_domain(guest.uuid, back)
@@ -138,10 +137,9 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
     :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
     """
     guest = parts.stored(uuid).guest
-    decision = parts.decide(guest)
-    xml = parts.xml(guest, parts.plan(guest), decision)
-    parts.connection.run(domains.define, xml)
-    report(guest, decision)
+    made = parts.blueprint(guest)
+    parts.connection.run(domains.define, made.xml)
+    report(guest, made.decision)
     return guest
 
 

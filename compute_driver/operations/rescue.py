@@ -56,22 +56,20 @@ def rescue(
     image = dataclasses.replace(sources.clean(wanted.image), format=base.format)
     boot = wanted.boot and sources.clean_boot(wanted.boot)
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
-    plan = parts.plan(after)
-    decision = parts.decide(after)
-    xml = parts.xml(after, plan, decision)
+    made = parts.blueprint(after)
     undo = Undo()
     try:
         with undo:
             undo.add(f"rescue files of {before.name}", mend, parts, uuid)
-            _make_files(parts, after, wanted, plan, base, progress)
+            _make_files(parts, after, wanted, made.layout, base, progress)
             undo.add(f"power of {before.name}", _restore, parts, before, state)
             power.stop(parts, uuid, timeout)
-            parts.connection.run(domains.define, xml)
+            parts.connection.run(domains.define, made.xml)
             power.power_on(parts, after)
             undo.commit()
     finally:
         held.keep = undo.failed
-    report(after, decision)
+    report(after, made.decision)
 
 
 def unrescue(parts: Parts, uuid: str) -> None:
@@ -83,13 +81,12 @@ def unrescue(parts: Parts, uuid: str) -> None:
     if before.rescue is None:
         raise exceptions.InvalidGuestState(before.name, "unrescue", "itself", ["being rescued"])
     after = dataclasses.replace(before, rescue=None)
-    decision = parts.decide(after)
-    xml = parts.xml(after, parts.plan(after), decision)
+    made = parts.blueprint(after)
     parts.on_domain(uuid, domains.power_off)
-    parts.connection.run(domains.define, xml)
+    parts.connection.run(domains.define, made.xml)
     remove_files(parts, uuid)
     power.power_on(parts, after)
-    report(after, decision)
+    report(after, made.decision)
 
 
 def mend(parts: Parts, uuid: str) -> None:
@@ -137,8 +134,6 @@ def _restore(parts: Parts, before: Guest, state: PowerState) -> None:
     own = parts.stored(before.uuid).guest.rescue is None
     if not own:
         parts.on_domain(before.uuid, domains.power_off)
-        decision = parts.decide(before)
-        xml = parts.xml(before, parts.plan(before), decision)
-        parts.connection.run(domains.define, xml)
+        parts.connection.run(domains.define, parts.blueprint(before).xml)
     if state is PowerState.RUNNING and parts.state(before.uuid) is not PowerState.RUNNING:
         power.power_on(parts, before)

@@ -17,7 +17,6 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
-from compute_driver.network import openvswitch
 from compute_driver.operations import destroy, power
 from compute_driver.operations.base import admission, settling
 from compute_driver.operations.base.context import Parts, report
@@ -93,7 +92,7 @@ def resize(
             power.power_on(parts, change.old)
         raise
     try:
-        openvswitch.unplug(parts.conf, uuid, change.old.interfaces)
+        parts.ports.unplug(uuid, change.old.interfaces)
         with settling.settled(parts, uuid, held, "resize"):
             _make(parts, change, was_on=was_on)
         report(change.new, change.decision)
@@ -126,7 +125,7 @@ def revert(
         was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
         power_on = was_on if power_on is None else power_on
         power.stop(parts, uuid, timeout)
-        openvswitch.unplug(parts.conf, uuid, interfaces)
+        parts.ports.unplug(uuid, interfaces)
         _bring_back(parts, uuid, held)
     if power_on:
         power.start(parts, uuid)
@@ -136,7 +135,7 @@ def _take_back(parts: Parts, change: Change, held: concurrency.Lock, *, was_on: 
     """Make a guest what it was before its resize, however far that has come."""
     uuid = change.old.uuid
     parts.on_domain(uuid, domains.power_off)  # no emulator may have files that change places
-    openvswitch.unplug(parts.conf, uuid, change.new.interfaces)
+    parts.ports.unplug(uuid, change.new.interfaces)
     _bring_back(parts, uuid, held)
     if was_on:
         power.power_on(parts, change.old)
@@ -159,9 +158,9 @@ def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):
             pass
-    plan = parts.plan(change.new)
-    _make_files(change, parts.plan(change.old), plan, making, tools.limits(parts.conf))
-    parts.connection.run(domains.define, parts.xml(change.new, plan, change.decision))
+    made = parts.blueprint(change.new, change.decision)
+    _make_files(change, parts.plan(change.old), made.layout, making, tools.limits(parts.conf))
+    parts.connection.run(domains.define, made.xml)
     exchange.commit(directory)
 
 

@@ -49,10 +49,10 @@ def spawn(
     asked, guest = guest, _to_store(guest, base)
     if reused:
         _refuse_another(guest, destroy.kept(parts, guest.uuid))
-    plan = parts.plan(guest)
+    made = parts.blueprint(guest, decision)
+    plan = made.layout
     for disk in plan.disks:
         disks.check_size(disk, base)
-    xml = parts.xml(guest, plan, decision)
 
     with journal.making(held, "restore" if reused else "spawn") as undo:
         if reused:
@@ -61,7 +61,7 @@ def spawn(
             undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
             undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
         _make_files(parts, asked, plan, base, progress, later=told is not None)
-        parts.connection.run(domains.define, xml)
+        parts.connection.run(domains.define, made.xml)
         if told is not None:
             _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
         if power_on:

@@ -7,7 +7,7 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
-from compute_driver.network import interfaces, openvswitch
+from compute_driver.network import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive
 from compute_driver.system import memory
@@ -29,9 +29,9 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.decide(guest)
-    parts.xml(guest, parts.plan(guest), decision)  # refuses devices that the machine lacks
+    parts.blueprint(guest, decision)  # refuses devices that the machine lacks
     control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
-    openvswitch.check(parts.conf, guest)
+    parts.ports.check(guest)
     return decision

@@ -23,6 +23,8 @@ from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.network.ports import Ports
+from compute_driver.operations.base.blueprint import Blueprint
 from compute_driver.storage import disks, layout
 from compute_driver.system import memory
 from compute_driver.xml import domain as domain_xml
@@ -42,6 +44,7 @@ class Parts:
     :param host: the host's abilities.
     :param inventory: the guests of this driver.
     :param images: the cache of images.
+    :param ports: what interfaces are plugged into.
     """
 
     conf: cfg.ConfigOpts
@@ -49,12 +52,20 @@ class Parts:
     host: Host
     inventory: Inventory
     images: ImageCache
+    ports: Ports
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, connection: Connection) -> Parts:
         """Return the parts that a configuration asks for."""
-        inventory = Inventory(connection, Path(conf.hypervisor.instances_path))
-        return cls(conf, connection, Host(conf, connection), inventory, ImageCache(conf))
+        instances = Path(conf.hypervisor.instances_path)
+        return cls(
+            conf,
+            connection,
+            Host(conf, connection),
+            Inventory(connection, instances),
+            ImageCache(conf),
+            Ports(conf, instances),
+        )
 
     def directory(self, uuid: str) -> Path:
         """Return the directory that holds all files of one guest."""
@@ -96,11 +107,17 @@ class Parts:
             tcg_models=options.tcg_cpu_models,
         )
 
-    def xml(self, guest: Guest, plan: layout.Layout, decision: acceleration.Decision) -> str:
-        """Return the XML of the guest's domain, as configuration is now."""
-        return domain_xml.build(
+    def blueprint(self, guest: Guest, decision: acceleration.Decision | None = None) -> Blueprint:
+        """Return what the guest becomes, as configuration and host are now.
+
+        :param decision: the accelerator, if it is decided; else :meth:`decide` does.
+        :raises: what :meth:`plan` and :meth:`decide` raise.
+        """
+        decision = decision or self.decide(guest)
+        files = self.plan(guest)
+        xml = domain_xml.build(
             guest,
-            plan,
+            files,
             decision,
             self.cpu(guest, decision),
             self.host.detection.emulator(architecture.get(guest.architecture)),
@@ -108,6 +125,7 @@ class Parts:
             served=Served.of(self.conf.hypervisor),
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
         )
+        return Blueprint(guest, files, decision, xml)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:
         configured: int | None = self.conf.hypervisor.tcg_translation_buffer_mib
