@@ -15,8 +15,9 @@ from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
 from compute_driver.operations import plugging
-from tests.functional import base, bridges, inside, switches, test_openvswitch, tiny
-from tests.functional.test_openvswitch import PORT, kernel_only
+from tests.functional import base, bridges, inside, switches, tiny
+from tests.functional.network import test_openvswitch
+from tests.functional.network.test_openvswitch import PORT, kernel_only
 
 NAMES = PORT[:11]
 TAP, BRIDGE, INNER, OUTER = (f"{kind}{NAMES}" for kind in ("tap", "qbr", "qvb", "qvo"))

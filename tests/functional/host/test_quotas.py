@@ -12,7 +12,7 @@ from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside
-from tests.functional.test_devices import kernel_only
+from tests.functional.hardware.test_devices import kernel_only
 
 #: A disk is read once, so that nothing of it is in the guest's memory yet.
 _READ = "dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null"
