@@ -1,16 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that tests wait for."""
+"""Looks at processes that a test did not start itself: daemons and emulators."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
+from pathlib import Path
 
 
-def ended(pids: Iterable[int], seconds: float) -> bool:
-    """Wait until all processes have ended; tell whether they have within *seconds*."""
+def mentions(word: str) -> list[str]:
+    """Return process ID and command line of every living process whose command line has *word*."""
+    lines = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if word in line and path.parent.name != str(os.getpid()):
+                lines.append(f"{path.parent.name} {line}")
+    return lines
+
+
+def ended(pids: Sequence[int], seconds: float) -> bool:
+    """Wait until all processes end.
+
+    :param seconds: the longest time to wait.
+    :return: whether all processes ended in time.
+    """
     deadline = time.monotonic() + seconds
     for pid in pids:
         try:
