@@ -20,6 +20,7 @@ from compute_driver.storage import config_drive, disks
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
 from compute_driver.system import files, tools
+from tests.functional.programs import described, output
 
 LIMITS = tools.ToolLimits(cpu_seconds=60, memory_bytes=GIB)
 PATTERN = bytes(range(256)) * 256
@@ -32,22 +33,6 @@ class Base:
     path: Path
     format: DiskFormat
     virtual_size: int
-
-
-def output(*argv: str | Path) -> str:
-    """Run a program that looks at what was made."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"PATH": path})
-    if done.returncode:
-        raise AssertionError(f"{argv}: {done.stderr}")
-    return done.stdout
-
-
-def described(path: Path, image_format: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(
-        output("qemu-img", "info", "-U", "-f", image_format, "--output=json", path)
-    )
-    return found
 
 
 class StorageCase(unittest.TestCase):
