@@ -12,21 +12,13 @@ import dataclasses
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.choices import InterfaceKind, NicModel
+from compute_driver.choices import NicModel
 from compute_driver.guest import Guest, Interface
 from compute_driver.hardware import architecture
 from compute_driver.hardware.architecture import Machine
 from compute_driver.limits import Bandwidth
+from compute_driver.network.kinds import BACKENDS
 from compute_driver.xml.elements import E, Element
-
-_TYPES = {
-    InterfaceKind.USER: "user",
-    InterfaceKind.NETWORK: "network",
-    InterfaceKind.BRIDGE: "bridge",
-    # libvirt makes the device at each power-on, and leaves it to others to plug it into anything.
-    InterfaceKind.OVS: "ethernet",
-}
-_SOURCES = frozenset({InterfaceKind.NETWORK, InterfaceKind.BRIDGE})
 
 
 def interfaces(guest: Guest, machine: Machine) -> list[Element]:
@@ -40,13 +32,10 @@ def interfaces(guest: Guest, machine: Machine) -> list[Element]:
 def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
     model = architecture.choose("nic model", interface.model, machine.nics)
     virtio = model is NicModel.VIRTIO
-    kind, source = interface.kind, interface.source
-    if interface.hybrid:
-        kind, source = InterfaceKind.BRIDGE, interface.own_bridge
-    element = E.interface({"type": _TYPES[kind]}, E.mac(address=interface.mac))
-    if kind in _SOURCES:
-        # libvirt's words for the kinds are ours, as type and as name of the source.
-        element.append(E.source({str(kind): source}))
+    form = BACKENDS[interface.kind].form(interface)
+    element = E.interface({"type": form.type}, E.mac(address=interface.mac))
+    if form.source:
+        element.append(E.source(dict(form.source)))
     if interface.device is not None:
         element.append(E.target(dev=interface.device))
     element.append(E.model(type=str(guest.virtio if virtio else model)))
