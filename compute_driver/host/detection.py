@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can really do for guests of each architecture, and what each of them gets.
+"""What this host can run for guests of each architecture, and the accelerator that they get.
 
-Emulators take long to start, so only those are that are asked for or configured.
+Emulators take long to start, so the driver starts only the requested and the configured ones.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from compute_driver.host.emulator import Emulators
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
 
-#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
+#: The emulator of the host's own architecture on distributions that use another name than QEMU.
 #: Source: libvirt's virQEMUCapsGetDefaultEmulator.
 _NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
@@ -37,10 +37,10 @@ _REMEDY = "let the user that libvirt runs QEMU as open /dev/kvm: add it to group
 
 
 class Detection:
-    """Finds out what the host can do, and again when it has changed.
+    """Finds out what the host can run, and again after each change of the host.
 
     :param conf: configuration with group ``[hypervisor]``.
-    :param connection: the gateway to its libvirt.
+    :param connection: the gateway to libvirt.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
@@ -54,15 +54,16 @@ class Detection:
         self._models = admission.Models(connection, self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
-        """Return the architectures that are looked at without being asked for."""
+        """Return the architectures that the driver describes in full without a request."""
         own = {self.architecture} & architecture.TABLE.keys()
         return self._conf.hypervisor.architectures or own
 
     def ability(self, facts: Architecture, *, thorough: bool = False) -> Ability:
-        """Tell whether KVM can run guests of one architecture, libvirt's word included.
+        """Return whether KVM can run guests of one architecture, as the host and libvirt tell.
 
-        :param thorough: also run what only adds to the evidence.
-        :raises LibvirtUnavailable: if libvirt is needed and not there.
+        :param facts: the architecture.
+        :param thorough: also run probes that only add evidence.
+        :raises LibvirtUnavailable: if the answer depends on libvirt, and libvirt is not reachable.
         """
         found = self._kvm.ability(thorough=thorough)
         path = self.find_emulator(facts)
@@ -82,20 +83,20 @@ class Detection:
     def decide(self, guest_architecture: str) -> Decision:
         """Choose the accelerator for a guest.
 
-        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
+        :raises AccelerationUnavailable: if the configuration demands KVM and KVM is not usable.
         """
         facts = architecture.get(guest_architecture)
         return self._decide(facts, lambda: self.ability(facts))
 
     def own_ability(self, *, thorough: bool = False) -> Ability:
-        """Tell what KVM can run as far as this process can see, without libvirt.
+        """Return what KVM can run, as this process sees it without libvirt.
 
-        :param thorough: also run what only adds to the evidence.
+        :param thorough: also run probes that only add evidence.
         """
         return self._settled(self._kvm.ability(thorough=thorough))
 
     def _settled(self, found: Ability) -> Ability:
-        """Return an ability without what only libvirt's word could prove."""
+        """Return an ability without the architectures that only libvirt could confirm."""
         if found.proven:
             return found
         unasked = "" if self._is_own_user() else "; whether libvirt's QEMU may was not asked"
@@ -132,7 +133,10 @@ class Detection:
         return path
 
     def find_emulator(self, facts: Architecture) -> str | None:
-        """Look where libvirt does, without its help, which would start every emulator."""
+        """Return the emulator that libvirt would find; None if the host has none.
+
+        The driver looks by itself, because libvirt starts every emulator to answer.
+        """
         names = [f"qemu-system-{facts.name}", facts.emulator]
         names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
         return next(filter(None, map(shutil.which, names)), None)

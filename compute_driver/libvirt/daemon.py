@@ -272,7 +272,7 @@ class EmbeddedDaemon:
 
     def _run_supervisor(self, programs: Mapping[str, str], lock: int) -> None:
         """Start the supervisor and wait until it says that libvirtd is ready, or why not."""
-        command = [interpreter.find(), "-I", "-S", supervisor.__file__]
+        command = [interpreter.find_python(), "-I", "-S", supervisor.__file__]
         command += ["--base", str(self._home)]
         command += ["--idle-timeout", str(self._idle_timeout)]
         command += ["--start-timeout", str(self._start_timeout)]

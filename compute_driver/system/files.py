@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes files that are complete and private, or are not there."""
+"""Makes private files that appear complete or not at all."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from pathlib import Path
 from compute_driver import exceptions
 from compute_driver.system.filesystem import host_errors
 
-#: Where hard links cannot be: a file system without them, a file of somebody else's.
+#: Errors of link(2) where hard links are impossible: by the file system, or on others' files.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP})
 
-#: What stat(2) counts blocks in.
+#: The unit of ``st_blocks`` in stat(2).
 _BLOCK_BYTES = 512
 
 
 class Taken(exceptions.HostError):
-    """A file that was not to be replaced is there."""
+    """The target exists already and must not be replaced."""
 
 
 @contextlib.contextmanager
 def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Fill an empty file that only its owner may read; it becomes *target* in the end.
+    """Yield the path of an empty file that only its owner may read; it becomes *target* in the end.
 
-    The block writes to the path it is given; if it fails, that file is removed and *target* is
-    as it was before.
+    The block writes to the yielded path.  If the block fails, the file is removed and *target*
+    stays as it was.
 
-    :param replace: whether a file that is there by then is replaced.
-    :raises Taken: if it is there and is not to be.
+    :param replace: whether the file replaces an existing *target*.
+    :raises Taken: if *target* exists and *replace* is false.
     :raises NotEnoughSpace: if the file system is full.
     :raises HostError: if the operating system refuses for another reason.
     """
@@ -52,9 +52,9 @@ def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file another name, that nothing has.
+    """Rename a file to *target*, which must not exist.
 
-    :raises Taken: if something has it.
+    :raises Taken: if *target* exists.
     :raises OSError: if the operating system refuses.
     """
     try:
@@ -72,9 +72,9 @@ def move(source: Path, target: Path) -> None:
 
 
 def allocated(path: Path) -> int:
-    """Return the space that a file takes, in bytes; it need not be readable.
+    """Return the disk space of a file in bytes; the caller need not be able to read the file.
 
-    :raises HostError: if it is not there, or cannot be looked at.
+    :raises HostError: if the file does not exist, or stat(2) fails.
     """
     with host_errors(f"{path} cannot be looked at"):
         return path.stat().st_blocks * _BLOCK_BYTES

@@ -30,7 +30,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         config_drive.check(guest.config_drive)
     decision = parts.decide(guest)
     parts.blueprint(guest, decision)  # refuses devices that the machine lacks
-    control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
+    control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     for interface in guest.interfaces:
         parts.connection.run(interfaces.check, interface)
     parts.ports.check(guest)
