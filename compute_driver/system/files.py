@@ -24,7 +24,7 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP})
 #: of another user (sysctl fs.protected_hardlinks) or on a file system without hard links.
 _UNLINKABLE = _NO_LINKS | {errno.EXDEV, errno.EMLINK}
 
-#: Copying reads no format: a large disk may take its time.
+#: Processor time of a copy: cp parses no image format, so only the time limit matters.
 _COPY_CPU_SECONDS = 86400
 
 #: A copy may take this time plus the time that a slow disk needs for the bytes.
@@ -96,10 +96,10 @@ def allocated(path: Path) -> int:
 
 
 def place(source: Path, target: Path) -> None:
-    """Give a file that is never written again a second name, or copy it where no link can be.
+    """Link a file that nobody writes to any more to *target*, or copy it if no link is possible.
 
     :param source: a complete file: an ISO 9660 image, a kernel or a ramdisk.
-    :param target: a path that is free.
+    :param target: a path that does not exist.
     :raises NotEnoughSpace: if the copy does not fit.
     :raises HostError: if the operating system refuses for another reason.
     """
@@ -114,14 +114,14 @@ def place(source: Path, target: Path) -> None:
 
 
 def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
-    """Copy a file that nobody writes to now; both share equal bytes on file systems that can.
+    """Copy a file that nobody writes to during the copy.
 
-    Holes stay holes.
+    The copy shares the blocks of the file if the file system can, and holes stay holes.
 
-    :param target: a path that is free; the file appears there complete, with the same owner.
-    :param limits: how much memory the copy may use; its time follows from the size of the file.
-    :raises NotEnoughSpace: if it does not fit.
-    :raises HostError: if the operating system refuses, or the copy is stuck.
+    :param target: a path that does not exist; the copy appears complete, with the same owner.
+    :param limits: memory limit of the copy; the size of the file sets the time limit.
+    :raises NotEnoughSpace: if the copy does not fit.
+    :raises HostError: if the operating system refuses, or the copy takes too long.
     """
     limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
     timeout = _COPY_SECONDS + allocated(source) / _SLOWEST_BYTES_PER_SECOND
