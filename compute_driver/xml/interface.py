@@ -11,20 +11,12 @@ import dataclasses
 
 from lxml import etree
 
-from compute_driver.choices import InterfaceKind, NicModel
+from compute_driver.choices import NicModel
 from compute_driver.guest import Guest, Interface
 from compute_driver.hardware.description import Hardware, NetworkCard, Virtio
 from compute_driver.limits import Bandwidth
+from compute_driver.network.kinds import BACKENDS
 from compute_driver.xml.elements import E, Element
-
-_TYPES = {
-    InterfaceKind.USER: "user",
-    InterfaceKind.NETWORK: "network",
-    InterfaceKind.BRIDGE: "bridge",
-    # libvirt makes the device at each power-on, and leaves it to others to plug it into anything.
-    InterfaceKind.OVS: "ethernet",
-}
-_SOURCES = frozenset({InterfaceKind.NETWORK, InterfaceKind.BRIDGE})
 
 
 def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
@@ -36,13 +28,10 @@ def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
 
 
 def _interface(interface: Interface, card: NetworkCard, virtio: Virtio) -> Element:
-    kind, source = interface.kind, interface.source
-    if interface.hybrid:
-        kind, source = InterfaceKind.BRIDGE, interface.own_bridge
-    element = E.interface({"type": _TYPES[kind]}, E.mac(address=interface.mac))
-    if kind in _SOURCES:
-        # libvirt's words for the kinds are ours, as type and as name of the source.
-        element.append(E.source({str(kind): source}))
+    form = BACKENDS[interface.kind].form(interface)
+    element = E.interface({"type": form.type}, E.mac(address=interface.mac))
+    if form.source:
+        element.append(E.source(dict(form.source)))
     if interface.device is not None:
         element.append(E.target(dev=interface.device))
     model = virtio.form if card.model is NicModel.VIRTIO else card.model

@@ -7,7 +7,6 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
-from compute_driver.network import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive
 from compute_driver.system import memory
@@ -29,8 +28,6 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.draft(guest).decision
-    control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
-    for interface in guest.interfaces:
-        parts.connection.run(interfaces.check, interface)
+    control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check(guest)
     return decision

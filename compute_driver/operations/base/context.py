@@ -23,6 +23,7 @@ from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import file_disks, layout
@@ -64,7 +65,7 @@ class Parts:
             Host(conf, connection),
             Inventory(connection, instances),
             ImageCache(conf),
-            Ports(conf, instances),
+            Ports(Site(conf, instances, connection.run)),
         )
 
     def directory(self, uuid: str) -> Path:
