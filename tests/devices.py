@@ -37,7 +37,8 @@ from compute_driver.guest import (
     Topology,
 )
 from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Architecture, Machine
+from compute_driver.hardware.architecture import Architecture
+from compute_driver.hardware.machines import Machine
 
 Offers = Callable[[Architecture, Machine, Accelerator], bool]
 

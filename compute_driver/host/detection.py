@@ -22,6 +22,7 @@ from compute_driver.hardware import acceleration, architecture, tuning
 from compute_driver.hardware.acceleration import Ability, Decision
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.description import Hardware
+from compute_driver.hardware.machines import Machine
 from compute_driver.host import admission, capabilities, kvm
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
@@ -237,7 +238,7 @@ class Detection:
         return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
 
 
-def _firmware(machine: architecture.Machine, able: etree._Element) -> Iterator[str]:
+def _firmware(machine: Machine, able: etree._Element) -> Iterator[str]:
     if Firmware.BIOS in machine.firmwares:
         yield "bios"
     if Firmware.UEFI in machine.firmwares and capabilities.has_uefi(able):

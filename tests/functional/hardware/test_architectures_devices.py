@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from compute_driver.choices import DiskBus, WatchdogAction
 from compute_driver.guest import GIB, DirectBoot, Disk, Image
 from compute_driver.hardware import architecture
+from compute_driver.hardware.machines import Machine
 from tests import guests
 from tests.functional import tiny
 
@@ -36,7 +37,7 @@ class TestDevices(tiny.TinyTestCase):
                     self.driver.destroy(made.uuid)
 
 
-def _devices(machine: architecture.Machine) -> Iterator[dict[str, Any]]:
+def _devices(machine: Machine) -> Iterator[dict[str, Any]]:
     """Yield what guests are given until each of the machine's devices has had its turn."""
     actions = tuple(WatchdogAction) if machine.watchdogs else ()
     columns: dict[str, tuple[Any, ...]] = {

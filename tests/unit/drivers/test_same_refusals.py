@@ -15,7 +15,8 @@ from compute_driver.drivers.fake import FakeDriver
 from compute_driver.guest import Image, Rescue
 from compute_driver.hardware import architecture, resolve
 from compute_driver.hardware.acceleration import Decision
-from compute_driver.hardware.architecture import Architecture, Machine
+from compute_driver.hardware.architecture import Architecture
+from compute_driver.hardware.machines import Machine
 from compute_driver.host.facts import Host
 from compute_driver.operations.base import admission
 from compute_driver.operations.base.context import Parts
