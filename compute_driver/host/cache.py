@@ -7,12 +7,10 @@ written and files that are damaged cost time and nothing else.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import os
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +20,7 @@ from typing import Any, TypeVar
 import cattrs
 
 from compute_driver import exceptions
-from compute_driver.system import filesystem
+from compute_driver.system import files, filesystem
 
 LOG = logging.getLogger(__name__)
 
@@ -98,15 +96,9 @@ class Cache:
         try:
             filesystem.make_directory(self._directory, 0o700)
             # Processes may write at the same time.
-            descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{name}.")
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(known, file)
-                os.replace(temporary, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-        except (OSError, exceptions.HostError) as error:
+            with files.new_file(path) as new:
+                new.write_text(json.dumps(known), encoding="utf-8")
+        except exceptions.HostError as error:
             LOG.debug("Not kept for the next process: %s: %s", path, error)
 
     def _path(self, name: str) -> Path:
