@@ -26,7 +26,7 @@ from compute_driver import exceptions
 from compute_driver.hardware import architecture
 from compute_driver.hardware.acceleration import Ability
 from compute_driver.host import kvm_probe
-from compute_driver.host.cache import Cache, is_recent
+from compute_driver.host.cache import Attempt, Cache
 from compute_driver.system import interpreter, programs
 
 #: Seconds that the guest loop may take; a processor needs some milliseconds.
@@ -103,25 +103,17 @@ _SHOWN = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Probed:
+class Probed(Attempt):
     """The result of a probe.
 
     :param reached: the last step that the probe reached.
-    :param problem: why the probe stopped there; empty after success.
     :param hung: whether the probe did not end in time.
     :param remedy: what lets the probe start; empty if the probe started.
-    :param at: time of the probe, in seconds since the epoch.
     """
 
     reached: str
-    problem: str
     hung: bool
     remedy: str
-    at: float
-
-    def holds(self) -> bool:
-        """Tell whether the driver need not probe again."""
-        return not self.problem or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,9 @@ _COPY_CPU_SECONDS = 86400
 _COPY_SECONDS = 600.0
 _SLOWEST_BYTES_PER_SECOND = 4 * MIB
 
+#: Letters of a file's name, of at most four bytes each, that its temporary name begins with.
+_PREFIX = 48
+
 #: The unit of ``st_blocks`` in stat(2).
 _BLOCK_BYTES = 512
 
@@ -52,7 +55,9 @@ def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
     :raises HostError: if the operating system refuses for another reason.
     """
     with host_errors(f"{target} cannot be made"):
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        # Also of a long name, the temporary one has at most 255 bytes.
+        prefix = f".{target.name[:_PREFIX]}."
+        descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
         os.close(descriptor)
         temporary = Path(name)
         try:

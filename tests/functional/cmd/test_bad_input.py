@@ -221,10 +221,10 @@ class TestImages(BadInputTestCase):
 
     def test_mislabelled(self) -> None:
         qcow2 = Path(base.disk_image().location)
-        self.unacceptable(qcow2, "says raw, is qcow2", claimed=DiskFormat.RAW)
+        self.unacceptable(qcow2, "is said to be raw, but is qcow2", claimed=DiskFormat.RAW)
         raw = self.scratch / "raw"
         raw.write_bytes(os.urandom(MIB))
-        self.unacceptable(raw, "says qcow2, is raw", claimed=DiskFormat.QCOW2)
+        self.unacceptable(raw, "is said to be qcow2, but is raw", claimed=DiskFormat.QCOW2)
 
     def test_that_names_other_files(self) -> None:
         path = self.qcow2("backed", "-u", "-F", "raw", "-b", "/etc/shadow", "1M")

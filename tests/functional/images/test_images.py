@@ -185,7 +185,7 @@ class FormatTest(ImagesCase):
 
     def test_a_wrong_label_is_refused(self) -> None:
         path = self.made("qcow2")
-        with self.refusing(exceptions.ImageUnacceptable, "says raw, is qcow2"):
+        with self.refusing(exceptions.ImageUnacceptable, "is said to be raw, but is qcow2"):
             self.cache.get(Image(location=str(path), format=DiskFormat.RAW))
 
     def test_a_truncated_image_is_refused(self) -> None:
