@@ -159,7 +159,7 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _system_directories(repair: bool) -> Iterator[Finding]:
-    for left in leftovers.find():
+    for left in leftovers.find_left_directories():
         if repair:
             left.repair()
         yield Finding(
