@@ -17,11 +17,11 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware, VirtType
-from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Guest
+from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration, architecture, tuning
 from compute_driver.hardware.acceleration import Ability, Decision
 from compute_driver.hardware.architecture import Architecture
+from compute_driver.hardware.description import Hardware
 from compute_driver.host import admission, capabilities, kvm
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
@@ -141,24 +141,29 @@ class Detection:
         names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
         return next(filter(None, map(shutil.which, names)), None)
 
-    def check(self, guest: Guest, decision: Decision, cpu: Cpu) -> None:
-        """Refuse a machine, CPU, number of CPUs or firmware that the host does not have.
+    def check_machine(self, guest: Guest) -> None:
+        """Refuse a machine type that the host's emulator lacks.
 
-        :param decision: how the guest is to be accelerated.
-        :param cpu: the processor that the guest is to have, defaults filled in.
-        :raises InvalidParameter: names the nearest of those that there are.
-        :raises MissingDependency: if there is no emulator, or none that can serve its screen.
+        :raises MissingDependency: if the host has no emulator.
+        :raises NotOnThisHost: names the nearest machine types.
         """
-        path = self.emulator(architecture.get(guest.architecture))
-        served = Served.of(self._conf.hypervisor)
-        self._models.check(guest, cpu, path, decision.accelerator, served)
+        self._models.check_machine(guest, self.emulator(architecture.get(guest.architecture)))
+
+    def check(self, guest: Guest, hardware: Hardware) -> None:
+        """Refuse a CPU, number of CPUs, firmware or screen that the host does not have.
+
+        :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
+        :raises MissingDependency: if the host has no emulator, or the emulator cannot serve the
+            screen.
+        """
+        self._models.check(guest, hardware, self.emulator(hardware.architecture))
 
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
-        """Describe all guest architectures for which there is an emulator or that are asked for.
+        """Describe all guest architectures that have an emulator or that the caller names.
 
-        :param asked_for: architectures that are looked at in full, besides the configured ones;
-            of the others, no emulator is started.
-        :raises InvalidParameter: if one is not supported; names those that are.
+        :param asked_for: architectures to describe in full, besides the configured ones; the
+            emulators of other architectures are not started.
+        :raises InvalidParameter: if the table lacks an architecture; names all architectures.
         """
         in_full = {*self.configured(), *(architecture.get(name).name for name in asked_for)}
         for facts in architecture.TABLE.values():
@@ -225,11 +230,9 @@ class Detection:
     def _features(
         self, facts: Architecture, path: str, accelerator: Accelerator
     ) -> tuple[str, ...]:
-        options = self._conf.hypervisor
-        model = tuning.default_model(
-            facts, accelerator, kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models
-        )
-        if model is None:
+        defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
+        model = tuning.default_model(facts, accelerator, defaults)
+        if not model:
             return ()
         return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
 
