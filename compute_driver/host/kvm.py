@@ -292,7 +292,7 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     python = interpreter.find_python()
     command = [python, "-I", "-S", kvm_probe.__file__]
     command += [str(device), host_architecture, str(deadline)]
-    said: list[str] = []
+    words: list[str] = []
     hung, remedy = False, ""
     try:
         ended = programs.run(command, timeout=_START + deadline)
@@ -301,10 +301,10 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     except exceptions.ToolFailed as error:
         problem, remedy = f"no probe of it could be made: {error}", f"see why {python} does not"
     else:
-        said = ended.output.splitlines()
-        problem = _problem_of(ended.status, said, deadline)
+        words = ended.output.splitlines()
+        problem = _problem_of(ended.status, words, deadline)
         hung = ended.status == -signal.SIGALRM
-    reached = [word for word in said if word in ("opened", *_SHOWN)]
+    reached = [word for word in words if word in ("opened", *_SHOWN)]
     return Probed(
         reached=reached[-1] if reached else "",
         problem=problem,
@@ -314,12 +314,12 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     )
 
 
-def _problem_of(status: int, said: list[str], deadline: int) -> str:
+def _problem_of(status: int, words: list[str], deadline: int) -> str:
     if status == 0:
         return ""
     if status == -signal.SIGALRM:
         return f"a probe that ran a small guest loop through it did not end within {deadline} s"
-    return f"a probe of it {said[-1] if said else f'exited with status {status}'}"
+    return f"a probe of it {words[-1] if words else f'exited with status {status}'}"
 
 
 def _fingerprint(seen: _Seen) -> list[Any]:
