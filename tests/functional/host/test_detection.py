@@ -134,7 +134,7 @@ class TestPretendedKvm(WatchedTestCase):
         self.assertRegex(
             kvm["Detail"],
             "^no usable KVM: /dev/kvm exists and opens.*, but the processor has no vmx or svm flag,"
-            " and a probe that ran a small guest loop through it did not end within 1 s:"
+            " and a small guest loop did not end within 1 s:"
             " ordinary guests would hang$",
         )
         self.assertRegex(kvm["Remedy"], "nested virtualisation.*or set virt_type = qemu")
