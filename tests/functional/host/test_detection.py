@@ -225,5 +225,5 @@ class TestWord(base.HostTestCase):
         self.assertEqual(frozenset(), found.architectures)
         self.assertRegex(
             found.why_not(facts.name),
-            "it was probed, but libvirt does not offer it: .*kvm.*not supported",
+            "it was probed, but libvirt does not offer KVM: .*kvm.*not supported",
         )
