@@ -88,7 +88,7 @@ def move(source: Path, target: Path) -> None:
         else:
             source.unlink()
     except FileExistsError as error:
-        raise Taken(f"{target} is there already") from error
+        raise Taken(f"{target} exists already") from error
 
 
 def allocated(path: Path) -> int:
@@ -96,7 +96,7 @@ def allocated(path: Path) -> int:
 
     :raises HostError: if the file does not exist, or stat(2) fails.
     """
-    with host_errors(f"{path} cannot be looked at"):
+    with host_errors(f"{path} cannot be examined"):
         return path.stat().st_blocks * _BLOCK_BYTES
 
 
