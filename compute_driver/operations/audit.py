@@ -12,9 +12,14 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, rescue, snapshot
-from compute_driver.operations import image_cache as cached
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import (
+    disk_copy,
+    image_users,
+    journal,
+    kept_files,
+    removal,
+    rescue_files,
+)
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
 
@@ -47,7 +52,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
-    if destroy.is_released(parts, path.name):
+    if kept_files.is_released(parts, path.name):
         detail = (
             f"destroyed with its files kept; 'spawn --uuid {path.name}', with the image and disks "
             f"that it had, takes them again, 'destroy {path.name}' removes them"
@@ -57,7 +62,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
         detail = "the domain with its UUID lacks this driver's metadata, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
     if repair:
-        destroy.remove_files(parts, path.name)
+        removal.remove_files(parts, path.name)
     return Finding(
         kind="orphan directory", subject=str(path), detail="no guest owns it", repaired=repair
     )
@@ -81,7 +86,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     if not plan.directory.exists():
         # libvirt was still busy with a call of a spawn that was killed, say.
         if repair:
-            destroy.destroy(parts, uuid)
+            removal.remove(parts, uuid)
         yield Finding(
             kind="guest without files",
             subject=uuid,
@@ -105,18 +110,18 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
 
 def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
-    found = snapshot.leftovers(parts, uuid)
+    found = disk_copy.leftovers(parts, uuid)
     if found and repair:
-        snapshot.mend(parts, uuid)
+        disk_copy.mend(parts, uuid)
     for path in found:
         detail = "an interrupted snapshot left it"
         yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
 
 
 def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
-    found = rescue.leftovers(parts, uuid)
+    found = rescue_files.leftovers(parts, uuid)
     if found and repair:
-        rescue.remove_files(parts, uuid)
+        rescue_files.remove(parts, uuid)
     for path in found:
         detail = "of a rescue that is over"
         yield Finding(kind="orphan file", subject=str(path), detail=detail, repaired=repair)
@@ -140,7 +145,7 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
-    images, used = parts.images, cached.bases(parts).keys()
+    images, used = parts.images, image_users.bases(parts).keys()
     for path in images.remove_leftovers(used) if repair else images.leftovers(used):
         yield Finding(
             kind="partial image",

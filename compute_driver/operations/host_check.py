@@ -32,7 +32,7 @@ _LOW_DISK_BYTES = GIB
 _DISPENSABLE = frozenset({"mkfs.ext4", "mkswap"})
 
 
-def check(parts: Parts) -> tuple[Check, ...]:
+def host_check(parts: Parts) -> tuple[Check, ...]:
     """Look at all that running guests needs; nothing that is found wrong is raised."""
     return tuple(result for look in _LOOKS for result in look(parts))
 

@@ -11,7 +11,7 @@ import libvirt
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations import power
+from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
 

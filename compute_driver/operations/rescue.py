@@ -9,7 +9,6 @@ files that nobody names, which whoever comes next removes; from then on it leave
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
@@ -18,13 +17,11 @@ from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import power
-from compute_driver.operations.base.context import Parts, Undo, report
+from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.undo import Undo
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.system import concurrency, tools
-
-#: The operations that are mended.
-OPERATIONS = frozenset({"rescue", "unrescue"})
 
 #: Not suspended: its memory would be lost.
 _ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
@@ -60,56 +57,16 @@ def rescue(
     undo = Undo()
     try:
         with undo:
-            undo.add(f"rescue files of {before.name}", mend, parts, uuid)
+            undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
             _make_files(parts, after, wanted, made.layout, base, progress)
             undo.add(f"power of {before.name}", _restore, parts, before, state)
-            power.stop(parts, uuid, timeout)
+            power.shut_down(parts, uuid, timeout)
             parts.connection.run(domains.define, made.xml)
             power.power_on(parts, after)
             undo.commit()
     finally:
         held.keep = undo.failed
     report(after, made.decision)
-
-
-def unrescue(parts: Parts, uuid: str) -> None:
-    """Boot the guest's own system again.
-
-    :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
-    """
-    before = parts.stored(uuid).guest
-    if before.rescue is None:
-        raise exceptions.InvalidGuestState(before.name, "unrescue", "itself", ["being rescued"])
-    after = dataclasses.replace(before, rescue=None)
-    made = parts.blueprint(after)
-    parts.on_domain(uuid, domains.power_off)
-    parts.connection.run(domains.define, made.xml)
-    remove_files(parts, uuid)
-    power.power_on(parts, after)
-    report(after, made.decision)
-
-
-def mend(parts: Parts, uuid: str) -> None:
-    """Remove the files of a rescue that is over or has never begun."""
-    try:
-        guest = parts.stored(uuid).guest
-    except exceptions.GuestNotFound:
-        return
-    if guest.rescue is None:
-        remove_files(parts, uuid)
-
-
-def leftovers(parts: Parts, uuid: str) -> list[Path]:
-    """Return the files that are there for a rescue."""
-    directory = parts.directory(uuid)
-    prefix = layout.RESCUE_PREFIX
-    return sorted((*directory.glob(f"{prefix}*"), *directory.glob(f".{prefix}*")))
-
-
-def remove_files(parts: Parts, uuid: str) -> None:
-    """Remove the files that are there for a rescue."""
-    for path in leftovers(parts, uuid):
-        path.unlink(missing_ok=True)
 
 
 def _make_files(

@@ -17,8 +17,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, power
-from compute_driver.operations.base import admission, settling
+from compute_driver.operations.base import admission, power, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.storage import config_drive, disks, exchange, layout
 from compute_driver.system import concurrency, files, filesystem, space, tools
@@ -43,7 +42,7 @@ class Change:
     sizes: dict[str, int]
 
 
-def check(parts: Parts, uuid: str, guest: Guest) -> Change:
+def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     """Refuse what cannot work, before anything is touched.
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
@@ -78,15 +77,15 @@ def resize(
 ) -> None:
     """Stop a guest and make it what it is to become; on failure it is what it was.
 
-    :param change: what :func:`check` returned.
+    :param change: what :func:`check_resize` returned.
     :param held: the guest's lock.
-    :param timeout: see :func:`power.stop`.
+    :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
     uuid = change.new.uuid
     was_on = parts.state(uuid) not in OFF
     try:
-        power.stop(parts, uuid, timeout)
+        power.shut_down(parts, uuid, timeout)
     except BaseException:
         if was_on and parts.state(uuid) in OFF:
             power.power_on(parts, change.old)
@@ -103,48 +102,14 @@ def resize(
         raise
 
 
-def confirm(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was kept of the guest before its resize; nothing if there is none."""
-    parts.stored(uuid)
-    if settling.is_kept(parts, uuid):
-        with settling.settled(parts, uuid, held, "confirm_resize"):
-            exchange.drop(parts.directory(uuid))
-
-
-def revert(
-    parts: Parts, uuid: str, held: concurrency.Lock, *, timeout: float, power_on: bool | None
-) -> None:
-    """Make the guest what it was before its resize; nothing if none waits.
-
-    :param timeout: see :func:`power.stop`.
-    :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
-    """
-    destroy.bring_back(parts, uuid)
-    interfaces = parts.stored(uuid).guest.interfaces
-    if settling.is_kept(parts, uuid):
-        was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
-        power_on = was_on if power_on is None else power_on
-        power.stop(parts, uuid, timeout)
-        parts.ports.unplug(uuid, interfaces)
-        _bring_back(parts, uuid, held)
-    if power_on:
-        power.start(parts, uuid)
-
-
 def _take_back(parts: Parts, change: Change, held: concurrency.Lock, *, was_on: bool) -> None:
     """Make a guest what it was before its resize, however far that has come."""
     uuid = change.old.uuid
     parts.on_domain(uuid, domains.power_off)  # no emulator may have files that change places
     parts.ports.unplug(uuid, change.new.interfaces)
-    _bring_back(parts, uuid, held)
+    settling.bring_back(parts, uuid, held)
     if was_on:
         power.power_on(parts, change.old)
-
-
-def _bring_back(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    with settling.settled(parts, uuid, held, "revert_resize"):
-        if settling.is_kept(parts, uuid):
-            exchange.undo(parts.directory(uuid))
 
 
 def _make(parts: Parts, change: Change, *, was_on: bool) -> None:

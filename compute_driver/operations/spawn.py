@@ -17,8 +17,7 @@ from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, power
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import journal, kept_files, power, removal
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.system import concurrency, filesystem, tools
@@ -44,11 +43,11 @@ def spawn(
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
-    reused = destroy.is_released(parts, guest.uuid)
+    reused = kept_files.is_released(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     if reused:
-        _refuse_another(guest, destroy.kept(parts, guest.uuid))
+        _refuse_another(guest, kept_files.kept(parts, guest.uuid))
     made = parts.blueprint(guest, decision)
     plan = made.layout
     for disk in plan.disks:
@@ -56,10 +55,10 @@ def spawn(
 
     with journal.making(held, "restore" if reused else "spawn") as undo:
         if reused:
-            undo.add(f"domain {guest.name}", destroy.release_again, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", kept_files.mend, parts, guest.uuid)
         else:
-            undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
-            undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
+            undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
+            undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
         _make_files(parts, asked, plan, base, progress, later=told is not None)
         parts.connection.run(domains.define, made.xml)
         if told is not None:
@@ -68,7 +67,7 @@ def spawn(
             _start(parts, guest, network)
         info = parts.inventory.guest(guest.uuid)
         undo.commit()
-    destroy.forget_description(parts, guest.uuid)
+    kept_files.forget_description(parts, guest.uuid)
     report(guest, decision)
     return info
 
@@ -101,7 +100,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
-    if parts.directory(guest.uuid).exists() and not destroy.is_released(parts, guest.uuid):
+    if parts.directory(guest.uuid).exists() and not kept_files.is_released(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )

@@ -17,7 +17,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import plugging
+from compute_driver.operations.base import plugging
 from tests.functional import base, bridges, inside, tiny, worker
 
 
@@ -50,7 +50,7 @@ class Interfaces(base.HostTestCase):
         parts = self.driver._parts
         stored = parts.stored(made.uuid)
         rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
-        plugging._store(parts, stored, rest)
+        plugging.store(parts, stored, rest)
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):

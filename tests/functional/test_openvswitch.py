@@ -21,8 +21,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.limits import Bandwidth
 from compute_driver.network import openvswitch
-from compute_driver.operations import plugging
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import journal, plugging
 from compute_driver.system import tools
 from tests import guests
 from tests.functional import base, bridges, inside, switches, tiny
@@ -230,7 +229,7 @@ class TestOpenVSwitch(SwitchTestCase):
         parts = self.driver._parts
         before = parts.stored(made.uuid)
         self.driver.attach_interface(made.uuid, plugged())
-        plugging._store(parts, before, before.guest)
+        plugging.store(parts, before, before.guest)
         with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
             plugging.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())

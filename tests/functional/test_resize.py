@@ -17,7 +17,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, Firmware, PowerState
 from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Guest
-from compute_driver.operations import power
+from compute_driver.operations.base import power
 from compute_driver.storage import disks, exchange
 from compute_driver.system import tools
 from tests.functional import base, inside, tiny, worker

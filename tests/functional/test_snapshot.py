@@ -20,7 +20,7 @@ from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import snapshot
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import disk_copy, journal
 from compute_driver.system import space, tools
 from tests.functional import base, inside, tiny, worker
 from tests.functional.test_embedded_daemon import ended
@@ -102,7 +102,7 @@ class SnapshotCase(tiny.TinyTestCase):
         self.assert_whole()
 
     def leftovers(self) -> list[Path]:
-        return snapshot.leftovers(self.driver._parts, self.made.uuid)
+        return disk_copy.leftovers(self.driver._parts, self.made.uuid)
 
 
 class TestFormats(SnapshotCase):
@@ -219,7 +219,7 @@ class TestFailures(SnapshotCase):
         self.assert_nothing_remains()
 
     def test_emulator_fails(self) -> None:
-        begin = snapshot._begin
+        begin = disk_copy._begin
 
         def begin_and_spoil(domain: libvirt.virDomain, source: Path, target: Path) -> bool:
             begun = begin(domain, source, target)
@@ -227,7 +227,7 @@ class TestFailures(SnapshotCase):
             return begun
 
         with (
-            mock.patch.object(snapshot, "_begin", begin_and_spoil),
+            mock.patch.object(disk_copy, "_begin", begin_and_spoil),
             self.assertRaises(exceptions.SnapshotFailed),
         ):
             self.snapshot()
@@ -251,7 +251,7 @@ class TestFailures(SnapshotCase):
             self.assertEqual(worker.PAUSED, other.says())
             os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
-        with mock.patch.object(snapshot, "_ABORT_SECONDS", 2):
+        with mock.patch.object(disk_copy, "_ABORT_SECONDS", 2):
             started = time.monotonic()
             driver = self.other_driver()
             self.assertLess(time.monotonic() - started, 30)

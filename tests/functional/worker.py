@@ -31,7 +31,7 @@ POINTS = {
     "defined": ("before", "libvirt.virDomain.create"),
     "started": ("after", "libvirt.virDomain.create"),
     "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
-    "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
+    "undefined": ("before", "compute_driver.operations.base.removal.remove_files"),
     "image chosen": ("before", "compute_driver.images.cache._Entry.remove"),
     "image forgotten": ("after", "compute_driver.images.cache._Entry.forget"),
     "copy begun": ("after", "libvirt.virDomain.backupBegin"),
@@ -50,7 +50,7 @@ POINTS = {
     "undone": ("before", "shutil.rmtree"),
     "described": ("before", "compute_driver.libvirt.domain.attach"),
     "attached": ("after", "compute_driver.libvirt.domain.attach"),
-    "let go": ("after", "compute_driver.operations.plugging._let_go"),
+    "let go": ("after", "compute_driver.operations.base.plugging.let_go"),
 }
 
 #: The interface that is attached and detached.

@@ -15,9 +15,17 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, plugging, quiesce, rescue, snapshot
-from compute_driver.operations.base import settling
-from compute_driver.operations.base.context import Parts, Undo
+from compute_driver.operations.base import (
+    disk_copy,
+    freezing,
+    kept_files,
+    plugging,
+    removal,
+    rescue_files,
+    settling,
+)
+from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.undo import Undo
 from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
@@ -27,12 +35,13 @@ _REMOVING = frozenset({"spawn", "destroy"})
 
 #: Those that, interrupted, leave a guest to be put in order, and what does.
 _MENDED: Mapping[str, Callable[[Parts, str], None]] = {
-    **{
-        name: module.mend
-        for module in (plugging, rescue, settling, snapshot)
-        for name in module.OPERATIONS
-    },
-    "restore": destroy.release_again,
+    **dict.fromkeys(
+        ("attach_interface", "detach_interface", "start", "resume", "reboot"), plugging.mend
+    ),
+    **dict.fromkeys(("rescue", "unrescue"), rescue_files.mend),
+    **dict.fromkeys(("resize", "confirm_resize", "revert_resize"), settling.mend),
+    "snapshot": disk_copy.mend,
+    "restore": kept_files.mend,
 }
 
 
@@ -49,7 +58,7 @@ def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator
     with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
         try:
             _mend(parts, uuid, held)
-            quiesce.mend(parts, uuid, left_only=operation is None)
+            freezing.mend(parts, uuid, left_only=operation is None)
         except exceptions.ComputeDriverError as error:
             if operation != "destroy":
                 raise
@@ -91,7 +100,7 @@ def recover(parts: Parts) -> None:
     directory = _directory(parts)
     try:
         interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        for uuid in {*interrupted, *quiesce.marked(parts)}:
+        for uuid in {*interrupted, *freezing.marked(parts)}:
             with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
@@ -109,7 +118,7 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
         if held is not None:
             try:
                 _mend(parts, uuid, held)
-                quiesce.mend(parts, uuid, left_only=True)
+                freezing.mend(parts, uuid, left_only=True)
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
@@ -134,7 +143,7 @@ def _mend(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
     if held.interrupted in _REMOVING:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
         held.keep = True
-        destroy.destroy(parts, uuid)
+        removal.remove(parts, uuid)
         held.keep = False
     elif held.interrupted in _MENDED:
         LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, held.interrupted)

@@ -12,9 +12,6 @@ from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
 from compute_driver.system import concurrency
 
-#: The operations that are mended.
-OPERATIONS = frozenset({"resize", "confirm_resize", "revert_resize"})
-
 
 @contextlib.contextmanager
 def settled(parts: Parts, uuid: str, held: concurrency.Lock, operation: str) -> Iterator[None]:
@@ -52,3 +49,10 @@ def _define_again(parts: Parts, place: Path) -> None:
     description = place / layout.DESCRIPTION
     if description.exists():
         parts.connection.run(domains.define_again, description.read_text())
+
+
+def bring_back(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+    """Put back what was kept of a guest before its resize; nothing if nothing was."""
+    with settled(parts, uuid, held, "revert_resize"):
+        if is_kept(parts, uuid):
+            exchange.undo(parts.directory(uuid))

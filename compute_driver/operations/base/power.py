@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Power a guest on and off, freeze it and save it."""
+"""Power a guest on and off."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, ALIVE, PowerState
+from compute_driver.choices import PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -21,23 +21,18 @@ from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
 
+
 #: Seconds after which a guest that has not answered is asked again: one that was still booting
 #: has missed the first time.
 ASK_AGAIN = 10.0
 
+
 #: How often a guest is started whose ports somebody else takes each time.
 _TRIES = 10
 
+
 #: QEMU's words for a port that is taken: of VNC and serial ports, and of SPICE.
 _PORT_TAKEN = re.compile("Address already in use|binding socket to .* failed")
-
-
-def start(parts: Parts, uuid: str) -> None:
-    """Power on what is stopped, continue what is suspended or paused; nothing if it runs."""
-    if parts.state(uuid) in ALIVE:
-        resume(parts, uuid)
-    else:
-        power_on(parts, rebuild(parts, uuid))
 
 
 def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bool = True) -> None:
@@ -68,6 +63,39 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
         parts.on_domain(guest.uuid, libvirt.virDomain.resume)
 
 
+def rebuild(parts: Parts, uuid: str) -> Guest:
+    """Define the domain anew from the stored description, as configuration and host are now.
+
+    The accelerator is decided again.  It holds from the next power-on.
+
+    :return: the stored description.
+    :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
+    """
+    guest = parts.stored(uuid).guest
+    made = parts.blueprint(guest)
+    parts.connection.run(domains.define, made.xml)
+    report(guest, made.decision)
+    return guest
+
+
+def shut_down(parts: Parts, uuid: str, timeout: float) -> None:
+    """Shut down what runs, by force after *timeout* seconds; drop what was suspended."""
+    deadline = time.monotonic() + timeout
+    with parts.connection.watch(uuid) as watch:
+        while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
+            failure = None
+            try:
+                # An emulator that hangs would hold the call for good.
+                concurrency.within(deadline, parts.on_domain, uuid, _ask_to_shut_down)
+            except exceptions.LibvirtError as error:
+                # QEMU 7.2 exits at once when a riscv64 guest powers off, even amid the question.
+                failure = error
+            stopped = watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))
+            if failure and not stopped:
+                raise failure
+    parts.on_domain(uuid, domains.power_off)
+
+
 def _start(
     parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None], *, suspended: bool
 ) -> None:
@@ -89,69 +117,8 @@ def _start(
         avoided.add(port)
 
 
-def stop(parts: Parts, uuid: str, timeout: float) -> None:
-    """Shut down what runs, by force after *timeout* seconds; drop what was suspended."""
-    deadline = time.monotonic() + timeout
-    with parts.connection.watch(uuid) as watch:
-        while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
-            failure = None
-            try:
-                # An emulator that hangs would hold the call for good.
-                concurrency.within(deadline, parts.on_domain, uuid, _ask_to_shut_down)
-            except exceptions.LibvirtError as error:
-                # QEMU 7.2 exits at once when a riscv64 guest powers off, even amid the question.
-                failure = error
-            stopped = watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))
-            if failure and not stopped:
-                raise failure
-    parts.on_domain(uuid, domains.power_off)
-
-
-def pause(parts: Parts, uuid: str) -> None:
-    """Freeze a running guest; nothing if it is paused."""
-    if parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
-        parts.on_domain(uuid, libvirt.virDomain.suspend)
-
-
-def resume(parts: Parts, uuid: str) -> None:
-    """Continue a paused or suspended guest; nothing if it runs."""
-    match parts.require(uuid, "resume", ALIVE):
-        case PowerState.PAUSED:
-            parts.on_domain(uuid, _continue)
-        case PowerState.SUSPENDED:
-            power_on(parts, parts.stored(uuid).guest, suspended=True)
-
-
-def suspend(parts: Parts, uuid: str) -> None:
-    """Save a guest's memory to disk and power it off; nothing if it is suspended."""
-    if parts.require(uuid, "suspend", ALIVE) is not PowerState.SUSPENDED:
-        parts.on_domain(uuid, libvirt.virDomain.managedSave)
-
-
-def rebuild(parts: Parts, uuid: str) -> Guest:
-    """Define the domain anew from the stored description, as configuration and host are now.
-
-    The accelerator is decided again.  It holds from the next power-on.
-
-    :return: the stored description.
-    :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
-    """
-    guest = parts.stored(uuid).guest
-    made = parts.blueprint(guest)
-    parts.connection.run(domains.define, made.xml)
-    report(guest, made.decision)
-    return guest
-
-
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
     # Without flags libvirt asks the agent first.
     button = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
     flags = 0 if domains.agent_answers(domain) else button
     domains.unless_stopped(lambda: domain.shutdownFlags(flags))
-
-
-def _continue(domain: libvirt.virDomain) -> None:
-    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
-        domain.pMWakeup()  # the guest has put itself to sleep
-    else:
-        domain.resume()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look after the cache of images: what is there, who needs it, and what can go."""
+"""Which files the disks of guests are based on."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -14,30 +13,12 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.info import CacheEntry
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
 from compute_driver.system.filesystem import host_errors
 
 #: What directories of guests begin with; nova's own driver adds to it.
 _UUID_LENGTH = 36
-
-
-def entries(parts: Parts) -> tuple[CacheEntry, ...]:
-    """Return what the cache has, and which guests need it."""
-    users = bases(parts)
-    return tuple(
-        dataclasses.replace(entry, guests=tuple(sorted(users.get(_real(Path(entry.path)), ()))))
-        for entry in parts.images.entries()
-    )
-
-
-def prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
-    """Remove what no guest has needed for so many seconds, and return it.
-
-    :raises HostError: if it cannot be told of a guest what it needs; nothing is removed then.
-    """
-    return tuple(parts.images.prune(min_age, lambda: bases(parts)))
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
@@ -55,11 +36,11 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
         directories = sorted(instances.iterdir()) if instances.is_dir() else []
     for directory in directories:
         for _path, base in overlay.bases(directory, unreadable):
-            found[_real(base)].add(directory.name)
+            found[real(base)].add(directory.name)
     told = parts.connection.run(_chains)
     for uuid, files in told.items():
         for file in files:
-            found[_real(file)].add(uuid)
+            found[real(file)].add(uuid)
     for path, reason in unreadable.items():
         name = path.relative_to(instances).parts[0]
         # Not lost+found, say; nor what QEMU has in hand, as another user.
@@ -68,7 +49,8 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     return found
 
 
-def _real(path: Path) -> Path:
+def real(path: Path) -> Path:
+    """Return a path without symbolic links."""
     return Path(os.path.realpath(path))
 
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot a guest's own system again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver import exceptions
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base.context import Parts, report
+
+
+def unrescue(parts: Parts, uuid: str) -> None:
+    """Boot the guest's own system again.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
+    """
+    before = parts.stored(uuid).guest
+    if before.rescue is None:
+        raise exceptions.InvalidGuestState(before.name, "unrescue", "itself", ["being rescued"])
+    after = dataclasses.replace(before, rescue=None)
+    made = parts.blueprint(after)
+    parts.on_domain(uuid, domains.power_off)
+    parts.connection.run(domains.define, made.xml)
+    rescue_files.remove(parts, uuid)
+    power.power_on(parts, after)
+    report(after, made.decision)
