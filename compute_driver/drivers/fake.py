@@ -346,7 +346,7 @@ class FakeDriver(ComputeDriver):
             guest = machine.guest
             if guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "rescue", "being rescued", ["itself"]
+                    guest.name, "rescue", "in rescue", ["in its own system"]
                 )
             machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
             if rescue.bus is not None:
@@ -362,7 +362,7 @@ class FakeDriver(ComputeDriver):
             guest = machine.guest
             if guest.rescue is None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "unrescue", "itself", ["being rescued"]
+                    guest.name, "unrescue", "in its own system", ["in rescue"]
                 )
             machine.guest = dataclasses.replace(guest, rescue=None)
             machine.enter(PowerState.STOPPED)
@@ -382,7 +382,7 @@ class FakeDriver(ComputeDriver):
             machine.require("resize", *ACTIVE, PowerState.STOPPED)
             if machine.guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "resize", "being rescued", ["itself"]
+                    guest.name, "resize", "in rescue", ["in its own system"]
                 )
             if machine.before is not None:
                 raise exceptions.InvalidGuestState(

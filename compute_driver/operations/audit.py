@@ -52,7 +52,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
-    if kept_files.is_released(parts, path.name):
+    if kept_files.without_domain(parts, path.name):
         detail = (
             f"destroyed with its files kept; 'spawn --uuid {path.name}', with the image and disks "
             f"that it had, takes them again, 'destroy {path.name}' removes them"

@@ -9,16 +9,15 @@ from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
 from compute_driver.operations.base import plugging
 from compute_driver.operations.base.context import Parts
-from compute_driver.system import concurrency
+from compute_driver.operations.base.journal import Operation
+from compute_driver.system import steps
 
 
-def detach_interface(
-    parts: Parts, uuid: str, mac: str, held: concurrency.Lock, *, timeout: float
-) -> None:
-    """Take an interface from a guest: where it runs and from its description, or nowhere.
+def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeout: float) -> None:
+    """Take an interface from a guest, from its domain that runs and from its description.
 
     :param mac: the interface's hardware address.
-    :param held: the guest's lock.
+    :param op: the operation.
     :param timeout: seconds that the guest may take to let go.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
@@ -29,9 +28,11 @@ def detach_interface(
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     if state in ACTIVE:
         plugging.let_go(parts, uuid, found[0].mac, timeout)
-    held.keep = True
-    # Before the record of it goes with the description.
+        steps.announce("interface let go")
+    # The guest cannot be given the interface back: a failure from here on ends the detachment.
+    op.undo.add(f"interface {mac}", plugging.mend, parts, uuid)
+    # The description has the only record of the interface: it is unplugged before the record goes.
     parts.ports.unplug(uuid, found)
+    steps.announce("ports unplugged")
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
     plugging.store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
-    held.keep = False

@@ -13,9 +13,9 @@ from compute_driver.operations.base.context import Parts
 
 
 def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
-    """Give a guest that is off other interfaces, in place of all that it has.
+    """Give a guest that is off other interfaces, in place of all its interfaces.
 
-    The description changes last, and at once; what is plugged in is so anew at each power-on.
+    The description changes last, and at once; each power-on plugs the interfaces in.
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
     """

@@ -3,24 +3,17 @@
 
 from __future__ import annotations
 
-import libvirt
-
 from compute_driver.choices import ALIVE, PowerState
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
+from compute_driver.system import steps
 
 
 def resume(parts: Parts, uuid: str) -> None:
     """Continue a paused or suspended guest; nothing if it runs."""
     match parts.require(uuid, "resume", ALIVE):
         case PowerState.PAUSED:
-            parts.on_domain(uuid, _continue)
+            parts.on_domain(uuid, power.release_processors)
+            steps.announce("guest released")
         case PowerState.SUSPENDED:
             power.power_on(parts, parts.stored(uuid).guest, suspended=True)
-
-
-def _continue(domain: libvirt.virDomain) -> None:
-    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
-        domain.pMWakeup()  # the guest has put itself to sleep
-    else:
-        domain.resume()

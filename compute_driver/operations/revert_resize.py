@@ -6,15 +6,16 @@ from __future__ import annotations
 from compute_driver.operations import start
 from compute_driver.operations.base import kept_files, power, settling
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import exchange
-from compute_driver.system import concurrency
 
 
 def revert_resize(
-    parts: Parts, uuid: str, held: concurrency.Lock, *, timeout: float, power_on: bool | None
+    parts: Parts, uuid: str, op: Operation, *, timeout: float, power_on: bool | None
 ) -> None:
-    """Make the guest what it was before its resize; nothing if none waits.
+    """Make the guest what it was before its resize; nothing if no resize waits.
 
+    :param op: the operation; once the old files begin to come back, a failure ends the revert.
     :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
     """
@@ -25,6 +26,8 @@ def revert_resize(
         power_on = was_on if power_on is None else power_on
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
-        settling.bring_back(parts, uuid, held)
+        op.note()
+        op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
+        settling.bring_back(parts, uuid)
     if power_on:
         start.start(parts, uuid)

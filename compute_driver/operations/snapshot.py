@@ -24,10 +24,10 @@ from compute_driver.guest import is_uuid
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import disk_copy
 from compute_driver.operations.base.context import Parts
-from compute_driver.operations.base.undo import Undo
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import overlay
 from compute_driver.storage.layout import DiskFile
-from compute_driver.system import concurrency, files, space, tools
+from compute_driver.system import files, space, steps, tools
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import backup
 
@@ -69,13 +69,13 @@ def snapshot(
     wish: Quiesce,
     timeout: float,
     progress: Progress,
-    held: concurrency.Lock,
+    op: Operation,
 ) -> None:
     """Copy the guest's root disk to *target*.
 
     :param target: what :func:`check_target` returned.
     :param timeout: seconds.
-    :param held: the guest's lock, whose note stays if something of the copy could not be removed.
+    :param op: the operation, whose end removes the parts of the copy.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.snapshot`.
     """
     deadline = time.monotonic() + timeout
@@ -88,27 +88,25 @@ def snapshot(
     size, needed = _sizes(parts, uuid, disk)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
-    undo = Undo()
+    op.undo.add(f"parts of a snapshot of {stored.name}", disk_copy.mend, parts, uuid)
+    source, source_format = disk.path, disk.format
+    if parts.state(uuid) in ACTIVE:
+        space.require(parts.directory(uuid), needed)
+        if disk_copy.make(parts, uuid, disk, size, wish, deadline):
+            steps.announce("copy complete")
+            source, source_format = parts.directory(uuid) / disk_copy.COPY, DiskFormat.QCOW2
     try:
-        with undo:  # nothing is ever committed: what is made on the way goes in any case
-            undo.add(f"parts of a snapshot of {stored.name}", disk_copy.mend, parts, uuid)
-            source, source_format = disk.path, disk.format
-            if parts.state(uuid) in ACTIVE:
-                space.require(parts.directory(uuid), needed)
-                if disk_copy.make(parts, uuid, disk, size, wish, deadline):
-                    source, source_format = parts.directory(uuid) / disk_copy.COPY, DiskFormat.QCOW2
-            _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
-    except files.Taken as error:  # by somebody else, since it was checked
+        _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
+    except files.Taken as error:  # somebody else has made the file since the check
         raise _unusable(target) from error
-    finally:
-        held.keep = undo.failed
+    op.undo.close()  # the parts go after a success, too
     progress(what, needed, needed)
 
 
 def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
-    """Return the size of a disk, and how much a copy of it takes at most, in bytes.
+    """Return the size of a disk, and the most that a copy of it takes, in bytes.
 
-    While the guest runs its disk may be readable by QEMU's user only.
+    libvirt is asked: QEMU's user alone may read the disk of a guest that runs.
     """
     size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
     chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
@@ -139,6 +137,7 @@ def _finish(
         argv = ["qemu-img", "convert", "-q", *formats, str(source), str(new)]
         left = max(1.0, deadline - time.monotonic())
         tools.run(argv, tools.limits(parts.conf), timeout=left)
+        steps.announce("image converted")
     link.unlink()
 
 

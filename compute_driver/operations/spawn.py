@@ -17,10 +17,11 @@ from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import journal, kept_files, power, removal
+from compute_driver.operations.base import kept_files, power, removal
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
-from compute_driver.system import concurrency, filesystem, tools
+from compute_driver.system import filesystem, steps, tools
 
 
 def spawn(
@@ -28,46 +29,48 @@ def spawn(
     guest: Guest,
     decision: acceleration.Decision,
     progress: Progress,
-    held: concurrency.Lock,
+    op: Operation,
     *,
     network: contextlib.AbstractContextManager[object],
     power_on: bool,
     told: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
-    """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
+    """Make *guest*, and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
-    :param held: the guest's lock, where the making is noted.
+    :param op: the operation, whose failure removes the guest.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :param told: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
-    reused = kept_files.is_released(parts, guest.uuid)
+    reused = kept_files.without_domain(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     if reused:
-        _refuse_another(guest, kept_files.kept(parts, guest.uuid))
+        _refuse_another(guest, kept_files.guest(parts, guest.uuid))
     made = parts.blueprint(guest, decision)
     plan = made.layout
     for disk in plan.disks:
         disks.check_size(disk, base)
 
-    with journal.making(held, "restore" if reused else "spawn") as undo:
-        if reused:
-            undo.add(f"domain {guest.name}", kept_files.mend, parts, guest.uuid)
-        else:
-            undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
-            undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress, later=told is not None)
-        parts.connection.run(domains.define, made.xml)
-        if told is not None:
-            _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
-        if power_on:
-            _start(parts, guest, network)
-        info = parts.inventory.guest(guest.uuid)
-        undo.commit()
-    kept_files.forget_description(parts, guest.uuid)
+    op.note(remove=not reused)
+    if reused:
+        op.undo.add(f"domain {guest.name}", kept_files.mend, parts, guest.uuid)
+    else:
+        op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
+        op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
+    _make_files(parts, asked, plan, base, progress, later=told is not None)
+    parts.connection.run(domains.define, made.xml)
+    steps.announce("domain defined")
+    if told is not None:
+        _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
+    if power_on:
+        _start(parts, guest, network)
+    info = parts.inventory.guest(guest.uuid)
+    op.undo.commit()
+    if reused:
+        kept_files.forget(parts, guest.uuid)
     report(guest, decision)
     return info
 
@@ -86,6 +89,7 @@ def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManage
     with network:
         power.power_on(parts, guest, release=False)
     parts.on_domain(guest.uuid, libvirt.virDomain.resume)
+    steps.announce("guest released")
 
 
 def _refuse_another(guest: Guest, kept: Guest) -> None:
@@ -100,7 +104,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
-    if parts.directory(guest.uuid).exists() and not kept_files.is_released(parts, guest.uuid):
+    if parts.directory(guest.uuid).exists() and not kept_files.without_domain(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )
@@ -139,6 +143,7 @@ def _make_files(
     """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
+    steps.announce("directory made")
     for image, target in layout.boot_files(guest.boot, plan):
         if not target.exists():
             disks.place(parts.images.get_file(image, progress), target)
@@ -150,3 +155,4 @@ def _make_files(
             config_drive.build(guest.config_drive, guest, disk.path)
         elif not disk.path.exists():  # it may have been kept
             disks.make(disk, base, limits)
+            steps.announce("disk made")

@@ -9,6 +9,7 @@ from compute_driver import exceptions
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.system import steps
 
 
 def unrescue(parts: Parts, uuid: str) -> None:
@@ -18,11 +19,15 @@ def unrescue(parts: Parts, uuid: str) -> None:
     """
     before = parts.stored(uuid).guest
     if before.rescue is None:
-        raise exceptions.InvalidGuestState(before.name, "unrescue", "itself", ["being rescued"])
+        raise exceptions.InvalidGuestState(
+            before.name, "unrescue", "in its own system", ["in rescue"]
+        )
     after = dataclasses.replace(before, rescue=None)
     made = parts.blueprint(after)
-    parts.on_domain(uuid, domains.power_off)
+    power.power_off(parts, uuid)
     parts.connection.run(domains.define, made.xml)
+    steps.announce("domain redefined")
     rescue_files.remove(parts, uuid)
+    steps.announce("rescue files removed")
     power.power_on(parts, after)
     report(after, made.decision)

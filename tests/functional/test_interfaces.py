@@ -89,7 +89,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
 
     def test_killed_detachment_is_finished(self) -> None:
         self.driver.attach_interface(self.made.uuid, worker.ADDED)
-        with worker.running("detach_interface", self.made.uuid, pause="let go") as other:
+        with worker.running("detach_interface", self.made.uuid, pause="interface let go") as other:
             self.assertEqual(worker.PAUSED, other.says())
         self.driver.pause(self.made.uuid)
         self.driver.resume(self.made.uuid)
@@ -204,7 +204,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             plugging.mend(self.driver._parts, made.uuid)
 
     def test_killed_attachment_is_wholly_there_or_not(self) -> None:
-        for point, done in (("described", False), ("attached", True)):
+        for point, done in (("interface described", False), ("interface attached", True)):
             with self.subTest(point):
                 made = self.spawn_tiny()
                 with worker.running("attach_interface", made.uuid, pause=point) as other:

@@ -6,52 +6,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import os
-import pkgutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from compute_driver import conf
 from compute_driver.choices import SnapshotFormat
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue
+from compute_driver.system import steps
 from tests.functional import base, tiny
-
-#: Where a worker can pause: before or after a call of a function.
-POINTS = {
-    "checked": ("before", "compute_driver.operations.spawn._refuse_taken"),
-    "directory made": ("before", "compute_driver.storage.layout.boot_files"),
-    "disk made": ("after", "compute_driver.storage.disks.make"),
-    "defined": ("before", "libvirt.virDomain.create"),
-    "started": ("after", "libvirt.virDomain.create"),
-    "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
-    "undefined": ("before", "compute_driver.operations.base.removal.remove_files"),
-    "image chosen": ("before", "compute_driver.images.cache._Entry.remove"),
-    "image forgotten": ("after", "compute_driver.images.cache._Entry.forget"),
-    "copy begun": ("after", "libvirt.virDomain.backupBegin"),
-    "frozen": ("after", "libvirt.virDomain.fsFreeze"),
-    "rescue made": ("after", "compute_driver.operations.rescue._make_files"),
-    "stopped": ("before", "compute_driver.libvirt.domain.define"),
-    "redefined": ("after", "compute_driver.libvirt.domain.define"),
-    "backed up": ("before", "compute_driver.operations.snapshot._finish"),
-    "converted": ("after", "compute_driver.system.tools.run"),
-    "copied": ("after", "compute_driver.storage.disks.clone"),
-    "new one defined": ("before", "compute_driver.storage.exchange.commit"),
-    "made": ("before", "compute_driver.storage.exchange.forward"),
-    "moved": ("before", "pathlib.Path.rmdir"),
-    "dropped": ("before", "compute_driver.storage.exchange.clear"),
-    "undoing": ("before", "compute_driver.storage.exchange.backward"),
-    "undone": ("before", "shutil.rmtree"),
-    "described": ("before", "compute_driver.libvirt.domain.attach"),
-    "attached": ("after", "compute_driver.libvirt.domain.attach"),
-    "let go": ("after", "compute_driver.operations.base.plugging.let_go"),
-}
 
 #: The interface that is attached and detached.
 ADDED = Interface(mac="52:54:00:00:00:ff")
@@ -65,7 +33,8 @@ class Worker:
 
     :param action: a key of :data:`ACTIONS`.
     :param number: UUID of the guest.
-    :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
+    :param pause: a step that the product announces, or the number of a step from 0 on, after which
+        the worker waits until it is told to go on; by default it waits nowhere.
     :param image: location of an image: the guest's own, whose root disk is empty by default, the
         rescue system's, or the snapshot that is to be made.
     """
@@ -119,21 +88,21 @@ def larger(driver: LibvirtDriver, number: str) -> Guest:
     return dataclasses.replace(guest, memory_mib=24, root=root, swap=swap)
 
 
-def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def pause() -> None:
-        os.write(1, PAUSED.encode())
-        sys.stdin.readline()
+class Pauses:
+    """Waits at a step until the test says something.
 
-    @functools.wraps(function)
-    def wrapper(*arguments: Any, **options: Any) -> Any:
-        if when == "before":
-            pause()
-        result = function(*arguments, **options)
-        if when == "after":
-            pause()
-        return result
+    :param pause: the step's name, or its number.
+    """
 
-    return wrapper
+    def __init__(self, pause: str) -> None:
+        self._pause = pause
+        self.seen: list[str] = []
+
+    def __call__(self, step: str) -> None:
+        self.seen.append(step)
+        if self._pause in (step, str(len(self.seen) - 1)):
+            os.write(1, PAUSED.encode())
+            sys.stdin.readline()
 
 
 def _guest(image: str, **changes: Any) -> Guest:
@@ -174,7 +143,7 @@ ACTIONS: dict[str, Callable[[LibvirtDriver, str, str], object]] = {
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--state", required=True)
-    parser.add_argument("--pause", required=True, choices=["", *POINTS])
+    parser.add_argument("--pause", required=True)
     parser.add_argument("--image", required=True)
     parser.add_argument("action", choices=[*ACTIONS])
     parser.add_argument("number")
@@ -183,11 +152,7 @@ def main() -> None:
     loaded.set_override("state_path", options.state, group="hypervisor")
     loaded.set_override("stop_timeout", 0.0, group="hypervisor")  # tiny guests never answer
     driver = LibvirtDriver(loaded)
-    with contextlib.ExitStack() as patches:
-        if options.pause:
-            when, target = POINTS[options.pause]
-            wrapper = _pausing(when, pkgutil.resolve_name(target))
-            patches.enter_context(mock.patch(target, wrapper))
+    with steps.announced_to(Pauses(options.pause)):
         ACTIONS[options.action](driver, options.number, options.image)
     os.write(1, DONE.encode())
 

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The copy of a running guest's disk that its emulator makes: libvirt's backup in push mode."""
+"""The copy of a running guest's disk that its emulator makes: libvirt's backup in push mode.
+
+As long as there may be such a copy, the guest's directory has a file of it.
+"""
 
 from __future__ import annotations
 
@@ -17,43 +20,50 @@ from compute_driver.libvirt import events
 from compute_driver.operations.base import freezing
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage.layout import DiskFile
-from compute_driver.system import concurrency, files, tools
+from compute_driver.system import concurrency, files, steps, tools
 from compute_driver.xml import backup
 
-#: Names in the guest's directory: the emulator's copy, and a link to what is being made elsewhere.
+#: The emulator's copy, in the guest's directory.
 COPY = "snapshot.qcow2"
 
+#: In the guest's directory, a link to the file elsewhere that is being made of the copy.
 ELSEWHERE = "snapshot.elsewhere"
 
-#: Seconds that the emulator may take to end what it was told to end.
+#: Seconds that the emulator may take to end a copy.
 _ABORT_SECONDS = 30.0
 
-#: Seconds by which the end of a guest may be told later than that of its jobs.
+#: Seconds by which libvirt may tell of the end of a guest later than of the end of its jobs.
 _STOP_SECONDS = 2.0
 
 
 def give_up(parts: Parts, uuid: str) -> None:
-    """Have whoever copies the disk of a guest that is to be removed fail soon."""
-    with contextlib.suppress(exceptions.ComputeDriverError):  # it may take its time, then
+    """Make a snapshot of a guest that is to be removed fail soon."""
+    with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits for it, then
         _aborted(parts, uuid, time.monotonic() + _ABORT_SECONDS)
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """End the copying of a guest's disk, if it goes on, and remove what it has made."""
+    """End the copying of a guest's disk, and remove its files; nothing if there are no such files.
+
+    A backup that somebody else makes goes on.
+    """
+    found = leftovers(parts, uuid)
+    if not found:
+        return
     deadline = time.monotonic() + _ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
         with parts.connection.watch(uuid) as watch:
             if _aborted(parts, uuid, deadline):
                 watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
         concurrency.within(deadline, parts.on_domain, uuid, _settle)
-    for path in leftovers(parts, uuid):
+    for path in found:
         if path.is_symlink():
             path.readlink().unlink(missing_ok=True)
         path.unlink(missing_ok=True)
 
 
 def leftovers(parts: Parts, uuid: str) -> list[Path]:
-    """Return what is there of a copy that is being made, or was when it was interrupted."""
+    """Return the files of a copy that is being made, or was being made when it was interrupted."""
     directory = parts.directory(uuid)
     return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
 
@@ -63,13 +73,14 @@ def make(
 ) -> bool:
     """Have the emulator copy a disk; False if the guest stopped meanwhile."""
     copy = parts.directory(uuid) / COPY
-    # Made by us: libvirt gives it back to its owner in the end.
+    # This process makes the file: libvirt gives the file back to its owner in the end.
     with files.new_file(copy) as new:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(new), str(size)]
         tools.run(argv, tools.limits(parts.conf))
     with parts.connection.watch(uuid) as watch:
         with freezing.quiesced(parts, uuid, wish):
             begun = parts.on_domain(uuid, functools.partial(_begin, source=disk.path, target=copy))
+            steps.announce("copy begun")
         if not begun:
             return False
         return _wait(parts, uuid, watch, deadline)
@@ -123,36 +134,37 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
 
 
 def _outcome(domain: libvirt.virDomain) -> str | None:
-    """Return why the last job has failed, empty if it has not, None if it goes on."""
+    """Return why the last job has failed; empty if it succeeded, None if it goes on."""
     if domain.jobStats().get("type", 0) != libvirt.VIR_DOMAIN_JOB_NONE:
         return None
     return events.job_failure(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
 
 
 def _settle(domain: libvirt.virDomain) -> None:
-    """Return when libvirt has closed the files of a job whose end it has told of.
+    """Return when libvirt has closed the files of a job that has ended.
 
-    It tells first, but answers no question about the emulator before (seen with 9.0).
+    libvirt tells of the end first, but answers no question about the emulator before the files are
+    closed (seen with 9.0).
     """
     domains.unless_stopped(domain.memoryStats)
 
 
 def _aborted(parts: Parts, uuid: str, deadline: float) -> bool:
-    """Have the emulator end its copy; false if it makes none, or hangs."""
+    """Make the emulator end its copy; false if the emulator makes none, or hangs."""
     answers: list[bool] = []
     concurrency.within(deadline, lambda: answers.append(parts.on_domain(uuid, _abort)))
     return any(answers)
 
 
 def _abort(domain: libvirt.virDomain) -> bool:
-    """Tell the emulator to end its copy; false if it makes none."""
+    """Tell the emulator to end its copy; false if the emulator makes none."""
     try:
-        domain.backupGetXMLDesc()  # else the job is none of ours
+        domain.backupGetXMLDesc()  # fails if the job is no backup
         domain.abortJob()
     except libvirt.libvirtError as error:
         if error.get_error_code() not in (
             libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
-            libvirt.VIR_ERR_OPERATION_INVALID,  # it has ended just now, or the guest has
+            libvirt.VIR_ERR_OPERATION_INVALID,  # the copy or the guest has ended just now
         ):
             raise
         return False

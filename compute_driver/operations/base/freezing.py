@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Freeze a guest's file systems, and see to it that they thaw.
+"""Freeze a guest's file systems, and thaw them in any case.
 
-A file in the guest's directory marks what may be frozen, and by which process.  It is there before
-the agent is asked, and goes when the guest is known to write again: so whoever finds it after a
-failure or a sudden death thaws the guest, be it the next operation on it or, once that process is
-gone, the next driver.
+A file in the guest's directory marks a guest that may be frozen, and names the process that froze
+it.  The file is made before the agent is asked, and removed when the guest writes again.  So the
+next operation on the guest thaws it after a failure or a sudden death.  Once the process is gone,
+the next driver does so, too.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from compute_driver.choices import ACTIVE, PowerState, Quiesce
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
+from compute_driver.system import steps
 from compute_driver.system.filesystem import host_errors
 
 LOG = logging.getLogger(__name__)
-
 
 _MARK = "frozen"
 
@@ -49,6 +49,7 @@ def _freeze(parts: Parts, uuid: str) -> None:
         mark.write_text(_identity(os.getpid()))
     try:
         parts.on_domain(uuid, functools.partial(agent.freeze, timeout=parts.agent_timeout))
+        steps.announce("file systems frozen")
     except BaseException:
         mend(parts, uuid)
         raise
@@ -63,15 +64,15 @@ def thaw(parts: Parts, uuid: str, timeout: int) -> None:
     state = parts.state(uuid)
     if state in ACTIVE:
         parts.on_domain(uuid, functools.partial(_thaw_if_active, timeout=timeout))
-    if state is not PowerState.SUSPENDED:  # it will be as it was when its memory was saved
+    if state is not PowerState.SUSPENDED:  # a suspended guest goes on frozen
         _mark(parts, uuid).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
-    """Keep a running guest's file systems frozen meanwhile, as far as that is wished and possible.
+    """Keep a running guest's file systems frozen meanwhile, if *wish* asks for it.
 
-    :raises: what :func:`freeze` raises, if it is required; what :func:`thaw` raises.
+    :raises: what :func:`freeze` raises, if *wish* requires the freezing; what :func:`thaw` raises.
     """
     frozen = False
     if wish is Quiesce.REQUIRE or (wish is Quiesce.TRY and _answers(parts, uuid)):
@@ -90,12 +91,12 @@ def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
 
 
 def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
-    """Thaw a guest that somebody has frozen; one that does not answer is tried again later.
+    """Thaw a guest that is marked as frozen; a guest that does not answer is thawed later.
 
-    :param left_only: not if the process that froze it is still there.
+    :param left_only: whether the guest stays frozen as long as the process that froze it lives.
     """
     mark = _mark(parts, uuid)
-    if mark.exists() and not (left_only and _is_wanted(mark)):
+    if mark.exists() and not (left_only and _has_owner(mark)):
         try:
             thaw(parts, uuid, domains.AGENT_SECONDS)
         except exceptions.GuestError as error:
@@ -112,15 +113,15 @@ def _mark(parts: Parts, uuid: str) -> Path:
 
 
 def _identity(pid: int) -> str:
-    """Return a process's number and start (proc(5)): numbers are used again."""
+    """Return a process's number and start time (proc(5)): numbers are used again."""
     return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
 
 
-def _is_wanted(mark: Path) -> bool:
-    """Tell whether the process that made a mark is still there."""
+def _has_owner(mark: Path) -> bool:
+    """Tell whether the process that made a mark still lives."""
     try:
-        said = mark.read_text()
-        return said == _identity(int(said.partition(" ")[0]))
+        identity = mark.read_text()
+        return identity == _identity(int(identity.partition(" ")[0]))
     except (OSError, ValueError):
         return False
 

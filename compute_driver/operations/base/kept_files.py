@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests of which only the files are left, on purpose, with their description among them."""
+"""Guests of which only the files are kept, on purpose.
+
+A file among them describes the domain.  It is written before the domain goes, and removed when the
+domain is there again: a guest that has both was being released or brought back.
+"""
 
 from __future__ import annotations
 
@@ -11,47 +15,57 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import layout
+from compute_driver.system import files
 from compute_driver.xml import metadata
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """Remove the domain that was to have a guest's kept files, which stay, as does what they were.
-
-    Nothing happens once the guest is there again: then its description is forgotten.
-    """
-    if path(parts, uuid).exists():
+    """Remove the domain of a guest whose kept files still have a description; its files stay."""
+    if _description(parts, uuid).exists():
         removal.remove_domain(parts, uuid, keep_files=True)
 
 
-def is_released(parts: Parts, uuid: str) -> bool:
-    """Tell whether only the files of a guest are left, on purpose."""
-    described = path(parts, uuid).exists()
+def without_domain(parts: Parts, uuid: str) -> bool:
+    """Tell whether a guest has kept files and no domain."""
+    described = _description(parts, uuid).exists()
     return described and parts.connection.run(domains.lookup, uuid) is None
 
 
-def kept(parts: Parts, uuid: str) -> Guest:
-    """Return the guest whose files were kept, as it was.
+def guest(parts: Parts, uuid: str) -> Guest:
+    """Return the guest as it was when its files were kept.
 
     :raises MetadataDamaged: if its description cannot be understood.
     """
-    found = metadata.read(path(parts, uuid).read_text())
+    path = _description(parts, uuid)
+    found = metadata.read(path.read_text())
     if found is None:
-        raise exceptions.MetadataDamaged(f"{path(parts, uuid)} describes no guest")
+        raise exceptions.MetadataDamaged(f"{path} describes no guest")
     return found.guest
 
 
+def describe(parts: Parts, uuid: str) -> None:
+    """Write the description of a guest's domain to its files.
+
+    :raises GuestNotFound: if this driver has no such guest.
+    :raises HostError: if the description cannot be written.
+    """
+    text = parts.on_domain(uuid, domains.description)
+    with files.new_file(_description(parts, uuid)) as path:
+        path.write_text(text)
+
+
 def bring_back(parts: Parts, uuid: str) -> None:
-    """Define the domain of a guest whose files were kept; nothing if it is there."""
-    if is_released(parts, uuid):
-        parts.connection.run(domains.define_again, path(parts, uuid).read_text())
-        forget_description(parts, uuid)
+    """Define the domain of a guest whose files were kept; nothing if the domain is there."""
+    if without_domain(parts, uuid):
+        parts.connection.run(domains.define_again, _description(parts, uuid).read_text())
+        forget(parts, uuid)
 
 
-def forget_description(parts: Parts, uuid: str) -> None:
-    """Remove the description of a guest whose domain is there again."""
-    path(parts, uuid).unlink(missing_ok=True)
+def forget(parts: Parts, uuid: str) -> None:
+    """Remove the description of a guest whose domain is there again; nothing without a domain."""
+    if parts.connection.run(domains.lookup, uuid) is not None:
+        _description(parts, uuid).unlink(missing_ok=True)
 
 
-def path(parts: Parts, uuid: str) -> Path:
-    """Return where the description of a guest is kept with the guest's files."""
+def _description(parts: Parts, uuid: str) -> Path:
     return parts.directory(uuid) / layout.DESCRIPTION

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interfaces of guests that run: how their descriptions, devices and ports change together.
 
-An interface is stored before a running guest gets it, and is stored until it has let go.  So one
-that is stored and not there was being changed when the operation died; :func:`mend` ends it.
+The description of a guest has an interface before the running guest gets the interface, and until
+the guest has let go of it.  So an operation was interrupted if a described interface is not in the
+domain; :func:`mend` ends the operation.
 """
 
 from __future__ import annotations
@@ -27,25 +28,24 @@ from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
 
-
-#: Seconds that a guest may take to let go of what it was given in vain.
+#: Seconds that a guest may take to let go of an interface that it was given in vain.
 _TAKE_BACK = 10.0
 
-#: Seconds that an emulator may take to pass such a request on.
+#: Seconds that an emulator may take to pass the request to let go on.
 _ASK_SECONDS = 30.0
 
-#: One that is suspended goes on with the devices that it was suspended with.
+#: A suspended guest goes on with the devices that it was suspended with.
 ACCEPTED = ACTIVE | OFF
 
-#: What QEMU says when it is asked while the guest is still thinking about it.
+#: QEMU's words for a guest that was asked before, and has not answered.
 _PENDING = ("already in the process of unplug", "unplug is pending")
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """Forget the interfaces that a guest has not got, and plug in those that it has.
+    """Forget described interfaces that a guest lacks, and plug in the interfaces that it has.
 
-    What it has and should not is asked back; where a guest keeps it, it leads nowhere.  Hybrid
-    interfaces are plugged in before a guest has them, and not again beneath it.
+    The guest is asked to let go of interfaces that are not described; these are unplugged anyway.
+    Hybrid interfaces are plugged in before a guest has them, and not again afterwards.
 
     :raises OperationTimeout: if the emulator does not answer.
     """
@@ -64,7 +64,7 @@ def mend(parts: Parts, uuid: str) -> None:
             try:
                 let_go(parts, uuid, mac, _TAKE_BACK)
             except exceptions.DeviceBusy as error:
-                LOG.warning("%s; it has it, unplugged, until it is powered off", error)
+                LOG.warning("%s; the interface stays, unplugged, until power-off", error)
         if parts.state(uuid) in ACTIVE:
             ready = {each.switch_port for each in plugged}
             for interface in kept:
@@ -88,14 +88,14 @@ def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
 
 
 def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
-    """Store what a guest is to be from its next power-on, and that it is so now."""
+    """Store the description of a guest, from its next power-on and of its domain that runs."""
     parts.connection.run(domains.define, xml(parts, stored, guest))
     text = metadata.content(guest, stored.directory, stored.decision)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, text))
 
 
 def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
-    """Take an interface from a guest that was given it in vain."""
+    """Take an interface from a guest whose operation has failed."""
     try:
         let_go(parts, uuid, interface.mac, _TAKE_BACK)
     finally:
@@ -103,10 +103,11 @@ def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
 
 
 def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
-    """Ask a guest for an interface until it lets go.
+    """Ask a guest to let go of an interface, until it does so.
 
-    :raises DeviceBusy: if it has not by the deadline.
-    :raises OperationTimeout: if its emulator does not answer.
+    :param timeout: seconds.
+    :raises DeviceBusy: if the guest has not let go by then.
+    :raises OperationTimeout: if the guest's emulator does not answer.
     """
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:

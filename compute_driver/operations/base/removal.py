@@ -13,27 +13,32 @@ from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
-from compute_driver.system import concurrency
+from compute_driver.system import concurrency, steps
 
 
 def remove(parts: Parts, uuid: str) -> None:
-    """Remove the domain and the files of a guest; each step copes with what is gone already."""
+    """Remove the domain and the files of a guest; nothing if the guest is gone.
+
+    :raises HostError: if the operating system refuses.
+    """
     if remove_domain(parts, uuid):
         remove_files(parts, uuid)
 
 
 def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
-    """Power off, unplug and undefine the domain with that UUID, if it is ours.
+    """Power off, unplug and undefine the domain with that UUID, if this driver made it.
 
-    :param keep_files: whether what libvirt keeps for it in files stays.
-    :return: False if there is one of somebody else's, who may use the guest's directory.
+    :param keep_files: whether the files stay that libvirt keeps for the domain.
+    :return: False if somebody else made the domain, which may use the guest's directory.
     """
     interfaces = parts.connection.run(_power_off, parts, uuid)
     if interfaces is None:
         return False
-    # Before the record of them goes with the domain.
+    steps.announce("guest powered off")
+    # The domain has the only record of its interfaces: they are unplugged before it goes.
     parts.ports.unplug(uuid, interfaces)
-    parts.connection.run(undefine, parts, uuid, keep_files=keep_files)
+    parts.connection.run(_undefine, parts, uuid, keep_files=keep_files)
+    steps.announce("domain undefined")
     return True
 
 
@@ -48,7 +53,7 @@ def remove_files(parts: Parts, uuid: str) -> None:
 def _power_off(
     connection: libvirt.virConnect, parts: Parts, uuid: str
 ) -> tuple[Interface, ...] | None:
-    """Return the guest's interfaces, none if that is not known; None if it is not ours."""
+    """Return the guest's interfaces, none if they are not known; None for a domain of others."""
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return ()
@@ -58,17 +63,11 @@ def _power_off(
     try:
         found = domains.stored(domain, parts.inventory.instances)
     except exceptions.MetadataDamaged:
-        return ()  # the audit finds by its UUID what is still plugged in
+        return ()  # the audit finds ports that are still plugged in, by the UUID
     return found.guest.interfaces if found else ()
 
 
-def undefine(
-    connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_files: bool = False
-) -> None:
-    """Remove a domain from libvirt; nothing if libvirt has none.
-
-    :param keep_files: whether the files that libvirt keeps for the domain stay.
-    """
+def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_files: bool) -> None:
     domain = domains.lookup(connection, uuid)
     if domain is not None:
         domains.undefine(domain, keep_files=keep_files)
