@@ -17,7 +17,9 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.guest import is_uuid
+from compute_driver.storage.source import Source
 from compute_driver.xml import interface, metadata
+from compute_driver.xml import source as source_xml
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
@@ -173,14 +175,18 @@ def attach(domain: libvirt.virDomain, xml: str) -> None:
     domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
-def disk_size(domain: libvirt.virDomain, path: Path) -> int:
-    """Return what a guest sees of one of its disks, in bytes.
+def disk_size(domain: libvirt.virDomain, source: Source) -> int:
+    """Return the size that a guest sees of one of its disks, in bytes.
 
-    libvirt can read it, where the file is QEMU's while the guest runs.
+    libvirt can read the disk also while the guest runs, when its file is QEMU's.
 
-    :param path: the file behind the disk.
+    :param source: where the disk's bytes are.
+    :raises GuestError: if the domain has no such disk: another client has changed the domain.
     """
-    return int(domain.blockInfo(str(path))[0])
+    device = source_xml.device(domain.XMLDesc(), source)
+    if device is None:
+        raise exceptions.GuestError(f"domain {domain.name()!r} has no disk {source.address} now")
+    return int(domain.blockInfo(device)[0])
 
 
 def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import leftovers
 from compute_driver.operations.base import (
     disk_copy,
     image_users,
@@ -21,7 +22,8 @@ from compute_driver.operations.base import (
     rescue_files,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import overlay
+from compute_driver.storage import disks, overlay
+from compute_driver.storage.layout import Role
 
 
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
@@ -35,6 +37,7 @@ def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
         *_guests(parts, repair),
         *_ports(parts, repair),
         *_images(parts, repair),
+        *_system_directories(repair),
     )
 
 
@@ -46,8 +49,8 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
         if path.name in owned or not is_uuid(path.name):
             continue
         with journal.unless_busy(parts, path.name) as idle:
-            # It may have become a guest since the domains were listed.
-            if idle and path.name not in parts.connection.run(_ours, root):
+            # It may be gone, or be a guest's, since the directories and the domains were listed.
+            if idle and path.exists() and path.name not in parts.connection.run(_ours, root):
                 yield _orphan(parts, path, repair)
 
 
@@ -95,17 +98,22 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         )
         return
     yield from _snapshots(parts, uuid, repair)
-    if plan.disk("rescue") is None:
+    if plan.disk(Role.RESCUE) is None:
         yield from _rescues(parts, uuid, repair)
+    for disk in plan.disks:
+        if not disks.kind(disk.source).exists(disk.source):
+            yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
-    files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
     # What cannot be read, QEMU has in hand as another user; or the images cannot be looked for.
     found = overlay.bases(plan.directory, {})
     files |= {f"base image of {path.name}": base for path, base in found}
     for what, path in files.items():
         if path is not None and not path.exists():
-            detail = f"the {what} of guest {uuid}"
-            yield Finding(kind="missing file", subject=str(path), detail=detail)
+            yield _missing(what, str(path), uuid)
+
+
+def _missing(what: str, address: str, uuid: str) -> Finding:
+    return Finding(kind="missing file", subject=address, detail=f"the {what} of guest {uuid}")
 
 
 def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
@@ -152,6 +160,15 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
             subject=str(path),
             detail="an interrupted fetch left it",
             repaired=repair,
+        )
+
+
+def _system_directories(repair: bool) -> Iterator[Finding]:
+    for left in leftovers.find():
+        if repair:
+            left.repair()
+        yield Finding(
+            kind="left directory", subject=str(left.path), detail=left.detail, repaired=repair
         )
 
 

@@ -18,18 +18,19 @@ import time
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, DiskFormat, PowerState, Quiesce, SnapshotFormat
+from compute_driver.choices import ACTIVE, PowerState, Quiesce, SnapshotFormat
 from compute_driver.driver import Progress
 from compute_driver.guest import is_uuid
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import disk_copy
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
-from compute_driver.storage import overlay
-from compute_driver.storage.layout import DiskFile
+from compute_driver.storage import disks
+from compute_driver.storage.layout import Role
+from compute_driver.storage.source import Source
 from compute_driver.system import files, space, steps, tools
 from compute_driver.system.filesystem import host_errors
-from compute_driver.xml import backup
+from compute_driver.xml import source as source_xml
 
 
 def check_target(parts: Parts, target: Path) -> Path:
@@ -80,61 +81,61 @@ def snapshot(
     """
     deadline = time.monotonic() + timeout
     stored = parts.stored(uuid).guest
-    disk = parts.plan(stored).disk("root")
+    disk = parts.plan(stored).disk(Role.ROOT)
     if disk is None:
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
     if wish is Quiesce.REQUIRE:
         parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
-    size, needed = _sizes(parts, uuid, disk)
+    size, needed = _sizes(parts, uuid, disk.source)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
     op.undo.add(f"parts of a snapshot of {stored.name}", disk_copy.mend, parts, uuid)
-    source, source_format = disk.path, disk.format
+    source = disk.source
     if parts.state(uuid) in ACTIVE:
         space.require(parts.directory(uuid), needed)
-        if disk_copy.make(parts, uuid, disk, size, wish, deadline):
+        if disk_copy.make(parts, uuid, source, size, wish, deadline):
             steps.announce("copy complete")
-            source, source_format = parts.directory(uuid) / disk_copy.COPY, DiskFormat.QCOW2
+            source = disk_copy.source(parts, uuid)
     try:
-        _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
+        _finish(parts, uuid, source, target, image_format, needed, deadline)
     except files.Taken as error:  # somebody else has made the file since the check
         raise _unusable(target) from error
     op.undo.close()  # the parts go after a success, too
     progress(what, needed, needed)
 
 
-def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
+def _sizes(parts: Parts, uuid: str, source: Source) -> tuple[int, int]:
     """Return the size of a disk, and the most that a copy of it takes, in bytes.
 
     libvirt is asked: QEMU's user alone may read the disk of a guest that runs.
     """
-    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
-    chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
-    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in ACTIVE:
-        chain += filter(None, [overlay.base(disk.path)])
-    return size, min(size, sum(map(files.allocated, chain)))
+    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, source))
+    bases = parts.on_domain(uuid, lambda domain: source_xml.bases(domain.XMLDesc(), source))
+    kind = disks.kind(source)
+    if not bases and parts.state(uuid) not in ACTIVE:
+        bases = kind.bases(source)
+    return size, min(size, kind.allocated(source) + sum(map(files.allocated, bases)))
 
 
 def _finish(
     parts: Parts,
     uuid: str,
-    source: Path,
-    source_format: DiskFormat,
+    source: Source,
     target: Path,
     image_format: SnapshotFormat,
     needed: int,
     deadline: float,
 ) -> None:
     """Make *target* of a disk that nobody writes to."""
-    own = source.name == disk_copy.COPY
-    if own and image_format is SnapshotFormat.QCOW2 and _moved(source, target):
+    copy = disk_copy.source(parts, uuid)
+    if source == copy and image_format is SnapshotFormat.QCOW2 and _moved(copy.path, target):
         return
     space.require(target.parent, needed)
     with files.new_file(target, replace=False) as new:
         link = parts.directory(uuid) / disk_copy.ELSEWHERE
         link.symlink_to(new)
-        formats = ["-f", str(source_format), "-O", str(image_format)]
-        argv = ["qemu-img", "convert", "-q", *formats, str(source), str(new)]
+        formats = ["-f", str(source.format), "-O", str(image_format)]
+        argv = ["qemu-img", "convert", "-q", *formats, source.address, str(new)]
         left = max(1.0, deadline - time.monotonic())
         tools.run(argv, tools.limits(parts.conf), timeout=left)
         steps.announce("image converted")

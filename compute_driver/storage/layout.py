@@ -14,6 +14,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Choice, DiskBus, DiskFormat
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.hardware import architecture
+from compute_driver.storage.source import FileSource, Source
 
 CONSOLE_LOG = "console.log"
 
@@ -45,14 +46,31 @@ class RootKind(Choice):
         return cls.ISO if guest.image.format is DiskFormat.ISO else cls.DISK
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DiskFile:
-    """One file that the guest sees as a disk.
+class Role(Choice):
+    """What a disk is to its guest."""
 
-    :param role: ``root``, ``installer``, ``ephemeral0`` (and so on), ``swap``,
-        ``config-drive`` or ``rescue``.
-    :param path: the file, absolute.
-    :param format: ``qcow2`` or ``raw``.
+    #: The guest's own system.
+    ROOT = "root"
+    #: The guest's image, an ISO 9660 file.
+    INSTALLER = "installer"
+    EPHEMERAL = "ephemeral"
+    SWAP = "swap"
+    CONFIG_DRIVE = "config-drive"
+    #: The system that is booted in place of the guest's own.
+    RESCUE = "rescue"
+
+
+#: Roles of disks that grow in a resize and never shrink.
+GROWING = frozenset({Role.ROOT, Role.EPHEMERAL})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GuestDisk:
+    """One disk of a guest.
+
+    :param role: what the disk is to the guest.
+    :param index: place among the guest's ephemeral disks, 0 the first; None for any other role.
+    :param source: where the disk's bytes are.
     :param size_bytes: size that the guest sees; 0 means as large as its content.
     :param bus: where it is attached.
     :param device: ``disk`` or ``cdrom``, by libvirt's ``<disk device=>`` words.
@@ -60,14 +78,22 @@ class DiskFile:
     :param boot_order: place among the devices to boot from, 1 the first; None means never.
     """
 
-    role: str
-    path: Path
-    format: DiskFormat
+    role: Role
+    index: int | None = None
+    source: Source
     size_bytes: int
     bus: DiskBus
     device: str = "disk"
     readonly: bool = False
     boot_order: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The role and the index, ``ephemeral0`` for example; the guest sees it as serial number.
+
+        No two disks of a guest have the same name.
+        """
+        return _name(self.role, self.index)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,15 +109,18 @@ class Layout:
     """
 
     directory: Path
-    disks: tuple[DiskFile, ...]
+    disks: tuple[GuestDisk, ...]
     kernel: Path | None
     ramdisk: Path | None
     nvram: Path | None
     console_log: Path
 
-    def disk(self, role: str) -> DiskFile | None:
-        """Return the disk with that role, or None if the guest has none."""
-        return next((disk for disk in self.disks if disk.role == role), None)
+    def disk(self, name: str) -> GuestDisk | None:
+        """Return the disk of that name, or None if the guest has none.
+
+        :param name: a role, or what :attr:`GuestDisk.name` says of an ephemeral disk.
+        """
+        return next((disk for disk in self.disks if disk.name == name), None)
 
 
 def plan(
@@ -121,27 +150,26 @@ def plan(
     size = _root_size(guest, root)
     if size is not None:
         disks.append(
-            DiskFile(
-                role="root",
-                path=directory / root_disk(disk_format),
-                format=disk_format,
+            GuestDisk(
+                role=Role.ROOT,
+                source=FileSource(path=directory / root_disk(disk_format), format=disk_format),
                 size_bytes=size,
                 bus=root_bus,
                 boot_order=2 if root is RootKind.ISO else 1,
             )
         )
     if root is RootKind.ISO:
-        disks.append(_iso("installer", directory, cdrom_bus or machine.cdrom_bus, boot_order=1))
+        disks.append(_iso(Role.INSTALLER, directory, cdrom_bus or machine.cdrom_bus, boot_order=1))
     disks += [
-        _data_disk(f"ephemeral{index}", disk, directory, machine)
+        _data_disk(Role.EPHEMERAL, disk, directory, machine, index)
         for index, disk in enumerate(guest.ephemerals)
     ]
     if guest.swap is not None:
-        disks.append(_data_disk("swap", guest.swap, directory, machine))
+        disks.append(_data_disk(Role.SWAP, guest.swap, directory, machine))
     # On the bus of the root disk: a guest that can boot from that one can read this one too.
     drive_bus = cdrom_bus or root_bus
     if guest.config_drive is not None:
-        disks.append(_iso("config-drive", directory, drive_bus))
+        disks.append(_iso(Role.CONFIG_DRIVE, directory, drive_bus))
     prefix = ""
     if guest.rescue is not None:
         prefix = RESCUE_PREFIX
@@ -164,21 +192,21 @@ def plan(
 
 def _rescued(
     rescue: Rescue,
-    disks: list[DiskFile],
+    disks: list[GuestDisk],
     directory: Path,
     machine: architecture.Machine,
     root_bus: DiskBus,
     drive_bus: DiskBus,
     disk_format: DiskFormat,
-) -> list[DiskFile]:
+) -> list[GuestDisk]:
     """Return a guest's disks and the one that is booted instead of them."""
     usual = machine.cdrom_bus if rescue.in_drive else root_bus
     bus = architecture.choose("rescue bus", rescue.bus, machine.buses) if rescue.bus else usual
     iso = rescue.image.format is DiskFormat.ISO
-    disk = DiskFile(
-        role="rescue",
-        path=directory / (f"{RESCUE_PREFIX}system.iso" if iso else rescue_disk(disk_format)),
-        format=DiskFormat.RAW if iso else disk_format,
+    name = f"{RESCUE_PREFIX}system.iso" if iso else rescue_disk(disk_format)
+    disk = GuestDisk(
+        role=Role.RESCUE,
+        source=FileSource(path=directory / name, format=DiskFormat.RAW if iso else disk_format),
         size_bytes=0,
         bus=bus,
         device="cdrom" if rescue.in_drive and bus is not DiskBus.VIRTIO else "disk",
@@ -186,10 +214,9 @@ def _rescued(
         boot_order=1,
     )
     if rescue.config_drive is not None:
-        drive = _iso("config-drive", directory, drive_bus)
-        drive = dataclasses.replace(drive, path=directory / f"{RESCUE_PREFIX}config-drive.iso")
-        places = [each.role for each in disks]
-        at = places.index("config-drive") if "config-drive" in places else len(disks)
+        drive = _iso(Role.CONFIG_DRIVE, directory, drive_bus, prefix=RESCUE_PREFIX)
+        roles = [each.role for each in disks]
+        at = roles.index(Role.CONFIG_DRIVE) if Role.CONFIG_DRIVE in roles else len(disks)
         disks = [*disks[:at], drive, *disks[at + 1 :]]
     disks = [dataclasses.replace(each, boot_order=None) for each in disks]
     return [*disks, disk] if rescue.last else [disk, *disks]
@@ -223,21 +250,29 @@ def _root_size(guest: Guest, root: RootKind) -> int | None:
     return None
 
 
-def _data_disk(role: str, disk: Disk, directory: Path, machine: architecture.Machine) -> DiskFile:
-    return DiskFile(
+def _data_disk(
+    role: Role,
+    disk: Disk,
+    directory: Path,
+    machine: architecture.Machine,
+    index: int | None = None,
+) -> GuestDisk:
+    path = directory / f"{_name(role, index)}.raw"
+    return GuestDisk(
         role=role,
-        path=directory / f"{role}.raw",
-        format=DiskFormat.RAW,
+        index=index,
+        source=FileSource(path=path, format=DiskFormat.RAW),
         size_bytes=disk.size_bytes,
         bus=architecture.choose("disk_bus", disk.bus, machine.buses),
     )
 
 
-def _iso(role: str, directory: Path, bus: DiskBus, *, boot_order: int | None = None) -> DiskFile:
-    return DiskFile(
+def _iso(
+    role: Role, directory: Path, bus: DiskBus, *, boot_order: int | None = None, prefix: str = ""
+) -> GuestDisk:
+    return GuestDisk(
         role=role,
-        path=directory / f"{role}.iso",
-        format=DiskFormat.RAW,
+        source=FileSource(path=directory / f"{prefix}{role}.iso", format=DiskFormat.RAW),
         size_bytes=0,
         bus=bus,
         # There are no virtio CD-ROM drives; a read-only disk serves as well.
@@ -247,7 +282,11 @@ def _iso(role: str, directory: Path, bus: DiskBus, *, boot_order: int | None = N
     )
 
 
-def _check_ide(disks: list[DiskFile]) -> None:
+def _name(role: Role, index: int | None) -> str:
+    return str(role) if index is None else f"{role}{index}"
+
+
+def _check_ide(disks: list[GuestDisk]) -> None:
     count = sum(disk.bus is DiskBus.IDE for disk in disks)
     if count > MAX_IDE_DRIVES:
         raise exceptions.InvalidParameter(

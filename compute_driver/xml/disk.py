@@ -16,7 +16,8 @@ from compute_driver.guest import Guest
 from compute_driver.hardware import architecture
 from compute_driver.hardware.architecture import Machine
 from compute_driver.limits import DiskLimits
-from compute_driver.storage.layout import DiskFile, Layout
+from compute_driver.storage.layout import GuestDisk, Layout
+from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
 
 #: Beginnings of device names; buses that share one share its letters, too.
@@ -71,17 +72,17 @@ def _target(guest: Guest, number: int) -> list[Element]:
     return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
-def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
+def _disk(guest: Guest, disk: GuestDisk, target: str) -> Element:
     # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
     # would need O_DIRECT, which tmpfs and other file systems do not have.
-    driver = E.driver(name="qemu", type=str(disk.format))
+    driver = E.driver(name="qemu", type=str(disk.source.format))
     element = E.disk(
-        {"type": "file", "device": disk.device},
+        {"type": source.kind(disk.source), "device": disk.device},
         driver,
-        E.source(file=str(disk.path)),
+        source.element(disk.source),
         E.target(dev=target, bus=str(disk.bus)),
-        # The guest finds its disks by role: /dev/disk/by-id/virtio-ephemeral0.
-        E.serial(disk.role),
+        # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
+        E.serial(disk.name),
     )
     if disk.bus is DiskBus.VIRTIO and guest.virtio is not VirtioForm.VIRTIO:
         element.set("model", str(guest.virtio))

@@ -24,7 +24,7 @@ from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint
-from compute_driver.storage import disks, layout
+from compute_driver.storage import file_disks, layout
 from compute_driver.system import memory
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata
@@ -80,9 +80,9 @@ class Parts:
         return layout.plan(
             guest,
             directory,
-            disk_format=disks.made_format(directory, layout.root_disk, configured),
+            disk_format=file_disks.made_format(directory, layout.root_disk, configured),
             root=layout.RootKind.of(guest),
-            rescue_format=disks.made_format(directory, layout.rescue_disk, configured),
+            rescue_format=file_disks.made_format(directory, layout.rescue_disk, configured),
         )
 
     def decide(self, guest: Guest) -> acceleration.Decision:

@@ -14,17 +14,18 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, Quiesce
+from compute_driver.choices import ACTIVE, DiskFormat, Quiesce
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.base import freezing
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage.layout import DiskFile
+from compute_driver.storage.source import FileSource, Source
 from compute_driver.system import concurrency, files, steps, tools
 from compute_driver.xml import backup
+from compute_driver.xml import source as source_xml
 
 #: The emulator's copy, in the guest's directory.
-COPY = "snapshot.qcow2"
+_COPY = "snapshot.qcow2"
 
 #: In the guest's directory, a link to the file elsewhere that is being made of the copy.
 ELSEWHERE = "snapshot.elsewhere"
@@ -68,30 +69,36 @@ def leftovers(parts: Parts, uuid: str) -> list[Path]:
     return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
 
 
-def make(
-    parts: Parts, uuid: str, disk: DiskFile, size: int, wish: Quiesce, deadline: float
-) -> bool:
+def source(parts: Parts, uuid: str) -> FileSource:
+    """Return the copy that the emulator makes, or has made."""
+    return FileSource(path=parts.directory(uuid) / _COPY, format=DiskFormat.QCOW2)
+
+
+def make(parts: Parts, uuid: str, disk: Source, size: int, wish: Quiesce, deadline: float) -> bool:
     """Have the emulator copy a disk; False if the guest stopped meanwhile."""
-    copy = parts.directory(uuid) / COPY
+    copy = source(parts, uuid).path
     # This process makes the file: libvirt gives the file back to its owner in the end.
     with files.new_file(copy) as new:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(new), str(size)]
         tools.run(argv, tools.limits(parts.conf))
     with parts.connection.watch(uuid) as watch:
         with freezing.quiesced(parts, uuid, wish):
-            begun = parts.on_domain(uuid, functools.partial(_begin, source=disk.path, target=copy))
+            begun = parts.on_domain(uuid, functools.partial(_begin, disk=disk, target=copy))
             steps.announce("copy begun")
         if not begun:
             return False
         return _wait(parts, uuid, watch, deadline)
 
 
-def _begin(domain: libvirt.virDomain, source: Path, target: Path) -> bool:
+def _begin(domain: libvirt.virDomain, disk: Source, target: Path) -> bool:
     """Begin to copy; False if the guest has stopped."""
     try:
-        job = backup.push(domain.XMLDesc(), source, target)
-        if job is None:
-            raise exceptions.SnapshotFailed(f"guest {domain.name()!r} has no disk {source} now")
+        device = source_xml.device(domain.XMLDesc(), disk)
+        if device is None:
+            raise exceptions.SnapshotFailed(
+                f"guest {domain.name()!r} has no disk {disk.address} now"
+            )
+        job = backup.push(device, target)
         domain.backupBegin(job, None, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
     except libvirt.libvirtError:
         if domain.isActive():

@@ -16,7 +16,8 @@ from benchmarks import measure, process, rivals
 from benchmarks.measure import Spread
 from benchmarks.report import Report, bar
 from compute_driver.choices import DiskBus, DiskFormat
-from compute_driver.storage.layout import DiskFile, Layout
+from compute_driver.storage.layout import GuestDisk, Layout, Role
+from compute_driver.storage.source import FileSource
 
 
 class TestSpread(unittest.TestCase):
@@ -137,16 +138,15 @@ class TestNovaDomain(unittest.TestCase):
         self.layout = Layout(
             directory=Path("/ours"),
             disks=tuple(
-                DiskFile(
+                GuestDisk(
                     role=role,
-                    path=Path("/ours") / role,
-                    format=DiskFormat.RAW,
+                    source=FileSource(path=Path("/ours") / role, format=DiskFormat.RAW),
                     size_bytes=0,
                     bus=DiskBus.VIRTIO,
                     device="disk",
                     boot_order=None,
                 )
-                for role in ("root", "config-drive")
+                for role in (Role.ROOT, Role.CONFIG_DRIVE)
             ),
             kernel=None,
             ramdisk=None,

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The interactive session on a serial console that QEMU serves by TCP."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import weakref
+from pathlib import Path
+
+from compute_driver import consoles, driver, exceptions
+from compute_driver.info import Address
+from compute_driver.system import concurrency
+
+_CHUNK_BYTES = 65536
+
+#: Seconds to connect to QEMU, which runs on this host.
+_CONNECT_SECONDS = 10.0
+
+#: The kernel's tables of connections; state 01 is an established connection.
+#: Source: Linux, Documentation/networking/proc_net_tcp.rst.
+_TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
+_ESTABLISHED = "01"
+
+
+class SocketSession(driver.ConsoleSession):
+    """An interactive console over TCP.
+
+    QEMU serves one client and leaves the others waiting in silence.  The kernel counts all of
+    them as connected, so the session counts the connections to find another client.
+
+    :param address: where QEMU listens.
+    :param uuid: the guest.
+    :raises GuestBusy: if another client is connected.
+    :raises GuestError: if nobody listens at the address.
+    """
+
+    def __init__(self, address: Address, uuid: str) -> None:
+        socket = concurrency.native("socket")
+        try:
+            self._socket = concurrency.run_blocking(
+                socket.create_connection, (address.host, address.port), _CONNECT_SECONDS
+            )
+        except OSError as error:
+            raise exceptions.GuestError(
+                f"the console of guest {uuid} cannot be reached at {address.host}, port"
+                f" {address.port}: {error}"
+            ) from error
+        self._socket.settimeout(None)
+        weakref.finalize(self, self._socket.close)  # a receiver may still wait at close
+        if _count_clients(address.port) > 1:
+            self.close()
+            raise consoles.in_use(uuid)
+
+    def receive(self) -> bytes:
+        """Return the guest's next output; empty once the console has ended."""
+        concurrency.wait_readable([self._socket.fileno()], math.inf)
+        try:
+            return bytes(concurrency.run_blocking(self._socket.recv, _CHUNK_BYTES))
+        except OSError:
+            return b""
+
+    def send(self, data: bytes) -> None:
+        """Type *data* at the guest's console.
+
+        :raises GuestError: if the console has ended.
+        """
+        try:
+            concurrency.run_blocking(self._socket.sendall, data)
+        except OSError as error:
+            raise exceptions.GuestError(f"the console has ended: {error}") from error
+
+    def close(self) -> None:
+        """End the session."""
+        with contextlib.suppress(OSError):  # the guest has closed it already
+            self._socket.shutdown(concurrency.native("socket").SHUT_RDWR)
+
+
+def _count_clients(port: int) -> int:
+    """Return how many clients are connected to a TCP port of this host."""
+    lines = [line.split() for table in _TABLES if table.exists() for line in _rows(table)]
+    return sum(
+        int(local.rpartition(":")[2], 16) == port and state == _ESTABLISHED
+        for _number, local, _remote, state, *_rest in lines
+    )
+
+
+def _rows(table: Path) -> list[str]:
+    return table.read_text().splitlines()[1:]

@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every way in which a guest can be booted, and booted again from its stored description."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from compute_driver.choices import DiskFormat, Firmware, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
+from compute_driver.guest import GIB, Cpu, Disk, Guest, Image
+from compute_driver.hardware import tuning
+from compute_driver.system import memory
+from tests import guests
+from tests.functional import base, inside
+
+#: A variable of the guest's own in UEFI's memory, and what writing it takes (efivarfs of Linux).
+VARIABLE = "/sys/firmware/efi/efivars/Mark-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+WRITE_VARIABLE = rf"printf '\007\000\000\000kept' >{VARIABLE}"
+
+#: qemu-img's words for what an image may come in, and its options.
+IMAGE_FORMATS = {
+    DiskFormat.RAW: ["raw"],
+    DiskFormat.VMDK: ["vmdk", "-o", "subformat=streamOptimized"],
+    DiskFormat.VDI: ["vdi"],
+    DiskFormat.VHD: ["vpc"],
+    DiskFormat.VHDX: ["vhdx"],
+}
+
+
+class BootTestCase(base.HostTestCase):
+    def files(self, made: Guest) -> set[str]:
+        """Return the names of what the guest owns."""
+        return {path.name for path in (base.state_path() / "instances" / made.uuid).iterdir()}
+
+    def hard_reboot(self, made: Guest) -> None:
+        with inside.boots(self.driver, made):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+
+
+class TestDiskImage(BootTestCase):
+    def test_bios_guest_keeps_its_disk_and_takes_new_configuration_at_hard_reboot(self) -> None:
+        made = self.spawn()
+        self.assertEqual(["bios"], self.fact(made, "FIRMWARE"))
+        self.assertEqual({"root.qcow2", "console.log"}, self.files(made))
+        expected = tuning.translation_buffer_mib(made.memory_mib, memory.total_mib())
+        self.assertEqual(expected, self.translation_buffer_mib(made))
+
+        self.driver.close()
+        options = {"virt_type": "qemu", "disk_format": "raw", "tcg_translation_buffer_mib": 48}
+        self.driver = LibvirtDriver(base.configuration(**options))
+        self.addCleanup(self.driver.close)
+        self.hard_reboot(made)
+        self.assertEqual(["1", "2"], self.fact(made, "BOOTS"))
+        self.assertEqual(48, self.translation_buffer_mib(made))
+        self.assertIn("virt_type", self.driver.show(made.uuid).reason)
+        # The format of a disk that is there is no matter of configuration any more.
+        self.assertEqual({"root.qcow2", "console.log"}, self.files(made))
+
+    def translation_buffer_mib(self, made: Guest) -> int:
+        size = inside.domain_xml(self.driver, made).find("features/tcg/tb-cache[@unit='KiB']")
+        assert size is not None
+        return int(size.text or 0) // 1024
+
+    def test_uefi_guest_keeps_its_variables_until_it_is_destroyed(self) -> None:
+        made = self.spawn(firmware=Firmware.UEFI)
+        self.assertEqual(["uefi"], self.fact(made, "FIRMWARE"))
+        self.assertEqual(["no"], self.fact(made, "SECUREBOOT"))
+        self.assertIn("nvram.fd", self.files(made))
+        inside.run(self.driver, made, WRITE_VARIABLE)
+        self.hard_reboot(made)
+        self.assertIn("kept", inside.run(self.driver, made, f"cat {VARIABLE}"))
+        self.assertEqual(["1", "2"], self.fact(made, "BOOTS"))
+        self.driver.destroy(made.uuid)
+        self.assertFalse((base.state_path() / "instances" / made.uuid).exists())
+
+    def test_image_of_each_format_boots(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            for name, options in IMAGE_FORMATS.items():
+                with self.subTest(name):
+                    image = self.converted(Path(folder), name, options)
+                    made = self.spawn(image=image, root=Disk(), interfaces=())
+                    self.assertEqual(["1"], self.fact(made, "BOOTS"))
+                    self.driver.destroy(made.uuid)
+
+    def converted(self, folder: Path, name: DiskFormat, options: list[str]) -> Image:
+        source = str(guests.build().disk)
+        target = str(folder / f"disk.{name}")
+        command = ["qemu-img", "convert", "-f", "qcow2", "-O", *options, source, target]
+        subprocess.run(command, check=True)
+        return Image(location=target, format=name)
+
+
+class TestRawDisk(BootTestCase):
+    options: ClassVar = {"disk_format": "raw"}
+
+    def test_full_copy_on_the_older_machine_boots_again_and_again(self) -> None:
+        made = self.spawn(machine="pc", cpu=Cpu(model="Nehalem"))
+        self.assertEqual({"root.raw", "console.log"}, self.files(made))
+        self.hard_reboot(made)
+        self.assertEqual(["1", "2"], self.fact(made, "BOOTS"))
+        machine = inside.domain_xml(self.driver, made).find("os/type")
+        assert machine is not None
+        self.assertRegex(machine.get("machine", ""), "^pc-i440fx-")
+
+
+class TestWithoutDiskImage(BootTestCase):
+    def test_kernel_with_ramdisk_and_command_line(self) -> None:
+        made = self.spawn(boot=base.kernel("mark=<a&b>"), interfaces=())
+        for _twice in range(2):
+            self.assertIn("mark=<a&b>", inside.run(self.driver, made, "cat /proc/cmdline"))
+            self.assertEqual([], self.fact(made, "DISK"))
+            self.assertEqual([], self.fact(made, "NIC"))
+            self.assertEqual({"kernel", "ramdisk", "console.log"}, self.files(made))
+            self.hard_reboot(made)
+
+    def test_installer_finds_an_empty_disk_and_is_there_after_a_reboot(self) -> None:
+        # The test guest's kernel knows the CD-ROM drive of this machine.
+        made = self.spawn(
+            image=Image(location=str(guests.build().iso)), root=Disk(size_bytes=GIB), machine="pc"
+        )
+        self.assertEqual({"installer.iso", "root.qcow2", "console.log"}, self.files(made))
+        self.assertIs(DiskFormat.ISO, self.stored_format(made))
+        installer, root = sorted(self.fact(made, "DISK"), key=lambda line: "serial=root" in line)
+        self.assertRegex(installer, "fs=iso9660 label=CDGUEST-ISO$")
+        self.assertRegex(root, f"size={GIB} bus=virtio .* ro=0 serial=root fs=none")
+        inside.run(self.driver, made, "echo installed >/dev/vda; sync")
+        self.hard_reboot(made)
+        self.assertEqual("installed\n", inside.run(self.driver, made, "head -n 1 /dev/vda"))
+
+    def stored_format(self, made: Guest) -> DiskFormat | None:
+        image = self.driver.show(made.uuid).guest.image
+        return image.format if image else None
+
+    def test_live_system_needs_no_disk(self) -> None:
+        made = self.spawn(
+            image=Image(location=str(guests.build().iso)),
+            firmware=Firmware.UEFI,
+        )
+        self.assertEqual(["uefi"], self.fact(made, "FIRMWARE"))
+        self.assertEqual({"installer.iso", "nvram.fd", "console.log"}, self.files(made))

@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The devices that guests are given, as the guests see them."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import libvirt_qemu
+import PIL.Image
+
+from compute_driver import exceptions
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    InputModel,
+    InterfaceKind,
+    NicModel,
+    VideoModel,
+    VirtioForm,
+)
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    ConfigDrive,
+    Cpu,
+    Disk,
+    Guest,
+    Interface,
+    Topology,
+)
+from tests.functional import base, bridges, inside
+
+#: Linux's driver for each card.
+NIC_DRIVERS = {
+    NicModel.VIRTIO: "virtio_net",
+    NicModel.E1000: "e1000",
+    NicModel.E1000E: "e1000e",
+    NicModel.RTL8139: "8139cp",
+    NicModel.NE2K_PCI: "ne2k-pci",
+    NicModel.PCNET: "pcnet32",
+    NicModel.VMXNET3: "vmxnet3",
+}
+
+
+BALLOON = "/sys/bus/virtio/drivers/virtio_balloon"
+
+
+def serial(line: str) -> str:
+    """Return the serial number in what a guest says of a disk."""
+    return line.partition("serial=")[2].partition(" ")[0]
+
+
+class TestDefaults(inside.SharedGuestTestCase):
+    @classmethod
+    def changes(cls) -> dict[str, Any]:
+        return {"vcpus": 2, "interfaces": (Interface(mac="52:54:00:ab:cd:ef"), Interface())}
+
+    def test_disk_and_interfaces_are_virtio(self) -> None:
+        (disk,) = self.fact(self.made, "DISK")
+        self.assertRegex(disk, f"^vda size={GIB} bus=virtio driver=virtio_blk ro=0 serial=root ")
+        nics = self.fact(self.made, "NIC")
+        for nic, interface in zip(nics, self.made.interfaces, strict=True):
+            self.assertIn(f"mac={interface.mac} driver=virtio_net", nic)
+
+    def test_memory_and_processors_are_as_asked(self) -> None:
+        (memory,) = self.fact(self.made, "MEMORY")
+        # In KiB, less what the kernel took for itself.
+        self.assertGreater(int(memory), 0.7 * self.made.memory_mib * 1024)
+        self.assertLessEqual(int(memory), self.made.memory_mib * 1024)
+        self.assertEqual(["2"], self.fact(self.made, "CPUS"))
+        self.assertEqual([self.made.uuid], self.fact(self.made, "SMBIOS-UUID"))
+
+    def test_random_numbers_come_from_the_host(self) -> None:
+        self.assertEqual(["virtio_rng.0"], self.fact(self.made, "RNG"))
+
+    def test_user_network_leases_an_address_to_each(self) -> None:
+        for name in ("eth0", "eth1"):
+            wanted = f"GUEST-LEASE: {name} 10.0.2.15/"
+            self.driver.console_wait(self.made.uuid, wanted, timeout=30)
+
+
+class TestDiskBuses(base.HostTestCase):
+    """The guest boots from each, and finds its data disks and config drive there."""
+
+    def check(self, bus: DiskBus, **changes: Any) -> Guest:
+        disk = Disk(size_bytes=GIB, bus=bus)
+        drive = ConfigDrive(hostname=f"on-{bus}")
+        made = self.spawn(root=disk, ephemerals=(disk,), config_drive=drive, **changes)
+        disks = self.fact(made, "DISK")
+        self.assertEqual(["CDGUEST", "config-2", "ephemeral0"], self.labels(made))
+        self.assertEqual(3, sum(f" bus={bus} " in line for line in disks), disks)
+        self.assertEqual([f"on-{bus}"], self.fact(made, "HOSTNAME"))
+        return made
+
+    def labels(self, made: Guest) -> list[str]:
+        """Return the labels of all file systems that the guest has found."""
+        lines = self.fact(made, "DISK") + self.fact(made, "PARTITION")
+        labels = {line.rpartition("label=")[2] for line in lines}
+        return sorted(labels - {"none"})
+
+    def test_ide(self) -> None:
+        self.check(DiskBus.IDE, machine="pc", interfaces=())
+
+    def test_scsi(self) -> None:
+        self.check(DiskBus.SCSI, interfaces=())
+
+    def test_sata_and_every_network_card(self) -> None:
+        cards = tuple(Interface(model=model) for model in NicModel)
+        image = base.disk_image("legacy")
+        made = self.check(DiskBus.SATA, image=image, interfaces=cards)
+        nics = self.fact(made, "NIC")
+        self.assertEqual(len(cards), len(nics))
+        for card in cards:
+            assert card.model is not None
+            with self.subTest(card.model):
+                (line,) = (nic for nic in nics if card.mac in nic)
+                self.assertIn(f"driver={NIC_DRIVERS[card.model]} ", line)
+
+    def test_usb(self) -> None:
+        self.check(DiskBus.USB, image=base.disk_image("legacy"), interfaces=())
+
+
+class TestVirtioForms(base.HostTestCase):
+    """Every virtio device is there, whichever way it speaks and wherever it is mapped."""
+
+    def check(self, **changes: Any) -> Guest:
+        drive = ConfigDrive(hostname="formed")
+        data = Disk(size_bytes=8 * MIB)
+        made = self.spawn(config_drive=drive, ephemerals=(data,), **changes)
+        self.assertEqual(["formed"], self.fact(made, "HOSTNAME"))
+        self.assertEqual(["virtio_rng.0"], self.fact(made, "RNG"))
+        (nic,) = self.fact(made, "NIC")
+        self.assertIn("driver=virtio_net", nic)
+        disks = [line for line in self.fact(made, "DISK") if " bus=virtio " in line]
+        self.assertLessEqual({"ephemeral0", "config-drive"}, {serial(line) for line in disks})
+        self.assertIn("virtio", inside.run(self.driver, made, f"ls {BALLOON}"))
+        return made
+
+    def test_transitional(self) -> None:
+        self.check(virtio=VirtioForm.TRANSITIONAL)
+
+    def test_non_transitional(self) -> None:
+        self.check(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
+
+    def test_mapped_into_memory_on_a_machine_without_pci(self) -> None:
+        # The machine has no clock by which a busy emulator's one could be measured.
+        boot = base.kernel("tsc_early_khz=2000000")
+        made = self.check(machine="microvm", boot=boot)
+        self.assertEqual("", inside.run(self.driver, made, "ls /sys/bus/pci/devices 2>/dev/null"))
+
+
+class TestOtherModels(base.HostTestCase):
+    def test_what_is_not_wanted_is_not_there(self) -> None:
+        changes = {"rng": False, "balloon": False, "guest_agent": False}
+        made = self.spawn(input=InputModel.PS2, video=VideoModel.NONE, interfaces=(), **changes)
+        self.assertEqual(["none"], self.fact(made, "RNG"))
+        kinds = inside.run(self.driver, made, "cat /sys/bus/virtio/devices/*/device")
+        # The root disk alone (virtio 1.2, section 5).
+        self.assertEqual(["0x0002"], kinds.split())
+
+    def test_keyboard_and_pointer_are_virtio_or_usb(self) -> None:
+        for model, name in ((InputModel.VIRTIO, "Virtio"), (InputModel.USB, "USB")):
+            with self.subTest(model):
+                image = base.disk_image("legacy")
+                made = self.spawn(image=image, input=model, interfaces=())
+                names = inside.run(self.driver, made, "cat /sys/class/input/input*/name")
+                self.assertRegex(names, f"QEMU (QEMU )?{name} Keyboard")
+                self.assertRegex(names, f"QEMU (QEMU )?{name} Tablet")
+                self.driver.destroy(made.uuid)
+
+    def test_console_on_virtio(self) -> None:
+        drive = ConfigDrive(hostname="on-hvc", user_data=b"#!/bin/sh\necho heard >/dev/hvc0\n")
+        made = base.guest(console=ConsoleModel.VIRTIO, config_drive=drive, interfaces=())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(made.uuid, "heard", timeout=base.BOOT_TIMEOUT)
+
+
+class TestProcessor(base.HostTestCase):
+    def test_model_features_and_topology_are_as_asked(self) -> None:
+        topology = Topology(sockets=1, cores=2, threads=2)
+        cpu = Cpu(model="Nehalem", enable=("aes",), disable=("sse4.2",), topology=topology)
+        made = self.spawn(vcpus=4, cpu=cpu, interfaces=())
+        self.assertEqual(["4"], self.fact(made, "CPUS"))
+        (model,) = self.fact(made, "CPU-MODEL")
+        self.assertIn("Nehalem", model)
+        flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
+        self.assertIn("aes", flags)
+        self.assertNotIn("sse4_2", flags)
+        seen = "cat /sys/devices/system/cpu/cpu0/topology"
+        self.assertEqual("0-3\n", inside.run(self.driver, made, f"{seen}/package_cpus_list"))
+        self.assertEqual("0-1\n", inside.run(self.driver, made, f"{seen}/core_cpus_list"))
+
+    def test_processor_of_the_host_is_all_that_can_be_emulated(self) -> None:
+        made = self.spawn(cpu=Cpu(model="host-passthrough"), interfaces=(), boot=base.kernel())
+        self.assertEqual(base.ACCELERATOR, self.driver.show(made.uuid).accelerator)
+        flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
+        self.assertIn("avx2", flags)
+
+    def test_emulated_processors_run_in_threads_of_their_own(self) -> None:
+        made = base.guest(vcpus=2, interfaces=(), boot=base.kernel())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(made.uuid)
+            answer = libvirt_qemu.qemuMonitorCommand(
+                domain, json.dumps({"execute": "query-cpus-fast"}), 0
+            )
+        threads = {cpu["thread-id"] for cpu in json.loads(answer)["return"]}
+        self.assertEqual(2, len(threads))
+
+
+class TestVideo(base.HostTestCase):
+    @contextmanager
+    def started(self, video: VideoModel | None) -> Iterator[Guest]:
+        made = base.guest(video=video, interfaces=(), boot=base.kernel())
+        self.driver.spawn(made)
+        try:
+            yield made
+        finally:
+            self.driver.destroy(made.uuid)
+
+    def test_every_adapter_can_be_photographed(self) -> None:
+        for video in (None, *VideoModel):
+            if video is VideoModel.NONE:
+                continue
+            with self.subTest(video), self.started(video) as made:
+                picture = PIL.Image.open(io.BytesIO(self.driver.screenshot(made.uuid)))
+                self.assertEqual("PNG", picture.format)
+                self.assertGreaterEqual(picture.size, (640, 400))
+
+    def test_guest_without_an_adapter_cannot(self) -> None:
+        with self.started(VideoModel.NONE) as made, self.assertRaises(exceptions.GuestError):
+            self.driver.screenshot(made.uuid)
+
+
+class TestInterfaceKinds(base.HostTestCase):
+    def test_bridge_has_a_tap_until_the_guest_is_gone(self) -> None:
+        with bridges.bridge() as name:
+            made = base.guest(interfaces=(bridges.plugged(name),), boot=base.kernel())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.stop(made.uuid, timeout=0)
+            self.assertEqual([], bridges.ports(name))
+            self.driver.start(made.uuid)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.destroy(made.uuid)
+            self.assertEqual([], bridges.ports(name))
+
+    def test_network_of_libvirt_has_a_tap_until_the_guest_is_gone(self) -> None:
+        with bridges.bridge() as name, self.network(name) as network:
+            interface = Interface(kind=InterfaceKind.NETWORK, source=network)
+            made = base.guest(interfaces=(interface,), boot=base.kernel())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual(1, len(bridges.ports(name)))
+            self.driver.destroy(made.uuid)
+            self.assertEqual([], bridges.ports(name))
+
+    @contextmanager
+    def network(self, bridge: str) -> Iterator[str]:
+        """Make a libvirt network of a bridge: the one kind that needs neither DHCP nor firewall."""
+        name = f"net-{uuid.uuid4()}"
+        inner = f"<name>{name}</name><forward mode='bridge'/><bridge name='{bridge}'/>"
+        with inside.connection(self.driver) as opened:
+            network = opened.networkCreateXML(f"<network>{inner}</network>")
+            try:
+                yield name
+            finally:
+                network.destroy()
+
+    def test_bridge_port_has_the_name_and_the_mtu_that_were_asked_for(self) -> None:
+        with bridges.bridge() as name:
+            device = f"cdt{uuid.uuid4().hex[:8]}"
+            nic = dataclasses.replace(bridges.plugged(name), device=device, mtu=1400)
+            made = base.guest(interfaces=(nic,), boot=base.kernel())
+            self.addCleanup(self.driver.destroy, made.uuid)
+            self.driver.spawn(made)
+            self.assertEqual([device], bridges.ports(name))
+            self.assertEqual("1400\n", Path("/sys/class/net", device, "mtu").read_text())
+            self.driver.destroy(made.uuid)
+
+    def test_network_or_bridge_that_is_not_there_is_refused(self) -> None:
+        for kind in (InterfaceKind.NETWORK, InterfaceKind.BRIDGE):
+            nowhere = Interface(kind=kind, source="nowhere")
+            refused = self.assertRaisesRegex(exceptions.InvalidParameter, "nowhere")
+            with self.subTest(kind), refused:
+                self.driver.spawn(base.guest(interfaces=(nowhere,), boot=base.kernel()))

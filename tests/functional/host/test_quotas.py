@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quotas of disks and interfaces, measured; of processors, refused where there can be none."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+
+from compute_driver import exceptions
+from compute_driver.choices import RebootKind
+from compute_driver.guest import MIB, Disk, Guest
+from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
+from compute_driver.system import tools
+from tests.functional import base, bridges, inside
+
+#: A disk is read once, so that nothing of it is in the guest's memory yet.
+_READ = "dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null"
+_CLOCK = "cut -d' ' -f1 /proc/uptime"
+
+_SIZE = 24 * MIB
+
+
+class TestDisks(base.HostTestCase):
+    def seconds(self, limits: DiskLimits | None) -> float:
+        """Return how long a guest takes to read a disk."""
+        disk = Disk(size_bytes=_SIZE)
+        made = self.spawn(ephemerals=(disk,), disk_limits=limits, interfaces=(), boot=base.kernel())
+        before, after = inside.run(self.driver, made, f"{_CLOCK}; {_READ}; {_CLOCK}").split()
+        return float(after) - float(before)
+
+    def test_limited_disk_is_slower(self) -> None:
+        free = self.seconds(None)
+        # So that reading takes ten times as long at least, whatever the host is busy with.
+        slow = max(1, int(_SIZE / max(1.0, 12 * free)))
+        self.assertGreater(self.seconds(DiskLimits(read_bytes_sec=slow)), 4 * free)
+
+
+class TestInterfaces(base.HostTestCase):
+    def classes(self, device: str) -> str:
+        """Return how Linux shapes what a guest gets."""
+        tc = tools.locate("tc")
+        assert tc is not None
+        return subprocess.run(
+            [tc, "class", "show", "dev", device], check=True, capture_output=True, text=True
+        ).stdout
+
+    def check(self, made: Guest, device: str) -> None:
+        self.addCleanup(self.driver.destroy, made.uuid)
+        if not bridges.can_shape():
+            # What the kernel lacks is told, and nothing is left.
+            with self.assertRaisesRegex(exceptions.HostError, "tc"):
+                self.driver.spawn(made)
+            return
+        self.driver.spawn(made)
+        self.assertIn("rate 800Kbit", self.classes(device))
+        self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assertIn("rate 800Kbit", self.classes(device))
+
+    def test_on_a_bridge(self) -> None:
+        with bridges.bridge() as name:
+            nic = dataclasses.replace(bridges.plugged(name), inbound=Bandwidth(average=100))
+            nic = dataclasses.replace(nic, device=f"cdq{nic.mac.replace(':', '')[-8:]}")
+            self.check(base.guest(interfaces=(nic,), boot=base.kernel()), str(nic.device))
+
+
+class TestProcessors(base.HostTestCase):
+    def test_own_daemon_cannot_limit_them(self) -> None:
+        made = base.guest(cpu_limits=CpuLimits(shares=100), interfaces=(), boot=base.kernel())
+        with self.assertRaisesRegex(exceptions.NotOnThisHost, "connection_uri"):
+            self.driver.spawn(made)

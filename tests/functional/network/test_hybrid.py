@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests on Open vSwitch with a bridge of the kernel in between, for neutron's iptables_hybrid."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+from compute_driver import exceptions
+from compute_driver.choices import PowerState
+from compute_driver.guest import Guest, Interface
+from compute_driver.limits import Bandwidth
+from compute_driver.network import ovsdb
+from compute_driver.operations.base import plugging
+from tests.functional import base, bridges, inside, switches, tiny
+from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
+
+NAMES = PORT[:11]
+TAP, BRIDGE, INNER, OUTER = (f"{kind}{NAMES}" for kind in ("tap", "qbr", "qvb", "qvo"))
+OTHER_PORT = "1f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
+
+
+def hybrid(**fields: Any) -> Interface:
+    return plugged(**{"port": PORT, "hybrid": True, **fields})
+
+
+class TestHybrid(SwitchTestCase):
+    def spawned(self, *interfaces: Interface) -> Guest:
+        """Return a guest that boots nothing and goes with the test."""
+        made = tiny.guest(interfaces=interfaces)
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        return made
+
+    def assert_plugged(self, *devices: str) -> None:
+        """Look at the port and at what is in the bridge."""
+        self.assertEqual([OUTER], self.switch.ports())
+        self.assertEqual({INNER, *devices}, self.switch.devices(BRIDGE))
+
+    def assert_nothing(self) -> None:
+        """Look for what may be left of any interface."""
+        self.assertEqual([], self.switch.ports())
+        self.assertEqual(self.devices, self.switch.devices())
+
+    def test_traffic_flows_after_each_operation(self) -> None:
+        limits = {"inbound": Bandwidth(average=100_000)} if bridges.can_shape() else {}
+        interface = hybrid(mtu=1400, queues=2, **limits)
+        made = base.guest(interfaces=(interface,), vcpus=2, **kernel_only())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
+            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT)
+        self.answers(made)
+        self.assert_plugged(TAP)
+        (nic,) = self.fact(made, "NIC")
+        self.assertIn(f"mac={interface.mac} driver=virtio_net mtu=1400", nic)
+        queues = inside.run(self.driver, made, "ls -d /sys/class/net/eth0/queues/rx-*")
+        self.assertEqual(2, len(queues.split()))
+        noted = self.switch.vsctl("get", "Interface", OUTER, "external_ids", "mtu")
+        for text in (f'iface-id="{PORT}"', f'vm-uuid="{made.uuid}"', "\n1400"):
+            self.assertIn(text, noted)
+
+        self.answers_after_each_power_on(made)
+        self.assert_plugged(TAP)
+        self.driver.destroy(made.uuid)
+        self.assert_nothing()
+
+    def test_interface_of_a_running_guest_comes_and_goes(self) -> None:
+        made = base.guest(interfaces=(), **kernel_only())
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        self.driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        self.driver.attach_interface(made.uuid, hybrid())
+        self.assert_plugged(TAP)
+        self.driver.console_wait(
+            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
+        )
+        self.answers(made)
+        self.assertEqual((), self.driver.audit())
+        (added,) = self.driver.show(made.uuid).guest.interfaces
+        self.driver.detach_interface(made.uuid, added.mac)
+        self.assert_nothing()
+
+    def test_failure_leaves_nothing(self) -> None:
+        others = (plugged(), hybrid(port=OTHER_PORT))
+
+        @contextlib.contextmanager
+        def network() -> Iterator[None]:
+            yield
+            self.assertEqual(3, len(self.switch.ports()))
+            raise TimeoutError
+
+        with self.subTest("later"), self.assertRaises(TimeoutError):
+            self.driver.spawn(tiny.guest(interfaces=(hybrid(), *others)), network=network())
+        self.assert_nothing()
+        failure = mock.patch.object(ovsdb, "note", side_effect=exceptions.PlugFailed("no"))
+        with self.subTest("as it is plugged"), failure, self.assertRaises(exceptions.PlugFailed):
+            self.driver.spawn(tiny.guest(interfaces=(hybrid(), *others)))
+        self.assert_nothing()
+        made = self.spawned()
+        with self.subTest("attached"), failure, self.assertRaises(exceptions.PlugFailed):
+            self.driver.attach_interface(made.uuid, hybrid())
+        self.assert_nothing()
+        self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
+
+    def test_what_a_killed_attachment_left_is_removed(self) -> None:
+        made, added = self.spawned(), hybrid()
+        parts = self.driver._parts
+        for port_is_there in (True, False):
+            with self.subTest(port_is_there):
+                stored = parts.stored(made.uuid)
+                guest = dataclasses.replace(stored.guest, interfaces=(added,))
+                plugging.store(parts, stored, guest)
+                plugging.openvswitch.prepare(parts.conf, guest, parts.inventory.instances)
+                if not port_is_there:
+                    self.switch.vsctl("del-port", OUTER)
+                plugging.mend(parts, made.uuid)
+                self.assert_nothing()
+                self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
+
+    def test_attached_one_is_left_alone_by_what_mends(self) -> None:
+        made = self.spawned()
+        self.driver.attach_interface(made.uuid, hybrid())
+        plugging.mend(self.driver._parts, made.uuid)
+        self.assert_plugged(TAP)
+
+    def test_port_of_another_guest_is_left_alone(self) -> None:
+        self.spawned(hybrid())
+        with self.assertRaisesRegex(exceptions.InvalidParameter, OUTER):
+            self.driver.spawn(tiny.guest(interfaces=(hybrid(),)))
+        self.assert_plugged(TAP)
+
+    def test_it_is_exchanged_for_one_without_a_bridge(self) -> None:
+        made = self.spawned(hybrid())
+        self.driver.stop(made.uuid, timeout=0)
+        self.assert_plugged()
+        self.driver.replace_interfaces(made.uuid, [hybrid(hybrid=False)])
+        self.assert_nothing()
+        self.driver.start(made.uuid)
+        self.assertEqual([TAP], self.switch.ports())
+        self.driver.stop(made.uuid, timeout=0)
+        self.driver.replace_interfaces(made.uuid, [hybrid()])
+        self.driver.start(made.uuid)
+        self.assert_plugged(TAP)
+        self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
+
+    def test_audit_finds_and_removes_what_is_left_of_guests_that_are_gone(self) -> None:
+        made = self.spawned(hybrid())
+        self.assertEqual((), self.driver.audit())
+        with inside.connection(self.driver) as opened:
+            domain = opened.lookupByUUIDString(made.uuid)
+            domain.destroy()
+            domain.undefineFlags(0)
+        found = {finding.kind: finding for finding in self.driver.audit()}
+        self.assertEqual(OUTER, found["orphan port"].subject)
+        self.assertTrue(all(finding.repaired for finding in self.driver.audit(repair=True)))
+        self.assert_nothing()
+
+    def test_port_that_is_gone_already_does_no_harm(self) -> None:
+        made = self.spawned(hybrid())
+        self.switch.vsctl("del-port", OUTER)
+        self.driver.destroy(made.uuid)
+        self.assert_nothing()

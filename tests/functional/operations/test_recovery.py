@@ -1,0 +1,330 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sudden deaths of the driver, of libvirt and of guests, and what becomes of what they left."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import signal
+import time
+import uuid
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import PowerState, RebootKind
+from compute_driver.guest import Guest
+from compute_driver.info import Finding
+from compute_driver.libvirt import events
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.functional import base, tiny, worker
+from tests.functional.processes import ended
+from tests.image_server import ImageServer
+
+SPAWN_POINTS = ("directory made", "disk made", "domain defined", "guest started")
+DESTROY_POINTS = ("guest powered off", "domain undefined")
+
+#: Seconds by which a forced end may be later than its deadline, on a busy machine.
+SLACK = 15.0
+
+
+class RecoveryTestCase(tiny.TinyTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.driver.list()  # libvirt is up
+
+    def kill_at(self, point: str, action: str, number: str) -> None:
+        with worker.running(action, number, pause=point) as other:
+            self.assertEqual(worker.PAUSED, other.says())
+
+    def background(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
+        pool = ThreadPoolExecutor(1)
+        self.addCleanup(pool.shutdown)
+        return pool.submit(function, *arguments, **options)
+
+
+class TestInterruptedOperations(RecoveryTestCase):
+    def test_killed_spawn_is_undone_by_the_next_driver(self) -> None:
+        before = tiny.kept()
+        for point in SPAWN_POINTS:
+            with self.subTest(point):
+                self.kill_at(point, "spawn", str(uuid.uuid4()))
+                self.assertNotEqual(before, tiny.kept())
+                driver = self.other_driver()
+                self.assertEqual(before, tiny.kept())
+                self.assertEqual((), driver.audit())
+
+    def test_killed_spawn_is_undone_by_the_next_spawn_of_that_guest(self) -> None:
+        made = tiny.guest()
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.kill_at("guest started", "spawn", made.uuid)
+        self.driver.spawn(made)
+        self.assertEqual([made.uuid], [*tiny.emulators()])
+
+    def test_killed_destroy_is_finished_by_the_next_driver(self) -> None:
+        for point in DESTROY_POINTS:
+            with self.subTest(point):
+                made = self.spawn_tiny()
+                self.kill_at(point, "destroy", made.uuid)
+                driver = self.other_driver()
+                self.assertEqual((), driver.list())
+                self.assertEqual(set(), tiny.files())
+
+    def test_killed_spawn_of_a_taken_uuid_does_no_harm(self) -> None:
+        made = self.spawn_tiny()
+        before = tiny.kept()
+        self.kill_at("noted", "spawn", made.uuid)
+        self.other_driver()
+        self.assertEqual(before, tiny.kept())
+
+    def test_killed_spawn_of_a_guest_with_kept_files_leaves_those(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.destroy(made.uuid, keep_files=True)
+        before = tiny.kept()
+        for point in ("domain defined", "guest started"):
+            with self.subTest(point):
+                self.kill_at(point, "spawn", made.uuid)
+                (finding,) = self.other_driver().audit()
+                self.assertEqual("kept directory", finding.kind)
+                self.assertEqual(before["emulators"], tiny.emulators())
+        self.kill_at("guest started", "spawn", made.uuid)
+        self.driver.spawn(made)
+        self.assertEqual((), self.driver.audit())
+
+    def test_failed_spawn_of_a_guest_with_kept_files_leaves_its_description(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.destroy(made.uuid, keep_files=True)
+        (description,) = base.state_path().glob("instances/*/domain.xml")
+        before = description.read_bytes()
+        failure = mock.patch.object(
+            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
+        )
+        with failure, self.assertRaises(exceptions.LibvirtError):
+            self.driver.spawn(dataclasses.replace(made, memory_mib=24))
+        self.assertEqual(before, description.read_bytes())
+
+    def test_killed_fetch_is_continued_by_the_next_spawn(self) -> None:
+        server = ImageServer(Path(base.disk_image().location).read_bytes())
+        self.addCleanup(server.close)
+        server.gate.clear()
+        with worker.running("spawn", image=server.url):
+            server.wait_for(1, "GET")
+            _wait_for_part()
+        server.gate.set()
+        driver = self.other_driver()
+        self.assertEqual((), driver.list())
+        self.assertEqual({"images"}, {path.parts[0] for path in tiny.files()})
+        with worker.running("cycle", image=server.url) as other:
+            self.assertEqual(worker.DONE, other.says())
+        first, second = server.gets()
+        self.assertIsNone(first.range)
+        self.assertRegex(second.range or "", r"bytes=[1-9]\d*-")
+
+    def test_spawn_in_another_process_is_left_alone(self) -> None:
+        number = str(uuid.uuid4())
+        self.addCleanup(self.driver.destroy, number)
+        for point in SPAWN_POINTS:
+            with self.subTest(point), worker.running("spawn", number, pause=point) as other:
+                self.assertEqual(worker.PAUSED, other.says())
+                driver = self.other_driver()
+                self.assertEqual((), driver.audit(repair=True))
+                other.go_on()
+                self.assertEqual(worker.DONE, other.says())
+                self.assertIs(PowerState.RUNNING, driver.show(number).state)
+            self.driver.destroy(number)
+
+    def test_what_cannot_be_removed_now_is_removed_later(self) -> None:
+        self.kill_at("disk made", "spawn", str(uuid.uuid4()))
+        before = tiny.files()
+        refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
+        with refusal:
+            driver = self.other_driver()
+            self.assertEqual((), driver.list())
+            self.assertEqual(1, len(driver.audit()))
+        self.assertEqual(before, tiny.files())
+        self.other_driver()
+        self.assertEqual(set(), tiny.files())
+
+    def test_what_cannot_be_undone_now_is_undone_later(self) -> None:
+        made = tiny.guest()
+        refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
+        failure = mock.patch.object(
+            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
+        )
+        with refusal, failure, self.assertRaises(exceptions.LibvirtError):
+            self.driver.spawn(made)
+        self.assertNotEqual(set(), tiny.files())
+        self.other_driver()
+        self.assertEqual(set(), tiny.files())
+
+
+def _wait_for_part() -> None:
+    """Return when the first bytes of an image are there."""
+    deadline = time.monotonic() + base.BOOT_TIMEOUT
+    while time.monotonic() < deadline:
+        parts = (base.state_path() / "images" / "tmp").glob("*.part")
+        if any(part.stat().st_size for part in parts):
+            return
+        time.sleep(0.02)
+    raise AssertionError("no byte of the image came")
+
+
+class TestLibvirtKilled(RecoveryTestCase):
+    def kill_libvirt(self) -> None:
+        pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.assertTrue(ended([pid], 30))
+
+    def test_driver_goes_on_and_its_guests_too(self) -> None:
+        made = self.spawn_tiny()
+        emulators = tiny.emulators()
+        for _round in range(3):
+            self.kill_libvirt()
+            (info,) = self.driver.list()
+            self.assertIs(PowerState.RUNNING, info.state)
+            self.driver.pause(made.uuid)
+            self.driver.resume(made.uuid)
+        self.assertEqual(emulators, tiny.emulators())
+        another = self.spawn_tiny()
+        self.kill_libvirt()
+        self.driver.destroy(made.uuid)
+        self.assertEqual([another.uuid], [*tiny.emulators()])
+
+    def test_stop_meanwhile_keeps_its_deadline(self) -> None:
+        made = self.spawn_tiny()
+        started = time.monotonic()
+        stopping = self.background(self.driver.stop, made.uuid, timeout=3)
+        self.kill_libvirt()
+        stopping.result(SLACK)
+        self.assertGreater(time.monotonic() - started, 3)
+        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+
+    def test_waiting_for_the_console_goes_on(self) -> None:
+        made = self.spawn()
+        waiting = self.background(
+            self.driver.console_wait, made.uuid, "GUEST-ECHO: hello", timeout=base.BOOT_TIMEOUT
+        )
+        self.kill_libvirt()
+        session = self.driver.console_attach(made.uuid)
+        self.addCleanup(session.close)
+        session.send(b"hello\r")
+        waiting.result(base.BOOT_TIMEOUT)
+
+
+class TestAudit(RecoveryTestCase):
+    def found(self, *, repair: bool = False) -> list[tuple[str, str]]:
+        findings: tuple[Finding, ...] = self.driver.audit(repair=repair)
+        self.assertEqual({repair}, {finding.repaired for finding in findings})
+        return [(finding.kind, finding.subject) for finding in findings]
+
+    def test_orphan_directory(self) -> None:
+        orphan = base.state_path() / "instances" / str(uuid.uuid4())
+        orphan.mkdir(parents=True)
+        (orphan / "root.qcow2").write_bytes(b"data")
+        for repair in (False, True):
+            self.assertEqual([("orphan directory", str(orphan))], self.found(repair=repair))
+        self.assertFalse(orphan.exists())
+
+    def test_files_of_others_are_left_alone(self) -> None:
+        instances = base.state_path() / "instances"
+        instances.mkdir(exist_ok=True)
+        (instances / "lost+found").mkdir()
+        (instances / "notes").write_text("of the administrator")
+        self.addCleanup((instances / "lost+found").rmdir)
+        self.addCleanup((instances / "notes").unlink)
+        self.assertEqual((), self.driver.audit(repair=True))
+
+    def test_partial_image(self) -> None:
+        tmp = base.state_path() / "images" / "tmp"
+        tmp.mkdir(parents=True, exist_ok=True)
+        part = tmp / f"{'0' * 64}.part"
+        part.write_bytes(b"the first half")
+        for repair in (False, True):
+            self.assertEqual([("partial image", str(part))], self.found(repair=repair))
+        self.assertFalse(part.exists())
+
+    def test_guest_that_lacks_a_disk(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.stop(made.uuid, timeout=0)
+        root = base.state_path() / "instances" / made.uuid / "root.qcow2"
+        root.unlink()
+        self.assertEqual([("missing file", str(root))], self.found())
+        with self.assertRaises(exceptions.HostError):
+            self.driver.start(made.uuid)
+        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+
+    def test_guest_of_which_only_the_domain_is_left(self) -> None:
+        made = self.spawn_tiny()
+        self.driver.stop(made.uuid, timeout=0)
+        shutil.rmtree(base.state_path() / "instances" / made.uuid)
+        for repair in (False, True):
+            self.assertEqual([("guest without files", made.uuid)], self.found(repair=repair))
+        self.assertEqual((), self.driver.list())
+
+
+class TestGuestsOfTheirOwnMind(RecoveryTestCase):
+    def test_stop_of_a_guest_that_does_not_answer_is_forced(self) -> None:
+        made = self.spawn_tiny()
+        started = time.monotonic()
+        self.driver.stop(made.uuid, timeout=2)
+        self.assert_bounded(started, 2)
+        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+
+    def test_soft_reboot_of_a_guest_that_does_not_answer_becomes_hard(self) -> None:
+        made = self.spawn_tiny()
+        emulators = tiny.emulators()
+        started = time.monotonic()
+        done = self.driver.reboot(made.uuid, kind=RebootKind.SOFT, timeout=2)
+        self.assert_bounded(started, 2)
+        self.assertIs(RebootKind.HARD, done)
+        self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
+        self.assertNotEqual(emulators, tiny.emulators())
+
+    def test_emulator_that_hangs_is_replaced_at_the_deadline(self) -> None:
+        for verb in (
+            lambda uuid: self.driver.reboot(uuid, kind=RebootKind.SOFT, timeout=2),
+            lambda uuid: self.driver.stop(uuid, timeout=2),
+        ):
+            made = self.spawn_tiny()
+            (hung,) = tiny.emulators().values()
+            os.kill(hung, signal.SIGSTOP)
+            started = time.monotonic()
+            verb(made.uuid)
+            self.assert_bounded(started, 2)
+            self.assertNotIn(hung, tiny.emulators().values())
+            self.driver.destroy(made.uuid)
+
+    def assert_bounded(self, started: float, timeout: float) -> None:
+        took = time.monotonic() - started
+        self.assertGreaterEqual(took, timeout)
+        self.assertLess(took, timeout + SLACK)
+
+    def test_guest_that_powers_itself_off_is_stopped_and_events_say_so(self) -> None:
+        made = self.spawn()
+        with self.driver._parts.connection.watch(made.uuid) as watch:
+            session = self.driver.console_attach(made.uuid)
+            self.addCleanup(session.close)
+            session.send(b"run poweroff\r")
+            event = watch.wait({events.STOPPED}, time.monotonic() + base.BOOT_TIMEOUT)
+        assert event is not None
+        self.assertEqual(libvirt.VIR_DOMAIN_EVENT_STOPPED_SHUTDOWN, event.detail)
+        self.assert_stopped(made)
+
+    def test_guest_whose_emulator_is_killed_is_stopped_and_starts_again(self) -> None:
+        made = self.spawn_tiny()
+        with self.driver._parts.connection.watch(made.uuid) as watch:
+            os.kill(tiny.emulators()[made.uuid], signal.SIGKILL)
+            self.assertIsNotNone(watch.wait({events.STOPPED}, time.monotonic() + SLACK))
+        self.assert_stopped(made)
+        self.driver.start(made.uuid)
+        self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
+
+    def assert_stopped(self, made: Guest) -> None:
+        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
+        self.assertEqual({}, tiny.emulators())

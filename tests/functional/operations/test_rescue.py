@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests that do not boot any more are repaired from another system, or stay as they were."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskBus, PowerState
+from compute_driver.drivers.libvirt import LibvirtDriver
+from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Image, Rescue
+from tests import guests
+from tests.functional import base, inside, tiny, worker
+
+TOLD = ConfigDrive(hostname="rescuer", admin_password="secret")
+
+
+class TestInside(base.HostTestCase):
+    """What the rescue system finds."""
+
+    def disks(self, made: Any) -> list[tuple[str, str]]:
+        """Return names and roles of the guest's disks, in its own order."""
+        facts = [line.split() for line in self.fact(made, "DISK")]
+        return [(fact[0], next(f[7:] for f in fact if f.startswith("serial="))) for fact in facts]
+
+    def fact(self, made: Any, key: str) -> list[str]:
+        """Return what the guest said at its last boot, however the one before has ended."""
+        boot = self.console(made).replace("\r", "").split(base.BANNER)[-2]
+        lines = [line.partition(f"GUEST-{key}: ") for line in boot.splitlines()]
+        return [text for _before, found, text in lines if found]
+
+    def rescue(self, made: Any, wanted: Rescue) -> None:
+        with inside.boots(self.driver, made):
+            self.driver.rescue(made.uuid, wanted)
+
+    def repair(self, made: Any, target: str, source: str) -> None:
+        """Give a disk back the beginning that it once had."""
+        command = f"dd if=/dev/{source} of=/dev/{target} bs=1M count=1 conv=notrunc; sync"
+        inside.run(self.driver, made, command)
+
+    def test_broken_guest_is_repaired(self) -> None:
+        made = self.spawn(
+            root=Disk(size_bytes=GIB),
+            ephemerals=(Disk(size_bytes=64 * MIB),),
+            config_drive=ConfigDrive(hostname="own"),
+        )
+        own = [("vda", "root"), ("vdb", "ephemeral0"), ("vdc", "config-drive")]
+        self.assertEqual(own, self.disks(made))
+        break_it = "dd if=/dev/zero of=/dev/vda bs=1M count=1 conv=notrunc; sync"
+        image = base.disk_image()
+
+        inside.run(self.driver, made, break_it)
+        self.rescue(made, Rescue(image=image, config_drive=TOLD))
+        first = [("vda", "rescue"), ("vdb", "root"), ("vdc", "ephemeral0"), ("vdd", "config-drive")]
+        self.assertEqual(first, self.disks(made))
+        self.assertEqual(["rescuer"], self.fact(made, "HOSTNAME"))
+        self.repair(made, "vdb", "vda")
+        with inside.boots(self.driver, made):
+            self.driver.unrescue(made.uuid)
+        self.assertEqual(own, self.disks(made))
+        self.assertEqual(["own"], self.fact(made, "HOSTNAME"))
+
+        inside.run(self.driver, made, break_it)
+        self.rescue(made, Rescue(image=image, last=True))
+        self.assertEqual([*own, ("vdd", "rescue")], self.disks(made))
+        self.assertEqual(["own"], self.fact(made, "HOSTNAME"))
+        self.repair(made, "vda", "vdd")
+        with inside.boots(self.driver, made):
+            self.driver.unrescue(made.uuid)
+        self.assertEqual(own, self.disks(made))
+
+    def test_other_kinds_of_systems(self) -> None:
+        made = self.spawn()
+        built = guests.build("basic")
+        for wanted, name in (
+            (Rescue(image=Image(location=str(built.iso)), bus=DiskBus.SCSI, last=True), "sr0"),
+            (Rescue(image=base.disk_image(), boot=base.kernel()), "vda"),
+            (Rescue(image=base.disk_image(), bus=DiskBus.SCSI, last=True), "sda"),
+        ):
+            with self.subTest(wanted):
+                self.rescue(made, wanted)
+                self.assertIn(name, dict(self.disks(made)))  # CD-ROM drives tell no serial number
+                with inside.boots(self.driver, made):
+                    self.driver.unrescue(made.uuid)
+        self.driver.rescue(made.uuid, Rescue(image=base.disk_image()))
+        self.driver.destroy(made.uuid)
+
+
+class TestInterrupted(tiny.TinyTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        home = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(home.cleanup)
+        self.image = Path(home.name, "image")
+        self.image.write_bytes(bytes(MIB))
+        self.made = self.spawn_tiny()
+
+    @property
+    def wanted(self) -> Rescue:
+        return Rescue(image=Image(location=str(self.image)), config_drive=TOLD)
+
+    def rescue_files(self) -> list[Path]:
+        return list((base.state_path() / "instances" / self.made.uuid).glob("*rescue*"))
+
+    def kill_at(self, action: str, point: str) -> None:
+        arguments = (action, self.made.uuid)
+        with worker.running(*arguments, pause=point, image=str(self.image)) as other:
+            self.assertEqual(worker.PAUSED, other.says())
+
+    def test_failure_to_boot_it_takes_all_back(self) -> None:
+        create = libvirt.virDomain.create
+
+        def only_own(domain: libvirt.virDomain) -> Any:
+            if "rescue-" in domain.XMLDesc():
+                raise libvirt.libvirtError("no")
+            return create(domain)
+
+        with (
+            mock.patch.object(libvirt.virDomain, "create", only_own),
+            self.assertRaises(exceptions.LibvirtError),
+        ):
+            self.driver.rescue(self.made.uuid, self.wanted, timeout=0)
+        shown = self.driver.show(self.made.uuid)
+        self.assertIs(PowerState.RUNNING, shown.state)
+        self.assertIsNone(shown.guest.rescue)
+        self.assertEqual([], self.rescue_files())
+
+    def test_killed_before_the_guest_is_redefined(self) -> None:
+        for point, state in (
+            ("rescue files made", PowerState.RUNNING),
+            ("guest powered off", PowerState.STOPPED),
+        ):
+            with self.subTest(point):
+                self.driver.start(self.made.uuid)
+                self.kill_at("rescue", point)
+                self.assertTrue(self.rescue_files())
+                driver = self.other_driver()
+                self.assertEqual([], self.rescue_files())
+                shown = driver.show(self.made.uuid)
+                self.assertIs(state, shown.state)
+                self.assertIsNone(shown.guest.rescue)
+                self.assertEqual((), driver.audit())
+
+    def test_killed_after_the_guest_is_redefined(self) -> None:
+        self.kill_at("rescue", "domain redefined")
+        driver = self.other_driver()
+        self.assertEqual((), driver.audit())
+        self.assertIsNotNone(driver.show(self.made.uuid).guest.rescue)
+        driver.start(self.made.uuid)
+        driver.unrescue(self.made.uuid)
+        self.assertEqual([], self.rescue_files())
+        self.assertIs(PowerState.RUNNING, driver.show(self.made.uuid).state)
+
+    def test_killed_unrescue(self) -> None:
+        for point, over in (("guest powered off", False), ("domain redefined", True)):
+            with self.subTest(point):
+                self.driver.rescue(self.made.uuid, self.wanted, timeout=0)
+                self.kill_at("unrescue", point)
+                driver = self.other_driver()
+                self.assertEqual((), driver.audit())
+                self.assertIs(over, driver.show(self.made.uuid).guest.rescue is None)
+                self.assertIs(over, not self.rescue_files())
+                if not over:
+                    driver.unrescue(self.made.uuid)
+                driver.start(self.made.uuid)
+
+    def test_audit_finds_and_removes_what_nobody_names(self) -> None:
+        left = base.state_path() / "instances" / self.made.uuid / "rescue-system.qcow2"
+        left.touch()
+        for repair in (False, True):
+            (finding,) = self.driver.audit(repair=repair)
+            self.assertEqual(("orphan file", str(left)), (finding.kind, finding.subject))
+        self.assertFalse(left.exists())
+
+    def test_secrets_are_not_stored(self) -> None:
+        self.driver.rescue(self.made.uuid, self.wanted, timeout=0)
+        with inside.connection(self.driver) as opened:
+            self.assertNotIn("secret", opened.lookupByUUIDString(self.made.uuid).XMLDesc())
+        again = LibvirtDriver(base.configuration())
+        self.addCleanup(again.close)
+        rescue = again.show(self.made.uuid).guest.rescue
+        assert rescue is not None
+        assert rescue.config_drive is not None
+        self.assertEqual("rescuer", rescue.config_drive.hostname)
