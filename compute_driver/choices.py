@@ -220,19 +220,26 @@ class Firmware(Choice):
 class InterfaceKind(Choice):
     """What an interface is plugged into."""
 
+    #: In words, what the source names; None: the kind has no source and no end on the host.
+    thing: str | None
+    #: Whether a switch has a port for the interface: then the device has a name in any case.
+    switched: bool
+
+    def __new__(cls, word: str, thing: str | None = None, switched: bool = False) -> InterfaceKind:
+        """Return the kind with that word."""
+        kind = str.__new__(cls, word)
+        kind._value_ = word
+        kind.thing, kind.switched = thing, switched
+        return kind
+
     #: QEMU's own user-mode stack: DHCP and outgoing traffic, no privilege needed.
     USER = "user"
     #: A virtual network that libvirt manages.
-    NETWORK = "network"
+    NETWORK = "network", "network"
     #: A bridge device that the host already has.
-    BRIDGE = "bridge"
+    BRIDGE = "bridge", "bridge"
     #: A port of a bridge of Open vSwitch.
-    OVS = "ovs"
-
-    @property
-    def thing(self) -> str:
-        """What the source names, in words."""
-        return "bridge of Open vSwitch" if self is InterfaceKind.OVS else str(self)
+    OVS = "ovs", "bridge of Open vSwitch", True
 
 
 class PowerState(Choice):

@@ -167,11 +167,11 @@ class Interface:
             self.mac,
             "a unicast MAC address such as 52:54:00:12:34:56",
         )
-        if self.kind is InterfaceKind.USER:
-            _require(self.source is None, "nic", self.source, "no name with kind user")
+        if self.kind.thing is None:
+            _require(self.source is None, "nic", self.source, f"no name with kind {self.kind}")
             for field in ("device", "port", "mtu", "queues", "inbound", "outbound"):
                 value = getattr(self, field)
-                _require(value is None, f"nic {field}", value, "nothing with kind user")
+                _require(value is None, f"nic {field}", value, f"nothing with kind {self.kind}")
         else:
             _require(
                 self.source is not None and _SOURCE.fullmatch(self.source) is not None,
@@ -183,12 +183,12 @@ class Interface:
             self.port is None or is_uuid(self.port), "nic port", self.port, "a UUID in full length"
         )
         _require(
-            not self.hybrid or (self.kind is InterfaceKind.OVS and self.port is not None),
+            not self.hybrid or (self.kind.switched and self.port is not None),
             "nic hybrid",
             self.hybrid,
             "kind ovs, and a port of neutron's",
         )
-        if self.kind is InterfaceKind.OVS and self.device is None:
+        if self.kind.switched and self.device is None:
             name = self.port[:11] if self.port else self.mac.replace(":", "")
             object.__setattr__(self, "device", f"tap{name}")
         _require(
@@ -212,10 +212,10 @@ class Interface:
 
     @property
     def switch_port(self) -> str | None:
-        """Name of its port of Open vSwitch; None with another kind."""
+        """Name of the switch's port for the interface; None if its kind has no switch."""
         if self.hybrid:
             return f"qvo{(self.port or '')[:11]}"
-        return self.device if self.kind is InterfaceKind.OVS else None
+        return self.device if self.kind.switched else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from compute_driver.choices import (
     VideoModel,
     VirtType,
 )
-from compute_driver.consoles import DisplayKind, Served
+from compute_driver.consoles import DisplayKind
 from compute_driver.driver import (
     NO_GATE,
     ComputeDriver,
@@ -40,7 +40,8 @@ from compute_driver.driver import (
     no_progress,
 )
 from compute_driver.guest import ConfigDrive, Guest, Image, Interface, Rescue
-from compute_driver.hardware import acceleration, architecture
+from compute_driver.hardware import acceleration, architecture, resolve
+from compute_driver.hardware.description import Hardware
 from compute_driver.info import (
     Address,
     ArchitectureInfo,
@@ -59,9 +60,6 @@ from compute_driver.system import files
 
 #: What every simulated guest writes on its console when it is up.
 BANNER = "simulated guest is up"
-
-#: Architectures whose machines have non-maskable interrupts.
-_WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
 
 
 class _Machine:
@@ -194,10 +192,11 @@ class FakeDriver(ComputeDriver):
         told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
-        _check_devices(guest)
+        decision = self._decide(guest.architecture)
+        self._hardware(guest, decision)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
-        machine = _Machine(guest, self._decide(guest.architecture))
+        machine = _Machine(guest, decision)
         self._serve(machine)
         with machine.changed:
             self._add(machine)
@@ -288,7 +287,7 @@ class FakeDriver(ComputeDriver):
         """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
         with self._machine(uuid) as machine:
             machine.require("interrupt", *ACTIVE)
-            if machine.guest.architecture not in _WITH_NMI:
+            if not architecture.machine(machine.guest).nmi:
                 raise exceptions.InterruptUnsupported(
                     f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
                 )
@@ -349,10 +348,10 @@ class FakeDriver(ComputeDriver):
                     guest.name, "rescue", "in rescue", ["in its own system"]
                 )
             machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
-            if rescue.bus is not None:
-                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            guest = dataclasses.replace(guest, rescue=rescue)
+            self._hardware(guest, machine.decision)
             progress(rescue.image.location, _size_of_image(rescue.image.location), 0)
-            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.guest = guest
             machine.enter(PowerState.STOPPED)
             machine.boot()
 
@@ -388,7 +387,7 @@ class FakeDriver(ComputeDriver):
                 raise exceptions.InvalidGuestState(
                     guest.name, "resize", "resized already", ["confirmed", "reverted"]
                 )
-            _check_devices(guest)
+            self._hardware(guest, machine.decision)
             _check_resize(machine.guest, guest)
             if check_only:
                 return
@@ -431,7 +430,7 @@ class FakeDriver(ComputeDriver):
             machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
             nics = (*machine.guest.interfaces, interface)
             guest = dataclasses.replace(machine.guest, interfaces=nics)
-            _check_devices(guest)
+            self._hardware(guest, machine.decision)
             machine.guest = guest
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
@@ -449,7 +448,7 @@ class FakeDriver(ComputeDriver):
         with self._machine(uuid) as machine:
             machine.require("replace the interfaces of", PowerState.STOPPED)
             guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
-            _check_devices(guest)
+            self._hardware(guest, machine.decision)
             machine.guest = guest
 
     def list(self) -> tuple[GuestInfo, ...]:
@@ -516,7 +515,8 @@ class FakeDriver(ComputeDriver):
         """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
             machine.require("take a screenshot of", *ACTIVE)
-            if machine.guest.video is VideoModel.NONE:
+            hardware = self._hardware(machine.guest, machine.decision)
+            if hardware.display.model is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
         return _picture()
 
@@ -531,15 +531,14 @@ class FakeDriver(ComputeDriver):
 
     def _serve(self, machine: _Machine) -> None:
         """Serve the guest's consoles as configuration is now."""
-        served = Served.of(self.conf.hypervisor)
-        shown = () if machine.guest.video is VideoModel.NONE else served.displays
+        hardware = self._hardware(machine.guest, machine.decision)
         machine.displays = {
             kind: Display(kind=kind, host=address, port=next(self._ports))
-            for kind, address in shown
+            for kind, address in hardware.display.screens
         }
         machine.address = None
-        if served.serial is not None:
-            machine.address = Address(host=served.serial, port=next(self._ports))
+        if hardware.console.address:
+            machine.address = Address(host=hardware.console.address, port=next(self._ports))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""
@@ -578,6 +577,10 @@ class FakeDriver(ComputeDriver):
             accelerator=decision.accelerator,
             reason=decision.reason,
         )
+
+    def _hardware(self, guest: Guest, decision: acceleration.Decision) -> Hardware:
+        """Return a guest's hardware, as configuration is now; refuses what the machine lacks."""
+        return resolve.as_configured(guest, decision.accelerator, self.conf.hypervisor)
 
     def _decide(self, name: str) -> acceleration.Decision:
         host = architecture.of_host()
@@ -651,28 +654,6 @@ class FakeDriver(ComputeDriver):
 
     def close(self) -> None:
         """Do nothing: there is nothing to let go of."""
-
-
-def _check_devices(guest: Guest) -> None:
-    """Refuse devices that machines of the guest's architecture do not have."""
-    machine = architecture.machine(guest)
-    disks = [disk for disk in (guest.root, *guest.ephemerals, guest.swap) if disk is not None]
-    for disk in disks:
-        architecture.choose("disk_bus", disk.bus, machine.buses)
-    for nic in guest.interfaces:
-        architecture.choose("nic model", nic.model, machine.nics)
-    architecture.choose("virtio", guest.virtio, machine.virtios)
-    architecture.choose("video", guest.video, machine.videos)
-    architecture.choose("input", guest.input, machine.inputs)
-    architecture.choose("console", guest.console, machine.consoles)
-    architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
-    if guest.cdrom_bus is not None:
-        architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
-    if guest.usb_model is not None:
-        architecture.demand("usb_model", guest.usb_model, machine.usbs)
-    if guest.sound is not None:
-        architecture.demand("sound", guest.sound, machine.sounds)
-    architecture.has_uefi(guest)
 
 
 def _check_resize(old: Guest, new: Guest) -> None:

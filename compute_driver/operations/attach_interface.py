@@ -8,7 +8,6 @@ import dataclasses
 from compute_driver.choices import ACTIVE
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.network import interfaces
 from compute_driver.operations.base import plugging
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
@@ -25,7 +24,6 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     state = parts.require(uuid, "attach an interface to", plugging.ACCEPTED)
     stored = parts.stored(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
-    parts.connection.run(interfaces.check, interface)
     parts.ports.check(plugging.only(guest, interface))
     # Some options of the guest apply to each of its devices, so the whole domain is built.
     device = interface_xml.of(plugging.xml(parts, stored, guest), interface.mac)

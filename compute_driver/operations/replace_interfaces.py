@@ -7,7 +7,6 @@ import dataclasses
 
 from compute_driver.choices import OFF
 from compute_driver.guest import Interface
-from compute_driver.network import interfaces
 from compute_driver.operations.base import plugging
 from compute_driver.operations.base.context import Parts
 
@@ -23,8 +22,6 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     stored = parts.stored(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
-    for interface in wanted:
-        parts.connection.run(interfaces.check, interface)
     parts.ports.check(guest)
     plugging.xml(parts, stored, guest)  # refuses what the machine lacks
     parts.ports.unplug(uuid, [each for each in before if each not in wanted])

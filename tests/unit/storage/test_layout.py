@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, Firmware
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
-from compute_driver.hardware import architecture
+from compute_driver.hardware import architecture, drives
+from compute_driver.hardware.drives import RootKind
 from compute_driver.storage import layout
-from compute_driver.storage.layout import Role, RootKind
+from compute_driver.storage.layout import Role
 from compute_driver.storage.source import FileSource
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
@@ -26,7 +27,8 @@ KERNEL = DirectBoot(kernel=Image(location="/images/vmlinuz"))
 def plan(disk_format: DiskFormat = DiskFormat.QCOW2, **fields: Any) -> layout.Layout:
     fields = {"architecture": "x86_64", "image": IMAGE, **fields}
     guest = Guest(uuid=UUID, name="a", **fields)
-    return layout.plan(guest, HOME, disk_format=disk_format, root=RootKind.of(guest))
+    uefi = architecture.has_uefi(guest)
+    return layout.plan(guest, HOME, drives.resolve(guest), uefi=uefi, disk_format=disk_format)
 
 
 def stored(disk: layout.GuestDisk) -> tuple[str, str]:
