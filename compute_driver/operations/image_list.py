@@ -12,7 +12,7 @@ from compute_driver.operations.base.context import Parts
 
 
 def image_list(parts: Parts) -> tuple[CacheEntry, ...]:
-    """Return what the cache has, and which guests need it."""
+    """Return the images of the cache, and the guests that need each image."""
     users = image_users.bases(parts)
     return tuple(
         dataclasses.replace(

@@ -10,6 +10,6 @@ from compute_driver.operations.base.context import Parts
 
 
 def pause(parts: Parts, uuid: str) -> None:
-    """Freeze a running guest; nothing if it is paused."""
+    """Freeze a running guest; nothing if the guest is paused."""
     if parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
         parts.on_domain(uuid, libvirt.virDomain.suspend)

@@ -10,7 +10,7 @@ from compute_driver.system import steps
 
 
 def resume(parts: Parts, uuid: str) -> None:
-    """Continue a paused or suspended guest; nothing if it runs."""
+    """Continue a paused or suspended guest; nothing if the guest runs."""
     match parts.require(uuid, "resume", ALIVE):
         case PowerState.PAUSED:
             parts.on_domain(uuid, power.release_processors)

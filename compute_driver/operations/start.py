@@ -10,7 +10,7 @@ from compute_driver.operations.base.context import Parts
 
 
 def start(parts: Parts, uuid: str) -> None:
-    """Power on what is stopped, continue what is suspended or paused; nothing if it runs."""
+    """Power on a stopped guest, continue a suspended or paused one; nothing if the guest runs."""
     if parts.state(uuid) in ALIVE:
         resume.resume(parts, uuid)
     else:

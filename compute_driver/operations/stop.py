@@ -8,5 +8,5 @@ from compute_driver.operations.base.context import Parts
 
 
 def stop(parts: Parts, uuid: str, timeout: float) -> None:
-    """Shut down what runs, by force after *timeout* seconds; drop what was suspended."""
+    """Shut a guest down, by force after *timeout* seconds; drop the memory of a suspended one."""
     power.shut_down(parts, uuid, timeout)

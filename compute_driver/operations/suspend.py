@@ -11,7 +11,7 @@ from compute_driver.system import steps
 
 
 def suspend(parts: Parts, uuid: str) -> None:
-    """Save a guest's memory to disk and power it off; nothing if it is suspended."""
+    """Save a guest's memory to disk and power the guest off; nothing if it is suspended."""
     if parts.require(uuid, "suspend", ALIVE) is not PowerState.SUSPENDED:
         parts.on_domain(uuid, libvirt.virDomain.managedSave)
         steps.announce("memory saved")

@@ -27,7 +27,7 @@ def unrescue(parts: Parts, uuid: str) -> None:
     power.power_off(parts, uuid)
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain redefined")
-    rescue_files.remove(parts, uuid)
+    rescue_files.mend(parts, uuid)
     steps.announce("rescue files removed")
     power.power_on(parts, after)
     report(after, made.decision)

@@ -17,17 +17,18 @@ from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
 from compute_driver.system.filesystem import host_errors
 
-#: What directories of guests begin with; nova's own driver adds to it.
+#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
 _UUID_LENGTH = 36
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
     """Return the files that disks of guests are based on, with the guests' UUIDs.
 
-    Of each directory of guests, whatever is in it: guests that are being made, moved here or
-    resized have no domain, or another one; with shared storage it may be one of another host.
+    The directories of guests are searched, and not only the domains: a guest that is being made,
+    moved here or resized has no domain, or another one; with shared storage the domain may be on
+    another host.
 
-    :raises HostError: if that cannot be told of one, or there may be one that is not seen.
+    :raises HostError: if a disk or a directory cannot be read.
     """
     found: dict[Path, set[str]] = defaultdict(set)
     unreadable: dict[Path, exceptions.HostError] = {}
@@ -37,14 +38,14 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     for directory in directories:
         for _path, base in overlay.bases(directory, unreadable):
             found[real(base)].add(directory.name)
-    told = parts.connection.run(_chains)
-    for uuid, files in told.items():
+    running = parts.connection.run(_chains)
+    for uuid, files in running.items():
         for file in files:
             found[real(file)].add(uuid)
     for path, reason in unreadable.items():
         name = path.relative_to(instances).parts[0]
-        # Not lost+found, say; nor what QEMU has in hand, as another user.
-        if is_uuid(name[:_UUID_LENGTH]) and path not in told.get(name, ()):
+        # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
+        if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
             raise reason
     return found
 
@@ -55,9 +56,9 @@ def real(path: Path) -> Path:
 
 
 def _chains(connection: libvirt.virConnect) -> dict[str, set[Path]]:
-    """Return all files that are behind the disks of each domain that runs, be it anybody's.
+    """Return all files behind the disks of each domain that runs, whoever made it.
 
-    Of others libvirt does not know the bases.
+    libvirt does not know the base images of domains that do not run.
     """
     active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
     return {domain.UUIDString(): set(_files(domain)) for domain in active}

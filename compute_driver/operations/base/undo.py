@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to take back if a later step of an operation fails."""
+"""Takes back the steps of an operation that fails."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ LOG = logging.getLogger(__name__)
 
 
 class Undo(contextlib.ExitStack):
-    """What to take back if a later step fails.
+    """Steps to take back if a later step fails.
 
-    Register the undo of a step *before* the step, so that a step which fails half-way is undone
-    too; it must therefore cope with nothing to undo.  Call :meth:`commit` when all is done.
+    Register the undo of a step *before* the step, so that a step which fails half-way is undone,
+    too.  So an undo must cope with a step that has not been taken.  Call :meth:`commit` in the end.
 
-    :ivar failed: whether something could not be taken back.
+    :ivar failed: whether an undo has failed.
     """
 
     failed = False
@@ -26,11 +26,11 @@ class Undo(contextlib.ExitStack):
         self.callback(self._attempt, what, function, *args)
 
     def commit(self) -> None:
-        """Keep everything: nothing is undone any more."""
+        """Keep all steps: nothing is undone any more."""
         self.pop_all()
 
     def _attempt(self, what: str, function: Callable[..., object], *args: object) -> None:
-        before, self.failed = self.failed, True  # should even an interrupt end it
+        before, self.failed = self.failed, True  # in case an interrupt ends the undo
         try:
             function(*args)
             self.failed = before
