@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The abilities of this host, for guests of each architecture.
+"""What this host can run for guests of each architecture, and the accelerator that they get.
 
-Emulators take long to start: only the emulators of configured architectures, and of those that
-somebody asks for, are started.
+Emulators take long to start, so the driver starts only the requested and the configured ones.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from compute_driver.host.emulator import Emulators
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
 
-#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
+#: The emulator of the host's own architecture on distributions that use another name than QEMU.
 #: Source: libvirt's virQEMUCapsGetDefaultEmulator.
 _NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
@@ -38,10 +37,10 @@ _REMEDY = "let the user that libvirt runs QEMU as open /dev/kvm: add it to group
 
 
 class Detection:
-    """Finds out the host's abilities, and finds them out again when the host has changed.
+    """Finds out what the host can run, and again after each change of the host.
 
     :param conf: configuration with group ``[hypervisor]``.
-    :param connection: the gateway to its libvirt.
+    :param connection: the gateway to libvirt.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
@@ -55,15 +54,16 @@ class Detection:
         self._models = admission.Models(connection, self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
-        """Return the architectures that are described in full without a request."""
+        """Return the architectures that the driver describes in full without a request."""
         own = {self.architecture} & architecture.TABLE.keys()
         return self._conf.hypervisor.architectures or own
 
     def ability(self, facts: Architecture, *, thorough: bool = False) -> Ability:
-        """Tell whether KVM can run guests of one architecture, with libvirt's answer.
+        """Return whether KVM can run guests of one architecture, as the host and libvirt tell.
 
-        :param thorough: also run the probes that only add to the evidence.
-        :raises LibvirtUnavailable: if libvirt does not answer and its answer matters.
+        :param facts: the architecture.
+        :param thorough: also run probes that only add evidence.
+        :raises LibvirtUnavailable: if the answer depends on libvirt, and libvirt is not reachable.
         """
         found = self._kvm.ability(thorough=thorough)
         path = self.find_emulator(facts)
@@ -83,20 +83,20 @@ class Detection:
     def decide(self, guest_architecture: str) -> Decision:
         """Choose the accelerator for a guest.
 
-        :raises AccelerationUnavailable: if the operator demands KVM and KVM cannot run the guest.
+        :raises AccelerationUnavailable: if the configuration demands KVM and KVM is not usable.
         """
         facts = architecture.get(guest_architecture)
         return self._decide(facts, lambda: self.ability(facts))
 
     def own_ability(self, *, thorough: bool = False) -> Ability:
-        """Tell what KVM can run as far as this process can see, without libvirt.
+        """Return what KVM can run, as this process sees it without libvirt.
 
-        :param thorough: also run the probes that only add to the evidence.
+        :param thorough: also run probes that only add evidence.
         """
         return self._settled(self._kvm.ability(thorough=thorough))
 
     def _settled(self, found: Ability) -> Ability:
-        """Return an ability without the claims that only libvirt's answer could prove."""
+        """Return an ability without the architectures that only libvirt could confirm."""
         if found.proven:
             return found
         unasked = "" if self._is_own_user() else "; whether libvirt's QEMU may was not asked"
@@ -133,7 +133,10 @@ class Detection:
         return path
 
     def find_emulator(self, facts: Architecture) -> str | None:
-        """Look in libvirt's places; libvirt itself starts every emulator to answer."""
+        """Return the emulator that libvirt would find; None if the host has none.
+
+        The driver looks by itself, because libvirt starts every emulator to answer.
+        """
         names = [f"qemu-system-{facts.name}", facts.emulator]
         names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
         return next(filter(None, map(shutil.which, names)), None)

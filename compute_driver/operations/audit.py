@@ -12,7 +12,7 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt import leftovers as left_directories
+from compute_driver.libvirt.leftovers import find_left_directories
 from compute_driver.operations.base import (
     disk_copy,
     image_users,
@@ -158,7 +158,7 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _system_directories(repair: bool) -> Iterator[Finding]:
-    for left in left_directories.find():
+    for left in find_left_directories():
         if repair:
             left.repair()
         yield Finding(

@@ -28,6 +28,6 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.draft(guest).decision
-    control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
+    control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check(guest)
     return decision

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import unittest
@@ -94,6 +95,13 @@ class TestReport(unittest.TestCase):
         self.assertEqual(0.12, spawn["ours"]["seconds"]["median"])
         self.assertAlmostEqual(1.2, spawn["ours"]["against_baseline"]["ratio"]["median"])
         self.assertNotIn("against_baseline", spawn["plain"])
+
+    def test_medians_above_their_aims_are_missed(self) -> None:
+        aims = {("ours", "spawn"): 0.11, ("ours", "destroy"): 0.01}
+        self.assertEqual(
+            ["ours, spawn: 0.120 s, should be at most 0.11 s"],
+            dataclasses.replace(self.report, aims=aims).missed(),
+        )
 
     def test_phases_keep_their_order(self) -> None:
         self.assertEqual(["spawn", "destroy"], list(self.report.as_json()["phases"]))
