@@ -131,7 +131,7 @@ class TestOpenVSwitch(SwitchTestCase):
         before = parts.stored(made.uuid)
         self.driver.attach_interface(made.uuid, plugged())
         plugging.store(parts, before, before.guest)
-        with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
+        with mock.patch.object(plugging, "TAKE_BACK_SECONDS", 1.0):
             plugging.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 

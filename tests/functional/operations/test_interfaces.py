@@ -182,7 +182,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.driver.attach_interface(made.uuid, added)
         self.forget(made)
         with (
-            mock.patch.object(plugging, "_TAKE_BACK", 1.0),
+            mock.patch.object(plugging, "TAKE_BACK_SECONDS", 1.0),
             self.assertLogs(plugging.LOG, "WARNING") as logged,
         ):
             plugging.mend(self.driver._parts, made.uuid)
@@ -198,7 +198,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(os.kill, emulator, signal.SIGCONT)
         with (
-            mock.patch.object(plugging, "_ASK_SECONDS", 1.0),
+            mock.patch.object(plugging, "ASK_SECONDS", 1.0),
             self.assertRaises(exceptions.OperationTimeout),
         ):
             plugging.mend(self.driver._parts, made.uuid)

@@ -251,7 +251,7 @@ class TestFailures(SnapshotCase):
             self.assertEqual(worker.PAUSED, other.says())
             os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
-        with mock.patch.object(disk_copy, "_ABORT_SECONDS", 2):
+        with mock.patch.object(disk_copy, "ABORT_SECONDS", 2):
             started = time.monotonic()
             driver = self.other_driver()
             self.assertLess(time.monotonic() - started, 30)

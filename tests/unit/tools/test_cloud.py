@@ -18,7 +18,7 @@ from tests.cloud.layout import Layout
 
 class TestFolder(unittest.TestCase):
     def test_an_empty_variable_means_the_default(self) -> None:
-        for value, expected in {"": layout._DEFAULT, "/else/where": "/else/where"}.items():
+        for value, expected in {"": layout.DEFAULT, "/else/where": "/else/where"}.items():
             with mock.patch.dict(os.environ, {"COMPUTE_DRIVER_CLOUD": value}):
                 self.assertEqual(Path(expected), layout.default())
 

@@ -88,7 +88,7 @@ class TestApt(unittest.TestCase):
         self.state = Path(folder.name) / "forky-riscv64"
         self.updates = 0
         self.online = {"forky", "sid"}
-        for name, fake in (("run", self._run), ("_own_release", lambda: "trixie")):
+        for name, fake in (("run", self._run), ("own_release", lambda: "trixie")):
             patch = mock.patch.object(apt, name, fake)
             self.addCleanup(patch.stop)
             patch.start()
@@ -141,7 +141,7 @@ class TestApt(unittest.TestCase):
 
     def test_missing_sources_are_told(self) -> None:
         with (
-            mock.patch.object(apt, "_own_release", return_value="sid"),
+            mock.patch.object(apt, "own_release", return_value="sid"),
             self.assertRaisesRegex(GuestBuildError, "lack the suite sid main"),
         ):
             self.apt.run("apt-cache", "show")
