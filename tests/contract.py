@@ -642,13 +642,13 @@ class DriverContract(unittest.TestCase):
     def test_places_of_devices_are_told_before_the_guest_starts(self) -> None:
         seen: list[GuestInfo] = []
 
-        def told(info: GuestInfo) -> ConfigDrive:
+        def make_config_drive(info: GuestInfo) -> ConfigDrive:
             seen.append(info)
             return ConfigDrive(hostname="told")
 
         guest = self.make_guest(config_drive=ConfigDrive(hostname="placeholder"))
         self.addCleanup(self.driver.destroy, guest.uuid)
-        made = self.driver.spawn(guest, power_on=False, told=told)
+        made = self.driver.spawn(guest, power_on=False, make_config_drive=make_config_drive)
         (info,) = seen
         self.assertIs(info.state, PowerState.STOPPED)
         found = {device.mac: device for device in info.devices}
@@ -757,8 +757,8 @@ class DriverContract(unittest.TestCase):
         for changes in ({"root": smaller}, {"name": "another"}):
             with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
                 self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
-        self.driver.resize(guest.uuid, dataclasses.replace(guest, memory_mib=256), check_only=True)
-        self.driver.resize(guest.uuid, guest, check_only=True)  # the same size is no reason
+        self.driver.check_resize(guest.uuid, dataclasses.replace(guest, memory_mib=256))
+        self.driver.check_resize(guest.uuid, guest)  # the same size is no reason
         shown = self.driver.show(guest.uuid)
         self.assertEqual((guest, None), (shown.guest, shown.before))
         self.assert_unharmed(guest)
@@ -796,12 +796,12 @@ class DriverContract(unittest.TestCase):
         made = self.driver.spawn(guest, power_on=False).guest
         self.driver.destroy(guest.uuid, keep_files=True)
 
-        def told(info: GuestInfo) -> None:
+        def make_config_drive(info: GuestInfo) -> None:
             raise RuntimeError
 
         taken = dataclasses.replace(guest, name=self.shared().name)
         for failing, failure in (
-            (lambda: self.driver.spawn(guest, told=told), RuntimeError),
+            (lambda: self.driver.spawn(guest, make_config_drive=make_config_drive), RuntimeError),
             (lambda: self.driver.spawn(taken), exceptions.GuestExists),
         ):
             with self.assertRaises(failure):

@@ -55,13 +55,11 @@ class Resize(verb.Verb):
             guest = _resized(self.driver.show(uuid).guest, parsed_args)
         except exceptions.InvalidParameter as error:
             raise errors.UsageError(str(error)) from error
-        self.operate(
-            uuid,
-            guest,
-            timeout=parsed_args.timeout,
-            power_on=parsed_args.power_on,
-            check_only=parsed_args.check_only,
-        )
+        if parsed_args.check_only:
+            self.driver.check_resize(uuid, guest)
+        else:
+            timeout, power_on = parsed_args.timeout, parsed_args.power_on
+            self.operate(uuid, guest, timeout=timeout, power_on=power_on)
 
 
 def _resized(guest: Guest, words: argparse.Namespace) -> Guest:

@@ -78,9 +78,9 @@ class LibvirtDriver(driver.ComputeDriver):
         guest: Guest,
         *,
         progress: driver.Progress = driver.no_progress,
-        network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
+        network: contextlib.AbstractContextManager[object] | None = None,
         power_on: bool = True,
-        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
+        make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = admission.check(self._parts, guest)
@@ -89,7 +89,7 @@ class LibvirtDriver(driver.ComputeDriver):
                 *(self._parts, guest, decision, progress, held),
                 network=network,
                 power_on=power_on,
-                told=told,
+                make_config_drive=make_config_drive,
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
@@ -199,30 +199,28 @@ class LibvirtDriver(driver.ComputeDriver):
             rescues.unrescue(self._parts, uuid)
 
     def resize(
-        self,
-        uuid: str,
-        guest: Guest,
-        *,
-        timeout: float | None = None,
-        power_on: bool | None = None,
-        check_only: bool = False,
+        self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
         """Give a guest another size, and keep the old one."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.exclusive(self._parts, uuid) as held:
             change = resize.check(self._parts, uuid, guest)
-            if not check_only:
-                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+            resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+
+    def check_resize(self, uuid: str, guest: Guest) -> None:
+        """Raise what a resize would raise for a bad request; change nothing."""
+        with journal.exclusive(self._parts, uuid):
+            resize.check(self._parts, uuid, guest)
 
     def confirm_resize(self, uuid: str) -> None:
-        """Let go of what a guest was before its resize."""
+        """Remove the old guest that a resize has kept."""
         with journal.exclusive(self._parts, uuid) as held:
             resize.confirm(self._parts, uuid, held)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Make a guest what it was before its resize."""
+        """Give a guest the size and the disks that it had before its resize."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.exclusive(self._parts, uuid) as held:
             resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)

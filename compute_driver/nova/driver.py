@@ -148,7 +148,7 @@ class NovaDriver(driver.ComputeDriver):
         drive = metadata.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, drive)
 
-        def told(info: GuestInfo) -> ConfigDrive | None:
+        def make_config_drive(info: GuestInfo) -> ConfigDrive | None:
             devices.update(context, instance, vifs, info.devices)
             return metadata.config_drive(instance, network_info, injected_files, admin_password)
 
@@ -157,7 +157,7 @@ class NovaDriver(driver.ComputeDriver):
                 guest,
                 network=network.plugged(self.virtapi, instance, vifs if power_on else ()),
                 power_on=power_on,
-                told=told,
+                make_config_drive=make_config_drive,
             )
 
     @translated
@@ -386,7 +386,7 @@ class NovaDriver(driver.ComputeDriver):
         now = self._driver.show(instance.uuid).guest
         with resize.refused():
             new = resize.guest(instance, flavor, image, vifs, block_device_info, None, now)
-            self._driver.resize(instance.uuid, new, check_only=True)
+            self._driver.check_resize(instance.uuid, new)
         self._driver.stop(instance.uuid, timeout=timeout)
         return ""
 

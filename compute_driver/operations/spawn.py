@@ -31,16 +31,16 @@ def spawn(
     progress: Progress,
     held: concurrency.Lock,
     *,
-    network: contextlib.AbstractContextManager[object],
+    network: contextlib.AbstractContextManager[object] | None,
     power_on: bool,
-    told: Callable[[GuestInfo], ConfigDrive | None] | None,
+    make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
     """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
     :param held: the guest's lock, where the making is noted.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
-    :param told: likewise.
+    :param make_config_drive: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
@@ -60,10 +60,11 @@ def spawn(
         else:
             undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
             undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress, later=told is not None)
+        _make_files(parts, asked, plan, base, progress, later=make_config_drive is not None)
         parts.connection.run(domains.define, made.xml)
-        if told is not None:
-            _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
+        if make_config_drive is not None:
+            content = make_config_drive(parts.inventory.guest(guest.uuid))
+            _write_config_drive(guest, plan, content)
         if power_on:
             _start(parts, guest, network)
         info = parts.inventory.guest(guest.uuid)
@@ -73,15 +74,17 @@ def spawn(
     return info
 
 
-def _tell(guest: Guest, plan: layout.Layout, told: ConfigDrive | None) -> None:
+def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive | None) -> None:
     drive = plan.disk("config-drive")
-    if drive is not None and told is not None:
-        config_drive.check(told)
-        config_drive.build(told, guest, drive.path)
+    if drive is not None and content is not None:
+        config_drive.check(content)
+        config_drive.build(content, guest, drive.path)
 
 
-def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
-    if isinstance(network, contextlib.nullcontext):
+def _start(
+    parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object] | None
+) -> None:
+    if network is None:
         power.power_on(parts, guest)
         return
     with network:

@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Powering simulated guests on and off."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, ALIVE, PowerState, RebootKind
+from compute_driver.driver import Progress, no_progress
+from compute_driver.drivers.fake import images
+from compute_driver.drivers.fake.machine import Machines
+from compute_driver.guest import Rescue
+from compute_driver.hardware import architecture
+
+#: Architectures whose machines have non-maskable interrupts.
+_WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
+
+
+class Power(Machines):
+    """Starts, stops and reboots simulated guests."""
+
+    def start(self, uuid: str) -> None:
+        """Power a stopped guest on, or continue a paused or suspended one; nothing if it runs."""
+        with self._machine(uuid) as machine:
+            if machine.state in ALIVE:
+                machine.enter(PowerState.RUNNING)
+            else:
+                self._serve(machine)
+                machine.boot()
+
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force after the deadline; nothing if it is stopped."""
+        with self._machine(uuid) as machine:
+            machine.enter(PowerState.STOPPED)
+
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest."""
+        with self._machine(uuid) as machine:
+            if kind is RebootKind.SOFT:
+                machine.require("reboot", PowerState.RUNNING)
+            else:
+                machine.enter(PowerState.STOPPED)
+                self._serve(machine)
+            machine.boot()
+        return kind
+
+    def pause(self, uuid: str) -> None:
+        """Freeze a running guest in memory; nothing if it is paused."""
+        with self._machine(uuid) as machine:
+            machine.require("pause", *ACTIVE)
+            machine.enter(PowerState.PAUSED)
+
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest; nothing if it runs."""
+        with self._machine(uuid) as machine:
+            machine.require("resume", *ALIVE)
+            machine.enter(PowerState.RUNNING)
+
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off; nothing if it is suspended."""
+        with self._machine(uuid) as machine:
+            machine.require("suspend", *ALIVE)
+            machine.enter(PowerState.SUSPENDED)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        with self._machine(uuid) as machine:
+            machine.require("interrupt", *ACTIVE)
+            if machine.guest.architecture not in _WITH_NMI:
+                raise exceptions.InterruptUnsupported(
+                    f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
+                )
+            machine.write(b"NMI received\r\n")
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Boot another system on a guest's machine, with its disks attached."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "rescue", "being rescued", ["itself"]
+                )
+            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            if rescue.bus is not None:
+                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            progress(rescue.image.location, images.size_bytes(rescue.image.location), 0)
+            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def unrescue(self, uuid: str) -> None:
+        """Boot a guest's own system again."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "unrescue", "itself", ["being rescued"]
+                )
+            machine.guest = dataclasses.replace(guest, rescue=None)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
