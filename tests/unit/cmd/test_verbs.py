@@ -123,7 +123,7 @@ class Derived(PluginCase):
         self.assertIn("which paint, 100% of it.", text)
 
     def test_help_of_a_drivers_method_is_the_contracts(self) -> None:
-        self.assertIn("0 pulls the plug", " ".join(self.done("help", "stop").out.split()))
+        self.assertIn("0 powers the guest off", " ".join(self.done("help", "stop").out.split()))
 
 
 class Broken(PluginCase):
