@@ -78,6 +78,13 @@ def no_address(guest: str) -> exceptions.ConsoleUnavailable:
     return exceptions.ConsoleUnavailable(guest, "serial console at a TCP port", "serial_listen")
 
 
+def in_use(uuid: str) -> exceptions.GuestBusy:
+    """Return the error of a guest whose serial console has another session."""
+    return exceptions.GuestBusy(
+        f"the console of guest {uuid} is open elsewhere; close it there first"
+    )
+
+
 #: Fields of :class:`Spice` that are named like their options.
 _SPICE = (
     "image_compression",

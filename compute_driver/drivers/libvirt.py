@@ -26,8 +26,8 @@ from compute_driver.info import (
     HostInfo,
 )
 from compute_driver.libvirt.connection import Connection
-from compute_driver.libvirt.consoles import display
-from compute_driver.libvirt.consoles import serial as console
+from compute_driver.libvirt.consoles import log as console_log
+from compute_driver.libvirt.consoles import session
 from compute_driver.operations import (
     audit,
     destroy,
@@ -266,7 +266,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
         """Return what the guest wrote on its serial console."""
         log = self._parts.inventory.console_log(uuid)
-        return concurrency.run_blocking(console.read, log, max_bytes)
+        return concurrency.run_blocking(console_log.read_log, log, max_bytes)
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
         """Return when the serial console has shown *text*."""
@@ -275,7 +275,7 @@ class LibvirtDriver(driver.ComputeDriver):
         with self._parts.connection.watch(uuid) as watch:
             if self._parts.state(uuid) not in ACTIVE:
                 deadline = time.monotonic()  # no more will come
-            while not console.wait_for(log, text, watch, deadline, skip_bytes):
+            while not console_log.wait_for_text(log, text, watch, deadline, skip_bytes):
                 state = self._parts.state(uuid)  # opens a connection that was lost again
                 if state is not PowerState.RUNNING:
                     raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
@@ -287,24 +287,26 @@ class LibvirtDriver(driver.ComputeDriver):
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
         """Open the interactive serial console of a running guest."""
         self._parts.require(uuid, "attach to", ACTIVE)
-        return console.attach(self._parts.connection, uuid)
+        return session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
         """Tell where a running guest's serial console is served by TCP."""
         self._parts.require(uuid, "connect to", ACTIVE)
-        return self._parts.on_domain(uuid, console.address)
+        return self._parts.on_domain(uuid, session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
         """Return the guest's first screen as a PNG image."""
-        from compute_driver.libvirt.consoles import screenshot  # slow to import, and rarely wanted
+        from compute_driver.libvirt.consoles import screen  # takes long, and few commands need it
 
         self._parts.require(uuid, "take a picture of", ACTIVE)
-        return self._parts.on_domain(uuid, screenshot.take)
+        return self._parts.on_domain(uuid, screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         """Tell where a running guest's screen is served by VNC or SPICE."""
+        from compute_driver.libvirt.consoles import screen
+
         self._parts.require(uuid, "see", ACTIVE)
-        return self._parts.on_domain(uuid, lambda domain: display.find(domain, kind))
+        return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest or by all of them, by name."""

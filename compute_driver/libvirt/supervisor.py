@@ -24,10 +24,11 @@ import re
 import select
 import signal
 import socket
+import stat
 import struct
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,9 @@ SYSTEM_DIRECTORIES = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
+# A file in each of these directories that a supervisor has made.  A supervisor and its daemons hold
+# a shared lock on the file as long as they need the directory.
+MARK = ".made-for-an-embedded-libvirt"
 # Base directories of libvirt's session mode, see libvirt's "Daemon configuration".
 SESSION_VARIABLES = {
     "XDG_CONFIG_HOME": "etc",
@@ -65,6 +69,7 @@ INHERITED_VARIABLES = ("LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 # <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>; in Python's os module only since 3.12.
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
+MNT_DETACH = 2
 PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -107,11 +112,65 @@ def _bind(source: Path, target: Path) -> None:
     _system_call("mount", os.fsencode(source), os.fsencode(target), None, MS_BIND, None)
 
 
-def hide_system_libvirt(base: Path) -> None:
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Let no other supervisor make or remove anything in *directory* meanwhile."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def was_left(directory: Path) -> bool:
+    """Tell whether an earlier release has made *directory*: empty, and for root only."""
+    status = directory.stat()
+    private = stat.S_IMODE(status.st_mode) == 0o700 and status.st_uid == 0
+    return private and not any(directory.iterdir())
+
+
+class MountPoints:
+    """The directories of a system libvirt, as places for mounts.
+
+    The host may lack them.  A supervisor makes what is missing, and the last supervisor that uses
+    such a directory removes it: a system libvirt that is installed later finds the host as if no
+    embedded libvirt had ever run.
+    """
+
+    def __init__(self) -> None:
+        self._marks: dict[Path, int] = {}
+
+    def make(self, directory: Path) -> None:
+        """Make *directory* if it is missing; use it if another supervisor has made it."""
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(directory.parent):
+            mark = directory / MARK
+            if not directory.exists():
+                directory.mkdir()
+            elif not mark.exists() and not was_left(directory):
+                return
+            directory.chmod(0o755)  # whatever the umask of this process is
+            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+            # The daemons inherit the lock: they may outlive a supervisor that is killed.
+            os.set_inheritable(descriptor, True)
+            self._marks[directory] = descriptor
+
+    def remove(self) -> None:
+        """Remove the directories that no other supervisor uses and that nobody has filled."""
+        for directory, descriptor in self._marks.items():
+            with contextlib.suppress(OSError), _locked(directory.parent):
+                _system_call("umount2", os.fsencode(directory), MNT_DETACH)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                (directory / MARK).unlink()
+                directory.rmdir()
+
+
+def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
     """Put our directories over libvirt's, for this process and its children only.
 
-    Later mounts of the host still arrive here (slave propagation).  A mount needs a directory to
-    go over: those of the five that the host lacks are made and stay, empty.
+    Later mounts of the host still arrive here (slave propagation).
 
     :raises StartError: without CAP_SYS_ADMIN, or where a mount point cannot be made.
     """
@@ -119,7 +178,7 @@ def hide_system_libvirt(base: Path) -> None:
         _system_call("unshare", CLONE_NEWNS)
         _system_call("mount", None, b"/", None, MS_REC | MS_SLAVE, None)
         for ours, theirs in SYSTEM_DIRECTORIES.items():
-            os.makedirs(theirs, mode=0o755, exist_ok=True)
+            mount_points.make(Path(theirs))
             _bind(base / ours / "libvirt", Path(theirs))
         for database, entry in DEFAULT_ACCOUNTS.items():
             original = Path("/etc", database)
@@ -395,10 +454,11 @@ def main() -> int:
     fcntl.flock(identity, fcntl.LOCK_EX)
     os.truncate(identity, 0)
     os.write(identity, b"%d\n" % os.getpid())
+    mount_points = MountPoints()
     serving = None
     try:
         if os.geteuid() == 0:
-            hide_system_libvirt(options.base)
+            hide_system_libvirt(options.base, mount_points)
         _system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         programs = {"libvirtd": options.libvirtd, "virtlogd": options.virtlogd}
         serving = Supervisor(options.base, programs, options.idle_timeout, options.start_timeout)
@@ -410,6 +470,7 @@ def main() -> int:
     os.close(identity)
     if serving:
         serving.linger()
+    mount_points.remove()
     return status
 
 

@@ -13,7 +13,7 @@ from nova.console import type as ctype
 
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver
-from compute_driver.libvirt.consoles import serial as console
+from compute_driver.libvirt.consoles.log import log_files
 from compute_driver.nova.errors import unless_running
 
 
@@ -51,7 +51,7 @@ def last_bytes(log: Path, max_bytes: int) -> bytes:
     libvirt's virtlogd makes the file, for root alone, in a directory that is nova's.
     """
     data = b""
-    for path in reversed(console.parts(log)):
+    for path in reversed(log_files(log)):
         if len(data) < max_bytes:
             found, _more = nova.privsep.path.last_bytes(str(path), max_bytes - len(data))
             data = found + data

@@ -12,6 +12,7 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import leftovers
 from compute_driver.operations import destroy, rescue, snapshot
 from compute_driver.operations import image_cache as cached
 from compute_driver.operations.base import journal
@@ -30,6 +31,7 @@ def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
         *_guests(parts, repair),
         *_ports(parts, repair),
         *_images(parts, repair),
+        *_system_directories(repair),
     )
 
 
@@ -147,6 +149,15 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
             subject=str(path),
             detail="an interrupted fetch left it",
             repaired=repair,
+        )
+
+
+def _system_directories(repair: bool) -> Iterator[Finding]:
+    for left in leftovers.find():
+        if repair:
+            left.repair()
+        yield Finding(
+            kind="left directory", subject=str(left.path), detail=left.detail, repaired=repair
         )
 
 

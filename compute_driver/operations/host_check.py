@@ -16,6 +16,7 @@ from compute_driver.guest import GIB
 from compute_driver.hardware import architecture
 from compute_driver.host.facts import dotted
 from compute_driver.info import ArchitectureInfo, Check
+from compute_driver.libvirt import leftovers
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import tools
 from compute_driver.system.filesystem import existing_parent
@@ -164,6 +165,16 @@ def _space(parts: Parts) -> Iterator[Check]:
             )
 
 
+def _directories(_parts: Parts) -> Iterator[Check]:
+    for left in leftovers.find():
+        yield Check(
+            subject=str(left.path),
+            verdict=WARNING,
+            detail=left.detail,
+            remedy="run 'compute-driver audit --repair' as root",
+        )
+
+
 _LOOKS: tuple[Callable[[Parts], Iterator[Check]], ...] = (
     _libvirt,
     _confinement,
@@ -171,4 +182,5 @@ _LOOKS: tuple[Callable[[Parts], Iterator[Check]], ...] = (
     _architectures,
     _tools,
     _space,
+    _directories,
 )

@@ -7,7 +7,7 @@ import contextlib
 
 import libvirt
 
-from compute_driver.libvirt.consoles import screenshot
+from compute_driver.libvirt.consoles import screen
 from tests.cloud.browser import Page, colours, difference
 from tests.cloud.case import CLOUD, CloudCase
 from tests.cloud.processes import eventually
@@ -37,4 +37,4 @@ class TestBrowser(CloudCase):
     def screenshot(self, server: Server) -> bytes:
         """Returns the server's screen as PNG, as QEMU has it."""
         with contextlib.closing(libvirt.open(CLOUD.libvirt.ensure())) as connection:
-            return screenshot.take(connection.lookupByUUIDString(server.id))
+            return screen.take_screenshot(connection.lookupByUUIDString(server.id))

@@ -18,7 +18,7 @@ from oslo_config import cfg
 from compute_driver import conf
 from compute_driver.choices import Accelerator
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import GIB, Disk, Guest, Image, Interface
+from compute_driver.guest import GIB, DirectBoot, Disk, Guest, Image, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests import guests
 
@@ -77,6 +77,20 @@ def guest(**changes: Any) -> Guest:
 def disk_image(flavour: str = "basic") -> Image:
     """Return the whole-disk image of one flavour of test guests."""
     return Image(location=str(guests.build(flavour).disk))
+
+
+def kernel(*words: str, images: guests.GuestImages | None = None) -> DirectBoot:
+    """Return how the kernel of a test guest boots without firmware's boot loader.
+
+    :param words: more of the kernel's command line.
+    :param images: the guest's; by default those of the basic test guest.
+    """
+    images = images or guests.build()
+    return DirectBoot(
+        kernel=Image(location=str(images.kernel)),
+        ramdisk=Image(location=str(images.initrd)),
+        cmdline=" ".join([images.cmdline, *words]),
+    )
 
 
 class HostTestCase(unittest.TestCase):

@@ -9,9 +9,16 @@ import os
 import select
 import shutil
 import subprocess
+import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, ClassVar
+
+from compute_driver.choices import InterfaceKind, RebootKind
+from compute_driver.guest import Guest, Interface
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.functional import base, inside
 
 _PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "dnsmasq")
 _SCHEMA = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -21,6 +28,9 @@ _CLONE_NEWNET = 0x40000000
 ADDRESS = "192.0.2.1"
 #: What all addresses that it leases begin with.
 LEASES = "192.0.2."
+
+#: UUID of a port of the network service.
+PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
 
 
 @contextlib.contextmanager
@@ -121,3 +131,72 @@ def require() -> None:
     missing = [program for program in _PROGRAMS if shutil.which(program) is None]
     if missing:
         raise unittest.SkipTest(f"not installed: {', '.join(missing)}")
+
+
+def plugged(**fields: Any) -> Interface:
+    """Return a guest's interface on the switch."""
+    return Interface(kind=InterfaceKind.OVS, source=Switch.bridge, **fields)
+
+
+def kernel_only() -> dict[str, Any]:
+    """Return the fields of a guest that boots the test kernel and works with the switch.
+
+    The userspace datapath does not fill in checksums, so the guest must.
+    """
+    return {"boot": base.kernel("virtio_net.csum=0")}
+
+
+class SwitchTestCase(base.HostTestCase):
+    """A test on an Open vSwitch, which leaves no port and no device."""
+
+    switch: ClassVar[Switch]
+    devices: ClassVar[set[str]]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        super().setUpClass()
+        require()
+        stack = contextlib.ExitStack()
+        cls.addClassCleanup(stack.close)
+        stack.enter_context(network_namespace())
+        # A daemon of its own, in that network.
+        state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
+        stack.callback(shutil.rmtree, state)
+        stack.callback(EmbeddedDaemon(state).stop)
+        # The same for all tests of a process, in which os-vif keeps one connection to one address.
+        directory = Path(f"/var/tmp/cd-switch-{os.getpid()}")
+        directory.mkdir()
+        stack.callback(shutil.rmtree, directory)
+        cls.switch = Switch(directory)
+        stack.enter_context(cls.switch.running())
+        cls.options = {"state_path": str(state), "ovsdb_connection": cls.switch.connection}
+        cls.devices = cls.switch.devices()
+
+    def _nothing_is_left(self) -> None:
+        super()._nothing_is_left()
+        self.assertEqual([], self.switch.ports())
+        self.assertEqual(self.devices, self.switch.devices())
+
+    def answers(self, made: Guest) -> None:
+        inside.run(self.driver, made, f"ping -c 1 -W 10 {ADDRESS}")
+        got = inside.run(self.driver, made, f"ping -c 3 -W 10 {ADDRESS} | tail -n 2")
+        self.assertIn(" 0% packet loss", got)
+
+    @contextlib.contextmanager
+    def gets_an_address(self, made: Guest) -> Iterator[None]:
+        before = len(self.driver.console_log(made.uuid))
+        yield
+        for text in (f"GUEST-LEASE: eth0 {LEASES}", base.BANNER):
+            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+        self.answers(made)
+
+    def answers_after_each_power_on(self, made: Guest) -> None:
+        with self.subTest("hard reboot"), self.gets_an_address(made):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        with self.subTest("suspend"):
+            self.driver.suspend(made.uuid)
+            self.driver.resume(made.uuid)
+            self.answers(made)
+        with self.subTest("stop"), self.gets_an_address(made):
+            self.driver.stop(made.uuid)
+            self.driver.start(made.uuid)

@@ -31,7 +31,7 @@ from compute_driver.guest import GIB, MIB, Disk, Guest
 from compute_driver.nova import accounts, configuration, diagnostics, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
 
@@ -202,8 +202,8 @@ class LifeTest(NovaCase):
         self.assertEqual(192, found.memory_details.maximum)
 
     def test_interfaces_that_nobody_counts_have_no_counters(self) -> None:
-        guests = fake.FakeDriver(test_fake.configuration())
-        guest = guests.spawn(test_fake.describe()).guest
+        guests = fake.FakeDriver(base.configuration())
+        guest = guests.spawn(base.describe()).guest
         (stats,) = guests.stats(guest.uuid)
         self.assertFalse([name for name in diagnostics.as_dict(stats) if "x" in name])
         (nic,) = diagnostics.as_object(stats, guest, "running").nic_details

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serial consoles and screens of guests that run."""
+"""The serial console of a running guest (log and session) and its screen."""

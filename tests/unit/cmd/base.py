@@ -20,7 +20,7 @@ from compute_driver.driver import ComputeDriver
 from compute_driver.drivers import fake
 from compute_driver.guest import Guest
 from tests.outcome import Outcome
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 
 class CommandLineCase(unittest.TestCase):
@@ -32,7 +32,7 @@ class CommandLineCase(unittest.TestCase):
         self.enterContext(mock.patch.object(conf, "SYSTEM_DIRECTORY", self.directory / "etc"))
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_HYPERVISOR__")}
         self.enterContext(mock.patch.dict(os.environ, clean, clear=True))
-        self.driver = fake.FakeDriver(test_fake.configuration())
+        self.driver = fake.FakeDriver(base.configuration())
         self.enterContext(
             mock.patch("compute_driver.drivers.loading.load_driver", self.load_driver)
         )
@@ -67,7 +67,7 @@ class CommandLineCase(unittest.TestCase):
         return outcome.err.removeprefix("compute-driver: ").rstrip("\n")
 
     def spawned(self, name: str = "web", **changes: Any) -> Guest:
-        return self.driver.spawn(test_fake.describe(name=name, **changes)).guest
+        return self.driver.spawn(base.describe(name=name, **changes)).guest
 
     def file(self, name: str, content: bytes | str) -> str:
         path = self.directory / name

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import base64
 import uuid
 from unittest import mock
 
@@ -19,13 +18,8 @@ from compute_driver.choices import (
 from compute_driver.drivers import fake
 from compute_driver.guest import GIB, MIB, Guest, Topology
 from compute_driver.hardware import architecture
+from tests.keys import public_key
 from tests.unit.cmd.base import CommandLineCase
-
-
-def public_key(kind: str = "ssh-ed25519", comment: str = " me@here") -> str:
-    body = len(kind).to_bytes(4, "big") + kind.encode() + b"\0\0\0\x20" + b"k" * 32
-    return f"{kind} {base64.b64encode(body).decode()}{comment}"
-
 
 SECRET = "c2VjcmV0c2VjcmV0"
 PRIVATE_KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from compute_driver import driver, exceptions
 from compute_driver.drivers import fake, loading
-from tests.unit.drivers import distribution, test_fake
+from tests.unit import base
+from tests.unit.drivers import distribution
 
 MODULE = """
 from compute_driver.drivers.fake import FakeDriver
@@ -104,7 +105,7 @@ class Bind(LoaderCase):
         super().setUp()
         self.install()
         self.plugin = importlib.import_module("loader_plugin")
-        self.driver = fake.FakeDriver(test_fake.configuration())
+        self.driver = fake.FakeDriver(base.configuration())
 
     def test_method_of_a_driver_is_answered_by_the_driver_in_use(self) -> None:
         bound = loading.bind(driver.ComputeDriver.list, self.driver)
@@ -128,11 +129,11 @@ class Bind(LoaderCase):
 
 class Drivers(unittest.TestCase):
     def test_configured_driver_is_made(self) -> None:
-        made = loading.load_driver(test_fake.configuration(driver="fake"))
+        made = loading.load_driver(base.configuration(driver="fake"))
         self.assertIsInstance(made, fake.FakeDriver)
 
     def test_unknown_driver_is_a_bad_configuration(self) -> None:
         with self.assertRaisesRegex(
             exceptions.ConfigurationError, "'xen' is not usable; accepted: fake, libvirt"
         ):
-            loading.load_driver(test_fake.configuration(driver="xen"))
+            loading.load_driver(base.configuration(driver="xen"))

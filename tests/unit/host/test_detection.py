@@ -24,7 +24,7 @@ from compute_driver.host.detection import Detection
 from compute_driver.info import Check
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations import host_check as check
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 #: An emulator that knows three machines, and refuses CPU models that begin with "bad".
 EMULATOR = """\
@@ -128,7 +128,7 @@ class DetectionTestCase(unittest.TestCase):
         connection = mock.create_autospec(Connection, instance=True)
         connection.run.side_effect = self.libvirt.run
         connection.uri = "test:///"
-        configuration = test_fake.configuration(state_path=str(self.root / "state"), **options)
+        configuration = base.configuration(state_path=str(self.root / "state"), **options)
         detector = mock.create_autospec(kvm.Detector, instance=True)
         detector.ability.side_effect = lambda **_how: self.ability
         detector.fingerprint.side_effect = lambda: self.ability.reason
@@ -303,7 +303,7 @@ class LibvirtsWordTest(DetectionTestCase):
 
 class ModelsTest(DetectionTestCase):
     def check(self, accelerator: Accelerator = Accelerator.TCG, **changes: Any) -> None:
-        guest = test_fake.describe(**{"architecture": "x86_64", **changes})
+        guest = base.describe(**{"architecture": "x86_64", **changes})
         self.detection().check(guest, Decision(accelerator, "as tested"), guest.cpu)
 
     def refused(self, pattern: str, **changes: Any) -> None:
@@ -312,7 +312,7 @@ class ModelsTest(DetectionTestCase):
 
     def test_screen_that_the_emulator_cannot_serve(self) -> None:
         decision = Decision(Accelerator.TCG, "as tested")
-        guest = test_fake.describe(architecture="x86_64")
+        guest = base.describe(architecture="x86_64")
         self.detection(vnc_listen="127.0.0.1").check(guest, decision, guest.cpu)
         detection = self.detection(spice_listen="127.0.0.1")
         with self.assertRaisesRegex(exceptions.MissingDependency, "qemu-system-modules-spice"):
@@ -447,7 +447,7 @@ class PreflightTest(DetectionTestCase):
 
     def checks(self, **options: Any) -> dict[str, Check]:
         parts = mock.Mock(spec_set=["conf", "host"])
-        parts.conf = test_fake.configuration(**options)
+        parts.conf = base.configuration(**options)
         parts.host.detection = self.detection(**options)
         looks = (
             *check._acceleration(parts),

@@ -17,7 +17,7 @@ from compute_driver.guest import Image
 from compute_driver.images.cache import ImageCache, _Entry
 from compute_driver.system import concurrency
 from tests.image_server import ImageServer
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 DAY = 86400.0
 
@@ -29,7 +29,7 @@ class PruneTest(unittest.TestCase):
         self.addCleanup(home.cleanup)
         self.home = Path(home.name)
         state = str(self.home / "state")
-        self.cache = ImageCache(test_fake.configuration(state_path=state))
+        self.cache = ImageCache(base.configuration(state_path=state))
         self.source = self.home / "vmlinuz"
         self.source.write_bytes(b"a kernel")
         self.image = Image(location=str(self.source))

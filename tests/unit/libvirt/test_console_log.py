@@ -13,7 +13,7 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.libvirt import events
-from compute_driver.libvirt.consoles import serial as console
+from compute_driver.libvirt.consoles import log as console
 
 
 class ConsoleLogTest(unittest.TestCase):
@@ -26,24 +26,24 @@ class ConsoleLogTest(unittest.TestCase):
         self.addCleanup(self.watch.close)
 
     def wait_for(self, log: Path) -> bool:
-        return console.wait_for(log, "b", self.watch, time.monotonic(), 0)
+        return console.wait_for_text(log, "b", self.watch, time.monotonic(), 0)
 
     def test_parts_are_read_oldest_first(self) -> None:
         for name, content in (("", b"cc"), (".0", b"b"), (".1", b"a"), (".old", b"x")):
             Path(f"{self.log}{name}").write_bytes(content)
-        self.assertEqual(b"abcc", console.read(self.log))
-        self.assertEqual(b"bcc", console.read(self.log, 3))
-        self.assertEqual(b"", console.read(self.log, 0))
+        self.assertEqual(b"abcc", console.read_log(self.log))
+        self.assertEqual(b"bcc", console.read_log(self.log, 3))
+        self.assertEqual(b"", console.read_log(self.log, 0))
 
     def test_part_that_is_renamed_meanwhile(self) -> None:
         self.log.write_bytes(b"a")
         listed = [Path(f"{self.log}.0"), self.log]
-        with mock.patch.object(console, "parts", return_value=listed):
-            self.assertEqual(b"a", console.read(self.log))
+        with mock.patch.object(console, "log_files", return_value=listed):
+            self.assertEqual(b"a", console.read_log(self.log))
 
     def test_log_that_cannot_be_read(self) -> None:
         self.log.mkdir()
-        for call in (console.read, self.wait_for):
+        for call in (console.read_log, self.wait_for):
             with (
                 self.subTest(call),
                 self.assertRaisesRegex(exceptions.HostError, f"{self.log} .*: Is a directory"),
@@ -52,7 +52,7 @@ class ConsoleLogTest(unittest.TestCase):
 
     def test_guest_that_was_destroyed_meanwhile(self) -> None:
         log = self.log.parent / "guest" / "console.log"
-        self.assertEqual(b"", console.read(log))
+        self.assertEqual(b"", console.read_log(log))
         with self.assertRaisesRegex(exceptions.GuestNotFound, "'guest'"):
             self.wait_for(log)
 

@@ -20,7 +20,7 @@ from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
 from compute_driver.system import filesystem
 from compute_driver.xml import metadata
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 
 class InventoryTest(unittest.TestCase):
@@ -93,7 +93,7 @@ class WordsTest(unittest.TestCase):
 class ConfinementTest(unittest.TestCase):
     def verdicts(self, user: int, uri: str | None) -> list[str]:
         parts = mock.create_autospec(Parts, instance=True)
-        parts.conf = test_fake.configuration(connection_uri=uri)
+        parts.conf = base.configuration(connection_uri=uri)
         with mock.patch.object(os, "geteuid", return_value=user):
             return [found.verdict for found in host_check._confinement(parts)]
 

@@ -9,7 +9,7 @@ import unittest
 
 from compute_driver import exceptions
 from compute_driver.info import Address
-from compute_driver.libvirt.consoles.serial_socket import Session
+from compute_driver.libvirt.consoles.socket import SocketSession
 
 
 class SessionTest(unittest.TestCase):
@@ -18,8 +18,8 @@ class SessionTest(unittest.TestCase):
         self.addCleanup(self.server.close)
         self.address = Address(host="127.0.0.1", port=self.server.getsockname()[1])
 
-    def session(self) -> Session:
-        session = Session(self.address, "guest")
+    def session(self) -> SocketSession:
+        session = SocketSession(self.address, "guest")
         self.addCleanup(session.close)
         return session
 

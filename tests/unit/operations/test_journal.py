@@ -15,7 +15,7 @@ from compute_driver import exceptions
 from compute_driver.operations.base import journal
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 UUID = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
 
@@ -36,7 +36,7 @@ class ExclusiveTest(unittest.TestCase):
 
     def parts(self) -> Any:
         parts = mock.create_autospec(Parts, instance=True)
-        parts.conf = test_fake.configuration(state_path=str(self.state))
+        parts.conf = base.configuration(state_path=str(self.state))
         parts.images = mock.Mock(holding=contextlib.nullcontext)
         parts.directory.return_value = self.state / "instances" / UUID
         return parts

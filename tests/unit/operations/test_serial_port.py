@@ -19,7 +19,7 @@ from compute_driver.operations import power
 from compute_driver.operations.base import serial_port
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
-from tests.unit.drivers import test_fake
+from tests.unit import base
 
 XML = """
 <domain><devices>
@@ -79,7 +79,7 @@ class SerialPortTest(unittest.TestCase):
 
     def parts(self) -> Any:
         parts = mock.create_autospec(Parts, instance=True)
-        parts.conf = test_fake.configuration(
+        parts.conf = base.configuration(
             state_path=str(self.state), serial_port_range=f"{self.first}:{self.first + 2}"
         )
         parts.on_domain = lambda _uuid, function: function(self.domain)

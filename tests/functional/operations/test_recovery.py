@@ -23,7 +23,7 @@ from compute_driver.info import Finding
 from compute_driver.libvirt import events
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, tiny, worker
-from tests.functional.test_embedded_daemon import ended
+from tests.functional.processes import ended
 from tests.image_server import ImageServer
 
 SPAWN_POINTS = ("directory made", "disk made", "defined", "started")

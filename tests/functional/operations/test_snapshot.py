@@ -23,8 +23,8 @@ from compute_driver.operations import snapshot
 from compute_driver.operations.base import journal
 from compute_driver.system import space, tools
 from tests.functional import base, inside, tiny, worker
-from tests.functional.test_embedded_daemon import ended
-from tests.functional.test_storage import described, output
+from tests.functional.processes import ended
+from tests.functional.programs import described, output
 
 #: Enough that copying them takes a while.
 CONTENT_BYTES = 256 * MIB

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from compute_driver.choices import DiskFormat, Firmware, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import GIB, Cpu, DirectBoot, Disk, Guest, Image
+from compute_driver.guest import GIB, Cpu, Disk, Guest, Image
 from compute_driver.hardware import tuning
 from compute_driver.system import memory
 from tests import guests
@@ -108,13 +108,7 @@ class TestRawDisk(BootTestCase):
 
 class TestWithoutDiskImage(BootTestCase):
     def test_kernel_with_ramdisk_and_command_line(self) -> None:
-        images = guests.build()
-        boot = DirectBoot(
-            kernel=Image(location=str(images.kernel)),
-            ramdisk=Image(location=str(images.initrd)),
-            cmdline=f"{images.cmdline} mark=<a&b>",
-        )
-        made = self.spawn(boot=boot, interfaces=())
+        made = self.spawn(boot=base.kernel("mark=<a&b>"), interfaces=())
         for _twice in range(2):
             self.assertIn("mark=<a&b>", inside.run(self.driver, made, "cat /proc/cmdline"))
             self.assertEqual([], self.fact(made, "DISK"))

@@ -12,7 +12,6 @@ from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside
-from tests.functional.test_devices import kernel_only
 
 #: A disk is read once, so that nothing of it is in the guest's memory yet.
 _READ = "dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null"
@@ -25,7 +24,7 @@ class TestDisks(base.HostTestCase):
     def seconds(self, limits: DiskLimits | None) -> float:
         """Return how long a guest takes to read a disk."""
         disk = Disk(size_bytes=_SIZE)
-        made = self.spawn(ephemerals=(disk,), disk_limits=limits, interfaces=(), **kernel_only())
+        made = self.spawn(ephemerals=(disk,), disk_limits=limits, interfaces=(), boot=base.kernel())
         before, after = inside.run(self.driver, made, f"{_CLOCK}; {_READ}; {_CLOCK}").split()
         return float(after) - float(before)
 
@@ -61,11 +60,11 @@ class TestInterfaces(base.HostTestCase):
         with bridges.bridge() as name:
             nic = dataclasses.replace(bridges.plugged(name), inbound=Bandwidth(average=100))
             nic = dataclasses.replace(nic, device=f"cdq{nic.mac.replace(':', '')[-8:]}")
-            self.check(base.guest(interfaces=(nic,), **kernel_only()), str(nic.device))
+            self.check(base.guest(interfaces=(nic,), boot=base.kernel()), str(nic.device))
 
 
 class TestProcessors(base.HostTestCase):
     def test_own_daemon_cannot_limit_them(self) -> None:
-        made = base.guest(cpu_limits=CpuLimits(shares=100), interfaces=(), **kernel_only())
+        made = base.guest(cpu_limits=CpuLimits(shares=100), interfaces=(), boot=base.kernel())
         with self.assertRaisesRegex(exceptions.NotOnThisHost, "connection_uri"):
             self.driver.spawn(made)

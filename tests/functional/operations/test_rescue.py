@@ -13,7 +13,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, PowerState
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Image, Rescue
+from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Image, Rescue
 from tests import guests
 from tests.functional import base, inside, tiny, worker
 
@@ -77,14 +77,9 @@ class TestInside(base.HostTestCase):
     def test_other_kinds_of_systems(self) -> None:
         made = self.spawn()
         built = guests.build("basic")
-        kernel = DirectBoot(
-            kernel=Image(location=str(built.kernel)),
-            ramdisk=Image(location=str(built.initrd)),
-            cmdline=built.cmdline,
-        )
         for wanted, name in (
             (Rescue(image=Image(location=str(built.iso)), bus=DiskBus.SCSI, last=True), "sr0"),
-            (Rescue(image=base.disk_image(), boot=kernel), "vda"),
+            (Rescue(image=base.disk_image(), boot=base.kernel()), "vda"),
             (Rescue(image=base.disk_image(), bus=DiskBus.SCSI, last=True), "sda"),
         ):
             with self.subTest(wanted):

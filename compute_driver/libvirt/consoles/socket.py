@@ -8,39 +8,38 @@ import math
 import weakref
 from pathlib import Path
 
-from compute_driver import driver, exceptions
+from compute_driver import consoles, driver, exceptions
 from compute_driver.info import Address
 from compute_driver.system import concurrency
 
-_CHUNK = 65536
+_CHUNK_BYTES = 65536
 
-#: Seconds in which QEMU's socket, on this host, is reached.
+#: Seconds to connect to QEMU, which runs on this host.
 _CONNECT_SECONDS = 10.0
 
-#: The kernel's tables of connections; a state of 1 is an established one.
+#: The kernel's tables of connections; state 01 is an established connection.
 #: Source: Linux, Documentation/networking/proc_net_tcp.rst.
 _TABLES = (Path("/proc/net/tcp"), Path("/proc/net/tcp6"))
 _ESTABLISHED = "01"
 
 
-class Session(driver.ConsoleSession):
+class SocketSession(driver.ConsoleSession):
     """An interactive console over TCP.
 
-    QEMU lets further clients wait in silence until the first one leaves.  They are connected as
-    far as the kernel is concerned, whose word is taken on how many there are.
+    QEMU serves one client and leaves the others waiting in silence.  The kernel counts all of
+    them as connected, so the session counts the connections to find another client.
 
     :param address: where QEMU listens.
     :param uuid: the guest.
-    :raises GuestBusy: if somebody else has it open.
-    :raises GuestError: if it cannot be reached.
+    :raises GuestBusy: if another client is connected.
+    :raises GuestError: if nobody listens at the address.
     """
 
     def __init__(self, address: Address, uuid: str) -> None:
-        where = (address.host, address.port)
         socket = concurrency.native("socket")
         try:
             self._socket = concurrency.run_blocking(
-                socket.create_connection, where, _CONNECT_SECONDS
+                socket.create_connection, (address.host, address.port), _CONNECT_SECONDS
             )
         except OSError as error:
             raise exceptions.GuestError(
@@ -49,22 +48,23 @@ class Session(driver.ConsoleSession):
             ) from error
         self._socket.settimeout(None)
         weakref.finalize(self, self._socket.close)  # a receiver may still wait at close
-        if _clients(address.port) > 1:
+        if _count_clients(address.port) > 1:
             self.close()
-            raise exceptions.GuestBusy(
-                f"the console of guest {uuid} is open elsewhere; close it there first"
-            )
+            raise consoles.in_use(uuid)
 
     def receive(self) -> bytes:
-        """Return what the guest wrote next; empty once the console has ended."""
+        """Return the guest's next output; empty once the console has ended."""
         concurrency.wait_readable([self._socket.fileno()], math.inf)
         try:
-            return bytes(concurrency.run_blocking(self._socket.recv, _CHUNK))
+            return bytes(concurrency.run_blocking(self._socket.recv, _CHUNK_BYTES))
         except OSError:
             return b""
 
     def send(self, data: bytes) -> None:
-        """Type *data* at the guest's console."""
+        """Type *data* at the guest's console.
+
+        :raises GuestError: if the console has ended.
+        """
         try:
             concurrency.run_blocking(self._socket.sendall, data)
         except OSError as error:
@@ -72,12 +72,12 @@ class Session(driver.ConsoleSession):
 
     def close(self) -> None:
         """End the session."""
-        with contextlib.suppress(OSError):  # it had ended by itself
+        with contextlib.suppress(OSError):  # the guest has closed it already
             self._socket.shutdown(concurrency.native("socket").SHUT_RDWR)
 
 
-def _clients(port: int) -> int:
-    """Return how many are connected to a port of this host."""
+def _count_clients(port: int) -> int:
+    """Return how many clients are connected to a TCP port of this host."""
     lines = [line.split() for table in _TABLES if table.exists() for line in _rows(table)]
     return sum(
         int(local.rpartition(":")[2], 16) == port and state == _ESTABLISHED

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware, PowerState, RebootKind
-from compute_driver.guest import MIB, ConfigDrive, DirectBoot, Disk, Guest, Image
+from compute_driver.guest import MIB, ConfigDrive, Disk, Guest, Image
 from compute_driver.hardware import architecture
 from tests import guests, rfb
 from tests.functional import base, inside
@@ -221,12 +221,7 @@ def description(row: Row, images: guests.GuestImages) -> dict[str, Any]:
         "config_drive": ConfigDrive(hostname=f"{row.architecture}-guest".replace("_", "-")),
     }
     if row.firmware is None:
-        boot = DirectBoot(
-            kernel=Image(location=str(images.kernel)),
-            ramdisk=Image(location=str(images.initrd)),
-            cmdline=f"{images.cmdline} {row.told}".rstrip(),
-        )
-        return fields | {"boot": boot}
+        return fields | {"boot": base.kernel(*row.told.split(), images=images)}
     return fields | {
         "image": Image(location=str(images.disk)),
         "firmware": row.firmware,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tests.functional import base, users
 from tests.functional.command import DEADLINE, CommandLine, eventually
-from tests.functional.test_embedded_daemon import mentions
+from tests.functional.processes import mentions
 
 NAME = "mine"
 STOP = """

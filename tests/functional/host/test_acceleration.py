@@ -14,9 +14,8 @@ import PIL.Image
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import GIB, ConfigDrive, DirectBoot, Disk, Guest, Image
+from compute_driver.guest import GIB, ConfigDrive, Disk, Guest
 from compute_driver.info import GuestInfo
-from tests import guests
 from tests.functional import base, inside
 
 #: What Linux says of its hypervisor as it boots; emulation says nothing.
@@ -27,16 +26,6 @@ MOUNT = "mkdir -p /disk && mount -t vfat /dev/vda1 /disk"
 
 #: Flags of x86 processors that can run guests.
 FLAGS = {"vmx", "svm"}
-
-
-def kernel() -> DirectBoot:
-    """Return the test guest's kernel, for guests that boot without firmware's help."""
-    images = guests.build()
-    return DirectBoot(
-        kernel=Image(location=str(images.kernel)),
-        ramdisk=Image(location=str(images.initrd)),
-        cmdline=images.cmdline,
-    )
 
 
 def without_kvm() -> None:
@@ -150,7 +139,7 @@ class TestSwitch(base.HostTestCase):
     def test_disk_is_kept_under_either_accelerator(self) -> None:
         # Without firmware and boot loader, to save time where the emulator itself is emulated.
         disk = {"image": base.disk_image(), "root": Disk(size_bytes=GIB)}
-        made = self.spawn(boot=kernel(), interfaces=(), **disk)
+        made = self.spawn(boot=base.kernel(), interfaces=(), **disk)
         self.assert_accelerated(made, Accelerator.TCG, "qemu")
         inside.run(self.driver, made, f"{MOUNT} && echo kept >/disk/kept; umount /disk")
 
@@ -177,7 +166,7 @@ class TestDecision(base.HostTestCase):
 
     def start(self, **changes: Any) -> GuestInfo:
         """Spawn a guest that goes with the test, without a disk."""
-        made = base.guest(boot=kernel(), interfaces=(), **changes)
+        made = base.guest(boot=base.kernel(), interfaces=(), **changes)
         self.addCleanup(self.driver.destroy, made.uuid)
         return self.driver.spawn(made)
 

@@ -18,6 +18,7 @@ from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import GIB, MIB, ConfigDrive, Guest, Image, Interface
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.system import tools
+from tests.functional.programs import described, output
 
 LIMITS = tools.ToolLimits(cpu_seconds=60, memory_bytes=GIB)
 PATTERN = bytes(range(256)) * 256
@@ -30,22 +31,6 @@ class Base:
     path: Path
     format: DiskFormat
     virtual_size: int
-
-
-def output(*argv: str | Path) -> str:
-    """Run a program that looks at what was made."""
-    path = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
-    done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"PATH": path})
-    if done.returncode:
-        raise AssertionError(f"{argv}: {done.stderr}")
-    return done.stdout
-
-
-def described(path: Path, image_format: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(
-        output("qemu-img", "info", "-U", "-f", image_format, "--output=json", path)
-    )
-    return found
 
 
 class StorageCase(unittest.TestCase):

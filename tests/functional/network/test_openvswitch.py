@@ -4,104 +4,22 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, ClassVar
 from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import DirectBoot, Guest, Image, Interface
+from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.limits import Bandwidth
 from compute_driver.network import openvswitch
 from compute_driver.operations import plugging
 from compute_driver.operations.base import journal
 from compute_driver.system import tools
-from tests import guests
 from tests.functional import base, bridges, inside, switches, tiny
-
-PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
-
-
-def plugged(**fields: Any) -> Interface:
-    return Interface(kind=InterfaceKind.OVS, source=switches.Switch.bridge, **fields)
-
-
-def kernel_only() -> dict[str, Any]:
-    """Describe a guest that works with the userspace datapath.
-
-    It leaves frames as they are, so the guest must fill in the checksums itself.
-    """
-    images = guests.build()
-    boot = DirectBoot(
-        kernel=Image(location=str(images.kernel)),
-        ramdisk=Image(location=str(images.initrd)),
-        cmdline=f"{images.cmdline} virtio_net.csum=0",
-    )
-    return {"boot": boot}
-
-
-class SwitchTestCase(base.HostTestCase):
-    """A test on an Open vSwitch, which leaves no port and no device."""
-
-    switch: ClassVar[switches.Switch]
-    devices: ClassVar[set[str]]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        switches.require()
-        stack = contextlib.ExitStack()
-        cls.addClassCleanup(stack.close)
-        stack.enter_context(switches.network_namespace())
-        # A daemon of its own, in that network.
-        state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
-        stack.callback(shutil.rmtree, state)
-        stack.callback(EmbeddedDaemon(state).stop)
-        # The same for all tests of a process, in which os-vif keeps one connection to one address.
-        directory = Path(f"/var/tmp/cd-switch-{os.getpid()}")
-        directory.mkdir()
-        stack.callback(shutil.rmtree, directory)
-        cls.switch = switches.Switch(directory)
-        stack.enter_context(cls.switch.running())
-        cls.options = {"state_path": str(state), "ovsdb_connection": cls.switch.connection}
-        cls.devices = cls.switch.devices()
-
-    def _nothing_is_left(self) -> None:
-        super()._nothing_is_left()
-        self.assertEqual([], self.switch.ports())
-        self.assertEqual(self.devices, self.switch.devices())
-
-    def answers(self, made: Guest) -> None:
-        inside.run(self.driver, made, f"ping -c 1 -W 10 {switches.ADDRESS}")
-        got = inside.run(self.driver, made, f"ping -c 3 -W 10 {switches.ADDRESS} | tail -n 2")
-        self.assertIn(" 0% packet loss", got)
-
-    @contextlib.contextmanager
-    def gets_an_address(self, made: Guest) -> Iterator[None]:
-        before = len(self.driver.console_log(made.uuid))
-        yield
-        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
-            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
-        self.answers(made)
-
-    def answers_after_each_power_on(self, made: Guest) -> None:
-        with self.subTest("hard reboot"), self.gets_an_address(made):
-            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
-        with self.subTest("suspend"):
-            self.driver.suspend(made.uuid)
-            self.driver.resume(made.uuid)
-            self.answers(made)
-        with self.subTest("stop"), self.gets_an_address(made):
-            self.driver.stop(made.uuid)
-            self.driver.start(made.uuid)
+from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 
 class TestOpenVSwitch(SwitchTestCase):

@@ -29,7 +29,7 @@ from tests.functional.command import (
     spawn_words,
 )
 from tests.image_server import ImageServer
-from tests.unit.cmd.test_spawn import public_key
+from tests.keys import public_key
 
 NAME = "web"
 USER_DATA = "#!/bin/sh\necho told-by-user-data\n"

@@ -6,20 +6,19 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.functional import users
+from tests.functional.processes import ended, mentions
 
 PROCESS_SECONDS = 60.0
 PRELUDE = """
@@ -70,31 +69,6 @@ except exceptions.ComputeDriverError as error:
     answer["error"] = type(error).__name__
     answer["text"] = str(error)
 """
-
-
-def mentions(word: str) -> list[str]:
-    """Command lines of the living processes that name ``word``."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if word in line and path.parent.name != str(os.getpid()):
-                found.append(f"{path.parent.name} {line}")
-    return found
-
-
-def ended(pids: list[int], seconds: float) -> bool:
-    """Wait until all processes have ended."""
-    deadline = time.monotonic() + seconds
-    for pid in pids:
-        try:
-            handle = os.pidfd_open(pid)
-        except ProcessLookupError:
-            continue
-        with os.fdopen(handle):
-            if not select.select([handle], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                return False
-    return True
 
 
 @unittest.skipUnless(

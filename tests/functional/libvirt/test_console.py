@@ -15,9 +15,7 @@ from compute_driver import exceptions
 from compute_driver.choices import RebootKind
 from compute_driver.driver import ConsoleSession
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.guest import DirectBoot, Image
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from tests import guests
 from tests.functional import base, inside
 
 #: In KiB, how large a console log may be before it rotates; how many parts there are then, and
@@ -110,13 +108,7 @@ class TestBoundedLog(unittest.TestCase):
         options = {"state_path": folder.name, "console_log_max_kib": LOG_MAX_KIB}
         self.driver = LibvirtDriver(base.configuration(**options))
         self.addCleanup(self.driver.close)
-        images = guests.build()
-        boot = DirectBoot(
-            kernel=Image(location=str(images.kernel)),
-            ramdisk=Image(location=str(images.initrd)),
-            cmdline=images.cmdline,
-        )
-        self.made = base.guest(boot=boot, interfaces=())
+        self.made = base.guest(boot=base.kernel(), interfaces=())
         self.directory = state / "instances" / self.made.uuid
 
     def test_talkative_guest_fills_no_disk_and_its_latest_words_are_found(self) -> None:

@@ -15,8 +15,8 @@ from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
 from compute_driver.operations import plugging
-from tests.functional import base, bridges, inside, switches, test_openvswitch, tiny
-from tests.functional.test_openvswitch import PORT, kernel_only
+from tests.functional import base, bridges, inside, switches, tiny
+from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 NAMES = PORT[:11]
 TAP, BRIDGE, INNER, OUTER = (f"{kind}{NAMES}" for kind in ("tap", "qbr", "qvb", "qvo"))
@@ -24,10 +24,10 @@ OTHER_PORT = "1f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
 
 
 def hybrid(**fields: Any) -> Interface:
-    return test_openvswitch.plugged(**{"port": PORT, "hybrid": True, **fields})
+    return plugged(**{"port": PORT, "hybrid": True, **fields})
 
 
-class TestHybrid(test_openvswitch.SwitchTestCase):
+class TestHybrid(SwitchTestCase):
     def spawned(self, *interfaces: Interface) -> Guest:
         """Return a guest that boots nothing and goes with the test."""
         made = tiny.guest(interfaces=interfaces)
@@ -85,7 +85,7 @@ class TestHybrid(test_openvswitch.SwitchTestCase):
         self.assert_nothing()
 
     def test_failure_leaves_nothing(self) -> None:
-        others = (test_openvswitch.plugged(), hybrid(port=OTHER_PORT))
+        others = (plugged(), hybrid(port=OTHER_PORT))
 
         @contextlib.contextmanager
         def network() -> Iterator[None]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from compute_driver.choices import PowerState
-from compute_driver.guest import GIB, DirectBoot, Disk, Guest, Image
+from compute_driver.guest import GIB, Disk, Guest, Image
 from tests import guests
 from tests.functional import base, tiny, worker
 from tests.image_server import ImageServer
@@ -26,11 +26,7 @@ class TestConcurrency(tiny.TinyTestCase):
         assert built.disk is not None
         server = ImageServer(built.disk.read_bytes())
         self.addCleanup(server.close)
-        boot = DirectBoot(
-            kernel=Image(location=str(built.kernel)),
-            ramdisk=Image(location=str(built.initrd)),
-            cmdline=built.cmdline,
-        )
+        boot = base.kernel(images=built)
         image, root = Image(location=server.url), Disk(size_bytes=GIB)
         many = [base.guest(boot=boot, image=image, root=root, memory_mib=160) for _ in range(MANY)]
         for made in many:

@@ -30,14 +30,11 @@ from compute_driver.guest import (
     MIB,
     ConfigDrive,
     Cpu,
-    DirectBoot,
     Disk,
     Guest,
-    Image,
     Interface,
     Topology,
 )
-from tests import guests
 from tests.functional import base, bridges, inside
 
 #: Linux's driver for each card.
@@ -58,17 +55,6 @@ BALLOON = "/sys/bus/virtio/drivers/virtio_balloon"
 def serial(line: str) -> str:
     """Return the serial number in what a guest says of a disk."""
     return line.partition("serial=")[2].partition(" ")[0]
-
-
-def kernel_only() -> dict[str, Any]:
-    """Describe a guest without any disk."""
-    images = guests.build()
-    boot = DirectBoot(
-        kernel=Image(location=str(images.kernel)),
-        ramdisk=Image(location=str(images.initrd)),
-        cmdline=images.cmdline,
-    )
-    return {"boot": boot}
 
 
 class TestDefaults(inside.SharedGuestTestCase):
@@ -164,10 +150,9 @@ class TestVirtioForms(base.HostTestCase):
         self.check(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
 
     def test_mapped_into_memory_on_a_machine_without_pci(self) -> None:
-        boot = kernel_only()["boot"]
         # The machine has no clock by which a busy emulator's one could be measured.
-        told = dataclasses.replace(boot, cmdline=f"{boot.cmdline} tsc_early_khz=2000000")
-        made = self.check(machine="microvm", boot=told)
+        boot = base.kernel("tsc_early_khz=2000000")
+        made = self.check(machine="microvm", boot=boot)
         self.assertEqual("", inside.run(self.driver, made, "ls /sys/bus/pci/devices 2>/dev/null"))
 
 
@@ -214,13 +199,13 @@ class TestProcessor(base.HostTestCase):
         self.assertEqual("0-1\n", inside.run(self.driver, made, f"{seen}/core_cpus_list"))
 
     def test_processor_of_the_host_is_all_that_can_be_emulated(self) -> None:
-        made = self.spawn(cpu=Cpu(model="host-passthrough"), interfaces=(), **kernel_only())
+        made = self.spawn(cpu=Cpu(model="host-passthrough"), interfaces=(), boot=base.kernel())
         self.assertEqual(base.ACCELERATOR, self.driver.show(made.uuid).accelerator)
         flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
         self.assertIn("avx2", flags)
 
     def test_emulated_processors_run_in_threads_of_their_own(self) -> None:
-        made = base.guest(vcpus=2, interfaces=(), **kernel_only())
+        made = base.guest(vcpus=2, interfaces=(), boot=base.kernel())
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
         with inside.connection(self.driver) as opened:
@@ -235,7 +220,7 @@ class TestProcessor(base.HostTestCase):
 class TestVideo(base.HostTestCase):
     @contextmanager
     def started(self, video: VideoModel | None) -> Iterator[Guest]:
-        made = base.guest(video=video, interfaces=(), **kernel_only())
+        made = base.guest(video=video, interfaces=(), boot=base.kernel())
         self.driver.spawn(made)
         try:
             yield made
@@ -259,7 +244,7 @@ class TestVideo(base.HostTestCase):
 class TestInterfaceKinds(base.HostTestCase):
     def test_bridge_has_a_tap_until_the_guest_is_gone(self) -> None:
         with bridges.bridge() as name:
-            made = base.guest(interfaces=(bridges.plugged(name),), **kernel_only())
+            made = base.guest(interfaces=(bridges.plugged(name),), boot=base.kernel())
             self.addCleanup(self.driver.destroy, made.uuid)
             self.driver.spawn(made)
             self.assertEqual(1, len(bridges.ports(name)))
@@ -273,7 +258,7 @@ class TestInterfaceKinds(base.HostTestCase):
     def test_network_of_libvirt_has_a_tap_until_the_guest_is_gone(self) -> None:
         with bridges.bridge() as name, self.network(name) as network:
             interface = Interface(kind=InterfaceKind.NETWORK, source=network)
-            made = base.guest(interfaces=(interface,), **kernel_only())
+            made = base.guest(interfaces=(interface,), boot=base.kernel())
             self.addCleanup(self.driver.destroy, made.uuid)
             self.driver.spawn(made)
             self.assertEqual(1, len(bridges.ports(name)))
@@ -296,7 +281,7 @@ class TestInterfaceKinds(base.HostTestCase):
         with bridges.bridge() as name:
             device = f"cdt{uuid.uuid4().hex[:8]}"
             nic = dataclasses.replace(bridges.plugged(name), device=device, mtu=1400)
-            made = base.guest(interfaces=(nic,), **kernel_only())
+            made = base.guest(interfaces=(nic,), boot=base.kernel())
             self.addCleanup(self.driver.destroy, made.uuid)
             self.driver.spawn(made)
             self.assertEqual([device], bridges.ports(name))
@@ -308,4 +293,4 @@ class TestInterfaceKinds(base.HostTestCase):
             nowhere = Interface(kind=kind, source="nowhere")
             refused = self.assertRaisesRegex(exceptions.InvalidParameter, "nowhere")
             with self.subTest(kind), refused:
-                self.driver.spawn(base.guest(interfaces=(nowhere,), **kernel_only()))
+                self.driver.spawn(base.guest(interfaces=(nowhere,), boot=base.kernel()))

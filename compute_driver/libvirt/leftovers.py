@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Directories of a system libvirt that an embedded libvirt has left on this host.
+
+A supervisor removes the directories that it has made.  A supervisor that was killed leaves them,
+and one of an earlier release left them with mode 0700: a system libvirt that is installed later
+then fails to start guests, since QEMU's user cannot pass them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+from compute_driver.libvirt.supervisor import MARK, SYSTEM_DIRECTORIES
+from compute_driver.system.filesystem import host_errors
+
+#: What Debian's packages give these directories.
+_MODE = 0o755
+_PRIVATE = 0o700
+
+#: Other distributions make some of these directories private themselves.
+_DEBIAN = Path("/var/lib/dpkg/status")
+
+
+@dataclasses.dataclass(frozen=True)
+class LeftDirectory:
+    """A directory that an embedded libvirt has left.
+
+    :param path: the directory.
+    :param empty: whether nobody else has put anything there.
+    """
+
+    path: Path
+    empty: bool
+
+    @property
+    def detail(self) -> str:
+        """What is wrong with the directory."""
+        if self.empty:
+            return "an embedded libvirt has made it and has left it"
+        return "an embedded libvirt has made it with mode 0700: QEMU's user cannot pass it"
+
+    def repair(self) -> None:
+        """Remove the directory, or give it the mode that a system libvirt needs.
+
+        :raises HostError: if the operating system refuses.
+        """
+        with host_errors(f"{self.path} cannot be repaired"):
+            (self.path / MARK).unlink(missing_ok=True)
+            if self.empty:
+                self.path.rmdir()
+            else:
+                self.path.chmod(_MODE)
+
+
+def find(directories: tuple[str, ...] = tuple(SYSTEM_DIRECTORIES.values())) -> list[LeftDirectory]:
+    """Return the directories that an embedded libvirt has left and that no other one uses.
+
+    :param directories: where to look.
+    """
+    found = (_examine(Path(directory)) for directory in directories)
+    return [left for left in found if left is not None]
+
+
+def _examine(directory: Path) -> LeftDirectory | None:
+    try:
+        status = directory.lstat()
+        names = set(os.listdir(directory))
+    except OSError:
+        return None  # the directory is missing, or this user may not look into it
+    private = stat.S_IMODE(status.st_mode) == _PRIVATE
+    if MARK in names:
+        if _is_used(directory / MARK):
+            return None
+    elif not stat.S_ISDIR(status.st_mode) or status.st_uid or not private or not _DEBIAN.exists():
+        return None
+    empty = not names - {MARK}
+    return LeftDirectory(directory, empty) if empty or private else None
+
+
+def _is_used(mark: Path) -> bool:
+    try:
+        descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return True  # the mark of another user's, or gone just now
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
