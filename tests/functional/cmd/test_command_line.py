@@ -182,7 +182,7 @@ class OneGuest(CommandLineTestCase):
     def attach_to(self, terminal: Terminal) -> subprocess.Popen[bytes]:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.slave)
         process = self.start("console", "attach", NAME, **streams)
-        terminal.expect(b"Ctrl-] leaves")
+        terminal.expect(b"Ctrl-] disconnects")
         return process
 
     def test_other_commands_while_one_is_attached(self) -> None:

@@ -34,7 +34,7 @@ class ManualPageTest(unittest.TestCase):
         self.text = PAGE.read_text(encoding="utf-8").replace("\\-", "-")
         ours = importlib.metadata.distribution("compute-driver").entry_points
         names = ours.select(group=loading.OPERATIONS).names
-        self.verbs = [*COMMANDS, *(name.replace("_", " ") for name in names)]
+        self.verbs = [name.replace("_", " ") for name in (*COMMANDS, *names)]
 
     def test_names_every_verb_and_its_options(self) -> None:
         for verb in self.verbs:

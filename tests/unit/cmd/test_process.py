@@ -216,7 +216,7 @@ class Terminal(ProcessCase):
             stderr=self.terminal,
             start_new_session=True,
         )
-        self.expect(b"Ctrl-] leaves")
+        self.expect(b"Ctrl-] disconnects")
 
     def expect(self, text: bytes) -> None:
         seen = b""
