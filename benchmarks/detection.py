@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import sys
 import tempfile
@@ -15,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import measure
+from benchmarks import command, measure
 from benchmarks.report import Report
 from compute_driver import conf
 from compute_driver.drivers.libvirt import LibvirtDriver
@@ -24,7 +22,9 @@ from compute_driver.libvirt.daemon import EmbeddedDaemon
 
 BASELINE = "cold"
 
-#: The most seconds that the median of each way may be, for each of its phases.
+PHASES = ("host show", "host check")
+
+#: The most seconds that the median of a way may be, in each of its phases.
 AIMS = {"cold": 3.0, "restarted": 0.05, "running": 0.05}
 
 
@@ -42,7 +42,7 @@ def ask(asked: LibvirtDriver) -> measure.Sample:
     asked.host_show()
     shown = time.perf_counter()
     asked.host_check()
-    return {"host show": shown - began, "host check": time.perf_counter() - shown}
+    return dict(zip(PHASES, (shown - began, time.perf_counter() - shown), strict=True))
 
 
 def cold() -> measure.Sample:
@@ -79,7 +79,7 @@ def run(count: int) -> Report:
             "running": lambda: ask(kept),
         }
         try:
-            taken = measure.interleave(ways, range(count))
+            taken = measure.interleave(ways, command.rounds(count))
             found = kept.host_show().architectures
         finally:
             kept.close()
@@ -93,38 +93,17 @@ def run(count: int) -> Report:
         },
         baseline=BASELINE,
         taken=taken,
+        aims={(way, phase): aim for way, aim in AIMS.items() for phase in PHASES},
     )
-
-
-def missed(report: Report) -> list[str]:
-    """Return what took longer than it should."""
-    return [
-        f"{way}, {phase}: {spread.median:.3f} s, should be under {AIMS[way]:g} s"
-        for way, phases in report.taken.items()
-        for phase, values in phases.items()
-        if (spread := measure.Spread.of(values)).median >= AIMS[way]
-    ]
 
 
 def main() -> int:
     """Run the benchmark and print what it found.
 
-    :return: the exit status: 1 if something took longer than it should.
+    :return: the exit status: 1 if something takes longer than it should.
     """
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--count", type=int, default=5, help="rounds")
-    parser.add_argument("--json", action="store_true", help="print all single values")
-    arguments = parser.parse_args()
-    report = run(arguments.count)
-    if arguments.json:
-        json.dump(report.as_json(), sys.stdout, indent=2)
-        print()
-    else:
-        print(report.as_text(), end="")
-    late = missed(report)
-    for line in late:
-        print(line, file=sys.stderr)
-    return 1 if late else 0
+    options = command.options(command.parser("detection", __doc__, count=5))
+    return command.show(run(options.count), as_json=options.json)
 
 
 if __name__ == "__main__":

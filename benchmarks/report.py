@@ -20,12 +20,14 @@ class Report:
     :param conditions: what the figures depend on, by name.
     :param baseline: the way that the others are compared with.
     :param taken: seconds by way and phase; all ways have the same phases and rounds.
+    :param aims: the most seconds that the median may be, by way and phase.
     """
 
     benchmark: str
     conditions: Mapping[str, object]
     baseline: str
     taken: Mapping[str, Samples]
+    aims: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
 
     @property
     def phases(self) -> list[str]:
@@ -40,6 +42,17 @@ class Report:
             for way, samples in self.taken.items()
             if way != self.baseline
         }
+
+    def missed(self) -> list[str]:
+        """Return a line for each median that is larger than its aim."""
+        medians = {
+            (way, phase): Spread.of(self.taken[way][phase]).median for way, phase in self.aims
+        }
+        return [
+            f"{way}, {phase}: {medians[way, phase]:.3f} s, should be at most {aim:g} s"
+            for (way, phase), aim in self.aims.items()
+            if medians[way, phase] > aim
+        ]
 
     def as_json(self) -> dict[str, Any]:
         """Return all of it in JSON's types, the single values included; times in seconds."""
@@ -71,7 +84,7 @@ class Report:
             low = min(spread.minimum for spread in spreads.values())
             high = max(spread.maximum for spread in spreads.values())
             yield ""
-            yield f"{phase + ', ms':<14}  median     min      q1      q3     max"
+            yield f"{phase + ', ms':<16}  median     min      q1      q3     max"
             for way, spread in spreads.items():
                 figures = (
                     spread.median,
@@ -81,7 +94,7 @@ class Report:
                     spread.maximum,
                 )
                 columns = "".join(f"{1000 * figure:8.1f}" for figure in figures)
-                yield f"  {way:<12}{columns}  {bar(spread, low, high)}"
+                yield f"  {way:<14}{columns}  {bar(spread, low, high)}"
             for way, compared in self.comparisons(phase).items():
                 yield f"  {way} over {self.baseline}: {_shown(compared)}"
 

@@ -62,12 +62,10 @@ class HandTunedQemu(ways.PlainQemu):
         super().prepare()
         drives = []
         for number, disk in enumerate(self._plan.disks):
+            source, file = disk.source, f"file={disk.source.path}"
             readonly = ",readonly=on" if disk.readonly else ",discard=unmap"
             drives += [
-                *(
-                    "-drive",
-                    f"if=none,id=d{number},format={disk.format},file={disk.path}{readonly}",
-                ),
+                *("-drive", f"if=none,id=d{number},format={source.format},{file}{readonly}"),
                 *("-device", f"virtio-blk-pci,drive=d{number},bootindex={number + 1}"),
             ]
         self._command = [
@@ -96,7 +94,7 @@ def relocate(xml: str, layout: Layout) -> str:
     domain = etree.fromstring(xml)
     sources = domain.findall("devices/disk/source")
     for source, disk in zip(sources, layout.disks, strict=True):
-        source.set("file", str(disk.path))
+        source.set("file", str(disk.source.path))
     (log,) = domain.findall("devices/serial/log")
     log.set("file", str(layout.console_log))
     (interface,) = domain.findall("devices/interface")

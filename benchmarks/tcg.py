@@ -6,20 +6,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
-import json
-import logging
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 
-import rich.console
-import rich.progress
-
-from benchmarks import measure, process, rivals, ways
+from benchmarks import command, measure, process, rivals, ways
 from benchmarks.report import Report
 
 BASELINE = "driver"
@@ -81,36 +74,24 @@ def run(count: int, nova: str | None) -> Report:
     }
     if nova is not None:
         made["nova"] = functools.partial(rivals.NovaLibvirt, interpreter=nova, script=script)
-    bar = rich.progress.track(
-        range(count), "rounds", console=rich.console.Console(stderr=True), transient=True
-    )
     with contextlib.ExitStack() as stack:
         runs: dict[str, Callable[[], measure.Sample]] = {}
         for name, make in made.items():
             way = make()
             stack.callback(way.close)
             runs[name] = functools.partial(live, way)
-        taken: Mapping[str, measure.Samples] = measure.interleave(runs, bar)
+        taken: Mapping[str, measure.Samples] = measure.interleave(runs, command.rounds(count))
     return Report(benchmark="tcg", conditions={"rounds": count}, baseline=BASELINE, taken=taken)
 
 
 def main() -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.tcg", description=__doc__)
-    parser.add_argument("--count", type=int, default=5, metavar="N", help="rounds; 5")
+    parser = command.parser("tcg", __doc__, count=5)
     parser.add_argument(
         "--nova", metavar="PYTHON", help="an interpreter that has nova 34; without, it is left out"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON, with every single value")
-    arguments = parser.parse_args()
-    if arguments.count < 1:
-        parser.error("argument --count: at least 1")
-    logging.basicConfig(level=logging.ERROR)
-    # So that guests and daemon end, too, when somebody ends this.
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    report = run(arguments.count, arguments.nova)
-    print(json.dumps(report.as_json(), indent=2) if arguments.json else report.as_text(), end="")
-    return 0
+    options = command.options(parser)
+    return command.show(run(options.count, options.nova), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage.layout import Layout
+from compute_driver.storage.layout import Layout, Role
 from compute_driver.system import concurrency
 from tests.functional import base
 
@@ -161,11 +161,11 @@ class Plain(Way):
         if not self._cached:
             backing = shutil.copyfile(backing, directory / "image")
         for disk in self._plan.disks:
-            if disk.role == "config-drive":
-                _make_config_drive(self.guest, disk.path)
+            if disk.role is Role.CONFIG_DRIVE:
+                _make_config_drive(self.guest, disk.source.path)
             else:
-                formats = ["-f", str(disk.format), "-F", str(self._image.format)]
-                names = ["-b", str(backing), str(disk.path), str(disk.size_bytes)]
+                formats = ["-f", str(disk.source.format), "-F", str(self._image.format)]
+                names = ["-b", str(backing), str(disk.source.path), str(disk.size_bytes)]
                 subprocess.run(["qemu-img", "create", "-q", *formats, *names], check=True)
 
     def _remove_files(self) -> None:

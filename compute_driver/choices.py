@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The words that guests are described with, and what is done with them: closed sets of choices."""
+"""Closed sets of choices: the words that describe guests and operations."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _E = TypeVar("_E", bound="Choice")
 
 
 class Choice(str, enum.Enum):
-    """A closed set of words, written as themselves."""
+    """A closed set of words; ``str()`` of a member is its word."""
 
     __str__ = str.__str__
 
     @classmethod
     def parse(cls: type[_E], field: str, value: str) -> _E:
-        """Return the member that *value* spells.
+        """Return the member of a word.
 
-        :param field: the parameter's name, for the error.
-        :param value: a word, in any case.
-        :raises InvalidParameter: if it is none of the members; names them all.
+        :param field: name of the parameter, for the error.
+        :param value: the word, in upper or lower case.
+        :raises InvalidParameter: if no member has this word; names all members.
         """
         try:
             return cls(value.lower())
@@ -32,14 +32,14 @@ class Choice(str, enum.Enum):
 
 
 class VirtType(Choice):
-    """What the operator asks for, by option ``virt_type``."""
+    """Values of option ``virt_type``: the operator's wish."""
 
     KVM = "kvm"
     QEMU = "qemu"
 
 
 class Accelerator(Choice):
-    """What runs the guest's instructions."""
+    """The way to run the guest's instructions."""
 
     #: The processor itself, through the kernel's KVM module.
     KVM = "kvm"
@@ -53,7 +53,7 @@ class Accelerator(Choice):
 
     @property
     def virtualization(self) -> str:
-        """What kind of virtualisation it is, in words for people."""
+        """Kind of virtualisation, in words for people."""
         return "hardware-assisted" if self is Accelerator.KVM else "emulation"
 
 
@@ -70,7 +70,7 @@ class DiskFormat(Choice):
 
 
 class SnapshotFormat(Choice):
-    """Formats of snapshots: what qemu-img makes and calls as Glance does."""
+    """Formats of snapshots: formats that qemu-img makes, with Glance's words."""
 
     QCOW2 = "qcow2"
     RAW = "raw"
@@ -79,16 +79,16 @@ class SnapshotFormat(Choice):
 
     @classmethod
     def of(cls, path: Path) -> SnapshotFormat:
-        """Return the format that a file's suffix tells: qcow2 if none, raw also of ``.img``."""
+        """Return the format of a file by its suffix: ``.img`` means raw, unknown means qcow2."""
         suffix = path.suffix.lower().removeprefix(".")
-        return {"img": cls.RAW, **{str(each): each for each in cls}}.get(suffix, cls.QCOW2)
+        return {"img": cls.RAW, **{str(member): member for member in cls}}.get(suffix, cls.QCOW2)
 
 
 class DiskBus(Choice):
     """Buses for disks, by libvirt's ``<target bus=>`` words; the last three are emulated."""
 
     VIRTIO = "virtio"
-    #: By a virtio-scsi controller.
+    #: On a SCSI controller, see :class:`ScsiModel`.
     SCSI = "scsi"
     SATA = "sata"
     IDE = "ide"
@@ -99,13 +99,13 @@ class ScsiModel(Choice):
     """SCSI controllers, by libvirt's ``<controller type='scsi' model=>`` words."""
 
     VIRTIO = "virtio-scsi"
-    #: VMware's paravirtual one.
+    #: VMware's paravirtual controller.
     PVSCSI = "vmpvscsi"
     #: LSI's 53C895A, SAS 1068 and SAS 1078 (MegaRAID).
     LSILOGIC = "lsilogic"
     LSISAS1068 = "lsisas1068"
     LSISAS1078 = "lsisas1078"
-    #: The one of IBM's Power machines.
+    #: The controller of IBM's Power machines.
     IBMVSCSI = "ibmvscsi"
 
 
@@ -137,7 +137,7 @@ class InputModel(Choice):
 
     VIRTIO = "virtio"
     USB = "usb"
-    #: What machines of the PC family always have.
+    #: All machines of the PC family have a PS/2 keyboard and mouse.
     PS2 = "ps2"
     NONE = "none"
 
@@ -153,8 +153,8 @@ class UsbModel(Choice):
 class SoundModel(Choice):
     """Sound cards, by libvirt's ``<sound model=>`` words.
 
-    Two of its words are left out: ``virtio``, for which it takes newer ones than supported, and
-    ``pcspk``, for which libvirt 9.0 uses an option that QEMU 7.1 has dropped.
+    Two of libvirt's words are missing: ``virtio`` needs a newer libvirt than the oldest supported
+    one, and for ``pcspk`` libvirt 9.0 uses an option that QEMU 7.1 has dropped.
     """
 
     ICH9 = "ich9"
@@ -173,7 +173,7 @@ class WatchdogModel(Choice):
 
 
 class WatchdogAction(Choice):
-    """What becomes of a guest that stops feeding its watchdog, by libvirt's words."""
+    """Action of a watchdog that the guest no longer feeds, by libvirt's words."""
 
     NONE = "none"
     PAUSE = "pause"
@@ -182,16 +182,16 @@ class WatchdogAction(Choice):
 
 
 class OsType(Choice):
-    """The kind of system that runs in the guest."""
+    """Operating system of a guest."""
 
     LINUX = "linux"
     WINDOWS = "windows"
 
 
 class ConsoleModel(Choice):
-    """What the first serial console hangs on, by libvirt's ``<target type=>`` words."""
+    """Device of the serial console, by libvirt's ``<target type=>`` words."""
 
-    #: The machine's own port; a kernel writes there before it has loaded any driver.
+    #: The machine's own port, where a kernel writes before it loads drivers.
     SERIAL = "serial"
     VIRTIO = "virtio"
     #: The service processor's console, on s390x.
@@ -199,9 +199,9 @@ class ConsoleModel(Choice):
 
 
 class VirtioForm(Choice):
-    """How virtio devices on PCI speak, by libvirt's ``<... model=>`` words."""
+    """Interface of virtio devices on PCI, by libvirt's ``<... model=>`` words."""
 
-    #: As the slot suggests: the modern interface on PCI Express, both on plain PCI.
+    #: By the slot: the modern interface on PCI Express, both interfaces on plain PCI.
     VIRTIO = "virtio"
     #: Both interfaces, for guests whose drivers are older than virtio 1.0.
     TRANSITIONAL = "virtio-transitional"
@@ -210,62 +210,70 @@ class VirtioForm(Choice):
 
 
 class Firmware(Choice):
-    """What starts the boot loader."""
+    """The program that starts the boot loader."""
 
-    #: What the machine itself brings: on PCs a BIOS, Open Firmware on pseries.
+    #: The machine's own firmware: a BIOS on PCs, Open Firmware on pseries.
     BIOS = "bios"
     UEFI = "uefi"
 
 
 class InterfaceKind(Choice):
-    """What an interface is plugged into."""
+    """Kind of port that an interface is plugged into."""
 
-    #: QEMU's own user-mode stack: DHCP and outgoing traffic, no privilege needed.
+    #: In words, what the source names; None: the kind has no source and no end on the host.
+    thing: str | None
+    #: Whether a switch has a port for the interface: then the device has a name in any case.
+    switched: bool
+
+    def __new__(cls, word: str, thing: str | None = None, switched: bool = False) -> InterfaceKind:
+        """Return the kind with that word."""
+        kind = str.__new__(cls, word)
+        kind._value_ = word
+        kind.thing, kind.switched = thing, switched
+        return kind
+
+    #: QEMU's user-mode stack: DHCP and outgoing traffic, without privileges.
     USER = "user"
     #: A virtual network that libvirt manages.
-    NETWORK = "network"
-    #: A bridge device that the host already has.
-    BRIDGE = "bridge"
+    NETWORK = "network", "network"
+    #: An existing bridge device of the host.
+    BRIDGE = "bridge", "bridge"
     #: A port of a bridge of Open vSwitch.
-    OVS = "ovs"
-
-    @property
-    def thing(self) -> str:
-        """What the source names, in words."""
-        return "bridge of Open vSwitch" if self is InterfaceKind.OVS else str(self)
+    OVS = "ovs", "bridge of Open vSwitch", True
 
 
 class PowerState(Choice):
-    """What a guest is doing."""
+    """Power state of a guest."""
 
     RUNNING = "running"
     PAUSED = "paused"
-    #: Memory saved to disk; resume continues where it was.
+    #: The memory is on disk; resume continues from there.
     SUSPENDED = "suspended"
     STOPPED = "stopped"
     CRASHED = "crashed"
 
 
-#: Those of a guest that has an emulator, that has a system to go on with, and that has neither.
+#: States with an emulator, with a system that can go on, and without both.
 ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 ALIVE = ACTIVE | {PowerState.SUSPENDED}
 OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 
 
 class RebootKind(Choice):
-    """How a guest is rebooted."""
+    """Kind of a reboot."""
 
-    #: Ask the guest; after the deadline, hard.
+    #: Ask the guest to reboot; after the deadline, reboot hard.
     SOFT = "soft"
     #: Power off, rebuild the domain from the stored description, power on.
     HARD = "hard"
 
 
 class Quiesce(Choice):
-    """Whether file systems are frozen, by the guest's agent, while their state is taken."""
+    """Whether the guest's agent freezes the file systems during a snapshot."""
 
-    #: The copy is like a disk after a loss of power.
+    #: Do not freeze: the copy is like a disk after a loss of power.
     NEVER = "never"
-    #: If an agent answers, and if it can.
+    #: Freeze if an agent answers and can freeze.
     TRY = "try"
+    #: Freeze, or make no snapshot.
     REQUIRE = "require"

@@ -19,7 +19,7 @@ class DisplayKind(Choice):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spice:
-    """How SPICE serves a screen; None leaves it to QEMU.
+    """How SPICE serves a screen; an empty text leaves a setting to QEMU.
 
     :param agent: whether there is a channel for SPICE's agent in the guest.
     :param secure: whether all its channels are encrypted.
@@ -28,11 +28,11 @@ class Spice:
 
     agent: bool = True
     secure: bool = False
-    image_compression: str | None = None
-    jpeg_compression: str | None = None
-    zlib_compression: str | None = None
-    playback_compression: bool | None = None
-    streaming_mode: str | None = None
+    image_compression: str = ""
+    jpeg_compression: str = ""
+    zlib_compression: str = ""
+    playback_compression: str = ""
+    streaming_mode: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -61,10 +61,17 @@ class Served:
             spice=Spice(
                 agent=options.spice_agent_enabled,
                 secure=options.spice_require_secure,
-                **{name: options[f"spice_{name}"] for name in _SPICE},
+                **{name: _word(options[f"spice_{name}"]) for name in _SPICE},
             ),
             serial=options.serial_listen,
         )
+
+
+def _word(value: str | bool | None) -> str:
+    """Return libvirt's word for the value of an option."""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return value or ""
 
 
 def no_display(guest: str, kind: DisplayKind | None) -> exceptions.ConsoleUnavailable:

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One small tree of typed errors.
 
-Every error that a user can cause or cure derives from :class:`ComputeDriverError` and is written
-as one line: what was wrong, then what would be right.  Adapters translate the classes, never the
-texts.
+Every error that a user can cause or cure derives from :class:`ComputeDriverError`.  Its text is one
+line: first the fault, then the accepted values.  Adapters translate the classes, never the texts.
 """
 
 from __future__ import annotations
@@ -12,19 +11,19 @@ from collections.abc import Iterable
 
 
 class ComputeDriverError(Exception):
-    """Base of everything this package raises on purpose."""
+    """Base of all errors that this package raises on purpose."""
 
 
 class Interrupted(SystemExit):
-    """A signal asks this process to end; whatever is under way unwinds."""
+    """A signal asks this process to end; running operations undo their steps."""
 
 
 class InvalidParameter(ComputeDriverError):
-    """A value that cannot be used, refused before anything is made.
+    """A value is not usable; the operation has made nothing yet.
 
     :param field: name of the parameter or option as its user wrote it.
-    :param value: what was given.
-    :param accepted: what would be right, in words or as the list of accepted values.
+    :param value: the value; None means a missing value.
+    :param accepted: the accepted values, in words or as a list.
     """
 
     def __init__(self, field: str, value: object, accepted: str | Iterable[str]) -> None:
@@ -39,19 +38,19 @@ class InvalidParameter(ComputeDriverError):
 
 
 class NotOnThisHost(InvalidParameter):
-    """A value that this host cannot give a guest, though another host may."""
+    """A guest cannot have the value on this host; another host may give it."""
 
 
 class ConfigurationError(ComputeDriverError):
-    """A configuration file or option that cannot be used."""
+    """A configuration file or option is not usable."""
 
 
 class PluginError(ComputeDriverError):
-    """An entry point that is missing or does not load.
+    """An entry point is missing or does not load.
 
-    :param namespace: the entry-point group that was searched.
-    :param name: the entry point.
-    :param cause: why it does not load, and what is there instead.
+    :param namespace: the group of entry points.
+    :param name: name of the entry point.
+    :param cause: why the entry point does not load, and which others exist.
     """
 
     def __init__(self, namespace: str, name: str, cause: object) -> None:
@@ -61,23 +60,23 @@ class PluginError(ComputeDriverError):
 
 
 class HostError(ComputeDriverError):
-    """The host cannot do what was asked."""
+    """The host cannot carry out the operation."""
 
 
 class LibvirtUnavailable(HostError):
-    """No connection to libvirt can be had."""
+    """libvirt is not reachable."""
 
 
 class LibvirtError(HostError):
-    """libvirt refused or failed a call, for a reason that has no class of its own."""
+    """libvirt refused a call or failed, for a reason without its own class."""
 
 
 class MissingDependency(HostError):
-    """A program, a firmware or an emulator that the host lacks."""
+    """The host lacks a program, a firmware or an emulator."""
 
 
 class AccelerationUnavailable(HostError):
-    """Hardware acceleration was demanded and cannot be had."""
+    """The configuration demands hardware acceleration, and the host has none."""
 
 
 class NotEnoughSpace(HostError):
@@ -85,11 +84,11 @@ class NotEnoughSpace(HostError):
 
 
 class ToolFailed(HostError):
-    """A helper program such as ``qemu-img`` failed or passed its limits."""
+    """A helper program such as ``qemu-img`` failed or reached its limits."""
 
 
 class OpenVSwitchUnavailable(HostError):
-    """Open vSwitch's database cannot be reached."""
+    """Open vSwitch's database is not reachable."""
 
 
 class PlugFailed(HostError):
@@ -97,7 +96,7 @@ class PlugFailed(HostError):
 
 
 class NoFreePort(HostError):
-    """All TCP ports for serial consoles are taken, or none can be used."""
+    """All TCP ports for serial consoles are taken or unusable."""
 
 
 class GuestError(ComputeDriverError):
@@ -113,35 +112,35 @@ class GuestNotFound(GuestError):
 
 
 class MetadataDamaged(GuestError):
-    """A domain is this driver's, but the description stored in it cannot be understood."""
+    """A domain belongs to this driver, but its stored description is not readable."""
 
 
 class GuestExists(GuestError):
-    """The name or the UUID is taken."""
+    """Another guest has the name or the UUID."""
 
 
 class GuestBusy(GuestError):
-    """Another operation on the same guest has not ended."""
+    """Another operation or session uses the guest."""
 
 
 class InterfaceNotFound(GuestError):
-    """The guest has no such interface."""
+    """The guest has no interface with this MAC address."""
 
     def __init__(self, guest: str, mac: str) -> None:
         super().__init__(f"guest {guest!r} has no interface {mac!r}")
 
 
 class DeviceBusy(GuestError):
-    """The guest does not let go of a device."""
+    """The guest does not release a device."""
 
 
 class InvalidGuestState(GuestError):
     """The guest's power state does not allow the operation.
 
-    :param guest: its name.
-    :param operation: the verb that was asked for.
-    :param state: the state it is in.
-    :param accepted: the states in which the verb is possible.
+    :param guest: name of the guest.
+    :param operation: the requested verb.
+    :param state: the guest's state.
+    :param accepted: the states that allow the verb.
     """
 
     def __init__(self, guest: str, operation: str, state: str, accepted: Iterable[str]) -> None:
@@ -154,11 +153,11 @@ class InterruptUnsupported(GuestError):
 
 
 class ConsoleUnavailable(GuestError):
-    """The guest's screen or serial console is not served, or not in that way.
+    """QEMU does not serve the guest's screen or serial console by the requested protocol.
 
-    :param guest: its name.
-    :param console: what it has not.
-    :param option: what to set so that guests have it.
+    :param guest: name of the guest.
+    :param console: the missing console.
+    :param option: the option that gives guests this console.
     """
 
     def __init__(self, guest: str, console: str, option: str) -> None:
@@ -168,19 +167,19 @@ class ConsoleUnavailable(GuestError):
 
 
 class AgentUnavailable(GuestError):
-    """No agent answers in the guest, or it has no channel for one."""
+    """No agent answers in the guest, or the guest has no channel for an agent."""
 
 
 class AgentFailed(GuestError):
-    """The guest's agent could not do what it was asked for."""
+    """The guest's agent could not carry out a request."""
 
 
 class QuiesceUnsupported(AgentFailed):
-    """The guest's agent does not know how to freeze file systems, or may not."""
+    """The guest's agent cannot freeze file systems, or may not freeze them."""
 
 
 class PasswordUnsupported(AgentFailed):
-    """The guest's agent does not know how to set a password, or may not."""
+    """The guest's agent cannot set passwords, or may not set them."""
 
 
 class SnapshotFailed(GuestError):
@@ -188,7 +187,7 @@ class SnapshotFailed(GuestError):
 
 
 class OperationTimeout(GuestError):
-    """What was waited for did not come before the deadline."""
+    """An awaited event did not come before the deadline."""
 
 
 class ImageError(ComputeDriverError):
@@ -196,16 +195,16 @@ class ImageError(ComputeDriverError):
 
 
 class ImageNotFound(ImageError):
-    """There is no image at that source."""
+    """The source has no such image."""
 
 
 class ImageFetchFailed(ImageError):
-    """The image could not be fetched whole."""
+    """The image could not be fetched completely."""
 
 
 class ImageUnacceptable(ImageError):
-    """The image's bytes are not what they claim, or not safe to use."""
+    """The image's bytes do not match its declared format, or are not safe to use."""
 
 
 class ImageTooLarge(ImageError):
-    """The image's virtual size does not fit the disk it is for."""
+    """The virtual size of the image is larger than its disk."""

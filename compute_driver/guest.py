@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The nouns: one frozen description of a guest.
+"""The frozen description of a guest.
 
-A :class:`Guest` is all that an operation needs.  Adapters build it, the libvirt side consumes it,
-and it is stored in the domain's ``<metadata>`` (all but the fields marked ``secret``).  Nothing
-here acts; the only behaviour is refusing values that could never work.
+A :class:`Guest` is all that an operation needs.  Adapters build the description, the libvirt side
+reads it, and the domain's ``<metadata>`` stores it (without the fields marked ``secret``).  The
+only behaviour of these classes is to refuse values that can never work.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 MIB = 1024**2
 GIB = 1024**3
 
-#: Upper bounds that catch slips of the unit; the host's real limits are far below.
+#: Upper bounds that catch a wrong unit; the real limits of hosts are far lower.
 MAX_MEMORY_MIB = 64 * 1024**2
 MAX_DISK_BYTES = 8 * 1024 * 1024 * GIB
 MAX_VCPUS = 4096
 MAX_NAME_BYTES = 128
 MAX_USER_DATA_BYTES = 65535
 
-#: What QEMU's machines have at most.
+#: Largest values of QEMU's machines.
 MAX_SERIAL_PORTS = 4
 MAX_VIDEO_MIB = 256
 
-#: What IP needs at least (RFC 791), and what a frame's length can say.
+#: The minimum of IP (RFC 791), and the maximum of a length of 16 bits.
 MIN_MTU = 68
 MAX_MTU = 65535
 
@@ -56,10 +56,10 @@ _SECRET = {"secret": True}
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")
 _SOURCE = re.compile(r"[^\s/\x00-\x1f<>&'\"]{1,64}")
-#: Linux's limit; libvirt takes names that begin with vnet for its own.
+#: Linux's limit of 15 bytes; libvirt uses names that begin with vnet itself.
 _DEVICE = re.compile(r"(?!vnet)[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 
-#: How checksums are made, and how many hexadecimal digits they have.
+#: Checksum algorithms, with their numbers of hexadecimal digits.
 _CHECKSUMS = {"sha256": 64, "sha512": 128, "sha1": 40, "md5": 32}
 _CHECKSUM = re.compile("|".join(f"{name}:[0-9a-f]{{{n}}}" for name, n in _CHECKSUMS.items()))
 
@@ -89,11 +89,11 @@ def _whole(field: str, value: object, low: int, high: int, unit: str) -> None:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Image:
-    """Where the bytes of a disk, kernel or ramdisk come from.
+    """The source of a disk, kernel or ramdisk.
 
-    :param location: a local path or a URL whose scheme an image source serves.
-    :param checksum: ``ALGORITHM:HEX`` of the bytes at the location, if known.
-    :param format: what the image is said to be; checked against the bytes.
+    :param location: a local path, or a URL whose scheme an image source serves.
+    :param checksum: ``ALGORITHM:HEX`` of the bytes at the location; None means unknown.
+    :param format: format of the image, checked against the bytes; None means unknown.
     """
 
     location: str
@@ -116,8 +116,8 @@ class Image:
 class Disk:
     """One disk of the guest.
 
-    :param size_bytes: size that the guest sees; 0 on the root disk means the image's own size.
-    :param bus: where it is attached; None means the architecture's paravirtual default.
+    :param size_bytes: size that the guest sees; 0 on the root disk means the size of the image.
+    :param bus: bus of the disk; None means the architecture's paravirtual default.
     """
 
     size_bytes: int = 0
@@ -132,20 +132,21 @@ class Disk:
 class Interface:
     """One network interface.
 
-    :param kind: what it is plugged into.
-    :param source: name of the libvirt network or of the bridge; None for ``user``.
-    :param model: the card's model; None means the architecture's paravirtual default.
+    :param kind: kind of port that the interface is plugged into.
+    :param source: name of the libvirt network or of the bridge; None with kind ``user``.
+    :param model: model of the card; None means the architecture's paravirtual default.
     :param mac: hardware address, kept over reboots.
-    :param device: name of the host's end, at most 15 bytes.  None leaves it to libvirt; with kind
-        ``ovs`` it becomes a name made of the port's UUID, as neutron does, or of the MAC address.
-    :param port: UUID of neutron's port, by which it finds the interface.
-    :param hybrid: whether, with kind ``ovs``, it has a bridge of the kernel to itself in between,
-        where neutron's firewall ``iptables_hybrid`` filters; only with a port of neutron's.
+    :param device: name of the host's device, at most 15 bytes.  None leaves the name to libvirt;
+        with kind ``ovs`` None becomes a name from the port's UUID, like neutron's names, or from
+        the MAC address.
+    :param port: UUID of neutron's port; neutron identifies the interface by this UUID.
+    :param hybrid: whether an own bridge of the kernel lies between the interface and Open vSwitch;
+        neutron's firewall ``iptables_hybrid`` filters there.  Needs kind ``ovs`` and a port.
     :param mtu: largest packet in bytes; None means the network's default.
     :param queues: pairs of queues of a virtio card, at most one for each virtual processor; None
         means one.
-    :param inbound: how much the guest may get; None means any.
-    :param outbound: how much it may send.
+    :param inbound: limit of traffic to the guest; None means no limit.
+    :param outbound: limit of traffic from the guest; None means no limit.
     """
 
     kind: InterfaceKind = InterfaceKind.USER
@@ -167,11 +168,11 @@ class Interface:
             self.mac,
             "a unicast MAC address such as 52:54:00:12:34:56",
         )
-        if self.kind is InterfaceKind.USER:
-            _require(self.source is None, "nic", self.source, "no name with kind user")
+        if self.kind.thing is None:
+            _require(self.source is None, "nic", self.source, f"no name with kind {self.kind}")
             for field in ("device", "port", "mtu", "queues", "inbound", "outbound"):
                 value = getattr(self, field)
-                _require(value is None, f"nic {field}", value, "nothing with kind user")
+                _require(value is None, f"nic {field}", value, f"nothing with kind {self.kind}")
         else:
             _require(
                 self.source is not None and _SOURCE.fullmatch(self.source) is not None,
@@ -183,12 +184,12 @@ class Interface:
             self.port is None or is_uuid(self.port), "nic port", self.port, "a UUID in full length"
         )
         _require(
-            not self.hybrid or (self.kind is InterfaceKind.OVS and self.port is not None),
+            not self.hybrid or (self.kind.switched and self.port is not None),
             "nic hybrid",
             self.hybrid,
             "kind ovs, and a port of neutron's",
         )
-        if self.kind is InterfaceKind.OVS and self.device is None:
+        if self.kind.switched and self.device is None:
             name = self.port[:11] if self.port else self.mac.replace(":", "")
             object.__setattr__(self, "device", f"tap{name}")
         _require(
@@ -207,23 +208,23 @@ class Interface:
 
     @property
     def own_bridge(self) -> str | None:
-        """Name of the bridge that a hybrid interface has to itself, as neutron expects it."""
+        """Name of the own bridge of a hybrid interface, as neutron expects it; None without one."""
         return f"qbr{(self.port or '')[:11]}" if self.hybrid else None
 
     @property
     def switch_port(self) -> str | None:
-        """Name of its port of Open vSwitch; None with another kind."""
+        """Name of the switch's port for the interface; None if its kind has no switch."""
         if self.hybrid:
             return f"qvo{(self.port or '')[:11]}"
-        return self.device if self.kind is InterfaceKind.OVS else None
+        return self.device if self.kind.switched else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RngRate:
-    """How many random numbers a guest gets from the host.
+    """Limit of random numbers from the host.
 
-    :param size_bytes: how much at most in each period.
-    :param period_ms: the period in milliseconds.
+    :param size_bytes: largest number of bytes in each period.
+    :param period_ms: length of a period in milliseconds.
     """
 
     size_bytes: int
@@ -236,7 +237,7 @@ class RngRate:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Topology:
-    """How the guest's virtual processors are arranged; the product is their number."""
+    """Arrangement of the guest's virtual processors; the product is their number."""
 
     sockets: int = 1
     cores: int = 1
@@ -249,19 +250,19 @@ class Topology:
 
     @property
     def vcpus(self) -> int:
-        """How many virtual processors there are."""
+        """Number of virtual processors."""
         return self.sockets * self.cores * self.threads
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Cpu:
-    """What processor the guest sees.
+    """The processor that the guest sees.
 
     :param model: a named CPU model, ``host-model``, ``host-passthrough`` or ``maximum``;
         None means the default of the architecture and accelerator.
-    :param enable: features it has, whatever the model says, by libvirt's names.
-    :param disable: features it does not have.
-    :param topology: None leaves it to libvirt: as many sockets as virtual processors.
+    :param enable: features in addition to the model's, by libvirt's names.
+    :param disable: features that the processor does not have, by libvirt's names.
+    :param topology: arrangement of the processors; None means one socket for each.
     """
 
     model: str | None = None
@@ -285,7 +286,12 @@ class Cpu:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DirectBoot:
-    """A kernel that QEMU loads itself, without a boot loader in the image."""
+    """A kernel that QEMU loads itself, without the boot loader of the image.
+
+    :param kernel: the kernel.
+    :param ramdisk: the initial ramdisk; None means no ramdisk.
+    :param cmdline: command line of the kernel.
+    """
 
     kernel: Image
     ramdisk: Image | None = None
@@ -298,14 +304,14 @@ class DirectBoot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ConfigDrive:
-    """What the guest is told about itself, in OpenStack's ``config-2`` layout.
+    """The content of a config drive, in OpenStack's ``config-2`` layout.
 
-    :param hostname: name that the guest should take.
-    :param user_data: opaque bytes for cloud-init or the like, at most 65535.
-    :param public_keys: SSH keys, name to key.
+    :param hostname: host name for the guest.
+    :param user_data: opaque bytes for cloud-init or similar programs, at most 65535.
+    :param public_keys: SSH keys by name.
     :param meta: free key-value pairs.
     :param admin_password: initial password of the administrator.
-    :param files: all that is on the drive, by path, in place of what would be made of the rest.
+    :param files: complete content of the drive, by path, which replaces the other fields.
     """
 
     hostname: str
@@ -331,17 +337,16 @@ class ConfigDrive:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rescue:
-    """Another system that is booted for a while, with the guest's disks attached.
+    """A rescue system, which boots temporarily with the guest's disks attached.
 
     :param image: a disk or an ISO 9660 image.
     :param boot: kernel to start instead of the image's boot loader.
-    :param config_drive: what that system is told, in place of the guest's own; None leaves the
-        guest's.
-    :param last: whether its disk comes after the guest's, so that those keep their places; else it
-        comes first.
-    :param bus: where its disk is attached; None means like the root disk, or what the machine has
-        for a CD-ROM.
-    :param cdrom: whether the image is in a CD-ROM drive; None means if it is an ISO 9660 image.
+    :param config_drive: config drive of the rescue system; None means the guest's config drive.
+    :param last: whether the rescue disk comes after the guest's disks, which then keep their
+        places; otherwise the rescue disk comes first.
+    :param bus: bus of the rescue disk; None means the root disk's bus, or the machine's bus for a
+        CD-ROM.
+    :param cdrom: whether the image is in a CD-ROM drive; None means yes for an ISO 9660 image.
     """
 
     image: Image
@@ -353,60 +358,61 @@ class Rescue:
 
     @property
     def in_drive(self) -> bool:
-        """Whether the image is in a CD-ROM drive; its format has been filled in."""
+        """Whether the image is in a CD-ROM drive; needs the format of the image."""
         return self.image.format is DiskFormat.ISO if self.cdrom is None else self.cdrom
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Guest:
-    """Everything that makes one guest.
+    """The complete description of a guest.
 
-    :param uuid: its identity, in canonical form.
-    :param name: unique on the host, and the libvirt domain's name.
+    :param uuid: identity of the guest, in canonical form.
+    :param name: name of the guest and of the libvirt domain, unique on the host.
     :param vcpus: number of virtual processors.
     :param memory_mib: RAM in MiB.
     :param architecture: canonical name, a key of
         :data:`compute_driver.hardware.architecture.TABLE`.
     :param machine: QEMU machine type; None means the architecture's default.
-    :param cpu: processor model.
-    :param firmware: None means the machine's default.
-    :param secure_boot: whether UEFI starts signed boot loaders only, by Microsoft's keys.
-    :param image: content of the root disk, or an ISO 9660 image to boot from; None for an
-        empty root disk or no disk at all.
-    :param root: the root disk; None means that the guest has none.
+    :param cpu: the processor.
+    :param firmware: the firmware; None means the machine's default.
+    :param secure_boot: whether UEFI starts only boot loaders that Microsoft's keys signed.
+    :param image: content of the root disk, or an ISO 9660 image to boot from; None means an
+        empty root disk or no disk.
+    :param root: the root disk; None means no root disk.
     :param ephemerals: further empty disks, formatted.
     :param swap: a disk prepared as swap space.
     :param boot: kernel to start directly instead of the image's boot loader.
-    :param config_drive: None means no config drive.
+    :param config_drive: the config drive; None means no config drive.
     :param interfaces: network interfaces, in the guest's order.
     :param video: display adapter; None means the machine's default.
     :param input: keyboard and pointer; None means the machine's default.
-    :param console: what the serial console hangs on; None means the architecture's default.
-    :param rng: whether there is a (virtio) random number generator.
-    :param balloon: whether there is a (virtio) memory balloon.
-    :param virtio: how virtio devices speak.
-    :param guest_agent: whether a channel for the QEMU guest agent is there.
-    :param os_type: what runs in it; of Windows it is known that it wants a clock of local time
-        and, with KVM, Hyper-V's interfaces.
-    :param boot_menu: whether the firmware offers a choice of what to boot from.
-    :param hide_hypervisor: whether the processor does not tell what it is emulated or run by.
-    :param pmu: whether there is a performance monitoring unit; None leaves it to QEMU.
-    :param hpet: whether there is a high precision event timer; None means no with KVM, and QEMU's
-        own choice without.
-    :param cdrom_bus: bus of the installer and the config drive, which are CD-ROMs unless it is
-        virtio; None means the machine's for the former and the root disk's for the latter.
-    :param scsi_model: the SCSI controller, if there is one; None means virtio-scsi.
-    :param usb_model: the USB controller; None means one if it is needed.
-    :param sound: sound card, which nobody hears; None means none.
-    :param watchdog: what a watchdog does to a guest that hangs; None means that there is none.
-    :param serial_ports: how many serial ports there are; the first is the console, the others
-        are free for those who ask libvirt for them.
-    :param video_ram_mib: memory of the display adapter; None means QEMU's default.
-    :param rng_rate: how many random numbers there are; None means no limit.
-    :param packed_ring: whether virtio devices offer the packed form of their queues.
-    :param disk_limits: of each disk that the guest can write to; None means no limits.
-    :param cpu_limits: of its virtual processors; None means no limits.
-    :param rescue: what is booted instead; None for the guest's own system.
+    :param console: device of the serial console; None means the architecture's default.
+    :param rng: whether the guest has a (virtio) random number generator.
+    :param balloon: whether the guest has a (virtio) memory balloon.
+    :param virtio: interface of the virtio devices.
+    :param guest_agent: whether the guest has a channel for the QEMU guest agent.
+    :param os_type: operating system of the guest; Windows gets a clock of local time and, with
+        KVM, Hyper-V's interfaces.
+    :param boot_menu: whether the firmware offers a menu of boot devices.
+    :param hide_hypervisor: whether the processor hides the hypervisor from the guest.
+    :param pmu: whether the guest has a performance monitoring unit; None means QEMU's default.
+    :param hpet: whether the guest has a high precision event timer; None means no with KVM, and
+        QEMU's default without.
+    :param cdrom_bus: bus of the installer and the config drive, which are disks with virtio and
+        CD-ROMs with other buses; None means the machine's bus for the installer and the root
+        disk's bus for the config drive.
+    :param scsi_model: model of the SCSI controller, if the guest has one; None means virtio-scsi.
+    :param usb_model: model of the USB controller; None means a controller only if one is needed.
+    :param sound: sound card without output; None means no sound card.
+    :param watchdog: action of the watchdog when the guest hangs; None means no watchdog.
+    :param serial_ports: number of serial ports; the first port is the console, and libvirt gives
+        its clients access to the others.
+    :param video_ram_mib: memory of the display adapter in MiB; None means QEMU's default.
+    :param rng_rate: limit of random numbers; None means no limit.
+    :param packed_ring: whether virtio devices offer packed queues.
+    :param disk_limits: limits of each disk that the guest can write to; None means no limits.
+    :param cpu_limits: limits of the virtual processors; None means no limits.
+    :param rescue: the rescue system that boots; None means the guest's own system.
     """
 
     uuid: str
@@ -487,7 +493,7 @@ class Guest:
             not self.secure_boot or self.firmware is Firmware.UEFI,
             "secure_boot",
             self.secure_boot,
-            "off, unless firmware uefi is asked for",
+            "off, or firmware uefi",
         )
         for interface in self.interfaces:
             queues = interface.queues
@@ -507,12 +513,12 @@ class Guest:
 
     @property
     def kernel(self) -> DirectBoot | None:
-        """The kernel that is started directly now: the rescue system's or the guest's own."""
+        """The kernel that QEMU loads itself: of the rescue system if the guest is in rescue."""
         return self.boot if self.rescue is None else self.rescue.boot
 
 
 def is_name(name: str) -> bool:
-    """Tell whether libvirt and its file names could carry a guest's name."""
+    """Tell whether libvirt and file names accept a guest's name."""
     return (
         0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
         and name.isprintable()
@@ -524,9 +530,9 @@ def is_name(name: str) -> bool:
 
 
 def check_name(name: str) -> None:
-    """Refuse names that libvirt or its file names could not carry.
+    """Refuse a name that libvirt or file names do not accept.
 
-    :raises InvalidParameter: names the rule.
+    :raises InvalidParameter: if the name breaks a rule; names all rules.
     """
     _require(
         is_name(name),
@@ -538,5 +544,5 @@ def check_name(name: str) -> None:
 
 
 def stored(value: Any) -> bool:
-    """Tell whether a dataclass field may be written into the domain's metadata."""
+    """Tell whether the domain's metadata may hold a field of a dataclass: no secret."""
     return not value.metadata.get("secret", False)

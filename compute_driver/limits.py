@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much a guest may use of what the host shares among all.
+"""Limits of a guest's use of shared resources of the host.
 
-Everywhere 0 means that there is no limit.
+The value 0 always means no limit.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import dataclasses
 
 from compute_driver import exceptions
 
-#: libvirt's own bounds, and those of the kernel's CFS bandwidth control.
+#: Bounds of libvirt and of the kernel's CFS bandwidth control.
 _MAX_RATE = 2**63 - 1
 _MAX_KIB = 2**31 - 1
 _CPU_PERIOD = (1_000, 1_000_000)
@@ -20,14 +20,15 @@ _CPU_SHARES = (1, 262_144)
 
 def _bounded(field: str, value: int, low: int, high: int, unit: str) -> None:
     if value and not low <= value <= high:
-        raise exceptions.InvalidParameter(field, value, f"{low} to {high} {unit}, or 0 for any")
+        accepted = f"{low} to {high} {unit}, or 0 for no limit"
+        raise exceptions.InvalidParameter(field, value, accepted)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiskLimits:
-    """How fast each disk of a guest may be; of total and single limits, one or the other.
+    """Limits of each disk of a guest, in bytes or operations per second.
 
-    The fields are bytes, or operations, a second.
+    A total limit excludes limits of reads and writes.
     """
 
     read_bytes_sec: int = 0
@@ -40,21 +41,21 @@ class DiskLimits:
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            _bounded(f"disk {field.name}", value, 1, _MAX_RATE, "a second")
-        for what in ("bytes", "iops"):
-            total = getattr(self, f"total_{what}_sec")
-            if total and any(getattr(self, f"{way}_{what}_sec") for way in ("read", "write")):
-                accepted = f"a limit of the total or of reads and writes, not both, of {what}"
-                raise exceptions.InvalidParameter(f"disk total_{what}_sec", total, accepted)
+            _bounded(f"disk {field.name}", value, 1, _MAX_RATE, "per second")
+        for unit in ("bytes", "iops"):
+            total = getattr(self, f"total_{unit}_sec")
+            if total and any(getattr(self, f"{way}_{unit}_sec") for way in ("read", "write")):
+                accepted = f"a limit of the total {unit} or of reads and writes, not both"
+                raise exceptions.InvalidParameter(f"disk total_{unit}_sec", total, accepted)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Bandwidth:
-    """How much may pass an interface in one direction.
+    """Limits of an interface's traffic in one direction.
 
-    :param average: in KiB a second, over time.
-    :param peak: in KiB a second, for as long as the burst lasts.
-    :param burst: in KiB.
+    :param average: average rate in KiB per second.
+    :param peak: rate during a burst, in KiB per second.
+    :param burst: size of a burst in KiB.
     """
 
     average: int = 0
@@ -63,7 +64,7 @@ class Bandwidth:
 
     def __post_init__(self) -> None:
         if not self.average:
-            accepted = "an average in KiB a second, with a peak or a burst"
+            accepted = "an average in KiB per second, with a peak or a burst"
             raise exceptions.InvalidParameter("nic bandwidth average", None, accepted)
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
@@ -72,11 +73,11 @@ class Bandwidth:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CpuLimits:
-    """How much of the host's processors a guest may use.
+    """Limits of a guest's virtual processors.
 
-    :param shares: its weight against that of others.
-    :param period_us: in microseconds.
-    :param quota_us: how much of each period each virtual processor may run, in microseconds.
+    :param shares: weight of the guest among all guests.
+    :param period_us: length of a period in microseconds.
+    :param quota_us: time in each period that each virtual processor may run, in microseconds.
     """
 
     shares: int = 0

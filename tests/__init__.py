@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tests; with ``COMPUTE_DRIVER_TEST_EVENTLET=1`` in the environment they run on green threads.
+"""Tests. With ``COMPUTE_DRIVER_TEST_EVENTLET=1`` in the environment they run on green threads.
 
-The first import of each worker process is this package, before anything that could hold on to
+Every worker process imports this package first, before a module that could keep references to
 unpatched modules.
 """
 

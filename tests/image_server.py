@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A web server of one image that misbehaves on demand, and configurations for the image cache."""
+"""A web server of one image that can misbehave, and configurations for the image cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEADLINE = 30.0
 
 
 def configured(directory: Path, **options: object) -> cfg.ConfigOpts:
-    """Return a configuration whose state is below *directory*."""
+    """Return a configuration with the state directory *directory*."""
     conf = cfg.ConfigOpts()
     configuration.register(conf)
     conf([], project="test", default_config_files=[], default_config_dirs=[])
@@ -37,13 +37,13 @@ class Request:
 
 
 class ImageServer:
-    """Serves *content* at every path of 127.0.0.1.
+    """A server at 127.0.0.1 that answers every path with *content*.
 
-    :ivar cuts: after how many bytes of the body the connection ends, one for each GET to come.
-    :ivar statuses: what is answered instead, one for each request to come.
-    :ivar says_length: whether the length is told; if not, the end of the connection ends the body.
-    :ivar chunked: whether a body comes in chunks, which tell its end.
-    :ivar gate: bodies wait here after their first half.
+    :ivar cuts: bytes of the body after which the connection ends, one value for each GET to come.
+    :ivar statuses: statuses to answer with instead, one for each request to come.
+    :ivar says_length: whether answers have a length; without, a body ends with the connection.
+    :ivar chunked: whether a body comes in chunks.
+    :ivar gate: every body waits here after its first half.
     """
 
     def __init__(self, content: bytes) -> None:
@@ -92,7 +92,7 @@ class ImageServer:
         return [request for request in self.requests if request.method == "GET"]
 
     def wait_for(self, count: int, method: str) -> None:
-        """Return when *count* requests have come."""
+        """Return when the server has *count* requests of a method."""
         with self.changed:
             came = self.changed.wait_for(
                 lambda: sum(r.method == method for r in self.requests) >= count, DEADLINE
@@ -114,14 +114,14 @@ class ImageServer:
             cut = self.cuts.pop(0) if self.cuts and request.method == "GET" else None
         handler.close_connection = True
         start, content = 0, self.content
-        found = re.fullmatch(r"bytes=(\d+)-", request.range or "")
+        asked = re.fullmatch(r"bytes=(\d+)-", request.range or "")
         fresh = request.if_range in (
             None,
             self.headers.get("ETag"),
             self.headers.get("Last-Modified"),
         )
-        if status == 200 and found and self.ranges and fresh:
-            start = int(found[1])
+        if status == 200 and asked and self.ranges and fresh:
+            start = int(asked[1])
             status = 206 if start < len(content) else 416
         handler.send_response(status)
         if status == 416:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What running one command gives, whichever way the command is run."""
+"""The outcome of one command, run in this process or in another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What one command did."""
+    """Exit status and output of a command."""
 
     status: int
     raw: bytes

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A client of VNC, as small as can be.
+"""A small VNC client.
 
 Source: RFC 6143, The Remote Framebuffer Protocol.
 """
@@ -17,7 +17,7 @@ _RAW = 0
 
 
 class Client:
-    """A connection to a server that asks for no password; a context that ends it.
+    """A connection to a server that asks for no password; as a context it closes itself.
 
     :param address: host and port.
     :ivar width: of the screen, in pixels.
@@ -42,7 +42,7 @@ class Client:
         (refused,) = struct.unpack("!I", self._receive(4))
         if refused:
             raise ConnectionError("the server refused")
-        self._socket.sendall(b"\1")  # others may look, too
+        self._socket.sendall(b"\1")  # a shared screen
         self.width, self.height, self._bits, name = struct.unpack("!HHB15xI", self._receive(24))
         self.name = self._receive(name).decode()
         self._socket.sendall(struct.pack("!BxHi", 2, 1, _RAW))
@@ -58,14 +58,14 @@ class Client:
         self._socket.close()
 
     def picture(self) -> bytes:
-        """Return the pixels of the whole screen, as the server has them."""
+        """Return the pixels of the whole screen, in the server's format."""
         self._socket.sendall(struct.pack("!BBHHHH", 3, 0, 0, 0, self.width, self.height))
         size = self._bits // 8
         row = self.width * size
         pixels = bytearray(row * self.height)
         missing = len(pixels)
         while missing > 0:
-            for _each in range(self._update()):
+            for _rectangle in range(self._update()):
                 left, top, width, height, _raw = struct.unpack("!HHHHi", self._receive(12))
                 for line in range(top, top + height):
                     at = line * row + left * size
@@ -74,12 +74,12 @@ class Client:
         return bytes(pixels)
 
     def _update(self) -> int:
-        """Wait for an update; return how many rectangles it has, which are to be read next."""
+        """Wait for an update, and return how many rectangles follow."""
         while (kind := self._receive(1)[0]) != 0:
-            if kind == 3:  # what somebody cut in the guest
+            if kind == 3:  # text that the guest's user cut
                 (length,) = struct.unpack("!3xI", self._receive(7))
                 self._receive(length)
-            elif kind != 2:  # a bell has no more to say
+            elif kind != 2:  # a bell has no data
                 raise ConnectionError(f"a message of unknown kind {kind}")
         (count,) = struct.unpack("!xH", self._receive(3))
         return int(count)
@@ -89,9 +89,9 @@ class Client:
         for letter in text:
             shifted = letter.isupper() or letter in '~!@#$%^&*()_+{}|:"<>?'
             key = RETURN if letter == "\n" else ord(letter)
-            for down, each in ((1, SHIFT), (1, key), (0, key), (0, SHIFT)):
-                if each != SHIFT or shifted:
-                    self._socket.sendall(struct.pack("!BBxxI", 4, down, each))
+            for down, symbol in ((1, SHIFT), (1, key), (0, key), (0, SHIFT)):
+                if symbol != SHIFT or shifted:
+                    self._socket.sendall(struct.pack("!BBxxI", 4, down, symbol))
 
     def _receive(self, size: int) -> bytes:
         data = b""

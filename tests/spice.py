@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first words of SPICE, by which a server of it is known.
+"""The first messages of SPICE, which identify a server.
 
 Source: "SPICE protocol", the link messages.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import struct
 
-#: What both sides begin with.
+#: First bytes of both sides.
 MAGIC = b"REDQ"
 
 _LINK = struct.pack("<IBBIII", 0, 1, 0, 0, 0, 18)
 
-#: Asks for the main channel, without any capabilities.
+#: Request for the main channel, without capabilities.
 HELLO = struct.pack("<4sIII", MAGIC, 2, 2, len(_LINK)) + _LINK

@@ -16,10 +16,10 @@ class Ability:
     """Whether KVM runs guests on this host, and the evidence.
 
     :param architectures: guest architectures that KVM can run here; empty if unusable.
-    :param reason: what was found, in plain words.
-    :param lacking: why KVM cannot run some architecture that other hosts of this kind can run.
-    :param remedy: what would make it usable; empty if it is.
-    :param proven: whether this process could see for itself; if not, libvirt's word decides.
+    :param reason: the evidence, in plain words.
+    :param lacking: why KVM cannot run an architecture that other hosts of this kind can run.
+    :param remedy: the change that makes KVM usable; empty if KVM is usable.
+    :param proven: whether this process saw the evidence itself; if not, libvirt's answer decides.
     """
 
     architectures: frozenset[str]
@@ -33,7 +33,7 @@ class Ability:
         return self.lacking.get(guest_architecture, self.reason)
 
     def without(self, guest_architecture: str, reason: str, remedy: str = "") -> Ability:
-        """Return the same but for one architecture, for a reason of its own."""
+        """Return this ability without one architecture, for the given reason."""
         return dataclasses.replace(
             self,
             architectures=self.architectures - {guest_architecture},
@@ -46,7 +46,7 @@ class Ability:
 class Decision:
     """The accelerator of one guest and the reason.
 
-    :param fallback: whether KVM was asked for and emulation is given.
+    :param fallback: whether the operator asked for KVM and the guest gets emulation.
     """
 
     accelerator: Accelerator
@@ -66,9 +66,9 @@ def decide(
 
     A guest of a foreign architecture is always emulated: KVM can only run the host's own.
 
-    :param look: finds out what KVM can run on this host; called only where that matters.
-    :raises AccelerationUnavailable: if KVM is demanded, cannot be had, and *emulation_fallback*
-        is off.
+    :param look: returns what KVM can run on this host; called only where the answer matters.
+    :raises AccelerationUnavailable: if KVM is demanded, KVM cannot run the guest, and
+        *emulation_fallback* is off.
     """
     if virt_type is VirtType.QEMU:
         return Decision(Accelerator.TCG, "virt_type is qemu: emulation as configured")

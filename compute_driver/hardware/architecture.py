@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What each guest architecture and its machines need, in one table.
+"""The facts of all guest architectures and their machines, in one table.
 
 Sources: libvirt "Domain XML format", QEMU "System Emulator Targets", and what booted in the
 project's own tests.
@@ -34,34 +34,37 @@ _C = TypeVar("_C", bound=Choice)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Machine:
-    """The facts of one family of QEMU's machine types; of several choices, the default is first.
+    """The facts of one family of QEMU's machine types; the first of several choices is the default.
 
     :param name: the family's newest member, which QEMU gives for this name.
     :param names: patterns of all members' names.
-    :param firmwares: what starts a boot loader; empty if a kernel must be given.
-    :param secure_boot: whether there is firmware that starts signed boot loaders only.
-    :param acpi: whether there is ACPI without UEFI.
-    :param apic: whether there is an APIC.
-    :param max_vcpus: how many processors there can be, where libvirt says more; 0 if it is right.
-    :param gic: whether there is a GIC, of which version 2 serves no more than eight processors.
+    :param firmwares: firmware that starts a boot loader; empty if a guest must give a kernel.
+    :param secure_boot: whether the machine has firmware that starts signed boot loaders only.
+    :param acpi: whether the machine has ACPI without UEFI.
+    :param apic: whether the machine has an APIC.
+    :param max_vcpus: the highest number of virtual CPUs, where libvirt's number is too high; 0 if
+        libvirt's number is right.
+    :param gic: whether the machine has a GIC; version 2 of the GIC serves at most eight virtual
+        CPUs.
     :param express: whether the root bus is PCI Express.
-    :param pci: whether there is a PCI bus.
-    :param mmio: whether virtio devices are mapped into memory, for want of it.
-    :param virtios: how virtio devices can speak.
-    :param consoles: what the first serial console can hang on.
+    :param pci: whether the machine has a PCI bus.
+    :param mmio: whether virtio devices are in memory, because the machine has no other bus.
+    :param virtios: the forms in which virtio devices speak.
+    :param consoles: the devices that the first serial console hangs on.
     :param buses: disk buses.
-    :param cdrom_bus: bus for the CD-ROM drive of an installer.
+    :param cdrom_bus: bus of the CD-ROM drive of an installer.
     :param nics: network cards.
     :param videos: display adapters.
     :param inputs: keyboards and pointers.
-    :param usb_screen: whether libvirt adds a USB keyboard and mouse once the screen is served.
-    :param scsis: SCSI controllers; of those that are there, the ones its firmware boots from.
+    :param usb_screen: whether libvirt adds a USB keyboard and mouse if the host serves the screen.
+    :param scsis: SCSI controllers that the machine's firmware boots from.
     :param usbs: USB controllers.
     :param sounds: sound cards.
     :param watchdogs: watchdogs.
-    :param serial_ports: how many serial ports there can be.
-    :param boot_menu: whether its firmware can offer a choice of what to boot from.
-    :param hpet: whether there is an HPET, beside the other clocks of a PC.
+    :param serial_ports: the highest number of serial ports.
+    :param boot_menu: whether the machine's firmware has a menu of boot devices.
+    :param hpet: whether the machine has an HPET, beside the other clocks of a PC.
+    :param nmi: whether the machine has non-maskable interrupts.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Machine:
     serial_ports: int = 1
     boot_menu: bool = True
     hpet: bool = False
+    nmi: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -104,21 +108,21 @@ class Architecture:
 
     :param name: canonical name, as libvirt writes it.
     :param machines: families of machine types, the default first.
-    :param kvm_hosts: host architectures whose KVM can run such guests.
+    :param kvm_hosts: host architectures whose KVM runs guests of this architecture.
     :param emulator: name of the QEMU program.
-    :param package: Debian package that has it.
+    :param package: Debian package of the QEMU program.
     :param firmware_package: Debian package of UEFI firmware.
-    :param firmware_mib: what the emulator keeps of it in memory, in MiB.
-    :param emulated_cpu: the CPU model under TCG; None is QEMU's own choice.
-    :param emulated_cpu_modes: libvirt's CPU modes under TCG, the one with most features first.
-    :param lenient_features: whether TCG leaves out what it lacks of a CPU model, with a warning.
-    :param threads: whether its cores can have several threads.
-    :param emulated_threads: whether they can under TCG.
+    :param firmware_mib: memory in which the emulator keeps UEFI firmware, in MiB.
+    :param emulated_cpu: the CPU model under TCG; empty for QEMU's own choice.
+    :param emulated_cpu_modes: libvirt's CPU modes under TCG, the mode with most features first.
+    :param lenient_features: whether TCG leaves out missing features of a CPU model, with a warning.
+    :param threads: whether a core can have several threads.
+    :param emulated_threads: whether a core can have several threads under TCG.
     :param kvm_cpu_modes: libvirt's CPU modes under KVM, the default first.
-    :param signed: whether its processors tell by which hypervisor they are run.
-    :param hyperv: whether KVM can speak like Hyper-V to them.
-    :param pmu: whether they can have a performance monitoring unit.
-    :param emulated_pmu: whether they can under TCG.
+    :param signed: whether a processor tells the guest which hypervisor runs it.
+    :param hyperv: whether KVM has Hyper-V's interfaces for such guests.
+    :param pmu: whether a processor can have a performance monitoring unit.
+    :param emulated_pmu: whether a processor can have one under TCG.
     """
 
     name: str
@@ -128,7 +132,7 @@ class Architecture:
     package: str
     firmware_package: str = ""
     firmware_mib: int = 4
-    emulated_cpu: str | None = None
+    emulated_cpu: str = ""
     emulated_cpu_modes: tuple[str, ...] = ("maximum",)
     lenient_features: bool = False
     threads: bool = True
@@ -150,10 +154,10 @@ _PC = Machine(
     names=("pc", "pc-i440fx-*"),
     acpi=True,
     apic=True,
-    # More take an IOMMU, which guests are not given.
+    # More virtual CPUs need an IOMMU, which guests do not have.
     max_vcpus=255,
     buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.IDE, DiskBus.USB),
-    # The systems that need this machine are those that may know IDE and not AHCI.
+    # Systems that need this machine may know IDE and not AHCI.
     cdrom_bus=DiskBus.IDE,
     nics=tuple(NicModel),
     videos=(
@@ -169,6 +173,7 @@ _PC = Machine(
     sounds=tuple(SoundModel),
     serial_ports=4,
     hpet=True,
+    nmi=True,
 )
 _Q35 = dataclasses.replace(
     _PC,
@@ -197,6 +202,7 @@ _MICROVM = Machine(
     sounds=(),
     watchdogs=(),
     boot_menu=False,
+    nmi=True,
 )
 _BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
 _VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
@@ -216,7 +222,7 @@ TABLE: dict[str, Architecture] = {
             emulator="qemu-system-x86_64",
             package="qemu-system-x86",
             firmware_package="ovmf",
-            # The cheapest to emulate of the level x86-64-v2, which distributions ask for.
+            # The model of level x86-64-v2, which distributions ask for, that costs least.
             emulated_cpu="Nehalem",
             emulated_cpu_modes=("maximum", "host-model"),
             lenient_features=True,
@@ -254,9 +260,9 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="armv7l",
-            # libvirt 9.0 finds no GIC to choose in this emulator; QEMU's own choice is version 2.
+            # libvirt 9.0 cannot choose a GIC of this emulator; QEMU's own choice is version 2.
             machines=(dataclasses.replace(_VIRT, max_vcpus=8),),
-            # Few 64-bit processors still run a 32-bit kernel; they are left aside.
+            # Few 64-bit processors still run a 32-bit kernel under KVM.
             kvm_hosts=frozenset(),
             emulator="qemu-system-arm",
             package="qemu-system-arm",
@@ -276,6 +282,7 @@ TABLE: dict[str, Architecture] = {
                     videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
                     usb_screen=True,
                     scsis=(ScsiModel.VIRTIO, ScsiModel.IBMVSCSI),
+                    nmi=True,
                 ),
             ),
             kvm_hosts=frozenset({"ppc64le"}),
@@ -300,6 +307,7 @@ TABLE: dict[str, Architecture] = {
                     usbs=(UsbModel.NONE,),
                     sounds=(),
                     watchdogs=(WatchdogModel.DIAG288,),
+                    nmi=True,
                 ),
             ),
             kvm_hosts=frozenset({"s390x"}),
@@ -338,10 +346,10 @@ _ALIASES = {
 
 
 def get(name: str, field: str = "architecture") -> Architecture:
-    """Return the facts of the architecture with that name, in any common spelling.
+    """Return the facts of the architecture *name*, in any common spelling.
 
-    :param field: what its user calls it, for the error.
-    :raises InvalidParameter: if it is not supported; names those that are.
+    :param field: the parameter's name, for the error.
+    :raises InvalidParameter: if the table lacks the architecture; names all architectures.
     """
     try:
         return TABLE[_canonical(name)]
@@ -350,7 +358,7 @@ def get(name: str, field: str = "architecture") -> Architecture:
 
 
 def of_host() -> str:
-    """Return the canonical name of this machine's architecture; guests may not have it."""
+    """Return the canonical name of the host's architecture, which the table may lack."""
     return _canonical(platform.machine())
 
 
@@ -359,13 +367,18 @@ def _canonical(name: str) -> str:
     return _ALIASES.get(lowered, lowered)
 
 
-def machine(guest: Guest) -> Machine:
-    """Return the facts of the guest's machine.
+def machine_type(guest: Guest) -> str:
+    """Return the name of the guest's machine type."""
+    return guest.machine or get(guest.architecture).machine
 
-    :raises InvalidParameter: if it is of no known family; names those that its architecture has.
+
+def machine(guest: Guest) -> Machine:
+    """Return the facts of the guest's family of machine types.
+
+    :raises InvalidParameter: if no family has the guest's machine type; names all families of the
+        guest's architecture.
     """
-    facts = get(guest.architecture)
-    wanted = guest.machine or facts.machine
+    facts, wanted = get(guest.architecture), machine_type(guest)
     for family in facts.machines:
         if any(fnmatch.fnmatchcase(wanted, pattern) for pattern in family.names):
             return family
@@ -374,18 +387,18 @@ def machine(guest: Guest) -> Machine:
 
 
 def choose(field: str, wanted: _C | None, offered: tuple[_C, ...]) -> _C:
-    """Return what is wanted or, if it is None, the first of what is offered.
+    """Return the wanted choice or, without a wish, the first choice that is offered.
 
     :param field: the parameter's name, for the error.
-    :raises InvalidParameter: if what is wanted is not offered; names all that is.
+    :raises InvalidParameter: if *wanted* is not offered; names all choices that are offered.
     """
     return offered[0] if wanted is None else demand(field, wanted, offered)
 
 
 def demand(field: str, wanted: _C, offered: tuple[_C, ...]) -> _C:
-    """Return what is wanted, if it is offered; parameters and errors as for :func:`choose`."""
+    """Return the wanted choice; parameters and errors as for :func:`choose`."""
     if wanted not in offered:
-        accepted = [str(each) for each in offered] or "nothing: this machine has none"
+        accepted = [str(choice) for choice in offered] or "nothing: this machine has none"
         raise exceptions.InvalidParameter(field, str(wanted), accepted)
     return wanted
 
@@ -393,7 +406,7 @@ def demand(field: str, wanted: _C, offered: tuple[_C, ...]) -> _C:
 def has_uefi(guest: Guest) -> bool:
     """Tell whether UEFI starts the guest.
 
-    :raises InvalidParameter: if its machine does not have the firmware that it asks for.
+    :raises InvalidParameter: if the guest's machine lacks the firmware that the guest asks for.
     """
     facts = machine(guest)
     if guest.secure_boot and not facts.secure_boot:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a guest is run where it does not say: its processor and its emulator's memory.
+"""Defaults of a guest that names none: its processor and its emulator's memory.
 
-Pure: everything follows from the guest, its accelerator and what the operator configured.
+Pure: the defaults follow from the guest, its accelerator and the configuration.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator
@@ -23,41 +24,56 @@ MAXIMUM = "maximum"
 _PROGRAM_MIB = 64
 #: Stack and state of a virtual processor's thread.
 _VCPU_MIB = 8
-#: Translated code with what QEMU notes of it, relative to the code alone.
+#: Translated code with QEMU's notes on the code, relative to the code alone.
 _BOOKKEEPING = 1.15
 #: A display's memory.
 _VIDEO_MIB = 16
-#: So much of the guest's memory needs one part of the host's to be mapped.
+#: The size of guest memory for which page tables take one part of the host's memory.
 _MEMORY_PER_PAGE_TABLES = 512
 
-#: Words that are libvirt's CPU modes; all others name a model.
+#: libvirt's CPU modes; every other word names a CPU model.
 CPU_MODES = frozenset({HOST_MODEL, HOST_PASSTHROUGH, MAXIMUM})
 _OF_THE_HOST = frozenset({HOST_MODEL, HOST_PASSTHROUGH})
 
 
-def cpu(
-    guest: Guest, accelerator: Accelerator, *, kvm_mode: str, tcg_models: Mapping[str, str]
-) -> Cpu:
-    """Return the processor that a guest gets: the guest's word, the operator's, the table's.
-
-    Features that the guest names change whichever model that is.  Emulation has no host processor
-    to show; a guest that asks for it gets the most that can be emulated, or the default, so that
-    the same guest runs with and without KVM.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CpuDefaults:
+    """The operator's processors for guests that name none.
 
     :param kvm_mode: see option ``kvm_cpu_mode``.
     :param tcg_models: see option ``tcg_cpu_models``.
-    :raises InvalidParameter: if its cores cannot have as many threads, or if there is no
-        hypervisor to hide.
+    """
+
+    kvm_mode: str
+    tcg_models: Mapping[str, str]
+
+    @classmethod
+    def of(cls, options: Any) -> CpuDefaults:
+        """Return the defaults in configuration.
+
+        :param options: group ``[hypervisor]``.
+        """
+        return cls(kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models)
+
+
+def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
+    """Return the processor that a guest gets: the guest's choice, the operator's, the table's.
+
+    The features that the guest names change the model, whoever chose the model.  Emulation has no
+    host processor to show; a guest that asks for the host processor gets the largest model that
+    can be emulated, or the default, so that the same guest runs with and without KVM.
+
+    :raises InvalidParameter: if the guest's cores cannot have as many threads, or if processors
+        of the architecture do not tell which hypervisor runs them.
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
-    default = default_model(facts, accelerator, kvm_mode=kvm_mode, tcg_models=tcg_models)
-    model = guest.cpu.model or default
+    model = guest.cpu.model or default_model(facts, accelerator, defaults)
     if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
         model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
     return dataclasses.replace(
         guest.cpu,
-        model=model,
+        model=model or None,
         enable=tuple(dict.fromkeys(guest.cpu.enable)),
         disable=tuple(dict.fromkeys((*guest.cpu.disable, *_hidden(guest, facts, accelerator)))),
     )
@@ -66,7 +82,7 @@ def cpu(
 def _hidden(
     guest: Guest, facts: architecture.Architecture, accelerator: Accelerator
 ) -> tuple[str, ...]:
-    """Return the features that would tell of emulation; KVM's signature is libvirt's to hide."""
+    """Return the features that tell of emulation; libvirt hides the signature of KVM."""
     if not guest.hide_hypervisor:
         return ()
     if not facts.signed:
@@ -76,16 +92,13 @@ def _hidden(
 
 
 def default_model(
-    facts: architecture.Architecture,
-    accelerator: Accelerator,
-    *,
-    kvm_mode: str,
-    tcg_models: Mapping[str, str],
-) -> str | None:
-    """Return the CPU model of a guest that names none; parameters as for :func:`cpu`."""
+    facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
+) -> str:
+    """Return the CPU model of a guest that names none; empty for QEMU's own choice."""
     if accelerator is Accelerator.KVM:
-        return kvm_mode if kvm_mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
-    return tcg_models.get(facts.name, facts.emulated_cpu)
+        mode = defaults.kvm_mode
+        return mode if mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
+    return defaults.tcg_models.get(facts.name, facts.emulated_cpu)
 
 
 def _check_threads(
@@ -101,17 +114,17 @@ def _check_threads(
 
 
 def translation_buffer_mib(guest_memory_mib: int, host_memory_mib: int) -> int:
-    """Return how much translated code an emulated guest should keep, in MiB.
+    """Return the size of an emulated guest's buffer of translated code, in MiB.
 
-    Measured with compilers and interpreters in guests of 1 and 2 GiB: with 32 MiB they take half
-    as long again as with 64, with 256 an eighth less, with 512 no less. QEMU's own choice is an
-    eighth of the host's memory, up to 1024 MiB, for each guest.
+    Compilers and interpreters in guests of 1 and 2 GiB were measured: with 32 MiB they take half
+    as long again as with 64 MiB, with 256 MiB an eighth less, with 512 MiB no less.  QEMU's own
+    choice is an eighth of the host's memory, up to 1024 MiB, for each guest.
     """
     return max(64, min(256, guest_memory_mib // 8, host_memory_mib // 32))
 
 
 def qemu_translation_buffer_mib(host_memory_mib: int) -> int:
-    """Return how much translated code QEMU keeps if nothing is said, in MiB.
+    """Return the size that QEMU gives the buffer of translated code by itself, in MiB.
 
     Source: QEMU, ``tcg/region.c``.
     """
@@ -121,12 +134,12 @@ def qemu_translation_buffer_mib(host_memory_mib: int) -> int:
 def overhead_mib(
     guest: Guest, accelerator: Accelerator, translation_buffer_mib: int, *, uefi: bool
 ) -> int:
-    """Return what memory the guest's emulator takes besides the guest's own, in MiB: at most.
+    """Return the most memory that the emulator takes besides the guest's memory, in MiB.
 
-    The parts are those of KubeVirt's estimate (GetMemoryOverhead), held against what QEMU 7.2 was
-    seen to take, and the translated code of an emulated guest.
+    The parts are those of KubeVirt's estimate (GetMemoryOverhead), compared with the memory of
+    QEMU 7.2, and the translated code of an emulated guest.
 
-    :param translation_buffer_mib: how much of that is kept.
+    :param translation_buffer_mib: size of the buffer of translated code.
     :param uefi: whether the emulator keeps UEFI firmware.
     """
     overhead = _PROGRAM_MIB + (guest.video_ram_mib or _VIDEO_MIB) + _VCPU_MIB * guest.vcpus

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can run, and what it refuses before anything is made."""
+"""What this host can run, and the refusal of guests that it cannot run."""

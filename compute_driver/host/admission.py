@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Refuses, before anything is made, what this host's emulator or KVM cannot give a guest.
+"""Refuses guests that this host's emulator or KVM cannot run, before the driver makes anything.
 
-libvirt is asked by its own steps towards a start, and what only the emulator knows is rehearsed
-with it.
+The checks ask libvirt by the steps that libvirt takes to start a guest, and try out on the emulator
+the processors that only the emulator knows.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import fnmatch
 import itertools
@@ -20,24 +21,24 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware
-from compute_driver.consoles import DisplayKind, Served
-from compute_driver.guest import Cpu, Guest
+from compute_driver.consoles import DisplayKind
+from compute_driver.guest import Guest
 from compute_driver.hardware import architecture
+from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators, Machine, Rehearsal
 from compute_driver.libvirt.connection import Connection
 from compute_driver.xml import cpu as cpu_xml
-from compute_driver.xml import graphics
 from compute_driver.xml.elements import E
 
 LOG = logging.getLogger(__name__)
 
-#: How many names a refusal proposes, and how many are tried out for it.
+#: Number of names that a refusal proposes, and number of names that are tried out for a refusal.
 _PROPOSED = 5
 _TRIED = 12
 
-#: Debian packages of QEMU's parts, from Debian 13 on; before, they came with every emulator.
+#: Debian packages of QEMU's parts, from Debian 13 on; older emulators have these parts inside.
 _MODULES = {
     DisplayKind.VNC: "an emulator that can",
     DisplayKind.SPICE: "qemu-system-modules-spice",
@@ -63,35 +64,36 @@ class Models:
         self._emulators = emulators
         self._capabilities = able
 
-    def check(
-        self, guest: Guest, cpu: Cpu, path: str, accelerator: Accelerator, served: Served
-    ) -> None:
-        """Refuse a machine, CPU, number of CPUs or firmware that cannot be had.
+    def check_machine(self, guest: Guest, path: str) -> None:
+        """Refuse a machine type that the emulator lacks.
 
-        :param cpu: the processor that the guest is to have, defaults filled in.
         :param path: the emulator.
-        :param served: how the guest's screen is to be served.
-        :raises InvalidParameter: names the nearest of those that can; it is NotOnThisHost but for
-            what no emulator has.
-        :raises MissingDependency: if the emulator cannot serve the screen.
+        :raises NotOnThisHost: names the nearest machine types.
         """
-        facts = architecture.get(guest.architecture)
-        machine = guest.machine or facts.machine
+        facts, machine = architecture.get(guest.architecture), architecture.machine_type(guest)
         names = machine_names(facts, self._emulators.describe(path).machines)
         if machine not in names:
             raise exceptions.NotOnThisHost("machine", machine, nearest(machine, names, facts.name))
-        able = self._capabilities.domain(path, facts.name, machine, accelerator)
-        family = architecture.machine(guest)
-        limit = max_vcpus(family, able)
+
+    def check(self, guest: Guest, hardware: Hardware, path: str) -> None:
+        """Refuse a CPU, number of CPUs, firmware or screen that the host lacks.
+
+        :param path: the emulator.
+        :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
+        :raises MissingDependency: if the emulator cannot serve the screen.
+        """
+        able = self._capabilities.domain(
+            path, hardware.architecture.name, hardware.machine, hardware.accelerator
+        )
+        limit = max_vcpus(hardware.family, able)
         if limit is not None and guest.vcpus > limit:
-            accepted = f"at most {limit}, which is what machine {machine} takes"
-            everywhere = limit == family.max_vcpus
-            refusal = exceptions.InvalidParameter if everywhere else exceptions.NotOnThisHost
-            raise refusal("vcpus", guest.vcpus, accepted)
-        _check_firmware(guest, facts, able)
-        _check_displays(graphics.kinds(guest, architecture.machine(guest), served), path, able)
-        if cpu.model is not None or cpu.enable or cpu.disable:
-            _Processor(self._connection, self._emulators, guest, cpu, path, able).check(accelerator)
+            accepted = f"at most {limit}, which is what machine {hardware.machine} takes"
+            raise exceptions.NotOnThisHost("vcpus", guest.vcpus, accepted)
+        _check_firmware(hardware, able)
+        _check_displays(hardware.display.kinds, path, able)
+        cpu = hardware.processor
+        if cpu.model or cpu.enable or cpu.disable:
+            _Processor(self._connection, self._emulators, guest, hardware, path, able).check()
 
 
 class _Processor:
@@ -102,27 +104,29 @@ class _Processor:
         connection: Connection,
         emulators: Emulators,
         guest: Guest,
-        cpu: Cpu,
+        hardware: Hardware,
         path: str,
         able: etree._Element,
     ) -> None:
         self._connection = connection
         self._emulators = emulators
         self._guest = guest
-        self._cpu = cpu
+        self._cpu = hardware.processor
+        self._accelerator = hardware.accelerator
         self._path = path
         self._able = able
-        self._architecture = architecture.get(guest.architecture).name
+        self._architecture = hardware.architecture.name
+        self._lenient = is_lenient(hardware.architecture, hardware.accelerator)
         self._machine = able.findtext("machine") or ""
-        #: Who named the model: the guest's user, or the operator.
+        #: Names the author of the model: the guest's user, or the operator.
         self._field = "cpu" if guest.cpu.model else "[hypervisor] tcg_cpu_models"
 
-    def check(self, accelerator: Accelerator) -> None:
-        self._check_model(lenient=is_lenient(architecture.get(self._architecture), accelerator))
+    def check(self) -> None:
+        self._check_model()
         self._check_features()
-        option = self._option(accelerator)
-        # With KVM libvirt has compared it with the host by now; without, the emulator knows best.
-        if option and accelerator is Accelerator.TCG:
+        option = self._option()
+        # With KVM, libvirt has compared the model with the host; with TCG, the emulator decides.
+        if option and self._accelerator is Accelerator.TCG:
             self._try_out(option)
 
     def _try_out(self, option: str) -> None:
@@ -130,10 +134,10 @@ class _Processor:
         if found.refusal:
             raise self._refusal(found.refusal, self._taken)
         if found.left_out:
-            # Of a model that nobody asked for, nobody misses any.
+            # Nobody misses a feature of a model that nobody asked for.
             LOG.log(
                 logging.WARNING if self._guest.cpu.model else logging.DEBUG,
-                "Guest %s: emulation leaves out what its CPU model %s has: %s",
+                "Guest %s: emulation leaves out features of CPU model %s: %s",
                 self._guest.name,
                 self._cpu.model,
                 ", ".join(found.left_out),
@@ -143,8 +147,8 @@ class _Processor:
         return self._emulators.rehearse(self._path, self._machine, option)
 
     def _taken(self) -> list[str]:
-        """Return the models most like the guest's that the emulator takes on this machine."""
-        candidates = _by_likeness(self._cpu.model or "", self._others())[:_TRIED]
+        """Return the models that the emulator takes on this machine, the most similar first."""
+        candidates = _by_likeness(self._cpu.model, self._others())[:_TRIED]
         return list(itertools.islice(filter(self._is_taken, candidates), _PROPOSED))
 
     def _is_taken(self, model: str) -> bool:
@@ -153,16 +157,16 @@ class _Processor:
         except exceptions.ToolFailed:  # this guest is refused for another reason
             return False
 
-    def _check_model(self, *, lenient: bool) -> None:
+    def _check_model(self) -> None:
         model = self._cpu.model
         modes = capabilities.cpu_modes(self._able)
         models = capabilities.cpu_models(self._able)
-        usable = [name for name, whole in models.items() if whole or lenient]
+        usable = [name for name, whole in models.items() if whole or self._lenient]
         if model in (*modes, *usable):
             return
         known = [*modes, *usable]
         none = f"none: {self._architecture} guests have QEMU's own processor"
-        if model is None:
+        if not model:
             changes = ", ".join((*self._cpu.enable, *self._cpu.disable))
             accepted = "features of a CPU model that is named, too" if known else none
             raise exceptions.NotOnThisHost("cpu feature", changes, accepted)
@@ -181,18 +185,16 @@ class _Processor:
             if feature not in names:
                 raise exceptions.NotOnThisHost("cpu feature", feature, nearest(feature, names))
 
-    def _option(self, accelerator: Accelerator) -> str:
-        """Return what libvirt would pass to QEMU's option ``-cpu``; empty if nothing."""
+    def _option(self) -> str:
+        """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty if none."""
         domain = E.domain(
-            {"type": accelerator.domain_type},
+            {"type": self._accelerator.domain_type},
             E.name("rehearsal"),
             E.memory("64", unit="MiB"),
             E.vcpu("1"),
             E.os(E.type("hvm", arch=self._architecture, machine=self._machine)),
-            *cpu_xml.element(
-                Cpu(model=self._cpu.model, enable=self._cpu.enable, disable=self._cpu.disable)
-            ),
-            # Not what libvirt would add: there may be no bus for it.
+            *cpu_xml.element(dataclasses.replace(self._cpu, topology=())),
+            # libvirt adds these devices by itself, and the machine may lack their bus.
             E.devices(
                 E.emulator(self._path),
                 E.controller(type="usb", model="none"),
@@ -211,9 +213,9 @@ class _Processor:
     def _refusal(
         self, said: str, others: Callable[[], Collection[str]]
     ) -> exceptions.NotOnThisHost:
-        """Return the error for a processor that libvirt or the emulator does not take.
+        """Return the error for a processor that libvirt or the emulator refuses.
 
-        :param others: returns the models that are taken.
+        :param others: returns the models that both take.
         """
         named = {*self._cpu.enable, *self._cpu.disable}
         unknown = _UNKNOWN_FEATURE.search(said)
@@ -221,7 +223,7 @@ class _Processor:
         guilty = [name for name in (unknown.groups() if unknown else ()) if name in named]
         guilty += [name for name in (missing[1].split(", ") if missing else ()) if name in named]
         if not guilty:
-            accepted = nearest(self._cpu.model or "", others(), self._architecture)
+            accepted = nearest(self._cpu.model, others(), self._architecture)
             return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {said}")
         names: Collection[str] = capabilities.cpu_features(self._connection, self._path, self._able)
         names = names or self._emulators.describe(self._path).features
@@ -233,22 +235,22 @@ class _Processor:
 
 
 def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bool:
-    """Tell whether a guest is started even if its CPU lacks features of the model."""
+    """Tell whether a guest starts even if its CPU lacks features of the model."""
     return accelerator is Accelerator.TCG and facts.lenient_features
 
 
 def max_vcpus(machine: architecture.Machine, able: etree._Element) -> int | None:
-    """Return how many virtual processors a machine takes; None if that is not known.
+    """Return the highest number of virtual CPUs of a machine; None for an unknown number.
 
-    :param able: libvirt's domain capabilities for it.
+    :param able: libvirt's domain capabilities for the machine.
     """
     return min(filter(None, (machine.max_vcpus, capabilities.max_vcpus(able))), default=None)
 
 
 def machine_names(facts: architecture.Architecture, machines: Collection[Machine]) -> list[str]:
-    """Return the names, aliases too, of those machine types that the driver can describe.
+    """Return the names and aliases of the machine types that the driver can describe.
 
-    :param machines: what an emulator has.
+    :param machines: the machine types of an emulator.
     """
     names = [name for each in machines for name in (each.alias, each.name) if name]
     return [name for name in names if is_known(facts, name)]
@@ -261,9 +263,9 @@ def is_known(facts: architecture.Architecture, machine: str) -> bool:
 
 
 def nearest(wanted: str, names: Collection[str], architecture_name: str = "") -> str:
-    """Return in words what is accepted instead: the names most like it first.
+    """Return the accepted names in words, the most similar name first.
 
-    :param architecture_name: where to see all of them.
+    :param architecture_name: the architecture whose description lists all names.
     """
     ordered = _by_likeness(wanted, names)
     text = ", ".join(ordered[:_PROPOSED]) or "none"
@@ -295,15 +297,15 @@ def _check_displays(displays: Collection[DisplayKind], path: str, able: etree._E
             )
 
 
-def _check_firmware(guest: Guest, facts: architecture.Architecture, able: etree._Element) -> None:
-    if not architecture.has_uefi(guest):
+def _check_firmware(hardware: Hardware, able: etree._Element) -> None:
+    if not hardware.boot.uefi:
         return
-    package = facts.firmware_package
+    package = hardware.architecture.firmware_package
     if not capabilities.has_uefi(able):
-        others = [f for f in architecture.machine(guest).firmwares if f is not Firmware.UEFI]
+        others = [each for each in hardware.family.firmwares if each is not Firmware.UEFI]
         accepted = ", ".join([*others, "a kernel given directly"])
         accepted += f"; or install UEFI firmware (Debian package {package})"
         raise exceptions.NotOnThisHost("firmware", str(Firmware.UEFI), accepted)
-    if guest.secure_boot and not capabilities.has_secure_boot(able):
+    if hardware.boot.secure_boot and not capabilities.has_secure_boot(able):
         accepted = f"off, or install firmware that has it (Debian package {package})"
         raise exceptions.NotOnThisHost("secure_boot", True, accepted)

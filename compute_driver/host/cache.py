@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was found out about the host, kept as long as the host stays as it is.
+"""Facts about the host, kept as long as the host stays as it is.
 
-It is kept in the process and, for the next one, in small JSON files; a directory that cannot be
-written and files that are damaged cost time and nothing else.
+The process keeps the facts in memory and, for the next process, in small JSON files.  If the files
+cannot be written or are damaged, the driver finds the facts out again.
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ from compute_driver.system import filesystem
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which what failed is tried again.
+#: Seconds until the driver tries again after a failure.
 _DOUBTFUL = 60
 
 T = TypeVar("T")
 
-#: Grows whenever what is kept, or how it was found out, changes its meaning.
+#: Version of the facts; grows when a fact or the way to find it out changes its meaning.
 _VERSION = 2
 
 
 class Cache:
-    """Facts, each with the fingerprint of what it depends on.
+    """Facts, each with a fingerprint of all that the fact depends on.
 
-    :param directory: where they are kept; made when needed.
+    :param directory: directory of the JSON files; made when needed.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        #: By name: pairs of fingerprint and fact in JSON's types, the newest first.
+        #: By name, pairs of fingerprint and fact in JSON's types, newest first.
         self._known: dict[str, list[tuple[Any, Any]]] = {}
         self._guards: dict[str, threading.Lock] = {}
 
@@ -57,31 +57,31 @@ class Cache:
         holds: Callable[[T], bool] = lambda _fact: True,
         most: int = 1,
     ) -> T:
-        """Return a fact; find it out only if it is not known for this fingerprint.
+        """Return the fact for this fingerprint; find it out only if it is not known.
 
-        :param name: what it is about: a file name without an ending.
+        :param name: name of the fact: a file name without suffix.
         :param fingerprint: all that the fact depends on, in JSON's types (lists, no tuples).
-        :param kind: the fact's type: a dataclass without defaults, of JSON's types, tuples and
+        :param kind: type of the fact: a dataclass without defaults, of JSON's types, tuples and
             such dataclasses.
-        :param find_out: returns the fact; what it raises is passed on, and is not kept.
-        :param holds: whether a known fact still holds, where that takes more than a fingerprint.
-        :param most: for how many fingerprints facts of that name are kept: the newest.
+        :param find_out: returns the fact; its errors pass through and are not kept.
+        :param holds: tells whether a known fact still holds, beyond its fingerprint.
+        :param most: number of fingerprints to keep for this name; the oldest go first.
         """
         wanted = [_VERSION, fingerprint]
 
-        def find(known: list[tuple[Any, Any]]) -> T | None:
-            facts = (_structured(fact, kind) for found, fact in known if found == wanted)
+        def look_up(known: list[tuple[Any, Any]]) -> T | None:
+            facts = (_structured(fact, kind) for key, fact in known if key == wanted)
             return next((fact for fact in facts if fact is not None and holds(fact)), None)
 
         with self._guards.setdefault(name, threading.Lock()):
             known = self._known.get(name, [])
-            fact = find(known)
+            fact = look_up(known)
             if fact is None:
-                known = self._read(name) or known  # another process may have found it out
-                fact = find(known)
+                known = self._read(name) or known  # another process may know the fact
+                fact = look_up(known)
             if fact is None:
                 fact = find_out()
-                others = [each for each in known if each[0] != wanted]
+                others = [pair for pair in known if pair[0] != wanted]
                 known = [(wanted, cattrs.unstructure(fact)), *others][:most]
                 self._write(name, known)
             self._known[name] = known
@@ -89,7 +89,7 @@ class Cache:
 
     def _read(self, name: str) -> list[tuple[Any, Any]]:
         try:
-            return [(found, fact) for found, fact in json.loads(_own_text(self._path(name)))]
+            return [(key, fact) for key, fact in json.loads(_own_text(self._path(name)))]
         except (OSError, ValueError, TypeError, RecursionError):
             return []
 
@@ -97,7 +97,7 @@ class Cache:
         path = self._path(name)
         try:
             filesystem.make_directory(self._directory, 0o700)
-            # Processes may write at the same time.
+            # Several processes may write at the same time.
             descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{name}.")
             try:
                 with open(descriptor, "w", encoding="utf-8") as file:
@@ -107,24 +107,24 @@ class Cache:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(temporary)
         except (OSError, exceptions.HostError) as error:
-            LOG.debug("Not kept for the next process: %s: %s", path, error)
+            LOG.debug("Cannot keep facts for the next process in %s: %s", path, error)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
 
 
 def is_recent(at: float) -> bool:
-    """Tell whether a failure still counts as known; somebody may mend its cause.
+    """Tell whether a failure is recent enough to count; later, its cause may be gone.
 
-    :param at: when it was seen, in seconds since the epoch.
+    :param at: time of the failure, in seconds since the epoch.
     """
     return 0 <= time.time() - at < _DOUBTFUL
 
 
 def _own_text(path: Path) -> str:
-    """Read a file that nobody but root and this user has written.
+    """Read a file that belongs to root or to this user.
 
-    :raises OSError: if it is another's, is no regular file or is not there.
+    :raises OSError: if the file belongs to another user, is not regular or does not exist.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, encoding="utf-8") as file:
@@ -135,7 +135,7 @@ def _own_text(path: Path) -> str:
 
 
 def _structured(fact: Any, kind: type[T]) -> T | None:
-    """Return a fact with its type; None if it is of another."""
+    """Return a fact in its type; None if the stored fact has another type."""
     try:
         return _CONVERTER.structure(fact, kind)
     except (ValueError, LookupError, TypeError, RecursionError):

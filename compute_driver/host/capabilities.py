@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What libvirt offers for guests of one architecture and machine.
+"""Libvirt's domain capabilities for guests of one architecture and machine.
 
-Only questions about one emulator are asked.  ``virConnectGetCapabilities`` and, on a cold cache,
-``virConnectGetVersion`` start every emulator that is installed, for half a second each.
+The driver asks libvirt about one emulator only: ``virConnectGetCapabilities`` and, on a cold cache,
+``virConnectGetVersion`` start every installed emulator, for half a second each.
 
 Source: libvirt, "Domain capabilities XML format".
 """
@@ -31,11 +31,11 @@ _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Answer:
-    """What libvirt said.
+    """An answer of libvirt.
 
-    :param xml: the domain capabilities; empty if it refused.
-    :param refusal: its reason, else empty.
-    :param at: when, in seconds since the epoch.
+    :param xml: the domain capabilities; empty after a refusal.
+    :param refusal: libvirt's reason for a refusal; empty otherwise.
+    :param at: time of the answer, in seconds since the epoch.
     """
 
     xml: str
@@ -43,26 +43,26 @@ class _Answer:
     at: float
 
     def holds(self) -> bool:
-        """Tell whether it need not be asked again."""
+        """Tell whether the driver need not ask libvirt again."""
         return not self.refusal or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Features:
-    """What a processor has, by libvirt's names."""
+    """Features of a processor, by libvirt's names."""
 
     names: tuple[str, ...]
 
 
 class Capabilities:
-    """Asks libvirt, once as long as the host stays the same.
+    """Asks libvirt for domain capabilities, once as long as the host stays the same.
 
-    libvirt has a cache of its own, but where QEMU's user may not open ``/dev/kvm`` and root may,
-    it starts the emulator for each question.
+    libvirt has its own cache, but starts the emulator for each question if root may open
+    ``/dev/kvm`` and QEMU's user may not.
 
     :param connection: the gateway to libvirt.
-    :param cache: keeps what it said.
-    :param host: returns what identifies the state of the host's KVM.
+    :param cache: keeps libvirt's answers.
+    :param host: returns a fingerprint of the host's KVM.
     """
 
     def __init__(self, connection: Connection, cache: Cache, host: Callable[[], Any]) -> None:
@@ -75,31 +75,31 @@ class Capabilities:
     ) -> etree._Element:
         """Return the domain capabilities.
 
-        :param path: the emulator.
-        :param architecture: canonical name.
+        :param path: path of the emulator.
+        :param architecture: canonical name of the guest's architecture.
         :param machine: QEMU machine type.
-        :raises LibvirtError: if it offers none; with its reason.
+        :raises LibvirtError: if libvirt offers no such guests; has libvirt's reason.
         """
         question = (path, architecture, machine, accelerator.domain_type)
-        found = self._cache.get(
+        answer = self._cache.get(
             f"domain-{architecture}-{machine}-{accelerator}",
             self._fingerprint(*question),
             _Answer,
             lambda: self._ask(question),
             holds=_Answer.holds,
         )
-        if found.refusal:
-            raise exceptions.LibvirtError(found.refusal)
-        return etree.fromstring(found.xml)
+        if answer.refusal:
+            raise exceptions.LibvirtError(answer.refusal)
+        return etree.fromstring(answer.xml)
 
     def features(
         self, path: str, architecture: str, machine: str, accelerator: Accelerator, model: str
     ) -> tuple[str, ...]:
-        """Return the names of the features that guests' processors of one model have.
+        """Return the features of guests' processors of one model, by libvirt's names.
 
-        :param model: a named CPU model, or a word for a CPU chosen by the host.
-        :return: empty where libvirt does not know.
-        :raises LibvirtError: if it offers no such guests; with its reason.
+        :param model: a named CPU model, or a CPU mode such as ``host-model``.
+        :return: the names; empty if libvirt does not know the features.
+        :raises LibvirtError: if libvirt offers no such guests; has libvirt's reason.
         """
         able = self.domain(path, architecture, machine, accelerator)
         return self._cache.get(
@@ -126,21 +126,21 @@ class Capabilities:
 
 
 def _configuration() -> list[list[Any]]:
-    """Return the files on which libvirt's answer depends too, with the times of their changes.
+    """Return the files that change libvirt's answer, with their modification times.
 
-    Those of the driver's own daemon are not among them: nobody but the driver writes them.
+    The files of the embedded daemon are not in the list: only the driver writes them.
 
-    Source: libvirt's qemu.conf, QEMU's firmware.json; session daemons look at the user's own too.
+    Source: libvirt's qemu.conf, QEMU's firmware.json; session daemons read the user's files too.
     """
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
-    settings = [Path("/etc/libvirt/qemu.conf"), own / "libvirt/qemu.conf"]
-    for directory in (Path("/usr/share"), Path("/etc"), own):
-        # Of a descriptor that is edited in place, the directory knows nothing.
-        settings += sorted(directory.glob("qemu/firmware/*.json"))
-    return [[str(path), changed] for path in settings if (changed := _changed(path))]
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
+    files = [Path("/etc/libvirt/qemu.conf"), home / "libvirt/qemu.conf"]
+    for directory in (Path("/usr/share"), Path("/etc"), home):
+        # An edit in place changes the time of the descriptor, not of its directory.
+        files += sorted(directory.glob("qemu/firmware/*.json"))
+    return [[str(path), changed] for path in files if (changed := _change_time(path))]
 
 
-def _changed(path: Path) -> int:
+def _change_time(path: Path) -> int:
     try:
         return path.stat().st_mtime_ns
     except OSError:
@@ -148,37 +148,37 @@ def _changed(path: Path) -> int:
 
 
 def cpu_models(able: etree._Element) -> dict[str, bool]:
-    """Return the named CPU models, and of each whether its guest has all that it stands for."""
+    """Return the named CPU models, each with whether a guest gets all features of the model."""
     # lxml's iterfind knows no "!=".
     custom = able.iterfind("cpu/mode[@name='custom']/model")
     return {model.text or "": model.get("usable") != "no" for model in custom}
 
 
 def cpu_modes(able: etree._Element) -> list[str]:
-    """Return the words that stand for a CPU chosen by the host."""
+    """Return the CPU modes that choose the CPU by the host, such as ``host-model``."""
     modes = [mode.get("name", "") for mode in able.iterfind("cpu/mode[@supported='yes']")]
     return [mode for mode in modes if mode != "custom"]
 
 
 def max_vcpus(able: etree._Element) -> int | None:
-    """Return how many CPUs a machine takes, if libvirt knows."""
-    found = able.find("vcpu")
-    return None if found is None else int(found.get("max", 0)) or None
+    """Return the largest number of virtual processors; None if libvirt does not know it."""
+    vcpu = able.find("vcpu")
+    return None if vcpu is None else int(vcpu.get("max", 0)) or None
 
 
 def has_uefi(able: etree._Element) -> bool:
-    """Tell whether the host has UEFI firmware for such a machine."""
+    """Tell whether the host has UEFI firmware for the machine."""
     return "efi" in {value.text for value in able.iterfind("os/enum[@name='firmware']/value")}
 
 
 def has_secure_boot(able: etree._Element) -> bool:
-    """Tell whether that firmware can be one that starts signed boot loaders only."""
+    """Tell whether the host has UEFI firmware that starts signed boot loaders only."""
     offered = able.iterfind("os/loader/enum[@name='secure']/value")
     return has_uefi(able) and "yes" in {value.text for value in offered}
 
 
 def displays(able: etree._Element) -> set[str]:
-    """Return how the emulator serves screens, by libvirt's words."""
+    """Return the protocols by which the emulator serves screens, by libvirt's words."""
     offered = able.iterfind("devices/graphics/enum[@name='type']/value")
     return {value.text or "" for value in offered}
 
@@ -186,10 +186,10 @@ def displays(able: etree._Element) -> set[str]:
 def cpu_features(
     connection: Connection, path: str, able: etree._Element, model: str = ""
 ) -> list[str]:
-    """Return the names of the features that a guest can have, as libvirt spells them.
+    """Return the processor features that a guest can have, by libvirt's names.
 
-    :param model: only those of this named model.
-    :return: empty where libvirt does not know, which is on most architectures.
+    :param model: a named model limits the result to its features.
+    :return: the names; empty if libvirt does not know them, as on most architectures.
     """
     best = able.find("cpu/mode[@name='host-model']")
     if best is None or best.find("model") is None:
@@ -209,4 +209,4 @@ def cpu_features(
         _EXPAND,
     )
     features = etree.fromstring(text).iterfind("feature")
-    return [each.get("name", "") for each in features if each.get("policy") != "disable"]
+    return [f.get("name", "") for f in features if f.get("policy") != "disable"]

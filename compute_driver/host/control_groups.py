@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether guests' processors can be limited here: libvirt does it by control groups.
+"""Whether this host can limit guests' processors: libvirt limits them by control groups.
 
 Sources: cgroups(7); libvirt, "Control Groups Resource Management" and "Domain XML format", "CPU
 Tuning".
@@ -15,15 +15,16 @@ from compute_driver.limits import CpuLimits
 
 _MOUNTS = Path("/proc/mounts")
 
-#: By version of the interface, the shares that a group may have.
+#: Lowest and highest shares of a group, by version of control groups.
 _SHARES = {1: (2, 262_144), 2: (1, 10_000)}
 
 
-def check(limits: CpuLimits | None, connection_uri: str | None) -> None:
-    """Refuse limits that libvirt could not set.
+def check_cpu_limits(limits: CpuLimits | None, connection_uri: str | None) -> None:
+    """Refuse processor limits that libvirt cannot set on this host.
 
-    :param connection_uri: see option ``connection_uri``.
-    :raises NotOnThisHost: says what would be needed.
+    :param limits: the limits; None means no limits.
+    :param connection_uri: value of option ``connection_uri``.
+    :raises NotOnThisHost: if libvirt cannot set the limits; names what the host needs.
     """
     if limits is None:
         return
@@ -34,7 +35,7 @@ def check(limits: CpuLimits | None, connection_uri: str | None) -> None:
         raise _refusal(limits, "none: this host has no control group controller for processors")
     low, high = _SHARES[version]
     if limits.shares and not low <= limits.shares <= high:
-        accepted = f"{low} to {high}, as control groups of version {version} have it"
+        accepted = f"{low} to {high}, the range of control groups of version {version}"
         raise exceptions.NotOnThisHost("cpu shares", limits.shares, accepted)
 
 
@@ -44,7 +45,7 @@ def _refusal(limits: CpuLimits, accepted: str) -> exceptions.NotOnThisHost:
 
 
 def _version() -> int | None:
-    """Return which version of control groups has the controller; None if there is none."""
+    """Return the version of control groups with a cpu controller; None if the host has none."""
     for line in _MOUNTS.read_text(errors="replace").splitlines():
         _device, path, kind, options, *_rest = line.split()
         if kind == "cgroup" and "cpu" in options.split(","):

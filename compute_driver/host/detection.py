@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can really do for guests of each architecture, and what each of them gets.
+"""What this host can run for guests of each architecture, and the accelerator that they get.
 
-Emulators take long to start, so only those are that are asked for or configured.
+Emulators take long to start, so the driver starts only the requested and the configured ones.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware, VirtType
-from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Guest
+from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration, architecture, tuning
 from compute_driver.hardware.acceleration import Ability, Decision
 from compute_driver.hardware.architecture import Architecture
+from compute_driver.hardware.description import Hardware
 from compute_driver.host import admission, capabilities, kvm
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
@@ -29,7 +29,7 @@ from compute_driver.host.emulator import Emulators
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
 
-#: The one emulator of distributions that do not name it as QEMU does; of their own architecture.
+#: The emulator of the host's own architecture on distributions that use another name than QEMU.
 #: Source: libvirt's virQEMUCapsGetDefaultEmulator.
 _NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
@@ -37,10 +37,10 @@ _REMEDY = "let the user that libvirt runs QEMU as open /dev/kvm: add it to group
 
 
 class Detection:
-    """Finds out what the host can do, and again when it has changed.
+    """Finds out what the host can run, and again after each change of the host.
 
     :param conf: configuration with group ``[hypervisor]``.
-    :param connection: the gateway to its libvirt.
+    :param connection: the gateway to libvirt.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
@@ -54,15 +54,16 @@ class Detection:
         self._models = admission.Models(connection, self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
-        """Return the architectures that are looked at without being asked for."""
+        """Return the architectures that the driver describes in full without a request."""
         own = {self.architecture} & architecture.TABLE.keys()
         return self._conf.hypervisor.architectures or own
 
     def ability(self, facts: Architecture, *, thorough: bool = False) -> Ability:
-        """Tell whether KVM can run guests of one architecture, libvirt's word included.
+        """Return whether KVM can run guests of one architecture, as the host and libvirt tell.
 
-        :param thorough: also run what only adds to the evidence.
-        :raises LibvirtUnavailable: if libvirt is needed and not there.
+        :param facts: the architecture.
+        :param thorough: also run probes that only add evidence.
+        :raises LibvirtUnavailable: if the answer depends on libvirt, and libvirt is not reachable.
         """
         found = self._kvm.ability(thorough=thorough)
         path = self.find_emulator(facts)
@@ -82,20 +83,20 @@ class Detection:
     def decide(self, guest_architecture: str) -> Decision:
         """Choose the accelerator for a guest.
 
-        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
+        :raises AccelerationUnavailable: if the configuration demands KVM and KVM is not usable.
         """
         facts = architecture.get(guest_architecture)
         return self._decide(facts, lambda: self.ability(facts))
 
     def own_ability(self, *, thorough: bool = False) -> Ability:
-        """Tell what KVM can run as far as this process can see, without libvirt.
+        """Return what KVM can run, as this process sees it without libvirt.
 
-        :param thorough: also run what only adds to the evidence.
+        :param thorough: also run probes that only add evidence.
         """
         return self._settled(self._kvm.ability(thorough=thorough))
 
     def _settled(self, found: Ability) -> Ability:
-        """Return an ability without what only libvirt's word could prove."""
+        """Return an ability without the architectures that only libvirt could confirm."""
         if found.proven:
             return found
         unasked = "" if self._is_own_user() else "; whether libvirt's QEMU may was not asked"
@@ -132,29 +133,37 @@ class Detection:
         return path
 
     def find_emulator(self, facts: Architecture) -> str | None:
-        """Look where libvirt does, without its help, which would start every emulator."""
+        """Return the emulator that libvirt would find; None if the host has none.
+
+        The driver looks by itself, because libvirt starts every emulator to answer.
+        """
         names = [f"qemu-system-{facts.name}", facts.emulator]
         names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
         return next(filter(None, map(shutil.which, names)), None)
 
-    def check(self, guest: Guest, decision: Decision, cpu: Cpu) -> None:
-        """Refuse a machine, CPU, number of CPUs or firmware that the host does not have.
+    def check_machine(self, guest: Guest) -> None:
+        """Refuse a machine type that the host's emulator lacks.
 
-        :param decision: how the guest is to be accelerated.
-        :param cpu: the processor that the guest is to have, defaults filled in.
-        :raises InvalidParameter: names the nearest of those that there are.
-        :raises MissingDependency: if there is no emulator, or none that can serve its screen.
+        :raises MissingDependency: if the host has no emulator.
+        :raises NotOnThisHost: names the nearest machine types.
         """
-        path = self.emulator(architecture.get(guest.architecture))
-        served = Served.of(self._conf.hypervisor)
-        self._models.check(guest, cpu, path, decision.accelerator, served)
+        self._models.check_machine(guest, self.emulator(architecture.get(guest.architecture)))
+
+    def check(self, guest: Guest, hardware: Hardware) -> None:
+        """Refuse a CPU, number of CPUs, firmware or screen that the host does not have.
+
+        :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
+        :raises MissingDependency: if the host has no emulator, or the emulator cannot serve the
+            screen.
+        """
+        self._models.check(guest, hardware, self.emulator(hardware.architecture))
 
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
-        """Describe all guest architectures for which there is an emulator or that are asked for.
+        """Describe all guest architectures that have an emulator or that the caller names.
 
-        :param asked_for: architectures that are looked at in full, besides the configured ones;
-            of the others, no emulator is started.
-        :raises InvalidParameter: if one is not supported; names those that are.
+        :param asked_for: architectures to describe in full, besides the configured ones; the
+            emulators of other architectures are not started.
+        :raises InvalidParameter: if the table lacks an architecture; names all architectures.
         """
         in_full = {*self.configured(), *(architecture.get(name).name for name in asked_for)}
         for facts in architecture.TABLE.values():
@@ -221,11 +230,9 @@ class Detection:
     def _features(
         self, facts: Architecture, path: str, accelerator: Accelerator
     ) -> tuple[str, ...]:
-        options = self._conf.hypervisor
-        model = tuning.default_model(
-            facts, accelerator, kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models
-        )
-        if model is None:
+        defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
+        model = tuning.default_model(facts, accelerator, defaults)
+        if not model:
             return ()
         return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What one emulator can do, asked of the program itself: nothing else is started for it.
+"""The abilities of one emulator, from the emulator itself; no other program is started.
 
-libvirt could tell some of it, but only by starting every emulator that is installed.
+libvirt knows a part of the abilities, but starts every installed emulator to answer.
 
 Source: QEMU, "QEMU QMP Reference Manual".
 """
@@ -20,19 +20,18 @@ from compute_driver.guest import GIB
 from compute_driver.host.cache import Cache
 from compute_driver.system import programs, tools
 
-#: Seconds that an emulator may take to answer; it takes a twentieth of one.
+#: Seconds that an emulator may take to answer; usually 0.05.
 _DEADLINE = 20
-#: What it may use meanwhile.
+#: Limits of the emulator, as options of prlimit(1).
 _LIMITS = ("--core=0", f"--cpu={_DEADLINE}", f"--as={8 * GIB}")
 
-#: Without devices and configuration of its own, and with its processors stopped.
+#: Options of an emulator without default devices and configuration, with stopped processors.
 _BARE = ["-nodefaults", "-no-user-config", "-display", "none", "-S", "-qmp", "stdio"]
 
 #: How QEMU names a feature in its warnings: ``CPUID.07H:EBX.avx512f [bit 16]``.
 _LEFT_OUT = re.compile(r"doesn't support requested feature: \S+?\.([\w.-]+) \[bit")
 
-
-#: For how many processors on machines the answers of one emulator are kept.
+#: Number of rehearsals to keep for one emulator.
 _REHEARSALS = 64
 
 
@@ -40,8 +39,8 @@ _REHEARSALS = 64
 class Machine:
     """One of an emulator's machine types.
 
-    :param alias: another name for it; may be empty.
-    :param deprecated: whether it will be gone from newer emulators.
+    :param alias: another name; may be empty.
+    :param deprecated: whether newer emulators will lack this machine type.
     """
 
     name: str
@@ -51,11 +50,11 @@ class Machine:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Description:
-    """What an emulator says of itself.
+    """The abilities of an emulator.
 
     :param version: such as ``7.2.22``.
-    :param machines: all of its machine types.
-    :param features: names of those that its best processor has.
+    :param machines: all machine types.
+    :param features: names of the features of the best processor.
     """
 
     version: str
@@ -65,10 +64,10 @@ class Description:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What came of making a machine with a processor.
+    """Result of a trial start of a machine with a processor.
 
-    :param refusal: what the emulator says if it refuses, else empty.
-    :param left_out: the features that the guest will not have in spite of its processor's model.
+    :param refusal: the emulator's message if it refuses; empty otherwise.
+    :param left_out: features of the processor's model that the guest will not have.
     """
 
     refusal: str
@@ -76,30 +75,31 @@ class Rehearsal:
 
 
 class Emulators:
-    """Asks emulators, each once as long as it stays the same file.
+    """Asks emulators for their abilities, once as long as the program stays the same.
 
-    :param cache: keeps what they said.
+    :param cache: keeps the answers.
     """
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
 
     def describe(self, path: str) -> Description:
-        """Return what an emulator says of itself.
+        """Return the abilities of an emulator.
 
-        :param path: the program.
-        :raises MissingDependency: if it does not run.
-        :raises ToolFailed: if the host did not let it come to its end.
+        :param path: path of the program.
+        :raises MissingDependency: if the emulator does not run.
+        :raises ToolFailed: if the emulator was killed, ran out of memory or took too long.
         """
         name = f"{os.path.basename(path)}-description"
         return self._cache.get(name, fingerprint(path), Description, lambda: _describe(path))
 
     def rehearse(self, path: str, machine: str, cpu: str) -> Rehearsal:
-        """Have an emulator make a machine with that processor, without KVM, and end it again.
+        """Start a machine with a processor for trial, without KVM, and end it again.
 
+        :param path: path of the emulator.
         :param machine: QEMU machine type.
-        :param cpu: what follows QEMU's option ``-cpu``.
-        :raises ToolFailed: if the host did not let it come to its end.
+        :param cpu: argument of QEMU's option ``-cpu``.
+        :raises ToolFailed: if the emulator was killed, ran out of memory or took too long.
         """
         return self._cache.get(
             f"{os.path.basename(path)}-rehearsals",
@@ -111,14 +111,14 @@ class Emulators:
 
 
 def fingerprint(path: str) -> list[Any]:
-    """Return what changes when another emulator is installed under that path."""
+    """Return values that change when another emulator is installed at *path*."""
     status = os.stat(path)
     return [os.path.realpath(path), status.st_size, status.st_mtime_ns, status.st_ino]
 
 
 def _describe(path: str) -> Description:
     best = {"type": "full", "model": {"name": "max"}}
-    status, answers, said = _run(
+    status, answers, errors = _run(
         path,
         ["-machine", "none"],
         [
@@ -128,20 +128,20 @@ def _describe(path: str) -> Description:
         ],
     )
     if status or len(answers) < 3:
-        raise exceptions.MissingDependency(f"emulator {path} does not run: {_last(said)}")
+        raise exceptions.MissingDependency(f"emulator {path} does not run: {_last_line(errors)}")
     version, machines, expansion = answers[:3]
     number = version["return"]["qemu"]
-    # Some architectures lack the question, and others the answer.
+    # Some architectures lack the command, and others have no answer.
     features = expansion.get("return", {}).get("model", {}).get("props", {})
     return Description(
         version="{major}.{minor}.{micro}".format(**number),
         machines=tuple(
             Machine(
-                name=each["name"],
-                alias=each.get("alias", ""),
-                deprecated=bool(each.get("deprecated")),
+                name=machine["name"],
+                alias=machine.get("alias", ""),
+                deprecated=bool(machine.get("deprecated")),
             )
-            for each in machines["return"]
+            for machine in machines["return"]
         ),
         features=tuple(sorted(name for name, value in features.items() if value is True)),
     )
@@ -149,20 +149,20 @@ def _describe(path: str) -> Description:
 
 def _rehearse(path: str, machine: str, cpu: str) -> Rehearsal:
     options = ["-machine", f"{machine},accel=tcg", "-cpu", cpu]
-    status, _answers, said = _run(path, options, [])
+    status, _answers, errors = _run(path, options, [])
     return Rehearsal(
-        refusal=_last(said) if status else "",
-        left_out=tuple(sorted(set(_LEFT_OUT.findall(said)))),
+        refusal=_last_line(errors) if status else "",
+        left_out=tuple(sorted(set(_LEFT_OUT.findall(errors)))),
     )
 
 
 def _run(
     path: str, options: Iterable[str], questions: list[dict[str, Any]]
 ) -> tuple[int, list[dict[str, Any]], str]:
-    """Run an emulator that ends when it has answered.
+    """Run an emulator until it has answered all questions.
 
-    :return: its exit status, its answers in order, and what it complained of.
-    :raises ToolFailed: if it did not get as far as to answer or to refuse.
+    :return: its exit status, its answers in order, and its standard error.
+    :raises ToolFailed: if the emulator was killed, ran out of memory or took too long.
     """
     script = [{"execute": "qmp_capabilities"}, *questions, {"execute": "quit"}]
     prlimit = tools.locate("prlimit")
@@ -175,13 +175,13 @@ def _run(
     if done.status < 0:
         raise exceptions.ToolFailed(f"emulator {path} was killed by signal {-done.status}")
     if done.status and tools.is_out_of_memory(done.errors):
-        raise exceptions.ToolFailed(f"emulator {path} had no memory: {_last(done.errors)}")
+        raise exceptions.ToolFailed(f"emulator {path} had no memory: {_last_line(done.errors)}")
     lines = [json.loads(line) for line in done.output.splitlines() if line.startswith("{")]
     answers = [line for line in lines if "return" in line or "error" in line]
     return done.status, answers[1:], done.errors
 
 
-def _last(said: str) -> str:
-    lines = said.strip().splitlines()
+def _last_line(errors: str) -> str:
+    lines = errors.strip().splitlines()
     text = lines[-1].strip() if lines else "it gave no reason"
     return text if len(text) <= 300 else f"{text[:297]}..."

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The host: what it has, and what it can run."""
+"""The description of the host: its resources, and what it can run."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from compute_driver.system.filesystem import existing_parent
 
 
 class Host:
-    """What is known of the host that runs the guests.
+    """The host that runs the guests.
 
     :param conf: configuration with group ``[hypervisor]``.
-    :param connection: the gateway to its libvirt.
-    :ivar detection: finds out what it can run.
+    :param connection: the gateway to libvirt.
+    :ivar detection: finds out what the host can run.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
@@ -35,31 +35,31 @@ class Host:
     def show(self, architectures: Collection[str] = ()) -> HostInfo:
         """Describe the host.
 
-        :param architectures: those to look at in full, besides the configured ones.
-        :raises InvalidParameter: if one is not supported; names those that are.
+        :param architectures: architectures to describe in full, besides the configured ones.
+        :raises InvalidParameter: if the driver does not support one; names the supported ones.
         """
-        numbers = memory.read()
+        meminfo = memory.read_meminfo()
         disk = os.statvfs(existing_parent(self._instances))
-        found = tuple(self.detection.architectures(architectures))
-        versions = {info.architecture: info.emulator_version for info in found}
+        infos = tuple(self.detection.architectures(architectures))
+        versions = {info.architecture: info.emulator_version for info in infos}
         return HostInfo(
             hostname=self._connection.run(libvirt.virConnect.getHostname),
             driver="libvirt",
             connection_uri=self._connection.uri,
             libvirt_version=dotted(self._connection.run(libvirt.virConnect.getLibVersion)),
-            # libvirt's own word for it would start every emulator.
+            # libvirt starts every emulator to tell QEMU's version.
             qemu_version=versions.get(self.architecture)
             or next(filter(None, versions.values()), ""),
             virt_type=self._conf.hypervisor.virt_type,
             cpus=os.cpu_count() or 1,
-            memory_bytes=numbers["MemTotal"],
-            memory_free_bytes=numbers["MemAvailable"],
+            memory_bytes=meminfo["MemTotal"],
+            memory_free_bytes=meminfo["MemAvailable"],
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
-            architectures=found,
+            architectures=infos,
         )
 
 
 def dotted(version: int) -> str:
-    """Return a version as people write it; libvirt has it as one number."""
+    """Return the usual text of a version that libvirt encodes in one number."""
     return f"{version // 1_000_000}.{version // 1000 % 1000}.{version % 1000}"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether this host's KVM can really run guests, and the evidence.
 
-That the device node exists says little: the node may belong to something that cannot run ordinary
-guests, or this user may not open it.  What counts is the processor's flag, where the architecture
-has one, that the node opens, and that a small guest loop ends which :mod:`kvm_probe` runs through
-it.  The cheap looks come first: where they settle it, nothing is run.
+An existing device node proves little: its driver may not run ordinary guests, or this user may not
+open the node.  The evidence is the processor's flag, if the architecture has such a flag, a node
+that opens, and a small guest loop that :mod:`kvm_probe` runs to its end.  The cheap checks come
+first: the probe runs only if they leave the question open.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from compute_driver.host import kvm_probe
 from compute_driver.host.cache import Cache, is_recent
 from compute_driver.system import interpreter, programs
 
-#: Seconds that the guest's loop may take; the processor itself needs some milliseconds.
+#: Seconds that the guest loop may take; a processor needs some milliseconds.
 DEADLINE = 2
-#: Seconds that it may take where nothing depends on it.
+#: Seconds that the guest loop may take if the probe only adds evidence.
 _CURIOSITY = 1
 #: Seconds that the probe's interpreter may take to start.
 _START = 10
 
-#: With what errors a device node does not open to those without permission.
+#: Errors of opening a device node without permission.
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where the host is looked at."""
+    """Files of the host that hold the evidence."""
 
     device: Path = Path("/dev/kvm")
     cpuinfo: Path = Path("/proc/cpuinfo")
@@ -52,11 +52,11 @@ class Places:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Rule:
-    """What KVM needs on a host architecture.
+    """The needs of KVM on a host architecture.
 
-    :param modules: the kernel's modules that bring it, each with the processor's flag that it
-        needs; with flag None the architecture has no such flag, and the probe decides.
-    :param remedy: how to get the flag, or what else the probe may have lacked.
+    :param modules: the kernel modules with KVM, each with the processor's flag that the module
+        needs; None means that the architecture has no such flag, and the probe decides.
+    :param remedy: how to get the flag, or what else a failed probe may lack.
     """
 
     modules: Mapping[str, str | None]
@@ -67,7 +67,7 @@ class _Rule:
         return [flag for flag in self.modules.values() if flag is not None]
 
     def wanted(self, flags: Collection[str]) -> list[str]:
-        """Return the modules that a processor with such flags needs one of."""
+        """Return the modules that work on a processor with these flags; KVM needs one of them."""
         return [m for m, flag in self.modules.items() if flag is None or flag in flags]
 
 
@@ -95,7 +95,7 @@ _RULES = {
 }
 _NO_RULE = _Rule(modules={}, remedy="")
 
-#: What a probe that came so far has shown.
+#: Evidence of a probe, by the last step that it reached.
 _SHOWN = {
     "ran": "a small guest loop ran through it",
     "made": "a virtual processor could be made through it (no guest instruction was tried)",
@@ -104,13 +104,13 @@ _SHOWN = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a probe found.
+    """The result of a probe.
 
-    :param reached: how far it came.
-    :param problem: why no further; empty if all went well.
-    :param hung: whether that was because it did not end.
-    :param remedy: what would let it start; empty if it did.
-    :param at: when, in seconds since the epoch.
+    :param reached: the last step that the probe reached.
+    :param problem: why the probe stopped there; empty after success.
+    :param hung: whether the probe did not end in time.
+    :param remedy: what lets the probe start; empty if the probe started.
+    :param at: time of the probe, in seconds since the epoch.
     """
 
     reached: str
@@ -120,19 +120,19 @@ class Probed:
     at: float
 
     def holds(self) -> bool:
-        """Tell whether it need not be made again."""
+        """Tell whether the driver need not probe again."""
         return not self.problem or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Seen:
-    """What a look at the host shows.
+    """The state of the host, as its files show it.
 
-    :param boot: identity of the kernel's run.
-    :param flags: those of the processor's flags that matter.
-    :param modules: the modules that are loaded or built in and have to do with KVM.
-    :param node: identity and permissions of the device node; empty if there is none.
-    :param problem: number of the error with which the node does not open; 0 if it does.
+    :param boot: identity of the kernel's boot.
+    :param flags: the processor's flags that KVM needs.
+    :param modules: the kernel modules of KVM that are loaded or built in.
+    :param node: identity and permissions of the device node; empty if the node does not exist.
+    :param problem: error number of opening the node; 0 if the node opens.
     """
 
     boot: str
@@ -144,9 +144,10 @@ class _Seen:
 
 @dataclasses.dataclass(frozen=True)
 class _Clue:
-    """One thing that was found.
+    """One piece of evidence.
 
-    :param remedy: what would mend it; None if it is as it should be.
+    :param text: the evidence, in words.
+    :param remedy: what mends the fault; None if the evidence is good.
     """
 
     text: str
@@ -154,11 +155,11 @@ class _Clue:
 
 
 class Detector:
-    """Finds out what KVM can run, and again whenever the host has changed.
+    """Finds out what KVM can run, and again after each change of the host.
 
-    :param host_architecture: canonical name.
-    :param cache: keeps what the probe found.
-    :param places: where to look.
+    :param host_architecture: canonical name of the host's architecture.
+    :param cache: keeps the results of probes.
+    :param places: files of the host that hold the evidence.
     """
 
     def __init__(
@@ -173,15 +174,15 @@ class Detector:
         self._rule = _RULES.get(host_architecture, _NO_RULE)
 
     def ability(self, *, thorough: bool = False) -> Ability:
-        """Tell what KVM can run here.
+        """Return what KVM can run on this host.
 
-        Unless the host has changed this takes a few system calls.
+        As long as the host stays the same, the answer takes a few system calls.
 
-        :param thorough: also probe what cannot work, to show what it is.
+        :param thorough: also probe a KVM that cannot work, for more evidence.
         """
         if self._rule is _NO_RULE:
             reason = f"KVM on {self._architecture} is not known to this driver"
-            return Ability(frozenset(), reason, remedy="see whether a newer one knows it")
+            return Ability(frozenset(), reason, remedy="see whether a newer driver knows it")
         seen = self._look()
         probed = None
         promising = bool(seen.flags) or not self._rule.flags
@@ -198,12 +199,12 @@ class Detector:
     def _probe(self, *, promising: bool) -> Probed:
         if not promising:
             return probe(self._places.device, self._architecture, _CURIOSITY)
-        found = probe(self._places.device, self._architecture)
-        # The host may just have been busy.
-        return probe(self._places.device, self._architecture) if found.hung else found
+        first = probe(self._places.device, self._architecture)
+        # A busy host may have been too slow for the first probe.
+        return probe(self._places.device, self._architecture) if first.hung else first
 
     def fingerprint(self) -> list[Any]:
-        """Return all of this host that its ability depends on, in JSON's types."""
+        """Return all facts of this host that the ability depends on, in JSON's types."""
         return _fingerprint(self._look())
 
     def _look(self) -> _Seen:
@@ -221,7 +222,7 @@ class Detector:
         clues = [*self._processor(seen), *self._module(seen), self._node(seen)]
         clues += [self._probed(seen, probed)] if probed else []
         faults = [clue for clue in clues if clue.remedy is not None]
-        # If only this user may not open the node, QEMU's may.
+        # If the only fault is that this user may not open the node, QEMU's user still may.
         proven = not (len(faults) == 1 and seen.problem in _FORBIDDEN)
         names = {a.name for a in architecture.TABLE.values() if self._architecture in a.kvm_hosts}
         return Ability(
@@ -282,11 +283,13 @@ class Detector:
 
 
 def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Probed:
-    """Run a few guest instructions in a process of its own, which ends in time.
+    """Run a few guest instructions in a separate process, which ends in time.
 
-    :param deadline: seconds that they may take.
+    :param device: the device node of KVM.
+    :param host_architecture: canonical name of the host's architecture.
+    :param deadline: seconds that the instructions may take.
     """
-    python = interpreter.find()
+    python = interpreter.find_python()
     command = [python, "-I", "-S", kvm_probe.__file__]
     command += [str(device), host_architecture, str(deadline)]
     said: list[str] = []
@@ -326,14 +329,14 @@ def _fingerprint(seen: _Seen) -> list[Any]:
 
 @functools.lru_cache(maxsize=8)
 def _flags(cpuinfo: Path, boot: str) -> frozenset[str]:
-    """Return the processor's flags, which are the same for all of one *boot*.
+    """Return the processor's flags, which stay the same during one *boot*.
 
-    Reading them takes long on hosts with many processors.
+    The cache saves the long reading on hosts with many processors.
     """
     del boot
     with contextlib.suppress(OSError), cpuinfo.open() as lines:
         for line in lines:
-            # "flags" on x86, "features" on s390x; all processors are alike.
+            # "flags" on x86, "features" on s390x; all processors have the same.
             name, _, words = line.partition(":")
             if name.strip() in ("flags", "features"):
                 return frozenset(words.split())
@@ -343,7 +346,7 @@ def _flags(cpuinfo: Path, boot: str) -> frozenset[str]:
 def _text(path: Path) -> str:
     try:
         return path.read_text().strip()
-    except OSError:  # a poor container
+    except OSError:  # some containers lack the file
         return ""
 
 
@@ -374,7 +377,7 @@ def _problem(device: Path) -> int:
 
 
 def _permission(seen: _Seen, device: Path) -> str:
-    """Return what would let this user open the node."""
+    """Return how this user gets the permission to open the node."""
     mode, _owner, group = seen.node[-3:]
     shared = stat.S_IRGRP | stat.S_IWGRP
     if group == 0 or mode & shared != shared:
@@ -386,7 +389,7 @@ def _permission(seen: _Seen, device: Path) -> str:
 
 
 def _sentence(clues: list[_Clue]) -> str:
-    """Return all that was found, what is wrong last."""
+    """Return the evidence in one sentence, faults last."""
     found = _listed([clue.text for clue in clues if clue.remedy is None])
     wrong = _listed([clue.text for clue in clues if clue.remedy is not None])
     return ", but ".join(part for part in (found, wrong) if part)

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A program of its own that runs a few guest instructions through ``/dev/kvm``.
+"""A separate program that runs a few guest instructions through ``/dev/kvm``.
 
     python3 -I -S kvm_probe.py DEVICE ARCHITECTURE SECONDS
 
-A processor that KVM cannot drive may keep it in the guest for good; then the alarm ends it.  It
-uses the standard library only and imports nothing of this package, since the interpreter that
-runs it may not find it.
+On a processor that KVM cannot drive, the guest may never end; then the alarm ends the program.  The
+program uses only the standard library and imports nothing of this package, because its interpreter
+may not find the package.
 
-What it prints, one word on each line as far as it comes: ``opened``, ``made`` (a virtual
-processor), ``ran`` (the instructions, with the right result); or a last line ``failed: ...``.
+The program prints one word on a line after each step: ``opened``, ``made`` (a virtual processor),
+``ran`` (the instructions, with the right result); or a last line ``failed: ...``.
 
 Sources: Linux, "The Definitive KVM API Documentation"; linux/kvm.h and asm/kvm.h.
 """
@@ -27,10 +27,10 @@ from collections.abc import Callable
 
 API_VERSION = 12
 MIB = 1 << 20
-#: Where the guest's code reports: a port on x86, elsewhere an address that is no memory.
+#: Where the guest's code writes its result: a port on x86, elsewhere an address without memory.
 PORT, NOWHERE = 0x10, 0x2000_0000
 
-#: Formats of what is passed to the kernel, in its own byte order.
+#: Formats of the structures for the kernel, in native byte order.
 REGION = "=IIQQQ"  # struct kvm_userspace_memory_region: slot, flags, address, size, where
 ONE_REG = "=QQ"  # struct kvm_one_reg: which, where
 VCPU_INIT = "=8I"  # struct kvm_vcpu_init (arm64): target, features
@@ -38,17 +38,17 @@ SEGMENT = "=QIH10B"  # struct kvm_segment (x86)
 SREGS = "=" + 8 * "24s" + 2 * "16s" + "7Q" + "4Q"  # struct kvm_sregs (x86)
 REGS = "=18Q"  # struct kvm_regs (x86)
 
-#: How ioctl numbers are made: where the direction begins, and the words for it.  Source:
-#: asm-generic/ioctl.h; POWER has one of its own.
+#: Parts of an ioctl number: the position of the direction, and the values of the direction.
+#: Source: asm-generic/ioctl.h; POWER has its own asm/ioctl.h.
 _SHIFT, _NONE, _READ, _WRITE = (29, 1, 2, 4) if os.uname().machine[:3] == "ppc" else (30, 0, 2, 1)
 
 
 def number(code: int, direction: int = _NONE, layout: str = "=") -> int:
     """Return the number of one of KVM's ioctls, as the macros _IO, _IOR and _IOW do.
 
-    :param code: its own number.
+    :param code: the ioctl's code in KVM's documentation.
     :param direction: whether the kernel reads or writes the argument.
-    :param layout: format of the argument.
+    :param layout: struct format of the argument.
     """
     return direction << _SHIFT | struct.calcsize(layout) << 16 | 0xAE << 8 | code
 
@@ -74,18 +74,18 @@ EXIT_IO, EXIT_MMIO, EXIT_S390_SIEIC = 2, 6, 13
 #: Offsets into struct kvm_run.
 EXIT_REASON, PSW, EXIT_DATA = 8, 32, 32
 
-#: Names of registers that ioctl SET_ONE_REG knows.
+#: Numbers of the program counter for ioctl SET_ONE_REG.
 PC = {"aarch64": 0x6030_0000_0010_0040, "riscv64": 0x8030_0000_0200_0000}
 
 
 class Failed(Exception):
-    """KVM is there but does not do what it should."""
+    """KVM opens but does not work as it should."""
 
 
 class Machine:
     """A virtual machine with one processor and 1 MiB of memory that begins with the code.
 
-    :ivar run: what the processor and this program tell each other: struct kvm_run.
+    :ivar run: struct kvm_run, which the processor and this program share.
     """
 
     def __init__(self, kvm: int, trial: Trial) -> None:
@@ -101,20 +101,20 @@ class Machine:
         self.run = mmap.mmap(self.vcpu, fcntl.ioctl(kvm, GET_VCPU_MMAP_SIZE, 0))
 
     def write(self, offset: int, data: bytes) -> None:
-        """Write into the memory, *offset* bytes from its beginning."""
+        """Write into the guest's memory at *offset* bytes."""
         place = self.offset + offset
         self.memory[place : place + len(data)] = data
 
     def set_pc(self, register: int, address: int) -> None:
-        """Set where the processor begins."""
+        """Set the address of the first instruction."""
         value = ctypes.c_uint64(address)
         fcntl.ioctl(self.vcpu, SET_ONE_REG, struct.pack(ONE_REG, register, ctypes.addressof(value)))
 
 
 def prepare_x86(machine: Machine) -> None:
-    """Enter long mode, with the first 2 MiB mapped where they are.
+    """Enter long mode, with an identity mapping of the first 2 MiB.
 
-    KVM emulates real mode where the processor has none for guests; this it cannot emulate.
+    KVM can emulate real mode where the processor lacks it, but not long mode.
     """
     fcntl.ioctl(machine.vm, SET_TSS_ADDR, 0x7FFB_D000)
     for table, entry in ((0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x83)):
@@ -138,13 +138,13 @@ def ended_x86(run: mmap.mmap) -> bool:
 
 
 def ipa_bits(kvm: int) -> int:
-    """Return how wide a guest's addresses are where the default of 40 bits is too much."""
+    """Return the width of a guest's addresses if the host supports fewer than 40 bits, else 0."""
     bits = fcntl.ioctl(kvm, CHECK_EXTENSION, CAP_ARM_VM_IPA_SIZE)
     return bits if 0 < bits < 40 else 0
 
 
 def prepare_aarch64(machine: Machine) -> None:
-    """Take the host's kind of processor; it begins with its MMU off."""
+    """Choose the host's kind of processor, with its MMU off."""
     target = bytearray(struct.calcsize(VCPU_INIT))
     fcntl.ioctl(machine.vm, ARM_PREFERRED_TARGET, target)
     fcntl.ioctl(machine.vcpu, ARM_VCPU_INIT, target)
@@ -162,13 +162,13 @@ def prepare_s390x(machine: Machine) -> None:
 
 
 def ended_mmio(run: mmap.mmap) -> bool:
-    """Tell whether the byte was stored where no memory is."""
+    """Tell whether the byte was stored at the address without memory."""
     address, data, _length, write = struct.unpack_from("=Q8sIB", run, EXIT_DATA)
     return bool(address == NOWHERE and data[0] == 0x42 and write == 1)
 
 
 def ended_s390x(run: mmap.mmap) -> bool:
-    """Tell whether the processor waits for good, with the right code."""
+    """Tell whether the processor waits in disabled state, with the right code."""
     return bool(struct.unpack_from("=QQ", run, PSW)[1] == 0x42)
 
 
@@ -178,17 +178,17 @@ def nothing(_machine: Machine) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
-    """What is run on a host architecture.
+    """The guest of a host architecture.
 
     :param code: a loop of eight million rounds, which takes some milliseconds unless the kernel
-        interprets each instruction, and then an instruction that leaves the guest; empty if all
-        that can be tried is to make a processor.
-    :param exit_reason: how it leaves the guest.
-    :param ended: whether it did so with the right result, by struct kvm_run.
+        interprets each instruction, then an instruction that leaves the guest; empty if the probe
+        can only make a processor.
+    :param exit_reason: the exit reason of that instruction.
+    :param ended: tells by struct kvm_run whether the result is right.
     :param prepare: sets up the processor.
-    :param base: address of the memory, and
-    :param entry: how far from there the code is, in bytes.
-    :param kind: of machine, by the open device.
+    :param base: address of the memory.
+    :param entry: offset of the code in the memory, in bytes.
+    :param kind: returns the type of machine for ioctl CREATE_VM, from the open device.
     """
 
     code: bytes = b""
@@ -241,15 +241,18 @@ TRIALS = {
 
 
 def say(word: str) -> None:
-    """Print one line at once: the next step may be the last."""
+    """Print one line and flush it: the next step may not end."""
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
 def probe(device: str, architecture: str, seconds: float) -> None:
-    """Go as far as KVM lets us.
+    """Run the guest, and print each step.
 
-    :raises OSError: if the kernel refuses something.
+    :param device: path of the device node.
+    :param architecture: canonical name of the host's architecture.
+    :param seconds: time limit of the guest.
+    :raises OSError: if the kernel refuses a call.
     :raises Failed: if the result is wrong.
     """
     trial = TRIALS.get(architecture, Trial())
@@ -273,9 +276,9 @@ def probe(device: str, architecture: str, seconds: float) -> None:
 
 
 def main(device: str, architecture: str, seconds: str) -> int:
-    """Probe, and print how far it went.
+    """Probe, and print the steps.
 
-    :return: the exit status: 0 unless it failed.
+    :return: the exit status: 0 after success.
     """
     try:
         probe(device, architecture, float(seconds))

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import struct
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlsplit
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
@@ -35,6 +36,9 @@ _KINDS = {
     "vmdk": "monolithicSparse or streamOptimized",
 }
 
+#: Suffixes of names that promise one of these formats.
+_NAMED = {*_FORMATS.values()} - {DiskFormat.RAW}
+
 #: Formats whose content begins at byte 0, so that their size is that of the file.
 _PLAIN = (DiskFormat.RAW, DiskFormat.ISO)
 
@@ -50,6 +54,26 @@ _MAGICS = (
     (0, b"LUKS\xba\xbe", "luks"),
     (0x40, b"\x7f\x10\xda\xbe", "vdi"),
 )
+
+#: Where files that hold a disk in another form show what they are.
+_PACKED = (
+    (0, b"\xfd7zXZ\x00", "compressed by xz"),
+    (0, b"\x1f\x8b", "compressed by gzip"),
+    (0, b"BZh", "compressed by bzip2"),
+    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd"),
+    (0, b"PK\x03\x04", "a ZIP archive"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (257, b"ustar", "a tar archive, such as an OVA"),
+    (0, b"WithoutFreeSpace", "a disk of Parallels"),
+    (0, b"WithouFreSpacExt", "a disk of Parallels"),
+)
+_HTML = (b"<!doctype html", b"<html")
+
+#: What ends a VHD of fixed size, whose disk begins at byte 0 (Microsoft, "Virtual Hard Disk Image
+#: Format Specification").
+_VHD_FOOTER = b"conectix"
+
+_INSIST = "say that its format is raw to have its bytes as a disk (--image-format raw)"
 
 _CHUNK = 64 * 1024
 _SECTOR = 512
@@ -84,7 +108,7 @@ def inspect(
         to other files, is not what it is said to be, or larger than any disk may be.
     """
     try:
-        return _inspect(path, claimed)
+        return _inspect(path, claimed, name or str(path))
     except _Refusal as refusal:
         raise exceptions.ImageUnacceptable(f"image {name or path} {refusal}") from refusal
 
@@ -93,7 +117,7 @@ class _Refusal(Exception):
     """Why an image is refused, as the rest of a sentence about it."""
 
 
-def _inspect(path: Path, claimed: DiskFormat | None) -> ImageDetails:
+def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
     size = path.stat().st_size
     if not size:
         raise _Refusal("is empty")
@@ -103,6 +127,8 @@ def _inspect(path: Path, claimed: DiskFormat | None) -> ImageDetails:
         raise _Refusal(f"is of format {inspector}; accepted: {', '.join(sorted(DiskFormat))}")
     if claimed not in (None, found):
         raise _Refusal(f"says {claimed}, is {found}")
+    if found is DiskFormat.RAW and claimed is None:
+        _refuse_other_files(path, size, name)
     virtual_size = size if found in _PLAIN else inspector.virtual_size
     if not 0 < virtual_size <= MAX_DISK_BYTES:
         raise _Refusal(
@@ -160,6 +186,28 @@ def _refuse_remains(path: Path) -> None:
     for offset, magic, name in _MAGICS:
         if head.startswith(magic, offset):
             raise _Refusal(f"is damaged: it begins like {name}, but its header is not whole")
+
+
+def _refuse_other_files(path: Path, size: int, name: str) -> None:
+    """Refuse what only looks like a raw disk, since no parser knows its form.
+
+    :param size: of the file, in bytes.
+    :param name: of the image, whose suffix may promise a format.
+    """
+    with path.open("rb") as file:
+        head = file.read(_SECTOR)
+        file.seek(max(0, size - _SECTOR))
+        foot = file.read(len(_VHD_FOOTER))
+    kinds = [kind for offset, magic, kind in _PACKED if head.startswith(magic, offset)]
+    if head.lstrip().lower().startswith(_HTML):
+        kinds.append("a page of HTML")
+    if foot == _VHD_FOOTER:
+        kinds.append("a VHD of fixed size, which 'qemu-img convert -f vpc -O qcow2' converts")
+    if kinds:
+        raise _Refusal(f"is {kinds[0]}; accepted: {', '.join(sorted(DiskFormat))}; or {_INSIST}")
+    suffix = PurePosixPath(urlsplit(name).path).suffix.lower().removeprefix(".")
+    if suffix in _NAMED:
+        raise _Refusal(f"is no {suffix}, as its name says, or its header is damaged; {_INSIST}")
 
 
 def _check_qcow2(path: Path, size: int) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest's agent is asked to do: an account's password, file systems frozen and thawed.
+"""Requests to a guest's agent: set a password, freeze and thaw file systems.
 
-These functions run behind the gateway, on a native thread.  The agent is a program of the guest's,
-which may be absent, hang, or be told by its administrator to refuse: each call has a deadline.
+These functions run behind the gateway, on a native thread.  The agent is a program in the guest: it
+may be absent, hang or refuse by configuration, so each call has a deadline.
 
 Source: QEMU, "QEMU Guest Agent Protocol Reference".
 """
@@ -19,21 +19,22 @@ _ABSENT = frozenset(
     {
         libvirt.VIR_ERR_AGENT_UNRESPONSIVE,
         libvirt.VIR_ERR_AGENT_UNSYNCED,
-        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,  # the guest has no channel for it
+        libvirt.VIR_ERR_ARGUMENT_UNSUPPORTED,  # the guest has no channel for the agent
     }
 )
 
-#: What an agent says that does not know a command, or was told not to obey it.
+#: Messages of an agent that does not know a command, or whose configuration disables it.
 _LACKING = ("has not been found", "has been disabled", "is not supported", "unsupported")
 
 
 def set_password(domain: libvirt.virDomain, timeout: int, user: str, password: str) -> None:
-    """Give an account of the guest's a password.
+    """Set the password of an account in the guest.
 
-    :param timeout: seconds.
+    :param timeout: seconds that the agent may take.
+    :param user: name of the account.
     :raises AgentUnavailable: if no agent answers.
-    :raises PasswordUnsupported: if it cannot do that.
-    :raises AgentFailed: if it fails.
+    :raises PasswordUnsupported: if the agent cannot set passwords.
+    :raises AgentFailed: if the agent fails.
     """
     _ask(
         domain,
@@ -45,20 +46,20 @@ def set_password(domain: libvirt.virDomain, timeout: int, user: str, password: s
 
 
 def freeze(domain: libvirt.virDomain, timeout: int) -> None:
-    """Have all that was written reach the disks, and let nothing more be written.
+    """Freeze the guest's file systems: all written data reaches the disks, and new writes wait.
 
-    :param timeout: seconds.
-    :raises AgentUnavailable: if no agent answers; its file systems may freeze yet.
-    :raises QuiesceUnsupported: if it cannot do that.
-    :raises AgentFailed: if it fails.
+    :param timeout: seconds that the agent may take.
+    :raises AgentUnavailable: if no agent answers; the file systems may still freeze later.
+    :raises QuiesceUnsupported: if the agent cannot freeze file systems.
+    :raises AgentFailed: if the agent fails.
     """
     _ask(domain, timeout, "freeze", exceptions.QuiesceUnsupported, domain.fsFreeze)
 
 
 def thaw(domain: libvirt.virDomain, timeout: int) -> None:
-    """Let the guest write again; nothing if it may.
+    """Thaw the guest's file systems; file systems that are not frozen stay as they are.
 
-    Raises what :func:`freeze` raises.
+    The parameters and errors are those of :func:`freeze`.
     """
     _ask(domain, timeout, "thaw", exceptions.QuiesceUnsupported, domain.fsThaw)
 
@@ -66,7 +67,7 @@ def thaw(domain: libvirt.virDomain, timeout: int) -> None:
 def _ask(
     domain: libvirt.virDomain,
     timeout: int,
-    what: str,
+    action: str,
     unsupported: type[exceptions.AgentFailed],
     call: Callable[[], object],
 ) -> None:
@@ -76,10 +77,10 @@ def _ask(
     except libvirt.libvirtError as error:
         if not domain.isActive():
             raise
-        said = " ".join(str(error).split())
+        reason = " ".join(str(error).split())
         if error.get_error_code() in _ABSENT:
-            text = f"no guest agent answers in guest {domain.name()!r}: {said}"
+            text = f"no guest agent answers in guest {domain.name()!r}: {reason}"
             raise exceptions.AgentUnavailable(text) from error
-        lacking = any(words in said for words in _LACKING)
+        lacking = any(message in reason for message in _LACKING)
         kind = unsupported if lacking else exceptions.AgentFailed
-        raise kind(f"the agent of guest {domain.name()!r} cannot {what}: {said}") from error
+        raise kind(f"the agent of guest {domain.name()!r} cannot {action}: {reason}") from error

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The gateway: every call to libvirt goes through :meth:`Connection.run`.
 
-It opens connections on demand and again after they were lost, keeps green threads running, and
-turns ``libvirtError`` into this package's errors.  Calls that are under way at the same time have
-a connection each: on one, a libvirtd serves five at most, and libvirt's client (seen with 9.0) may
-overlook an answer while another thread waits for a longer call.
+The gateway opens connections on demand and again after a loss, keeps green threads running, and
+turns ``libvirtError`` into this package's errors.  Simultaneous calls use separate connections: a
+libvirtd serves at most five calls on one connection, and libvirt's client (seen with 9.0) may miss
+an answer while another thread waits for a longer call.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from compute_driver.system import concurrency
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Seconds between keep-alive messages, and how many may stay unanswered.
+#: Seconds between keep-alive messages, and the number that may stay unanswered.
 _KEEPALIVE = (5, 3)
 
-#: How many open connections are kept for later calls.
+#: Largest number of open connections that wait for later calls.
 _MAX_IDLE = 8
 
-#: libvirt's error numbers, and what they mean to a caller.  Sources: libvirt's virterror.h.
+#: Errors of this package by libvirt's error numbers.  Source: libvirt's virterror.h.
 _LOST = frozenset({libvirt.VIR_ERR_NO_CONNECT, libvirt.VIR_ERR_INVALID_CONN, libvirt.VIR_ERR_RPC})
 _CLASSES: dict[int, type[exceptions.ComputeDriverError]] = {
     libvirt.VIR_ERR_DOM_EXIST: exceptions.GuestExists,
@@ -44,7 +44,7 @@ def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     code = error.get_error_code()
     if code in _LOST or error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return exceptions.LibvirtUnavailable(f"libvirt is not reachable: {text}")
-    if "already exists with uuid" in text:  # a name; libvirt has no number of its own for it
+    if "already exists with uuid" in text:  # a taken name has no error number
         return exceptions.GuestExists(text)
     if "No space left on device" in text:
         return exceptions.NotEnoughSpace(text)
@@ -84,9 +84,9 @@ class Connection:
 
     @property
     def uri(self) -> str:
-        """The URI of the libvirt daemon; starts the driver's own one if that is what it uses.
+        """The URI of the libvirt daemon; starts the embedded daemon if the driver uses it.
 
-        :raises LibvirtUnavailable: if the driver's own daemon does not come up.
+        :raises LibvirtUnavailable: if the embedded daemon does not start.
         """
         if self._daemon is None:
             return str(self._conf.hypervisor.connection_uri)
@@ -99,22 +99,23 @@ class Connection:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> R:
-        """Call *function* with an open connection first, off the green threads.
+        """Call *function* on a native thread, with an open connection as first argument.
 
-        It may be called twice, if the first connection turns out to be lost: calls say what should
-        be, and what was done already is refused as such.
+        If the first connection is lost, the gateway calls *function* again.  A call states the
+        wanted result, so libvirt refuses the second call if the first one took effect.
 
-        :raises LibvirtUnavailable: if there is no connection, or it was lost meanwhile.
-        :raises LibvirtError: for whatever else libvirt says, with its text.
+        :return: what the function returns.
+        :raises LibvirtUnavailable: if no connection can be opened, or the second one is lost.
+        :raises LibvirtError: for any other error of libvirt; has libvirt's text.
         """
         return concurrency.run_blocking(self._run, lambda opened: function(opened, *args, **kwargs))
 
     @contextlib.contextmanager
     def watch(self, uuid: str | None) -> Iterator[events.Watch]:
-        """Collect the events of one domain; enter before doing what brings them about.
+        """Collect the events of one domain; enter before the action that causes the events.
 
-        :param uuid: the domain's; None for all domains.
-        :raises LibvirtUnavailable: if there is no connection.
+        :param uuid: UUID of the domain; None for all domains.
+        :raises LibvirtUnavailable: if no connection can be opened.
         """
         concurrency.run_blocking(self._listen)
         with self._dispatcher.watch(uuid) as watch:
@@ -153,11 +154,11 @@ class Connection:
                 self._dispatcher.register(self._listener)
 
     def open(self) -> libvirt.virConnect:
-        """Open a further connection, for a caller that blocks it and closes it itself.
+        """Open a separate connection for a caller that closes the connection itself.
 
-        Blocks; raises ``libvirtError``.
+        This method blocks its thread and raises ``libvirtError``.
 
-        :raises ConfigurationError: if another hypervisor than QEMU is behind it.
+        :raises ConfigurationError: if the URI leads to another hypervisor than QEMU.
         """
         events.ensure_loop()
         try:
@@ -165,7 +166,7 @@ class Connection:
         except libvirt.libvirtError as error:
             if not isinstance(translate(error), exceptions.LibvirtUnavailable):
                 raise
-        return self._open()  # the daemon may just have ended, and another one come
+        return self._open()  # the daemon may have ended, and a new one starts on demand
 
     def _open(self) -> libvirt.virConnect:
         connection = libvirt.open(self.uri)
@@ -183,15 +184,15 @@ class Connection:
         return connection
 
     def forget_guest(self, name: str) -> None:
-        """Remove what the driver's own libvirt keeps of a guest that is gone: QEMU's messages.
+        """Remove the logs of QEMU that the embedded libvirt keeps of a destroyed guest.
 
-        A libvirt of the host keeps its logs by rules of its own.
+        A libvirt of the host keeps its logs by its own rules.
         """
         for path in self._daemon.guest_logs(name) if self._daemon else ():
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Let go of what is open; the next call opens it again."""
+        """Close all connections; the next call opens a new one."""
         concurrency.run_blocking(self._close)
 
     def _close(self) -> None:

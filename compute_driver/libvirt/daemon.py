@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An embedded libvirt: a libvirtd of one state directory's own, started when it is needed.
+"""The embedded libvirt: a private libvirtd for one state directory, started on demand.
 
-With nothing configured the command line needs no system daemon: it connects to a libvirtd that
-sees only the guests of its state directory, runs as the user who started it, outlives the command
-and ends some time after the last client and the last guest.  Root gets a *system* daemon (networks,
-storage, secrets), whose directories are hidden from the host by mounts of its own, since libvirt
-has no option to move them and serves even root's ``qemu:///session`` from the system daemon; an
-ordinary user gets a *session* daemon, whose directories follow the XDG base directory variables.
+Without configuration the command line needs no system daemon: it connects to a libvirtd that sees
+only the guests of its state directory, runs as the user who started it, outlives the command and
+ends some time after the last client and the last guest.  Root gets a *system* daemon (networks,
+storage, secrets).  Private mounts hide its directories from the host, because libvirt has no option
+to move them and serves even root's ``qemu:///session`` from the system daemon.  An ordinary user
+gets a *session* daemon, whose directories follow the XDG base directory variables.
 
     STATE/libvirt/lock                          serialises starts
-    STATE/libvirt/supervisor.pid                locked by the one who serves
-    STATE/libvirt/daemon.log                    what supervisor, libvirtd and virtlogd complain of
+    STATE/libvirt/supervisor.pid                locked by the supervisor that serves
+    STATE/libvirt/daemon.log                    messages of supervisor, libvirtd and virtlogd
     STATE/libvirt/{etc,run,lib,cache,log}/libvirt    libvirt's own directories
 """
 
@@ -48,25 +48,25 @@ PACKAGES = {
     "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
 }
 LOG_TAIL_BYTES = 1500
-# Each call under way takes one, and may take long: libvirt waits 10 s for an emulator that hangs.
-# With libvirt's default, 20, so many of them would keep all others waiting.
+# Each running call takes one worker, and libvirt waits 10 s for an emulator that hangs.  With
+# libvirt's default of 20 workers, 20 such calls block all others.
 MAX_WORKERS = 100
-# The supervisor reports its own failure in time; this only catches one that hangs.
+# The supervisor reports its own failure in time; this limit only catches one that hangs.
 SLACK_SECONDS = 15.0
 
 Setting = str | int | list[str]
 
 
 class EmbeddedDaemon:
-    """The libvirt of one state directory; all methods are safe to call from several threads.
+    """The libvirt of one state directory; several threads may call its methods at the same time.
 
-    They block their thread, which must be a native one wherever there are green ones.
+    The methods block their thread.  In a process with green threads the caller is a native thread.
 
-    :param state_path: directory that holds everything; made when missing.
+    :param state_path: directory of all files; made when missing.
     :param console_log_max_bytes: size at which virtlogd starts a new file for a guest's console
-        log (and for QEMU's messages); three older files are kept beside it.
-    :param start_timeout: seconds libvirtd may take from its start until it is ready.
-    :param idle_timeout: whole seconds after the last client and the last guest until it ends.
+        log (and for QEMU's messages); virtlogd keeps three older files.
+    :param start_timeout: seconds that libvirtd may take until it is ready.
+    :param idle_timeout: whole seconds from the last client and the last guest to its end.
     """
 
     def __init__(
@@ -83,18 +83,18 @@ class EmbeddedDaemon:
         self._idle_timeout = idle_timeout
         self._privileged = os.geteuid() == 0
         self._home = self._base if self._privileged else short_name(self._base)
-        # Threads of eventlet's pool wait for it, which are native.
+        # The waiting threads come from eventlet's pool and are native.
         self._mutex = concurrency.native("threading").Lock()
         self._lease: socket.socket | None = None
 
     @property
     def socket_path(self) -> Path:
-        """The unix socket where clients connect."""
+        """The UNIX socket of the daemon."""
         return self._home / "run" / "libvirt" / "libvirt-sock"
 
     @property
     def uri(self) -> str:
-        """The connection URI, whether the daemon runs or not.
+        """The connection URI; the daemon need not run.
 
         See libvirt's "Connection URIs", remote transport ``unix``.
         """
@@ -103,7 +103,7 @@ class EmbeddedDaemon:
 
     @property
     def pid(self) -> int | None:
-        """Process id of the supervisor that serves, or None."""
+        """Process ID of the serving supervisor; None if no supervisor serves."""
         try:
             with open(self._base / "supervisor.pid", encoding="ascii") as identity:
                 try:
@@ -116,7 +116,7 @@ class EmbeddedDaemon:
 
     @property
     def libvirtd_pid(self) -> int | None:
-        """Process id of the supervisor's libvirtd, or None while it runs none."""
+        """Process ID of the supervisor's libvirtd; None if libvirtd does not run."""
         path = self._base / "run" / "libvirt" / f"libvirtd-{self.pid}.pid"
         try:
             return int(path.read_text(encoding="ascii"))
@@ -124,14 +124,14 @@ class EmbeddedDaemon:
             return None
 
     def ensure(self) -> str:
-        """Make sure that the daemon runs, and keep it from going idle until :meth:`close`.
+        """Start the daemon unless it runs, and keep it running until :meth:`close`.
 
-        Where it runs already this costs one look at an open socket.
+        If the daemon runs already, the method only looks at an open socket.
 
-        :return: its connection URI.
-        :raises ConfigurationError: the state directory cannot be used.
-        :raises MissingDependency: libvirt's daemons are not installed.
-        :raises LibvirtUnavailable: the daemon does not start; the text has the end of its log.
+        :return: the connection URI.
+        :raises ConfigurationError: if the state directory is not usable.
+        :raises MissingDependency: if libvirt's daemons are not installed.
+        :raises LibvirtUnavailable: if the daemon does not start; quotes the end of its log.
         """
         with self._mutex:
             if not self._alive():
@@ -140,22 +140,22 @@ class EmbeddedDaemon:
         return self.uri
 
     def guest_logs(self, name: str) -> list[Path]:
-        """Return the files in which libvirt keeps what the QEMU of one guest said."""
+        """Return the files with the messages of one guest's QEMU."""
         logs = "log/libvirt/qemu" if self._privileged else "cache/libvirt/qemu/log"
         older = (self._base / logs).glob(f"{glob.escape(name)}.log.[0-9]*")
         return [self._base / logs / f"{name}.log", *older]
 
     def close(self) -> None:
-        """Let the daemon end when it is idle."""
+        """Allow the daemon to end when it is idle."""
         with self._mutex:
             self._drop_lease()
 
     def stop(self) -> None:
-        """End the daemon.  Its guests run on, and the next :meth:`ensure` finds them.
+        """End the daemon.  Its guests go on running, and the next :meth:`ensure` finds them.
 
-        While they do, the supervisor stays as the mere parent who reaps them.
+        While guests run, the supervisor stays as their parent and reaps them.
 
-        :raises HostError: the process belongs to another user.
+        :raises HostError: if the supervisor belongs to another user.
         """
         self.close()
         if not self._base.is_dir():
@@ -171,16 +171,16 @@ class EmbeddedDaemon:
             except PermissionError as error:
                 raise HostError(f"cannot end the libvirt supervisor {pid}: {error}") from error
             with open(self._base / "supervisor.pid", "rb") as identity:
-                fcntl.flock(identity, fcntl.LOCK_SH)  # it ends within bounds of its own
+                fcntl.flock(identity, fcntl.LOCK_SH)  # its end takes a limited time
 
     def _alive(self) -> bool:
-        """Whether the connection we hold is still served, and found by its name."""
+        """Tell whether the held connection is alive, and its socket still has its name."""
         if self._lease is None:
             return False
         try:
             return bool(self._lease.recv(1, socket.MSG_DONTWAIT))
         except BlockingIOError:
-            return self._is_found() and self.socket_path.exists()
+            return self._name_is_ours() and self.socket_path.exists()
         except OSError:
             return False
 
@@ -189,15 +189,15 @@ class EmbeddedDaemon:
             self._lease.close()
             self._lease = None
 
-    def _is_found(self) -> bool:
-        """Whether the name of our directory leads there, and not to somebody else's daemon."""
+    def _name_is_ours(self) -> bool:
+        """Tell whether the short name leads to our directory, and not to another user's daemon."""
         return self._privileged or is_short_name(self._home, self._base)
 
     def _connect(self) -> socket.socket | None:
-        """Connect, which keeps the daemon from going idle; None where nobody of ours listens."""
-        if not self._is_found():
+        """Connect, which keeps the daemon from going idle; None if our daemon does not listen."""
+        if not self._name_is_ours():
             return None
-        # An eventlet socket would wait wherever this one says that there is nothing to read.
+        # A socket of eventlet waits where a native socket raises BlockingIOError.
         lease: socket.socket = concurrency.native("socket").socket(socket.AF_UNIX)
         try:
             lease.connect(str(self.socket_path))
@@ -207,13 +207,13 @@ class EmbeddedDaemon:
         return lease
 
     def _start(self) -> socket.socket:
-        self._check()
+        self._check_user_and_path()
         programs = {name: find_program(name) for name in PACKAGES}
         self._make_directories()
         with self._locked() as lock:
             if not self._privileged:
                 make_short_name(self._home, self._base)
-            connection = self._connect()  # another process may have been first
+            connection = self._connect()  # another process may have started the daemon first
             if connection is None:
                 self._write_configuration()
                 self._run_supervisor(programs, lock)
@@ -222,8 +222,8 @@ class EmbeddedDaemon:
             raise LibvirtUnavailable(f"the embedded libvirt ended at once; {self._log_tail()}")
         return connection
 
-    def _check(self) -> None:
-        """Refuse what libvirt would fail on later, with less clear words."""
+    def _check_user_and_path(self) -> None:
+        """Refuse a user or path on which libvirt fails later with a less clear message."""
         if self._privileged:
             room = SOCKET_PATH_MAX - len(f"/{LONGEST_SOCKET}")
             if len(os.fsencode(self._base.parent)) > room:
@@ -271,8 +271,8 @@ class EmbeddedDaemon:
             (directory / name).write_text("".join(lines), encoding="utf-8")
 
     def _run_supervisor(self, programs: Mapping[str, str], lock: int) -> None:
-        """Start the supervisor and wait until it says that libvirtd is ready, or why not."""
-        command = [interpreter.find(), "-I", "-S", supervisor.__file__]
+        """Start the supervisor, and wait until it reports that libvirtd is ready or has failed."""
+        command = [interpreter.find_python(), "-I", "-S", supervisor.__file__]
         command += ["--base", str(self._home)]
         command += ["--idle-timeout", str(self._idle_timeout)]
         command += ["--start-timeout", str(self._start_timeout)]
@@ -308,7 +308,7 @@ class EmbeddedDaemon:
 
 
 def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dict[str, Setting]]:
-    """Return the settings of the three daemon parts, by file name.
+    """Return the settings of libvirtd, virtlogd and the QEMU driver, by file name.
 
     :param privileged: whether the daemon runs as root.
     :param console_log_max_bytes: see :class:`EmbeddedDaemon`.
@@ -322,7 +322,7 @@ def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dic
         "stdio_handler": "logd",
     }
     return {
-        # Who may connect is decided by the directory, which only its owner can enter.
+        # Only the owner of the directory can enter it, so only the owner can connect.
         "libvirtd.conf": log
         | {"auth_unix_ro": "none", "auth_unix_rw": "none", "max_workers": MAX_WORKERS},
         "virtlogd.conf": log | {"max_size": console_log_max_bytes, "max_backups": 3},
@@ -331,32 +331,32 @@ def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dic
 
 
 def find_program(name: str) -> str:
-    """Path of a daemon, also where ``PATH`` has no ``sbin``.
+    """Return the path of a daemon, even if ``PATH`` lacks ``sbin``.
 
-    :raises MissingDependency: it is not installed.
+    :raises MissingDependency: if the daemon is not installed.
     """
-    found = tools.locate(name)
-    if found is None:
+    path = tools.locate(name)
+    if path is None:
         raise MissingDependency(
             f"no {name} for the embedded libvirt: install the Debian package {PACKAGES[name]}, "
             f"or set [hypervisor] connection_uri to a libvirt that runs already"
         )
-    return found
+    return path
 
 
 def short_name(base: Path) -> Path:
-    """Return the name under which a session daemon knows its directory.
+    """Return the short name of a session daemon's directory: a symbolic link.
 
-    A session libvirtd makes unix sockets some 85 bytes below its configuration directory
-    (``libvirt/qemu/channel/target/domain-1-name/org.qemu.guest_agent.0``), too deep for most home
-    directories; hence a symbolic link with a short name, the same for each start.
+    A session libvirtd makes UNIX sockets some 85 bytes below its configuration directory
+    (``libvirt/qemu/channel/target/domain-1-name/org.qemu.guest_agent.0``), which is too deep for
+    most home directories.  The name is the same for each start.
     """
     identity = f"{os.geteuid()}:{os.path.realpath(base)}"
     return SHORT_NAMES / (f"cd-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")
 
 
 def is_short_name(name: Path, base: Path) -> bool:
-    """Tell whether the link is there, made by ourselves: in ``/tmp`` anybody may make one."""
+    """Tell whether the link exists and is this user's: any user may make links in ``/tmp``."""
     try:
         return name.lstat().st_uid == os.geteuid() and os.readlink(name) == os.path.realpath(base)
     except OSError:
@@ -364,9 +364,9 @@ def is_short_name(name: Path, base: Path) -> bool:
 
 
 def make_short_name(name: Path, base: Path) -> None:
-    """Make the link unless it is there.
+    """Make the link unless it exists.
 
-    :raises LibvirtUnavailable: the name is taken by something else, or cannot be made.
+    :raises LibvirtUnavailable: if another file has the name, or the link cannot be made.
     """
     target = os.path.realpath(base)
     try:

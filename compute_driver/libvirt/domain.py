@@ -7,6 +7,7 @@ domain of one, and let ``libvirtError`` through.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -17,7 +18,9 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.guest import is_uuid
+from compute_driver.storage.source import Source
 from compute_driver.xml import interface, metadata
+from compute_driver.xml import source as source_xml
 
 _STATES = {
     libvirt.VIR_DOMAIN_NOSTATE: PowerState.STOPPED,
@@ -64,10 +67,12 @@ def state_of(domain: libvirt.virDomain) -> PowerState:
 
 
 def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
-    """Tell whether this driver made a domain.
+    """Tell whether a domain is a guest of this driver.
 
-    It did if our metadata is there and names a directory among *instances*: another driver on
-    the same libvirt has other directories.
+    A guest has our metadata, and its files are in the directory of its UUID among *instances*.
+    Guests of another driver on the same libvirt have their files elsewhere, and the metadata names
+    that directory.  The directory in the metadata may also be gone: the files have been moved here
+    since the domain was defined, or the domain was defined on another host.
     """
     return _is_ours(domain, _metadata(domain), instances)
 
@@ -75,19 +80,30 @@ def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
 def stored(domain: libvirt.virDomain, instances: Path) -> metadata.Stored | None:
     """Return the description that this driver stored in a domain; None if it is not ours.
 
+    :return: with the directory that has the guest's files now.
     :raises MetadataDamaged: if it is ours but cannot be understood.
     """
     text = _metadata(domain)
     if not _is_ours(domain, text, instances):
         return None
     try:
-        return metadata.read(text)
+        found = metadata.read(text)
     except exceptions.MetadataDamaged as error:
         raise exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}") from error
+    return found and dataclasses.replace(found, directory=instances / domain.UUIDString())
 
 
 def _is_ours(domain: libvirt.virDomain, text: str, instances: Path) -> bool:
-    return bool(text) and metadata.directory(text) == instances / domain.UUIDString()
+    noted = metadata.directory(text) if text else None
+    if noted is None:
+        return False
+    directory = instances / domain.UUIDString()
+    try:
+        return noted == directory or (
+            directory.is_dir() and (not noted.exists() or noted.samefile(directory))
+        )
+    except OSError:  # another user's directory, which is therefore there
+        return False
 
 
 def _metadata(domain: libvirt.virDomain) -> str:
@@ -173,14 +189,18 @@ def attach(domain: libvirt.virDomain, xml: str) -> None:
     domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
-def disk_size(domain: libvirt.virDomain, path: Path) -> int:
-    """Return what a guest sees of one of its disks, in bytes.
+def disk_size(domain: libvirt.virDomain, source: Source) -> int:
+    """Return the size that a guest sees of one of its disks, in bytes.
 
-    libvirt can read it, where the file is QEMU's while the guest runs.
+    libvirt can read the disk also while the guest runs, when its file is QEMU's.
 
-    :param path: the file behind the disk.
+    :param source: where the disk's bytes are.
+    :raises GuestError: if the domain has no such disk: another client has changed the domain.
     """
-    return int(domain.blockInfo(str(path))[0])
+    device = source_xml.device(domain.XMLDesc(), source)
+    if device is None:
+        raise exceptions.GuestError(f"domain {domain.name()!r} has no disk {source.address} now")
+    return int(domain.blockInfo(device)[0])
 
 
 def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Events of domains, and waiting for them.
 
-libvirt calls back on one native thread that runs its event loop.  That thread only stores and
-wakes; who waits does so with a deadline through :mod:`compute_driver.system.concurrency`.
+libvirt's event loop runs on one native thread and calls back there.  The callbacks store the event
+and wake the waiting threads, whose wait by :mod:`compute_driver.system.concurrency` has a deadline.
 
 Source: libvirt's "Event loop" and "virConnectDomainEventRegisterAny".
 """
@@ -32,11 +32,11 @@ _loop_runs = False
 
 
 def ensure_loop() -> None:
-    """Run libvirt's event loop in this process; must come before any connection is opened."""
+    """Start libvirt's event loop in this process, before the first connection opens."""
     global _loop_runs
     with _loop_guard:
         if not _loop_runs:
-            # Errors come as exceptions; libvirt would print them on stderr as well.
+            # Errors come as exceptions; without a handler libvirt also prints them on stderr.
             libvirt.registerErrorHandler(lambda context, error: None, None)
             libvirt.virEventRegisterDefaultImpl()
             _threading.Thread(target=_run_loop, name="libvirt-events", daemon=True).start()
@@ -49,13 +49,13 @@ def _run_loop() -> None:
 
 
 def close_quietly(connection: libvirt.virConnect) -> None:
-    """Close a connection, which may be lost already."""
+    """Close a connection, even a lost one."""
     with contextlib.suppress(libvirt.libvirtError):
         connection.close()
 
 
 def job_failure(outcome: Mapping[str, Any]) -> str:
-    """Return why a job has failed, by the statistics of its end; empty if it has not."""
+    """Return why a job failed, from its final statistics; empty if the job succeeded."""
     if outcome.get(libvirt.VIR_DOMAIN_JOB_SUCCESS):
         return ""
     return str(outcome.get(libvirt.VIR_DOMAIN_JOB_ERRMSG) or "libvirt does not say why")
@@ -63,15 +63,15 @@ def job_failure(outcome: Mapping[str, Any]) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Event:
-    """Something that happened to a domain.
+    """An event of a domain.
 
     :param kind: a ``VIR_DOMAIN_EVENT_*`` lifecycle number, :data:`REBOOT`, :data:`JOB_ENDED` or
         :data:`DEVICE_REMOVED`.
-    :param detail: what brought it about, by libvirt's numbers for that kind; of a job, its
-        ``VIR_DOMAIN_JOB_OPERATION_*``.
-    :param uuid: the domain's.
-    :param failure: why a job has failed; empty if it has not.
-    :param device: libvirt's alias of a device that is gone.
+    :param detail: the cause, by libvirt's numbers for this kind; of a job, its
+        ``VIR_DOMAIN_JOB_OPERATION_*`` number.
+    :param uuid: UUID of the domain.
+    :param failure: why a job failed; empty if the job succeeded.
+    :param device: libvirt's alias of a removed device.
     """
 
     kind: int
@@ -82,27 +82,27 @@ class Event:
 
 
 class Watch:
-    """The events of one domain, or of all, from now on."""
+    """The events of one domain, or of all domains, since the watch began."""
 
     def __init__(self) -> None:
-        # None says that the connection was lost, and events with it.
+        # None stands for a lost connection, which may have lost events.
         self._events: collections.deque[Event | None] = collections.deque()
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def push(self, event: Event | None) -> None:
-        """Store an event, or the loss of the connection, and wake who waits."""
+        """Store an event, or None for a lost connection, and wake the waiting thread."""
         self._events.append(event)
         os.write(self._writer, b"\0")
 
     def wait(
         self, kinds: Collection[int], deadline: float, descriptor: int | None = None
     ) -> Event | None:
-        """Return the next event of one of *kinds*.
+        """Wait for the next event of one of *kinds*.
 
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
-        :param descriptor: return as soon as this one is readable, too.
-        :return: None if there was no such event by then, or the connection was lost: look at the
-            state.
+        :param descriptor: a descriptor that also ends the wait when it becomes readable.
+        :return: the event; None if the descriptor is readable, the deadline has passed or the
+            connection was lost (the caller then asks libvirt for the state).
         """
         watched = [self._reader] if descriptor is None else [self._reader, descriptor]
         while True:
@@ -115,13 +115,13 @@ class Watch:
             os.read(self._reader, 4096)
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         os.close(self._reader)
         os.close(self._writer)
 
 
 class Dispatcher:
-    """Takes the events of one connection to the watches."""
+    """Passes the events of one connection to the watches."""
 
     def __init__(self) -> None:
         self._guard = _threading.Lock()
@@ -130,7 +130,7 @@ class Dispatcher:
         self._callbacks: list[int] = []
 
     def register(self, connection: libvirt.virConnect) -> None:
-        """Begin to receive the events of *connection*, which :meth:`unregister` closes."""
+        """Receive the events of *connection*, which :meth:`unregister` closes."""
         self._source = connection
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
@@ -142,13 +142,13 @@ class Dispatcher:
         connection.registerCloseCallback(self._closed, None)
 
     def unregister(self) -> None:
-        """Close the connection that events come from; each callback would keep it open."""
+        """Remove the callbacks, which keep the connection open, and close the connection."""
         source, self._source = self._source, None
         callbacks, self._callbacks = self._callbacks, []
         if source is None:
             return
         for callback in callbacks:
-            with contextlib.suppress(libvirt.libvirtError):  # it may be lost
+            with contextlib.suppress(libvirt.libvirtError):  # the connection may be lost
                 source.domainEventDeregisterAny(callback)
         with contextlib.suppress(libvirt.libvirtError):
             source.unregisterCloseCallback()
@@ -156,9 +156,9 @@ class Dispatcher:
 
     @contextlib.contextmanager
     def watch(self, uuid: str | None) -> Iterator[Watch]:
-        """Collect the events of one domain; enter before doing what brings them about.
+        """Collect the events of one domain; enter before the action that causes the events.
 
-        :param uuid: the domain's; None for all domains.
+        :param uuid: UUID of the domain; None for all domains.
         """
         watch = Watch()
         with self._guard:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Directories of a system libvirt that an embedded libvirt has left on this host.
 
-A supervisor removes the directories that it has made.  A supervisor that was killed leaves them,
-and one of an earlier release left them with mode 0700: a system libvirt that is installed later
-then fails to start guests, since QEMU's user cannot pass them.
+A supervisor removes the directories that it has made.  A killed supervisor leaves them, and a
+supervisor of an earlier release left them with mode 0700: a system libvirt that is installed later
+then cannot start guests, because QEMU's user cannot pass the directories.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 from compute_driver.libvirt.supervisor import MARK, SYSTEM_DIRECTORIES
 from compute_driver.system.filesystem import host_errors
 
-#: What Debian's packages give these directories.
+#: Modes of these directories by Debian's packages and by earlier releases.
 _MODE = 0o755
 _PRIVATE = 0o700
 
-#: Other distributions make some of these directories private themselves.
+#: A file of Debian: other distributions make some of these directories private themselves.
 _DEBIAN = Path("/var/lib/dpkg/status")
 
 
@@ -30,7 +30,7 @@ class LeftDirectory:
     """A directory that an embedded libvirt has left.
 
     :param path: the directory.
-    :param empty: whether nobody else has put anything there.
+    :param empty: whether the directory has no other files.
     """
 
     path: Path
@@ -56,13 +56,15 @@ class LeftDirectory:
                 self.path.chmod(_MODE)
 
 
-def find(directories: tuple[str, ...] = tuple(SYSTEM_DIRECTORIES.values())) -> list[LeftDirectory]:
-    """Return the directories that an embedded libvirt has left and that no other one uses.
+def find_left_directories(
+    directories: tuple[str, ...] = tuple(SYSTEM_DIRECTORIES.values()),
+) -> list[LeftDirectory]:
+    """Return the directories that an embedded libvirt has left and that no supervisor uses.
 
-    :param directories: where to look.
+    :param directories: the directories to examine.
     """
-    found = (_examine(Path(directory)) for directory in directories)
-    return [left for left in found if left is not None]
+    examined = (_examine(Path(directory)) for directory in directories)
+    return [left for left in examined if left is not None]
 
 
 def _examine(directory: Path) -> LeftDirectory | None:
@@ -85,7 +87,7 @@ def _is_used(mark: Path) -> bool:
     try:
         descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return True  # the mark of another user's, or gone just now
+        return True  # the mark belongs to another user, or has just gone
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

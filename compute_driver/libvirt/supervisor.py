@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process that holds an embedded libvirt together: a very small init.
+"""The parent process of the embedded libvirt's daemons: a very small init.
 
-It listens on the sockets of libvirtd and virtlogd and starts each when somebody connects, hands
-the listening socket over by the protocol of sd_listen_fds(3), asks libvirtd for a first answer to
-learn when it is ready, and adopts and reaps the emulators, so that libvirt never waits for a slow
-PID 1.  Both daemons end by themselves when idle (``--timeout``); a daemon that was killed is
-started again by the next connection.  Once no child is left the supervisor ends too.
+The supervisor listens on the sockets of libvirtd and virtlogd.  A connection starts the daemon, and
+the supervisor passes the listening socket on by the protocol of sd_listen_fds(3).  A first request
+to libvirtd shows when libvirtd is ready.  The supervisor adopts and reaps the emulators, so that
+libvirt never waits for a slow PID 1.  Idle daemons end by themselves (``--timeout``), and the next
+connection starts a killed daemon again.  The supervisor ends when its last child has ended.
 
-Started by :mod:`compute_driver.libvirt.daemon` as a script of its own: standard library only and
-no import of the package, so that it starts fast and whatever the import path is.  Its standard
-input is the locked start lock, its standard output a pipe that receives ``ready`` or the reason
-of a failure, its standard error the log.
+:mod:`compute_driver.libvirt.daemon` starts the supervisor as a separate script.  The script uses
+only the standard library and imports nothing of the package, so that it starts fast and with any
+import path.  Its standard input is the locked start lock, its standard output a pipe that receives
+``ready`` or the reason of a failure, its standard error the log.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ READY = b"ready\n"
 STOP_SECONDS = 10.0
 LOG_MAX_BYTES = 1024 * 1024
 # The first call of every client, REMOTE_PROC_AUTH_LIST: length, program, version, procedure, type,
-# serial, status (libvirt's "RPC infrastructure").  It is answered once all drivers are up, which
-# the daemon's own sd_notify(3) does not wait for.
+# serial, status (libvirt's "RPC infrastructure").  The answer comes when all drivers are up;
+# sd_notify(3) of the daemon comes earlier.
 HELLO = struct.pack(">7I", 28, 0x20008086, 1, 66, 0, 0, 0)
 
-# libvirt's directories as Debian, Fedora and all others compile them, by ours that hides each.
+# libvirt's directories as distributions compile them, by the directory of ours that hides them.
 SYSTEM_DIRECTORIES = {
     "etc": "/etc/libvirt",
     "run": "/run/libvirt",
@@ -58,8 +58,8 @@ SESSION_VARIABLES = {
     "XDG_DATA_HOME": "lib",
     "XDG_CACHE_HOME": "cache",
 }
-# libvirt looks up the account it was compiled to run guests as, even where qemu.conf names another.
-# Debian makes that account with the system daemon only.
+# libvirt looks up the account that it was compiled for, even if qemu.conf names another account.
+# Debian makes this account only with the system daemon.
 DEFAULT_ACCOUNTS = {
     "passwd": "libvirt-qemu:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
     "group": "libvirt-qemu:x:65534:\n",
@@ -74,7 +74,7 @@ PR_SET_CHILD_SUBREAPER = 36
 
 
 class StartError(Exception):
-    """libvirtd cannot be had; the text is for the user."""
+    """libvirtd does not start; the text is for the user."""
 
 
 class StopRequest(Exception):
@@ -83,14 +83,14 @@ class StopRequest(Exception):
 
 @dataclass
 class Service:
-    """A daemon that is started by a connection to its socket.
+    """A daemon that a connection to its socket starts.
 
-    :param name: of the program, its configuration and its socket unit.
+    :param name: name of the program, its configuration and its socket unit.
     :param program: path of the executable.
-    :param path: of its unix socket.
-    :param listener: the socket that listens there.
-    :param pid: of the running daemon, or None.
-    :param lease: a connection of ours, which keeps it from going idle.
+    :param path: path of its UNIX socket.
+    :param listener: the listening socket.
+    :param pid: process ID of the running daemon; None while it does not run.
+    :param lease: a connection of the supervisor, which keeps the daemon from going idle.
     """
 
     name: str
@@ -114,7 +114,7 @@ def _bind(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Let no other supervisor make or remove anything in *directory* meanwhile."""
+    """Keep other supervisors from making or removing entries of *directory*."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -131,18 +131,18 @@ def was_left(directory: Path) -> bool:
 
 
 class MountPoints:
-    """The directories of a system libvirt, as places for mounts.
+    """The directories of a system libvirt, as mount points.
 
-    The host may lack them.  A supervisor makes what is missing, and the last supervisor that uses
-    such a directory removes it: a system libvirt that is installed later finds the host as if no
-    embedded libvirt had ever run.
+    A supervisor makes the directories that the host lacks, and the last supervisor that uses such
+    a directory removes it: a system libvirt that is installed later finds the host as if no
+    embedded libvirt had run.
     """
 
     def __init__(self) -> None:
         self._marks: dict[Path, int] = {}
 
     def make(self, directory: Path) -> None:
-        """Make *directory* if it is missing; use it if another supervisor has made it."""
+        """Make *directory* if it is missing, and mark it as used if a supervisor made it."""
         directory.parent.mkdir(parents=True, exist_ok=True)
         with _locked(directory.parent):
             mark = directory / MARK
@@ -150,7 +150,7 @@ class MountPoints:
                 directory.mkdir()
             elif not mark.exists() and not was_left(directory):
                 return
-            directory.chmod(0o755)  # whatever the umask of this process is
+            directory.chmod(0o755)  # the umask of this process may forbid it
             descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             # The daemons inherit the lock: they may outlive a supervisor that is killed.
@@ -158,7 +158,7 @@ class MountPoints:
             self._marks[directory] = descriptor
 
     def remove(self) -> None:
-        """Remove the directories that no other supervisor uses and that nobody has filled."""
+        """Remove the empty directories that no other supervisor uses."""
         for directory, descriptor in self._marks.items():
             with contextlib.suppress(OSError), _locked(directory.parent):
                 _system_call("umount2", os.fsencode(directory), MNT_DETACH)
@@ -168,11 +168,11 @@ class MountPoints:
 
 
 def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
-    """Put our directories over libvirt's, for this process and its children only.
+    """Mount our directories over libvirt's, for this process and its children only.
 
-    Later mounts of the host still arrive here (slave propagation).
+    Later mounts of the host still appear here (slave propagation).
 
-    :raises StartError: without CAP_SYS_ADMIN, or where a mount point cannot be made.
+    :raises StartError: without CAP_SYS_ADMIN, or if a mount point cannot be made.
     """
     try:
         _system_call("unshare", CLONE_NEWNS)
@@ -199,13 +199,13 @@ def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
 
 
 def environment(base: Path) -> dict[str, str]:
-    """Return the daemons' environment: no session or bus of the caller's, UTF-8 names."""
+    """Return the daemons' environment: without the caller's session and bus, UTF-8 names."""
     kept = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
     session = {name: str(base / ours) for name, ours in SESSION_VARIABLES.items()}
     private = {
         "HOME": str(base),
         "LC_ALL": "C.UTF-8",
-        # Without a bus libvirt asks no polkit, machined, logind or firewalld about our guests.
+        # Without a bus libvirt does not ask polkit, machined, logind or firewalld about our guests.
         "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/dev/null",
         "DBUS_SESSION_BUS_ADDRESS": "unix:path=/dev/null",
     }
@@ -213,7 +213,7 @@ def environment(base: Path) -> dict[str, str]:
 
 
 def listen(path: Path) -> socket.socket:
-    """Listen at ``path``, in place of what a dead supervisor left there."""
+    """Listen at ``path``, and replace the socket of a dead supervisor."""
     path.unlink(missing_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(str(path))
@@ -229,15 +229,15 @@ def connect(path: Path) -> socket.socket:
 
 
 def children() -> set[int]:
-    """Return the process IDs of the supervisor's children, the unreaped among them."""
+    """Return the process IDs of the supervisor's children, including dead unreaped ones."""
     return set(map(int, Path("/proc/thread-self/children").read_text().split()))
 
 
 class Supervisor:
-    """Starts the two daemons on demand until nobody needs them.
+    """Starts the two daemons on demand, until both are idle.
 
     :param base: directory of the embedded libvirt.
-    :param programs: path of each daemon by its name; the first is the one clients connect to.
+    :param programs: path of each daemon by its name; clients connect to the first one.
     :param idle_timeout: seconds after which an idle daemon ends.
     :param start_timeout: seconds that libvirtd may take to become ready.
     """
@@ -249,7 +249,7 @@ class Supervisor:
         self._runtime = base / "run" / "libvirt"
         self._idle_timeout = idle_timeout
         self._start_timeout = start_timeout
-        self._probe: socket.socket | None = None  # as long as libvirtd is not ready
+        self._probe: socket.socket | None = None  # open until libvirtd is ready
         self._deadline = 0.0
         self._environment = environment(base)
         sockets = {"libvirtd": "libvirt-sock", "virtlogd": "virtlogd-sock"}
@@ -267,9 +267,9 @@ class Supervisor:
             signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
-        """Serve until idle, asked to stop, or unable to start libvirtd.
+        """Serve until all children have ended, a signal asks to stop, or libvirtd does not start.
 
-        :raises StartError: libvirtd ended or took too long before it was ready.
+        :raises StartError: if libvirtd ended or took too long before it was ready.
         """
         try:
             self._launch(self._libvirtd)
@@ -284,7 +284,7 @@ class Supervisor:
             raise
 
     def _step(self) -> None:
-        """Wait for the next event, and start what was asked for."""
+        """Wait for the next event, and start the daemons that clients connect to."""
         asleep = {service.listener: service for service in self._services if not service.pid}
         sources, timeout = [self._signals, *asleep], None
         if self._probe:
@@ -294,7 +294,7 @@ class Supervisor:
         if not ready:
             raise StartError(f"libvirtd was not ready within {self._start_timeout:g} s")
         if os.fstat(2).st_size > LOG_MAX_BYTES:
-            os.ftruncate(2, 0)  # a line for each client that left without a word adds up
+            os.ftruncate(2, 0)  # libvirtd logs a line for each client that leaves
         if self._signals in ready and signal.SIGTERM in self._signals.recv(4096):
             raise StopRequest
         if self._probe in ready:
@@ -310,7 +310,7 @@ class Supervisor:
             service.program,
             "--config",
             str(self._base / "etc" / "libvirt" / f"{service.name}.conf"),
-            # A virtlogd may outlive its supervisor, for its guests' sake, and keeps its file.
+            # A virtlogd with guests may outlive its supervisor, and keeps its own PID file.
             "--pid-file",
             str(self._runtime / f"{service.name}-{os.getpid()}.pid"),
             "--timeout",
@@ -334,13 +334,14 @@ class Supervisor:
             finally:
                 os._exit(127)
         if service is not self._libvirtd:
-            # Of root's, virtlogd takes no account of the guests that write to it.
+            # Root's virtlogd ignores the guests that write to it when it counts its clients.
             service.lease = connect(service.path)
 
     def _reap(self) -> bool:
-        """Collect the dead; whether any child is left.
+        """Reap dead children.
 
-        :raises StartError: libvirtd is among the dead and never was ready.
+        :return: whether any child is left.
+        :raises StartError: if libvirtd died before it was ready.
         """
         while True:
             try:
@@ -358,10 +359,12 @@ class Supervisor:
                 raise StartError(f"libvirtd ended before it was ready (exit code {code})")
 
     def _retire(self) -> bool:
-        """Close the doors, unless somebody stands in one.
+        """Close the sockets, unless a client is waiting.
 
-        Under the start lock, so that nobody starts another supervisor meanwhile.  Who connected
-        before the socket was renamed is seen and served; who comes later finds no socket.
+        The start lock keeps other processes from starting another supervisor meanwhile.  A client
+        that connected before the rename of the socket is served; a later client sees no socket.
+
+        :return: whether the sockets are closed.
         """
         path = self._libvirtd.path
         hidden = path.with_name("closing")
@@ -375,12 +378,12 @@ class Supervisor:
                 hidden.unlink()
                 self._close()
                 self._forget()
-        except FileNotFoundError:  # somebody removed the directory
+        except FileNotFoundError:  # another process removed the directory
             self._forget()
         return True
 
     def _stop(self) -> None:
-        """End libvirtd.  Guests go on, and with them the virtlogd that they write to."""
+        """End libvirtd.  Guests go on, and so does the virtlogd that they write to."""
         self._probe = None
         self._close()
         self._end(self._libvirtd)
@@ -388,14 +391,17 @@ class Supervisor:
             self._forget()
 
     def linger(self) -> None:
-        """Stay the reaper of guests that outlive a stop, while a successor may serve."""
+        """Reap the guests that outlive a stop, while another supervisor may serve."""
         while self._dismiss():
             select.select([self._signals], [], [])
             if signal.SIGTERM in self._signals.recv(4096):
                 return
 
     def _dismiss(self) -> bool:
-        """End virtlogd once no guest can write to it; whether any child is left."""
+        """End virtlogd if no guest writes to it.
+
+        :return: whether any child is left.
+        """
         self._reap()
         for service in self._services:
             if service is not self._libvirtd and children() == {service.pid}:
@@ -413,7 +419,7 @@ class Supervisor:
                 self._signals.recv(4096)
 
     def _close(self) -> None:
-        """Remove the sockets; they are ours as long as we listen on them."""
+        """Remove the sockets, which belong to this supervisor while it listens."""
         for service in self._services:
             service.path.unlink(missing_ok=True)
             service.listener.close()
@@ -425,8 +431,8 @@ class Supervisor:
 
 
 def announce(text: bytes) -> None:
-    """Tell the process that waits for the start, and let go of its lock and its pipe."""
-    with contextlib.suppress(BrokenPipeError):  # it was killed; we serve the next one
+    """Report to the process that waits for the start, and close its lock and its pipe."""
+    with contextlib.suppress(BrokenPipeError):  # a killed process needs no report
         os.write(1, text)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
@@ -447,9 +453,9 @@ def main() -> int:
     parser.add_argument("--start-timeout", type=float, required=True)
     options = parser.parse_args()
     if os.fork():
-        os._exit(0)  # the caller has no child to wait for once we serve
+        os._exit(0)  # the caller has no child to wait for
     os.umask(0o077)
-    # Locked as long as this process serves: says who serves, and lets a successor wait its turn.
+    # This process holds the lock while it serves, so that a successor waits for its end.
     identity = os.open(options.base / "supervisor.pid", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(identity, fcntl.LOCK_EX)
     os.truncate(identity, 0)

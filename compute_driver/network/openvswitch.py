@@ -16,16 +16,16 @@ import functools
 import os
 import threading
 import uuid as uuidlib
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind
-from compute_driver.guest import Guest, Interface
+from compute_driver.guest import Interface
 from compute_driver.network import ovsdb
+from compute_driver.network.backend import Form, Site, not_there
 from compute_driver.system import concurrency
 
 #: What os-vif notes with a port: whose it is.
@@ -38,118 +38,104 @@ _OPTIONS = "os_vif_ovs"
 _guard = threading.Lock()
 
 
-def check(conf: cfg.ConfigOpts, guest: Guest) -> None:
-    """Refuse interfaces whose bridge there is not, or whose name another port has.
+class OpenVSwitch:
+    """Ports of Open vSwitch; see :class:`compute_driver.network.backend.Backend`."""
 
-    :raises InvalidParameter: names the bridges that there are.
-    :raises OpenVSwitchUnavailable: if that cannot be found out.
-    """
-    interfaces = _ours(guest.interfaces)
-    if interfaces:
-        _check(ovsdb.read(_address(conf)), guest.uuid, interfaces)
+    def form(self, interface: Interface) -> Form:
+        """Return the kernel's bridge of a hybrid interface; any other is a device of its own.
 
+        libvirt makes the device at each power-on and leaves the plugging to others.
+        """
+        if interface.own_bridge is not None:
+            return Form("bridge", {"bridge": interface.own_bridge})
+        return Form("ethernet")
 
-def prepare(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> bool:
-    """Unplug what was plugged in of a guest that is about to be powered on; plug hybrid ones.
+    def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Refuse a bridge that does not exist, and a name that another port has.
 
-    :param instances: the directory of all guests of this driver.
-    :return: whether it has others, to be plugged in.
-    :raises: see :func:`unplug` and :func:`plug`.
-    """
-    interfaces = _ours(guest.interfaces)
-    if interfaces:
-        switch = ovsdb.read(_address(conf))
-        _check(switch, guest.uuid, interfaces)
-        _unplug(switch, guest.uuid, interfaces)
-    _plug(conf, guest, [each for each in interfaces if each.hybrid], instances)
-    return not all(each.hybrid for each in interfaces)
+        :raises InvalidParameter: names the bridges that exist.
+        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
+        """
+        _check(ovsdb.read(_address(site.conf)), uuid, interfaces)
 
+    def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
+        """Unplug the ports of the power-on before, and plug in hybrid interfaces."""
+        switch = ovsdb.read(_address(site.conf))
+        _check(switch, uuid, interfaces)
+        _unplug(switch, uuid, interfaces)
+        self._plug(site, uuid, interfaces, hybrid=True)
+        return not all(each.hybrid for each in interfaces)
 
-def plug(conf: cfg.ConfigOpts, guest: Guest, instances: Path) -> None:
-    """Plug those of a guest's interfaces that :func:`prepare`, called before, did not plug.
+    def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Plug in the interfaces that are not hybrid, after :meth:`prepare`.
 
-    To be called at each power-on, when libvirt has made their devices.
+        :raises InvalidParameter: see :meth:`check`.
+        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
+        :raises PlugFailed: if one cannot be plugged; then none of them is.
+        """
+        self._plug(site, uuid, interfaces, hybrid=False)
 
-    :param instances: the directory of all guests of this driver.
-    :raises InvalidParameter: see :func:`check`.
-    :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-    :raises PlugFailed: if one cannot be plugged; then none of the guest's is.
-    """
-    interfaces = [each for each in _ours(guest.interfaces) if not each.hybrid]
-    _plug(conf, guest, interfaces, instances)
+    def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Remove the ports of the interfaces, and the bridges and devices of hybrid ones.
 
+        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
+        :raises PlugFailed: if one cannot be unplugged.
+        """
+        _unplug(ovsdb.read(_address(site.conf)), uuid, interfaces)
 
-def _plug(conf: cfg.ConfigOpts, guest: Guest, interfaces: list[Interface], instances: Path) -> None:
-    if not interfaces:
-        return
-    address = _address(conf)
-    switch = ovsdb.read(address)
-    _check(switch, guest.uuid, interfaces)
-    try:
-        for interface in interfaces:
-            assert interface.source is not None
-            assert interface.switch_port is not None
-            _os_vif("plug", guest.uuid, interface, switch.datapaths[interface.source])
-            ovsdb.note(address, interface.switch_port, _INSTANCES, str(instances))
-    except BaseException:
-        unplug(conf, guest.uuid, guest.interfaces)
-        raise
+    def plugged(self, site: Site) -> dict[str, list[Interface]]:
+        """Return the interfaces that have a port now, by the guest's UUID."""
+        found: dict[str, list[Interface]] = {}
+        try:
+            ports = ovsdb.read(_address(site.conf)).ports
+        except exceptions.OpenVSwitchUnavailable:
+            return found  # most hosts have none
+        for name, port in ports.items():
+            said = port.external_ids
+            if said.get(_INSTANCES) == str(site.instances):
+                interface = Interface(
+                    kind=InterfaceKind.OVS,
+                    source=port.bridge,
+                    mac=said["attached-mac"],
+                    port=said["iface-id"],
+                    hybrid=True,
+                )
+                if interface.switch_port != name:
+                    interface = dataclasses.replace(interface, device=name, hybrid=False)
+                found.setdefault(said[_GUEST], []).append(interface)
+        return found
 
-
-def unplug(conf: cfg.ConfigOpts, uuid: str, interfaces: Iterable[Interface]) -> None:
-    """Unplug those of a guest's interfaces that are plugged in.
-
-    :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-    :raises PlugFailed: if one cannot be unplugged.
-    """
-    ours = _ours(interfaces)
-    if ours:
-        _unplug(ovsdb.read(_address(conf)), uuid, ours)
-
-
-def plugged(conf: cfg.ConfigOpts, instances: Path) -> dict[str, list[Interface]]:
-    """Return what is plugged in of this driver's guests, by the guest's UUID.
-
-    :param instances: the directory of all guests of this driver.
-    """
-    found: dict[str, list[Interface]] = {}
-    try:
-        ports = ovsdb.read(_address(conf)).ports
-    except exceptions.OpenVSwitchUnavailable:
-        return found  # most hosts do not have it
-    for name, port in ports.items():
-        said = port.external_ids
-        if said.get(_INSTANCES) == str(instances):
-            interface = Interface(
-                kind=InterfaceKind.OVS,
-                source=port.bridge,
-                mac=said["attached-mac"],
-                port=said["iface-id"],
-                hybrid=True,
-            )
-            if interface.switch_port != name:
-                interface = dataclasses.replace(interface, device=name, hybrid=False)
-            found.setdefault(said[_GUEST], []).append(interface)
-    return found
+    def _plug(
+        self, site: Site, uuid: str, interfaces: Sequence[Interface], *, hybrid: bool
+    ) -> None:
+        wanted = [each for each in interfaces if each.hybrid is hybrid]
+        if not wanted:
+            return
+        address = _address(site.conf)
+        switch = ovsdb.read(address)
+        _check(switch, uuid, wanted)
+        try:
+            for interface in wanted:
+                assert interface.source is not None
+                assert interface.switch_port is not None
+                _os_vif("plug", uuid, interface, switch.datapaths[interface.source])
+                ovsdb.note(address, interface.switch_port, _INSTANCES, str(site.instances))
+        except BaseException:
+            self.unplug(site, uuid, interfaces)
+            raise
 
 
-def _ours(interfaces: Iterable[Interface]) -> list[Interface]:
-    return [interface for interface in interfaces if interface.kind is InterfaceKind.OVS]
-
-
-def _check(switch: ovsdb.Switch, uuid: str, interfaces: list[Interface]) -> None:
+def _check(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:
     for interface in interfaces:
         if interface.source not in switch.datapaths:
-            there = [f"{InterfaceKind.OVS}={name}" for name in switch.datapaths]
-            value = f"{InterfaceKind.OVS}={interface.source}"
-            raise exceptions.NotOnThisHost("nic", value, there or ["user"])
+            raise not_there(interface, switch.datapaths)
         port = switch.ports.get(interface.switch_port or "")
         if port is not None and port.external_ids.get(_GUEST) != uuid:
             accepted = "a name that no other port of Open vSwitch has"
             raise exceptions.NotOnThisHost("nic device", interface.switch_port, accepted)
 
 
-def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: list[Interface]) -> None:
+def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:
     for interface in interfaces:
         port = switch.ports.get(interface.switch_port or "")
         if port is None and interface.hybrid:

@@ -3,43 +3,84 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
 
-from oslo_config import cfg
-
+from compute_driver import exceptions
 from compute_driver.guest import Guest, Interface
-from compute_driver.network import openvswitch
+from compute_driver.network.backend import Backend, Site
+from compute_driver.network.kinds import BACKENDS
+from compute_driver.system import tools
+
+R = TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True)
 class Ports:
-    """The ports of the guests whose files are in one directory.
+    """The ports of one driver's guests.
 
-    :param conf: configuration with group ``[hypervisor]``.
-    :param instances: the directory of all guests of this driver.
+    :param site: what the ports are on.
     """
 
-    conf: cfg.ConfigOpts
-    instances: Path
+    site: Site
 
     def check(self, guest: Guest) -> None:
-        """Refuse interfaces that cannot be plugged; see :func:`openvswitch.check`."""
-        openvswitch.check(self.conf, guest)
+        """Refuse interfaces that this host cannot plug or limit; see :meth:`Backend.check`.
+
+        :raises MissingDependency: if an interface has limits and there is no ``tc``.
+        """
+        limited = any(each.inbound or each.outbound for each in guest.interfaces)
+        if limited and tools.locate("tc") is None:
+            raise exceptions.MissingDependency("tc is not installed (Debian package iproute2)")
+        for backend, interfaces in _by_backend(guest.interfaces):
+            backend.check(self.site, guest.uuid, interfaces)
 
     def prepare(self, guest: Guest) -> bool:
-        """Make ready for a power-on; see :func:`openvswitch.prepare`."""
-        return openvswitch.prepare(self.conf, guest, self.instances)
+        """Make ready for a power-on; see :meth:`Backend.prepare`.
+
+        :return: whether :meth:`plug` is to be called once libvirt has made the devices.
+        """
+        return any(self._with_all(guest, lambda backend: backend.prepare))
 
     def plug(self, guest: Guest) -> None:
-        """Plug in what :meth:`prepare` did not; see :func:`openvswitch.plug`."""
-        openvswitch.plug(self.conf, guest, self.instances)
+        """Plug in the interfaces that :meth:`prepare` has not; see :meth:`Backend.plug`."""
+        self._with_all(guest, lambda backend: backend.plug)
 
     def unplug(self, uuid: str, interfaces: Iterable[Interface]) -> None:
-        """Unplug what is plugged in; see :func:`openvswitch.unplug`."""
-        openvswitch.unplug(self.conf, uuid, interfaces)
+        """Unplug the interfaces that are plugged in; see :meth:`Backend.unplug`."""
+        for backend, own in _by_backend(interfaces):
+            backend.unplug(self.site, uuid, own)
 
     def plugged(self) -> dict[str, list[Interface]]:
-        """Return what is plugged in, by the guest's UUID; see :func:`openvswitch.plugged`."""
-        return openvswitch.plugged(self.conf, self.instances)
+        """Return what is plugged in, by the guest's UUID; see :meth:`Backend.plugged`."""
+        found: dict[str, list[Interface]] = {}
+        for backend in BACKENDS.values():
+            for uuid, interfaces in backend.plugged(self.site).items():
+                found.setdefault(uuid, []).extend(interfaces)
+        return found
+
+    def _with_all(
+        self, guest: Guest, step: Callable[[Backend], Callable[[Site, str, list[Interface]], R]]
+    ) -> list[R]:
+        """Take a step with all of a guest's interfaces; unplug them if one backend fails.
+
+        A backend that fails has undone its own part.
+        """
+        results = []
+        with contextlib.ExitStack() as undo:
+            for backend, interfaces in _by_backend(guest.interfaces):
+                results.append(step(backend)(self.site, guest.uuid, interfaces))
+                undo.callback(backend.unplug, self.site, guest.uuid, interfaces)
+            undo.pop_all()
+        return results
+
+
+def _by_backend(interfaces: Iterable[Interface]) -> Iterator[tuple[Backend, list[Interface]]]:
+    """Yield each backend that there are interfaces for, with those."""
+    listed = list(interfaces)
+    for kind, backend in BACKENDS.items():
+        own = [interface for interface in listed if interface.kind is kind]
+        if own:
+            yield backend, own

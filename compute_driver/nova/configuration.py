@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of this package among nova's, in nova's own files, with defaults that fit nova."""
+"""Options of this package in nova's configuration files, with defaults from nova's options."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from compute_driver import conf
 from compute_driver.conf import hypervisor
 from compute_driver.consoles import DisplayKind
 
-#: How many interfaces a running instance can be given where nova's options do not say it; each
-#: takes a port, which costs time only while firmware and kernel look for devices.
+#: The default number of interfaces that a running instance can get.  Every interface takes a port
+#: of PCI Express; a port costs time only while firmware and kernel look for devices.
 _HOTPLUG_PORTS = 4
 
-#: Options of nova's group ``[spice]`` that are ours too.
+#: Options that nova's group ``[spice]`` and this package both have.
 _SPICE = (
     "agent_enabled",
     "image_compression",
@@ -32,13 +32,14 @@ _SPICE = (
 def register() -> cfg.ConfigOpts:
     """Return nova's configuration with group ``[hypervisor]``.
 
-    Where that says nothing, guests are run by the host's libvirt, everything is kept where nova
-    keeps it and as long (options ``state_path``, ``instances_path`` and group ``[image_cache]``),
-    consoles are served as groups ``[vnc]``, ``[spice]`` and ``[serial_console]`` have it, and
-    running instances can be given as many interfaces as ``[libvirt] num_pcie_ports`` says.
+    The group's defaults come from nova's options.  The host's libvirt runs the guests.  Files are
+    in nova's directories, for nova's times (options ``state_path`` and ``instances_path``, group
+    ``[image_cache]``).  Consoles have the addresses of groups ``[vnc]``, ``[spice]`` and
+    ``[serial_console]``.  Option ``[libvirt] num_pcie_ports`` limits the interfaces that a running
+    instance can get.
 
-    :raises cfg.Error: if a value cannot be used; names the option and what is accepted.
-    :raises ValueError: the same, for types of oslo.config that raise it.
+    :raises cfg.Error: if an option has a bad value; names the option and the accepted values.
+    :raises ValueError: likewise, from some types of oslo.config.
     """
     nova_conf: cfg.ConfigOpts = nova.conf.CONF
     conf.register(nova_conf)
@@ -53,22 +54,22 @@ def register() -> cfg.ConfigOpts:
         **_consoles(nova_conf),
     }.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
-    for option in hypervisor.OPTIONS:  # a bad value is refused when it is read
+    for option in hypervisor.OPTIONS:  # reading an option refuses a bad value
         nova_conf.hypervisor[option.dest]
     return nova_conf
 
 
 def _hotplug_ports(nova_conf: cfg.ConfigOpts) -> int:
-    """Return how many ports of PCI Express are spare; nova's number, up to 28, is that of all."""
+    """Return the number of free PCI Express ports; nova's option counts all ports, up to 28."""
     return min(nova_conf.libvirt.num_pcie_ports or _HOTPLUG_PORTS, hypervisor.MAX_HOTPLUG_PORTS)
 
 
 def _consoles(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
-    served: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         f"{kind}_listen": nova_conf[kind].server_listen if nova_conf[kind].enabled else None
         for kind in DisplayKind
     }
     serial = nova_conf.serial_console
-    served["serial_listen"] = serial.proxyclient_address if serial.enabled else None
-    served["serial_port_range"] = serial.port_range
-    return served | {f"spice_{name}": nova_conf.spice[name] for name in _SPICE}
+    defaults["serial_listen"] = serial.proxyclient_address if serial.enabled else None
+    defaults["serial_port_range"] = serial.port_range
+    return defaults | {f"spice_{name}": nova_conf.spice[name] for name in _SPICE}

@@ -1,58 +1,78 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An instance's consoles: what nova's proxies are told of them, and logs that are root's."""
+"""Section of nova's driver: an instance's consoles, for nova's proxies and for the log."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import nova.conf
 import nova.privsep.path
 from nova import exception
 from nova.console import type as ctype
 
+from compute_driver import exceptions
 from compute_driver.consoles import DisplayKind
-from compute_driver.driver import ComputeDriver
+from compute_driver.info import Display
 from compute_driver.libvirt.consoles.log import log_files
-from compute_driver.nova.errors import unless_running
+from compute_driver.nova.errors import replaced
+from compute_driver.nova.section import Section
+
+#: How many bytes of a console's log nova shows.
+_LOG_BYTES = 100 * 1024
 
 
-def vnc(driver: ComputeDriver, instance: Any) -> ctype.ConsoleVNC:
-    """Return where an instance's screen is served by VNC, as the proxy sees this host."""
-    with unless_running(exception.InstanceNotReady, instance):
-        found = driver.display(instance.uuid, kind=DisplayKind.VNC)
-    return ctype.ConsoleVNC(host=nova.conf.CONF.vnc.server_proxyclient_address, port=found.port)
+class ConsoleMethods(Section):
+    """Returns an instance's consoles; a host name or address is one that nova's proxies use."""
+
+    def get_console_output(self, context: Any, instance: Any) -> bytes:
+        """Return the end of the log of an instance's serial console."""
+        try:
+            return self._driver.console_log(instance.uuid, max_bytes=_LOG_BYTES)
+        except exceptions.HostError as error:
+            if not isinstance(error.__cause__, PermissionError):
+                raise
+            return last_bytes(Path(self._driver.show(instance.uuid).console), _LOG_BYTES)
+
+    def get_vnc_console(self, context: Any, instance: Any) -> ctype.ConsoleVNC:
+        """Return the address of an instance's screen by VNC."""
+        display = self._display(instance, DisplayKind.VNC)
+        return ctype.ConsoleVNC(host=self._conf.vnc.server_proxyclient_address, port=display.port)
+
+    def get_spice_console(self, context: Any, instance: Any) -> ctype.ConsoleSpice:
+        """Return the address of an instance's screen by SPICE."""
+        display = self._display(instance, DisplayKind.SPICE)
+        return ctype.ConsoleSpice(
+            host=self._conf.spice.server_proxyclient_address,
+            # Nova's token needs a port, even if only the port for TLS is open.
+            port=display.port or display.tls_port,
+            tlsPort=display.tls_port,
+        )
+
+    def get_serial_console(self, context: Any, instance: Any) -> ctype.ConsoleSerial:
+        """Return the address of an instance's serial console."""
+        with replaced(exceptions.InvalidGuestState, lambda _text: _not_ready(instance)):
+            address = self._driver.console_address(instance.uuid)
+        return ctype.ConsoleSerial(
+            host=self._conf.serial_console.proxyclient_address, port=address.port
+        )
+
+    def _display(self, instance: Any, kind: DisplayKind) -> Display:
+        with replaced(exceptions.InvalidGuestState, lambda _text: _not_ready(instance)):
+            return self._driver.display(instance.uuid, kind=kind)
 
 
-def spice(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSpice:
-    """Return where an instance's screen is served by SPICE, as the proxy sees this host."""
-    with unless_running(exception.InstanceNotReady, instance):
-        found = driver.display(instance.uuid, kind=DisplayKind.SPICE)
-    return ctype.ConsoleSpice(
-        host=nova.conf.CONF.spice.server_proxyclient_address,
-        # Nova's tokens have to have one, be there no other than that of encrypted connections.
-        port=found.port or found.tls_port,
-        tlsPort=found.tls_port,
-    )
-
-
-def serial(driver: ComputeDriver, instance: Any) -> ctype.ConsoleSerial:
-    """Return where an instance's serial console is served, as the proxy sees this host."""
-    with unless_running(exception.InstanceNotReady, instance):
-        found = driver.console_address(instance.uuid)
-    return ctype.ConsoleSerial(
-        host=nova.conf.CONF.serial_console.proxyclient_address, port=found.port
-    )
+def _not_ready(instance: Any) -> exception.InstanceNotReady:
+    return exception.InstanceNotReady(instance_id=instance.uuid)
 
 
 def last_bytes(log: Path, max_bytes: int) -> bytes:
-    """Return the end of a console log that only root may read, by nova's privileged helper.
+    """Return the end of a console log that only root can read; nova's privileged helper reads it.
 
-    libvirt's virtlogd makes the file, for root alone, in a directory that is nova's.
+    libvirt's virtlogd makes the file for root only, in a directory that nova owns.
     """
     data = b""
     for path in reversed(log_files(log)):
         if len(data) < max_bytes:
-            found, _more = nova.privsep.path.last_bytes(str(path), max_bytes - len(data))
-            data = found + data
+            part, _more = nova.privsep.path.last_bytes(str(path), max_bytes - len(data))
+            data = part + data
     return data

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From nova's objects to a :class:`~compute_driver.guest.Guest`.
+"""Nova's objects become a :class:`~compute_driver.guest.Guest`.
 
-Nova's objects are read by their attributes only; nothing here imports nova or acts.
+This module reads attributes of nova's objects only: it does not import nova and changes nothing.
 
 Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfaces).
 """
@@ -19,27 +19,27 @@ from compute_driver.hardware.properties import Hardware, truth
 from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 
-#: Glance's ``disk_format`` words that are none of ours; nova itself accepts no image without one.
+#: Glance's disk formats that :class:`DiskFormat` has under another name.
 _FORMATS = {"ami": DiskFormat.RAW}
 
-#: Properties of this project's own, which nova does not pass on with the others.
-_OWN = ("hw_cpu_features", "hw_cpu_model")
+#: Image properties of this project; nova stores them with the instance only.
+_OWN_PROPERTIES = ("hw_cpu_features", "hw_cpu_model")
 
-#: What neutron's types of VIFs are plugged into.
+#: Neutron's VIF types, and the kind of the guest's interface.
 _KINDS = {"bridge": InterfaceKind.BRIDGE, "ovs": InterfaceKind.OVS}
 
-#: Its types of those that it could not or has yet to bind to this host.
+#: Neutron's VIF types of ports that neutron has not bound to this host.
 _NOT_BOUND = frozenset({"unbound", "binding_failed"})
 
-#: What names of neutron's bridges of trunks, one for each, begin with.
+#: The beginning of the name of a trunk's bridge; neutron makes a bridge for every trunk.
 _TRUNK = "tbr-"
 
 _MULTIQUEUE = ("hw_vif_multiqueue_enabled", "hw:vif_multiqueue_enabled")
 
-#: How names of disks begin, by bus, where it is not "sd".
-_DEVICES = {"virtio": "vd", "ide": "hd"}
+#: The beginning of a disk's name in the guest, by bus; "sd" for other buses.
+_DISK_NAMES = {"virtio": "vd", "ide": "hd"}
 
-#: What the kernel writes to where no firmware brings a console up, by architecture.
+#: The kernel's console, by architecture; "ttyS0" for other architectures.
 _CONSOLES = {"aarch64": "ttyAMA0", "armv7l": "ttyAMA0", "ppc64le": "hvc0", "s390x": "ttysclp0"}
 
 
@@ -50,17 +50,17 @@ def guest(
     block_device_info: Mapping[str, Any] | None,
     config_drive: ConfigDrive | None = None,
 ) -> Guest:
-    """Return the guest that an instance is.
+    """Return an instance's guest.
 
     :param instance: nova's Instance, with its flavor.
     :param image: nova's ImageMeta.
     :param network_info: nova's VIFs.
     :param block_device_info: nova's disks.
-    :raises InvalidParameter: if it asks for something that guests cannot have here.
+    :raises InvalidParameter: if guests of this driver cannot have a part of the request.
+    :raises PlugFailed: if neutron has not bound a port to this host.
     """
     flavor = instance.flavor
-    said = _properties(instance, image)
-    hardware = properties.read(said, flavor.extra_specs)
+    hardware = properties.read(_image_properties(instance, image), flavor.extra_specs)
     guest_architecture = hardware.architecture or architecture.of_host()
     disks = block_device_info or {}
     if disks.get("block_device_mapping"):
@@ -72,39 +72,37 @@ def guest(
         memory_mib=flavor.memory_mb,
         architecture=guest_architecture,
         cpu=hardware.cpu(flavor.vcpus),
-        image=_image(instance, image),
-        root=_root(instance, disks, hardware),
-        ephemerals=tuple(_ephemerals(flavor, disks, hardware)),
+        image=disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None,
+        root=_root(flavor, disks, hardware),
+        ephemerals=_ephemerals(flavor, disks, hardware),
         swap=_swap(flavor, disks, hardware),
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
-        interfaces=_interfaces(network_info, flavor, said, hardware),
+        interfaces=interfaces(instance, image, network_info),
         **hardware.devices(),
     )
 
 
-def _properties(instance: Any, image: Any) -> dict[str, str]:
-    """Return what the image says, by the names that nova gives it today."""
+def _image_properties(instance: Any, image: Any) -> dict[str, str]:
+    """Return the image's properties; old names are replaced by nova's present names."""
     known = image.properties
-    said = {name: str(getattr(known, name)) for name in known.fields if known.obj_attr_is_set(name)}
-    own = {name: instance.system_metadata.get(f"image_{name}") for name in _OWN}
-    return {**said, **{name: value for name, value in own.items() if value}}
-
-
-def _image(instance: Any, image: Any) -> Image | None:
-    return disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None
+    named = {
+        name: str(getattr(known, name)) for name in known.fields if known.obj_attr_is_set(name)
+    }
+    own = {name: instance.system_metadata.get(f"image_{name}") for name in _OWN_PROPERTIES}
+    return {**named, **{name: value for name, value in own.items() if value}}
 
 
 def location(image_id: str) -> str:
-    """Return where an image of Glance's is, as :class:`Image` has it."""
+    """Return the location of an image of Glance, for :class:`Image`."""
     return f"{SCHEME}://{image_id}"
 
 
 def disk_image(image_id: str, disk_format: str) -> Image:
-    """Return an image of Glance's that is a disk.
+    """Return an image of Glance that is a disk.
 
-    :param disk_format: Glance's word.
-    :raises InvalidParameter: if it is none of what guests can have; names those.
+    :param disk_format: Glance's name of the format.
+    :raises InvalidParameter: if guests cannot have the format; names the accepted formats.
     """
     return Image(
         location=location(image_id),
@@ -112,98 +110,102 @@ def disk_image(image_id: str, disk_format: str) -> Image:
     )
 
 
-def cmdline(guest_architecture: str, said: str | None, root: str) -> str:
-    """Return the command line of a kernel that is started directly.
-
-    :param said: what the image says it is.
-    :param root: the device that the system is on.
-    """
-    return said or f"root={root} console={_CONSOLES.get(guest_architecture, 'ttyS0')}"
-
-
 def boot_image(image_id: str) -> Image:
-    """Return an image of Glance's that is a kernel or a ramdisk."""
+    """Return an image of Glance that is a kernel or a ramdisk."""
     return Image(location=location(image_id))
+
+
+def direct_boot(
+    kernel_id: str, ramdisk_id: str | None, cmdline: str | None, guest_architecture: str, root: str
+) -> DirectBoot:
+    """Return the boot of a kernel of Glance without a boot loader.
+
+    :param kernel_id: the kernel's image.
+    :param ramdisk_id: the ramdisk's image; empty or None without a ramdisk.
+    :param cmdline: the kernel's command line; empty or None for the usual command line.
+    :param guest_architecture: the guest's architecture, which names the console.
+    :param root: the guest's name of the disk with the operating system.
+    """
+    console = _CONSOLES.get(guest_architecture, "ttyS0")
+    return DirectBoot(
+        kernel=boot_image(kernel_id),
+        ramdisk=boot_image(ramdisk_id) if ramdisk_id else None,
+        cmdline=cmdline or f"root={root} console={console}",
+    )
 
 
 def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
     if not instance.kernel_id:
         return None
-    ramdisk = instance.ramdisk_id
-    return DirectBoot(
-        kernel=boot_image(instance.kernel_id),
-        ramdisk=boot_image(ramdisk) if ramdisk else None,
-        cmdline=cmdline(guest_architecture, hardware.cmdline, instance.root_device_name),
+    return direct_boot(
+        *(instance.kernel_id, instance.ramdisk_id, hardware.cmdline, guest_architecture),
+        instance.root_device_name,
     )
 
 
-def _root(instance: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk:
-    for image in disks.get("image") or ():
-        return _disk("image", image, instance.flavor.root_gb * GIB, hardware)
-    return Disk(size_bytes=instance.flavor.root_gb * GIB, bus=hardware.disk_bus)
+def _root(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk:
+    description: Mapping[str, Any] = next(iter(disks.get("image") or ()), {})
+    return _disk("image", description, flavor.root_gb * GIB, hardware)
 
 
-def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> list[Disk]:
-    asked = disks.get("ephemerals") or ()
-    if not asked and flavor.ephemeral_gb:
-        asked = ({"size": flavor.ephemeral_gb},)
-    for each in asked:
-        if each.get("guest_format") not in (None, "ext4"):
-            raise exceptions.InvalidParameter("guest_format", each["guest_format"], "ext4")
-    return [_disk("ephemeral", each, each["size"] * GIB, hardware) for each in asked]
+def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> tuple[Disk, ...]:
+    descriptions = disks.get("ephemerals") or ()
+    if not descriptions and flavor.ephemeral_gb:
+        descriptions = ({"size": flavor.ephemeral_gb},)
+    for description in descriptions:
+        if description.get("guest_format") not in (None, "ext4"):
+            raise exceptions.InvalidParameter("guest_format", description["guest_format"], "ext4")
+    return tuple(
+        _disk("ephemeral", description, description["size"] * GIB, hardware)
+        for description in descriptions
+    )
 
 
 def _swap(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk | None:
-    asked = disks.get("swap") or {"swap_size": flavor.swap}
-    size = asked["swap_size"] * MIB
-    return _disk("swap", asked, size, hardware) if size else None
+    description = disks.get("swap") or {"swap_size": flavor.swap}
+    size = description["swap_size"] * MIB
+    return _disk("swap", description, size, hardware) if size else None
 
 
-def _disk(field: str, asked: Mapping[str, Any], size: int, hardware: Hardware) -> Disk:
-    """Return a local disk, on the bus that was asked for it or for all."""
-    if asked.get("device_type") not in (None, "disk"):
-        raise exceptions.InvalidParameter(f"{field} device_type", asked["device_type"], "disk")
-    if asked.get("encrypted"):
-        raise exceptions.InvalidParameter(f"{field} encrypted", True, "disks in the clear")
-    bus = asked.get("disk_bus")
+def _disk(kind: str, description: Mapping[str, Any], size: int, hardware: Hardware) -> Disk:
+    """Return a local disk, on the bus of its description or on the bus of the image's disks."""
+    if description.get("device_type") not in (None, "disk"):
+        value = description["device_type"]
+        raise exceptions.InvalidParameter(f"{kind} device_type", value, "disk")
+    if description.get("encrypted"):
+        raise exceptions.InvalidParameter(f"{kind} encrypted", True, "disks without encryption")
+    bus = description.get("disk_bus")
     return Disk(
-        size_bytes=size, bus=DiskBus.parse(f"{field} disk_bus", bus) if bus else hardware.disk_bus
+        size_bytes=size, bus=DiskBus.parse(f"{kind} disk_bus", bus) if bus else hardware.disk_bus
     )
 
 
-def root_device_name(image: Any, asked: str | None) -> str:
-    """Return what a guest is likely to call its root disk.
+def root_device_name(image: Any, bus: str | None) -> str:
+    """Return a likely name of the root disk in the guest.
 
     :param image: nova's ImageMeta.
-    :param asked: the bus that was asked for the disk.
+    :param bus: the root disk's bus; None for the bus of the image's disks.
     """
-    bus = asked or image.properties.get("hw_disk_bus") or DiskBus.VIRTIO
-    return f"/dev/{_DEVICES.get(bus, 'sd')}a"
+    bus = bus or image.properties.get("hw_disk_bus") or DiskBus.VIRTIO
+    return f"/dev/{_DISK_NAMES.get(bus, 'sd')}a"
 
 
-def ports(
+def interfaces(
     instance: Any, image: Any, network_info: Sequence[Mapping[str, Any]]
 ) -> tuple[Interface, ...]:
-    """Return the interfaces that an instance has by neutron's ports.
+    """Return the guest's interfaces for neutron's ports.
 
     :param instance: nova's Instance, with its flavor.
     :param image: nova's ImageMeta.
     :param network_info: nova's VIFs.
-    :raises InvalidParameter: if one cannot be plugged in here.
-    :raises PlugFailed: if neutron has not bound one to this host.
+    :raises InvalidParameter: if this driver cannot plug a port.
+    :raises PlugFailed: if neutron has not bound a port to this host.
     """
-    said = _properties(instance, image)
-    hardware = properties.read(said, instance.flavor.extra_specs)
-    return _interfaces(network_info, instance.flavor, said, hardware)
-
-
-def _interfaces(
-    network_info: Sequence[Mapping[str, Any]],
-    flavor: Any,
-    said: Mapping[str, str],
-    hardware: Hardware,
-) -> tuple[Interface, ...]:
-    queues, bandwidth = _queues(flavor, said, hardware.nic_model), hardware.bandwidth()
+    image_properties, extra_specs = _image_properties(instance, image), instance.flavor.extra_specs
+    hardware = properties.read(image_properties, extra_specs)
+    pairs = {**image_properties, **properties.of_flavor(extra_specs)}
+    queues = _queues(pairs, hardware.nic_model, instance.flavor.vcpus)
+    bandwidth = hardware.bandwidth()
     return tuple(_interface(vif, hardware.nic_model, queues, bandwidth) for vif in network_info)
 
 
@@ -237,10 +239,10 @@ def _interface(
     )
 
 
-def _queues(flavor: Any, said: Mapping[str, str], model: NicModel | None) -> int | None:
-    """Return how many pairs of queues a card has: one for each processor, if so wished."""
-    pairs = {**said, **properties.of_flavor(flavor.extra_specs)}
-    wished = [truth(name, pairs[name]) for name in _MULTIQUEUE if name in pairs]
-    if model not in (None, NicModel.VIRTIO) or not any(wished):
-        return None
-    return int(flavor.vcpus)
+def _queues(pairs: Mapping[str, str], model: NicModel | None, vcpus: int) -> int | None:
+    """Return an interface's number of queue pairs: the number of vCPUs, if multiqueue is on.
+
+    :param pairs: image properties and extra specs.
+    """
+    enabled = [truth(name, pairs[name]) for name in _MULTIQUEUE if name in pairs]
+    return vcpus if any(enabled) and model in (None, NicModel.VIRTIO) else None

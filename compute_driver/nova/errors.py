@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns this package's errors into those that nova handles."""
+"""Turns this package's errors into errors that nova handles."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 from nova import exception as nova
 
@@ -15,9 +15,10 @@ from compute_driver import exceptions
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: For each of our classes, and those derived from it that are not named, nova's.  In a build,
-#: InvalidInput and errors of images end it; with the others it is tried on another host.  So what
-#: no host of this driver could do is InvalidParameter, what this one cannot is NotOnThisHost.
+#: This package's errors and nova's error for each class.  A class without an entry has the entry of
+#: its nearest base class.  InvalidInput and errors of images end a build; after the other errors
+#: nova tries another host.  So InvalidParameter is for guests that no host of this driver can run,
+#: and NotOnThisHost for guests that another host may run.
 TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
     exceptions.ComputeDriverError: nova.NovaException,
     exceptions.InvalidParameter: nova.InvalidInput,
@@ -48,35 +49,29 @@ TABLE: Mapping[type[BaseException], type[nova.NovaException]] = {
 
 
 def translate(error: exceptions.ComputeDriverError) -> nova.NovaException:
-    """Return nova's error for one of ours, with its text."""
+    """Return nova's error for an error of this package, with the same text."""
     return next(TABLE[kind] for kind in type(error).__mro__ if kind in TABLE)(str(error))
 
 
 @contextlib.contextmanager
-def unless_running(kind: type[nova.NovaException], instance: Any) -> Iterator[None]:
-    """Say of an instance that does not run what nova expects there.
+def replaced(
+    kind: type[exceptions.ComputeDriverError], make: Callable[[str], nova.NovaException]
+) -> Iterator[None]:
+    """Raise another error than :data:`TABLE` has.  GuestNotFound passes unchanged.
 
-    :raises: *kind*, in place of InvalidGuestState.
+    :param kind: the class of this package's errors to replace.
+    :param make: returns nova's error; its argument is the text of this package's error.
     """
-    try:
-        yield
-    except exceptions.InvalidGuestState as error:
-        raise kind(instance_id=instance.uuid) from error
-
-
-@contextlib.contextmanager
-def failing_as(kind: type[nova.NovaException]) -> Iterator[None]:
-    """Have nova told of *kind* whatever fails meanwhile, but that there is no such guest."""
     try:
         yield
     except exceptions.GuestNotFound:
         raise
-    except exceptions.ComputeDriverError as error:
-        raise kind(str(error)) from error
+    except kind as error:
+        raise make(str(error)) from error
 
 
 def translated(method: Callable[P, R]) -> Callable[P, R]:
-    """Make *method* raise nova's errors in place of ours."""
+    """Return *method* with nova's errors in place of this package's errors."""
 
     @functools.wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

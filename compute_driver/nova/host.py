@@ -1,27 +1,85 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's monitors and administrators ask of the host itself.
+"""Section of nova's driver: the host's resources, traits and load.
 
 Source: proc(5).
 """
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from pathlib import Path
+from typing import Any
+
+import os_traits
+from nova.objects import fields
+from nova.virt import node
 
 from compute_driver import exceptions
+from compute_driver.nova import placement
+from compute_driver.nova.section import Section
 from compute_driver.system import programs, tools
 
-#: What ``/proc/stat`` begins with for each processor: proc(5).
+#: The processor states at the beginning of ``/proc/stat``: proc(5).
 _STATES = ("user", "nice", "kernel", "idle", "iowait", "irq", "softirq")
 _NANOSECONDS = 10**9
 
 
-def uptime() -> str:
-    """Return since when the host has been up, and its load, in the words of program uptime.
+class HostMethods(Section):
+    """Describes the host."""
 
-    :raises MissingDependency: if there is no such program.
+    @functools.cached_property
+    def _nodename(self) -> str:
+        return self._driver.host_show().hostname
+
+    def get_available_nodes(self, refresh: bool = False) -> list[str]:
+        """Return libvirt's name of this host."""
+        return [self._nodename]
+
+    def get_available_resource(self, nodename: str) -> dict[str, Any]:
+        """Return the host's resources, and how much of them is used."""
+        vcpus_used = sum(info.guest.vcpus for info in self._driver.list())
+        resources = placement.resources(
+            self._driver.host_show(), vcpus_used, uptime(), fields.Architecture.ALL
+        )
+        return {**resources, "uuid": node.get_local_node_uuid()}
+
+    def update_provider_tree(
+        self, provider_tree: Any, nodename: str, allocations: Any = None
+    ) -> None:
+        """Set the host's inventory and traits in placement."""
+        host = self._driver.host_show()
+        provider = provider_tree.data(nodename)
+        reserved = {
+            "VCPU": self._conf.reserved_host_cpus,
+            "MEMORY_MB": self._conf.reserved_host_memory_mb,
+            "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
+        }
+        ratios = self._get_allocation_ratios(provider.inventory)
+        inventory = placement.inventory(placement.totals(host), reserved, ratios)
+        traits = placement.traits(host, os_traits.get_traits())
+        provider_tree.update_inventory(nodename, inventory)
+        provider_tree.add_traits(nodename, *traits)
+        provider_tree.remove_traits(nodename, *placement.outdated(provider.traits, traits))
+
+    def get_host_uptime(self) -> str:
+        """Return the host's uptime and load."""
+        return uptime()
+
+    def get_host_cpu_stats(self) -> dict[str, int]:
+        """Return the times of the host's processors in each state."""
+        return cpu_stats()
+
+    def get_host_ip_addr(self) -> str:
+        """Return the host's address for other hosts."""
+        return str(self._conf.my_ip)
+
+
+def uptime() -> str:
+    """Return the output of program uptime: the host's uptime and load.
+
+    :raises MissingDependency: if the host has no program uptime.
     """
     path = tools.locate("uptime")
     if path is None:
@@ -30,9 +88,9 @@ def uptime() -> str:
 
 
 def cpu_stats() -> dict[str, int]:
-    """Return what the processors spent their time on since start in ns, and their speed in MHz.
+    """Return the processors' times since the host's start in ns, and their frequency in MHz.
 
-    As libvirt has it, ``nice`` is the user's time, and that of interrupts the kernel's.
+    As in libvirt, the user's time includes ``nice``, and the kernel's time includes interrupts.
     """
     counts = Path("/proc/stat").read_text().split(maxsplit=len(_STATES) + 1)[1:-1]
     ticks = dict(zip(_STATES, map(int, counts), strict=True))
@@ -41,6 +99,6 @@ def cpu_stats() -> dict[str, int]:
     ticks["user"] += ticks.pop("nice")
     ticks["kernel"] += ticks.pop("irq") + ticks.pop("softirq")
     return {
-        **{name: count * _NANOSECONDS // per_second for name, count in ticks.items()},
+        **{state: count * _NANOSECONDS // per_second for state, count in ticks.items()},
         "frequency": int(speed[1]) if speed else 0,
     }

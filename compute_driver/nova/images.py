@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reads Glance's images through nova's image API, in the name of who asked for the instance."""
+"""Reads Glance's images through nova's image API, in the name of the instance's user."""
 
 from __future__ import annotations
 
@@ -16,27 +16,21 @@ from nova.image import glance
 
 from compute_driver import exceptions
 from compute_driver.driver import Progress
-from compute_driver.guest import Image
 from compute_driver.images import sources
-from compute_driver.nova import convert
 from compute_driver.system import space
 
-#: Nova's request context, and the certificates that the image's signature is held against.
+#: Nova's request context, and the certificates that nova checks the image's signature with.
 _request: contextvars.ContextVar[tuple[Any, Any] | None] = contextvars.ContextVar(
     "request", default=None
 )
 
 
-#: Glance's words for kernels and ramdisks.
-_BOOT = frozenset({"aki", "ari"})
-
-
 @contextlib.contextmanager
 def requested_by(context: Any, trusted_certs: Any = None) -> Iterator[None]:
-    """Read images in the name of *context* meanwhile.
+    """Read images in the name of a user inside the ``with`` block.
 
-    :param context: nova's RequestContext.
-    :param trusted_certs: nova's TrustedCerts, if the user named any.
+    :param context: nova's RequestContext, which names the user.
+    :param trusted_certs: nova's TrustedCerts, if the user named certificates.
     """
     token = _request.set((context, trusted_certs))
     try:
@@ -45,68 +39,59 @@ def requested_by(context: Any, trusted_certs: Any = None) -> Iterator[None]:
         _request.reset(token)
 
 
-def described(context: Any, image_id: str) -> tuple[Image, bool]:
-    """Return an image by the words by which instances ask for it, and whether it is a kernel.
+@contextlib.contextmanager
+def glance_errors(image_id: str) -> Iterator[None]:
+    """Raise this package's errors in place of the errors of nova's image API.
 
-    :param context: nova's RequestContext.
     :raises ImageNotFound: if Glance has no such image.
+    :raises ImageFetchFailed: if the image's checksum is wrong.
     """
     try:
-        disk_format = glance.API().get(context, image_id)["disk_format"]
+        yield
     except nova.ImageNotFound as error:
         raise exceptions.ImageNotFound(str(error)) from error
-    boot = disk_format in _BOOT
-    image = convert.boot_image(image_id) if boot else convert.disk_image(image_id, disk_format)
-    return image, boot
+    except OSError as error:
+        if error.errno != errno.EPIPE:  # Glance's client reports a wrong checksum
+            raise
+        raise exceptions.ImageFetchFailed(f"image {image_id}: {error.strerror}") from error
 
 
 class GlanceSource(sources.ImageSource):
-    """Images by ``glance://UUID``."""
+    """The source of images with locations ``glance://UUID``."""
 
     def identify(self, location: str) -> str:
-        """Return the location: what is behind a UUID never changes."""
+        """Return the location: the bytes of an image never change in Glance."""
         return location
 
     def fetch(
         self, location: str, target: Path, progress: Progress, *, verified: bool = False
     ) -> None:
-        """Have nova download the image.
+        """Let nova download the image.
 
-        Nova checks the signature where that is configured or asked for, Glance's client the
-        checksum (``os_hash_value``, or else ``checksum``).
+        Nova checks the signature if nova's options or the user ask for it.  Glance's client checks
+        the checksum: ``os_hash_value``, or ``checksum`` if there is no hash.
         """
         request = _request.get()
         image_id = location.partition("://")[2]
         if request is None:
-            raise exceptions.ImageFetchFailed(f"image {image_id}: only nova can read from Glance")
+            raise exceptions.ImageFetchFailed(f"image {image_id}: only nova reads from Glance")
         context, trusted_certs = request
         api = glance.API()
         try:
-            size = api.get(context, image_id)["size"]
+            with glance_errors(image_id):
+                size = api.get(context, image_id)["size"]
             with (
                 compute_utils.disk_ops_semaphore,
                 space.writing(target.parent, size),
-                _explained(image_id),
+                glance_errors(image_id),
             ):
                 api.download(context, image_id, dest_path=str(target), trusted_certs=trusted_certs)
-            came = target.stat().st_size
-            if came != size:
+            received = target.stat().st_size
+            if received != size:
                 raise exceptions.ImageFetchFailed(
-                    f"{came} of {size} bytes of image {image_id} came"
+                    f"image {image_id}: Glance sent {received} of {size} bytes"
                 )
-        except BaseException as error:
+        except BaseException:
             target.unlink(missing_ok=True)
-            if isinstance(error, nova.ImageNotFound):
-                raise exceptions.ImageNotFound(str(error)) from error
             raise
         progress(f"fetching {image_id}", size, size)
-
-
-@contextlib.contextmanager
-def _explained(image_id: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno != errno.EPIPE:  # how Glance's client tells of a wrong checksum
-            raise
-        raise exceptions.ImageFetchFailed(f"image {image_id}: {error.strerror}") from error

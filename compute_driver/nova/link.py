@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes this package loadable for a nova that is installed in another environment.
+"""Lets a nova in another environment load this package.
 
-A wheel installed in nova's own environment needs none of this.
+A wheel of this package in nova's own environment needs no link.
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ print(json.dumps({"nova": nova, "directory": purelib, "python": sys.version_info
 
 @dataclasses.dataclass(frozen=True)
 class _Environment:
-    """What an interpreter says of its environment.
+    """The environment of an interpreter.
 
-    :param nova: the version of nova; empty if there is none.
-    :param directory: where its packages are installed.
-    :param python: the interpreter's own version, major and minor.
+    :param nova: the version of nova; empty without nova.
+    :param directory: the directory of the installed packages.
+    :param python: the interpreter's version, major and minor.
     """
 
     nova: str
@@ -51,37 +51,39 @@ class _Environment:
 def link(python: str) -> Path:
     """Make ``nova.virt.compute_driver`` importable for nova's interpreter.
 
-    :param python: path of that interpreter.
-    :return: the file that was written; it names this package's directories, which nova looks into
-        after all of its own.
-    :raises InvalidParameter: if there is no nova, or one that cannot be served.
+    :param python: path of nova's interpreter.
+    :return: the new file.  The file names this package's directories; the interpreter searches
+        these directories after its own directories.
+    :raises InvalidParameter: if the environment has no nova or another release of nova, or if the
+        interpreter has another version than this interpreter.
     :raises HostError: if the interpreter does not start, or the file cannot be written.
     """
-    found = _ask(python)
-    release = found.nova.partition(".")[0]
+    environment = _ask(python)
+    release = environment.nova.partition(".")[0]
     if not release.isdecimal() or int(release) not in RELEASES:
-        told = f"{python}, which has {'nova ' + found.nova if found.nova else 'no nova'}"
+        nova = f"nova {environment.nova}" if environment.nova else "no nova"
         accepted = f"the interpreter of an environment with nova {RELEASES[0]} to {RELEASES[-1]}"
-        raise exceptions.InvalidParameter("python", told, accepted)
-    if found.python != list(sys.version_info[:2]):
-        accepted = f"an interpreter of version {sys.version_info[0]}.{sys.version_info[1]}"
-        accepted += ", since libraries are shared with it"
-        told = f"{python}, version {found.python[0]}.{found.python[1]}"
-        raise exceptions.InvalidParameter("python", told, accepted)
+        raise exceptions.InvalidParameter("python", f"{python}, which has {nova}", accepted)
+    if environment.python != list(sys.version_info[:2]):
+        version = "{}.{}".format(*environment.python)
+        accepted = "an interpreter of version {}.{}, which shares its libraries".format(
+            *sys.version_info
+        )
+        raise exceptions.InvalidParameter("python", f"{python}, version {version}", accepted)
     own = (str(Path(__file__).parents[2]), sysconfig.get_path("purelib"))
-    lines = [path for path in dict.fromkeys(own) if path != found.directory]
-    file = Path(found.directory, _FILE)
+    lines = [path for path in dict.fromkeys(own) if path != environment.directory]
+    file = Path(environment.directory, _FILE)
     with filesystem.host_errors(f"{file} cannot be written"):
         file.write_text("\n".join([*lines, f"import {finder.__name__}", ""]))
     return file
 
 
 def unlink(python: str) -> Path | None:
-    """Take back what :func:`link` did.
+    """Remove the file that :func:`link` has written.
 
-    :return: the file that was removed; None if there was none.
-    :raises InvalidParameter: if it is no interpreter.
-    :raises HostError: if it does not start, or the file cannot be removed.
+    :return: the removed file; None if there is no such file.
+    :raises InvalidParameter: if the program is no Python interpreter.
+    :raises HostError: if the interpreter does not start, or the file cannot be removed.
     """
     file = Path(_ask(python).directory, _FILE)
     with filesystem.host_errors(f"{file} cannot be removed"):
@@ -92,7 +94,7 @@ def unlink(python: str) -> Path | None:
 
 
 def _ask(python: str) -> _Environment:
-    # As it is without this process's settings, and wherever it is called.
+    # Isolated: this process's settings and directory do not matter.
     ended = programs.run([os.path.abspath(python), "-I", "-c", _QUESTION], timeout=60)
     try:
         return _Environment(**json.loads(ended.output))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waits until neutron has wired an instance's ports."""
+"""Waits until neutron has connected an instance's ports to their networks."""
 
 from __future__ import annotations
 
@@ -18,32 +18,37 @@ LOG = logging.getLogger(__name__)
 def plugged(
     virtapi: Any, instance: Any, network_info: Sequence[Mapping[str, Any]]
 ) -> Iterator[None]:
-    """Be told by neutron, at the end, that all ports work that are plugged in meanwhile.
+    """Wait, at the end of the ``with`` block, for neutron's event of every port.
 
-    As long as ``vif_plugging_timeout`` is; what then follows is ``vif_plugging_is_fatal``'s to say.
+    Nova's option ``vif_plugging_timeout`` limits the time.  If the time is over, the instance
+    starts without the event, or the build fails: option ``vif_plugging_is_fatal`` decides.
 
-    :param virtapi: nova's VirtAPI, which hears neutron's events.
-    :param network_info: nova's VIFs; those that work already are not waited for.
-    :raises VirtualInterfaceCreateException: if one does not, and that is fatal.
+    :param virtapi: nova's VirtAPI, which receives neutron's events.
+    :param network_info: nova's VIFs; an active VIF has no event to wait for.
+    :raises VirtualInterfaceCreateException: nova's, if an event reports a failure or does not come,
+        and ``vif_plugging_is_fatal`` is true.
     """
     options = nova.conf.CONF
     timeout = options.vif_plugging_timeout
-    waiting = [vif["id"] for vif in network_info if vif.get("active") is False] if timeout else []
+    inactive = [vif["id"] for vif in network_info if vif.get("active") is False] if timeout else []
     try:
         with virtapi.wait_for_instance_event(
             instance,
-            [("network-vif-plugged", port) for port in waiting],
-            timeout,  # whose name changes between releases
+            [("network-vif-plugged", port) for port in inactive],
+            timeout,  # by position: nova's releases differ in the name
             error_callback=_failed,
         ):
             yield
     except exception.InstanceEventTimeout as error:
         if options.vif_plugging_is_fatal:
             raise exception.VirtualInterfaceCreateException from error
-        LOG.warning("Instance %s goes on although neutron was not heard", instance.uuid)
+        LOG.warning(
+            "Instance %s starts although neutron's event did not come in %s seconds",
+            *(instance.uuid, timeout),
+        )
 
 
 def _failed(event: str, instance: Any) -> None:
-    LOG.error("Neutron tells of a failure of %s, instance %s", event, instance.uuid)
+    LOG.error("Neutron reports that event %s of instance %s has failed", event, instance.uuid)
     if nova.conf.CONF.vif_plugging_is_fatal:
         raise exception.VirtualInterfaceCreateException

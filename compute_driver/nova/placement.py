@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's scheduler is told of this host: resources and traits, as they really are.
+"""The host's resources and traits for placement and for nova's scheduler.
 
-Pure, and without nova.  Sources: the names of os-traits; libvirt's names of CPU features.
+This module does not import nova and changes nothing.  Sources: the names of os-traits; libvirt's
+names of CPU features.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ from compute_driver.hardware import architecture
 from compute_driver.hardware.architecture import Machine
 from compute_driver.info import ArchitectureInfo, HostInfo
 
-#: What runs the guests of the host's own architecture; those of others are always emulated.
-ACCELERATORS = {each: f"CUSTOM_ACCELERATOR_{each.upper()}" for each in Accelerator}
+#: The traits of the accelerator that runs guests of the host's own architecture.
+ACCELERATORS = {
+    accelerator: f"CUSTOM_ACCELERATOR_{accelerator.upper()}" for accelerator in Accelerator
+}
 
-#: Features whose traits are not ``HW_CPU_X86_`` and their names in capitals.
+#: The traits of CPU features, without ``HW_CPU_X86_``.  The trait of another feature is the
+#: feature's name in capitals.
 _FEATURES = {
     "aes": ("AESNI",),
     "amx-bf16": ("AMXBF16",),
@@ -47,21 +51,21 @@ _FEATURES = {
 
 _X86 = "HW_CPU_X86_"
 
-#: Traits with these beginnings are this module's to set and to take away, some only the latter:
-#: nova's own driver may have set them.
-_OURS = (
+#: The beginnings of the traits that this driver removes if they are not true.  This driver never
+#: sets some of them, but nova's own driver may have set them.
+_REMOVABLE = (
     *(_X86, "COMPUTE_ARCH_", "COMPUTE_FIRMWARE_", "COMPUTE_GRAPHICS_MODEL_", "HW_ARCH_"),
     *("COMPUTE_SECURITY_TPM_", "COMPUTE_VIOMMU_MODEL_", "HW_CPU_HYPERTHREADING"),
     *("COMPUTE_NET_VIF_MODEL_", "COMPUTE_NET_VIRTIO_PACKED", "COMPUTE_SOUND_MODEL_"),
     *("COMPUTE_STORAGE_BUS_", "COMPUTE_USB_MODEL_"),
 )
 
-#: Nova's words for architectures that differ from ours in traits.
+#: Architectures with another name in traits.
 _ARCHITECTURES = {"armv7l": "armv7"}
 
 
 def totals(host: HostInfo) -> dict[str, int]:
-    """Return what the host has, by resource class and in its unit."""
+    """Return the host's resources by resource class, in the unit of the class."""
     return {
         "VCPU": host.cpus,
         "MEMORY_MB": host.memory_bytes // MIB,
@@ -72,11 +76,11 @@ def totals(host: HostInfo) -> dict[str, int]:
 def inventory(
     total: Mapping[str, int], reserved: Mapping[str, int], ratios: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
-    """Return placement's inventory, without classes of which there is nothing.
+    """Return placement's inventory, without resource classes that the host does not have.
 
-    :param total: by resource class, what there is.
-    :param reserved: how much of that is not for guests.
-    :param ratios: how often the rest may be given away.
+    :param total: the host's resources by resource class.
+    :param reserved: the part of the total that guests cannot have.
+    :param ratios: the allocation ratios of the rest.
     """
     return {
         name: {
@@ -93,37 +97,42 @@ def inventory(
 
 
 def traits(host: HostInfo, known: Collection[str]) -> set[str]:
-    """Return the traits that the host has.
+    """Return the host's traits.
 
-    :param known: all standard traits; what they have no name for is left out.
+    :param known: all standard traits; other standard names are left out.
     """
     own = architecture.of_host()
-    found = {trait for info in _running(host) for trait in _traits(info, own)}
-    return {trait for trait in found if trait in known or trait.startswith("CUSTOM_")}
+    names = {name for info in _running(host) for name in _traits(info, own)}
+    return {name for name in names if name in known or name.startswith("CUSTOM_")}
 
 
-def unfounded(present: Iterable[str], host_traits: Collection[str]) -> set[str]:
-    """Return those of a provider's traits that this driver sets and that do not hold any more."""
-    ours = (*_OURS, *ACCELERATORS.values())
-    return {trait for trait in present if trait.startswith(ours)} - set(host_traits)
+def outdated(present: Iterable[str], host_traits: Collection[str]) -> set[str]:
+    """Return the traits of a provider that this driver removes, because the host lacks them.
+
+    :param present: the provider's traits in placement.
+    :param host_traits: the host's traits.
+    """
+    removable = (*_REMOVABLE, *ACCELERATORS.values())
+    return {name for name in present if name.startswith(removable)} - set(host_traits)
 
 
 def _running(host: HostInfo) -> list[ArchitectureInfo]:
+    """Return the architectures whose guests this host can run."""
     return [info for info in host.architectures if info.accelerator is not None]
 
 
 def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
-    word = _ARCHITECTURES.get(info.architecture, info.architecture).upper()
-    yield f"COMPUTE_ARCH_{word}"
+    name = _ARCHITECTURES.get(info.architecture, info.architecture).upper()
+    yield f"COMPUTE_ARCH_{name}"
     if info.architecture != own:
         return
-    yield f"HW_ARCH_{word}"
+    yield f"HW_ARCH_{name}"
     if info.accelerator is not None:
         yield ACCELERATORS[info.accelerator]
     for feature in info.cpu_features:
-        for name in _FEATURES.get(feature, (feature.upper(),)):
-            yield f"{_X86}{name}"
-    for firmware in info.firmware or ():  # that for secure boot is a capability of the driver
+        for suffix in _FEATURES.get(feature, (feature.upper(),)):
+            yield f"{_X86}{suffix}"
+    for firmware in info.firmware or ():  # secure boot is a capability of the driver
         yield f"COMPUTE_FIRMWARE_{firmware.upper()}"
     yield from _devices(architecture.get(info.architecture).machines)
 
@@ -144,11 +153,11 @@ def _devices(machines: Iterable[Machine]) -> Iterator[str]:
 
 
 def supported_instances(host: HostInfo, known: Collection[str]) -> list[tuple[str, str, str]]:
-    """Return architecture, hypervisor type and mode of all guests that really run.
+    """Return architecture, hypervisor type and mode of the guests that the host can run.
 
-    Images made for KVM often say ``qemu``: what runs with the one runs with the other.
+    A host with KVM has type ``qemu`` too: images for KVM often have ``img_hv_type=qemu``.
 
-    :param known: architectures that nova knows: it records nothing of a host that has others.
+    :param known: nova's architectures; nova rejects a host with another architecture.
     """
     return [
         (info.architecture, hypervisor, "hvm")
@@ -161,17 +170,18 @@ def supported_instances(host: HostInfo, known: Collection[str]) -> list[tuple[st
 def resources(
     host: HostInfo, vcpus_used: int, uptime: str, known: Collection[str]
 ) -> dict[str, Any]:
-    """Return what nova's resource tracker records of the host.
+    """Return the host's resources for nova's resource tracker.
 
-    :param vcpus_used: how many processors all guests have together.
+    :param vcpus_used: the number of vCPUs of all guests.
+    :param uptime: the host's uptime and load, as text.
     :param known: see :func:`supported_instances`.
     """
     own = next((i for i in host.architectures if i.architecture == architecture.of_host()), None)
-    there_are = totals(host)
+    total = totals(host)
     return {
-        "vcpus": there_are["VCPU"],
-        "memory_mb": there_are["MEMORY_MB"],
-        "local_gb": there_are["DISK_GB"],
+        "vcpus": total["VCPU"],
+        "memory_mb": total["MEMORY_MB"],
+        "local_gb": total["DISK_GB"],
         "vcpus_used": vcpus_used,
         "memory_mb_used": (host.memory_bytes - host.memory_free_bytes) // MIB,
         "local_gb_used": (host.disk_bytes - host.disk_free_bytes) // GIB,
@@ -192,7 +202,7 @@ def resources(
 
 
 def _version(text: str) -> int:
-    """Return a version as libvirt writes it in one number: 7.2.22 as 7002022."""
+    """Return a version as one number, as libvirt does: 7002022 for 7.2.22."""
     number = 0
     for part in (*text.split("."), "0", "0")[:3]:
         number = number * 1000 + (int(part) if part.isdecimal() else 0)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is done with each image property and extra spec that nova knows: one table.
+"""The image properties and extra specs that nova has, in three tables.
 
-``properties.PROPERTIES`` has those that describe the guest's hardware.  Here are all others: some
-are no concern of whoever runs the guest, the rest is refused, so that nobody gets another guest
-than the one that was asked for.
+:data:`compute_driver.hardware.properties.PROPERTIES` has the properties of the guest's hardware.
+The tables here have all other properties.  A driver ignores some properties.  This driver refuses
+the rest, so that a user never gets another guest than the guest of the request.
 
 Sources: nova's ``objects/image_meta.py``; Nova, "Extra Specs".
 """
@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from compute_driver import exceptions
 from compute_driver.hardware import properties
 
-#: What another part of the cloud or another operation acts on, or what only another hypervisor
-#: could, and which one.
+#: The properties that the conversion to a guest ignores, and who uses the property: another part of
+#: the cloud, another operation, or another hypervisor.
 UNCONCERNED: Mapping[str, str] = {
     # Images
     "hw_auto_disk_config": "XenServer",
@@ -43,7 +43,7 @@ UNCONCERNED: Mapping[str, str] = {
     "img_use_agent": "XenServer",
     "img_version": "nova-api",
     "os_admin_user": "set_admin_password",
-    "os_distro": "whoever looks for a system",
+    "os_distro": "users who search for a system",
     "os_require_quiesce": "snapshot",
     "os_skip_agent_inject_files_at_boot": "XenServer",
     "os_skip_agent_inject_ssh": "XenServer",
@@ -57,17 +57,17 @@ UNCONCERNED: Mapping[str, str] = {
     "trait*:*": "nova-scheduler",
 }
 
-#: What the conversion to a guest sees to, besides the hardware.
+#: The properties that :mod:`compute_driver.nova.convert` and nova's config drive read.
 CONVERTED = frozenset(
     {"hw:vif_multiqueue_enabled", "hw_vif_multiqueue_enabled", "img_config_drive"}
 )
 
-#: Extra specs for the driver that have no scope.
+#: Extra specs for the driver without a scope.
 _UNSCOPED = frozenset({"hide_hypervisor_id"})
 
 _FALSE = ("false", "no", "0")
 
-#: What is refused, and the values that ask for nothing but what every guest has.
+#: The refused properties, and the harmless values, which describe every guest.
 REFUSED: Mapping[str, tuple[str, ...]] = {
     # Images
     "hw_ephemeral_encryption_secret_uuid": (),
@@ -100,7 +100,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     },
     "hw_numa_cpus*": (),
     "hw_numa_mem*": (),
-    # Flavors; the last patterns are whatever else nova may learn
+    # Flavors; the last patterns have the extra specs of later releases of nova
     "accel:*": (),
     "hw:cpu_realtime": _FALSE,
     "pci_passthrough:*": (),
@@ -113,23 +113,23 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
 
 
 def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Hardware:
-    """Return what an image and a flavor ask for of the hardware.
+    """Return the hardware that an image and a flavor describe.
 
-    :param image: properties that nova has recognised, by its own names.
-    :param extra_specs: of the flavor.
-    :raises InvalidParameter: if something is asked for that guests cannot have here.
+    :param image: the image's properties, by nova's names.
+    :param extra_specs: the flavor's extra specs.
+    :raises InvalidParameter: if guests of this driver cannot have a property.
     """
     pairs = {**_limits(image), **image, **of_flavor(extra_specs)}
     return properties.read(pair for pair in pairs.items() if _is_of_hardware(*pair))
 
 
 def of_flavor(extra_specs: Mapping[str, str]) -> Mapping[str, str]:
-    """Return those extra specs that are for the driver: what has no scope is the scheduler's."""
+    """Return the extra specs for the driver; extra specs without a scope are for the scheduler."""
     return {name: value for name, value in extra_specs.items() if ":" in name or name in _UNSCOPED}
 
 
 def _limits(image: Mapping[str, str]) -> Mapping[str, str]:
-    """Return what holds unless the flavor says more: images get no memory that it does not give."""
+    """Return the default limits: an image gets only the video memory that the flavor allows."""
     return {"hw_video:ram_max_mb": "0"} if "hw_video_ram" in image else {}
 
 
@@ -144,7 +144,7 @@ def _is_of_hardware(name: str, value: str) -> bool:
 def _refuse(name: str, value: str) -> None:
     pattern = _pattern(name, REFUSED)
     if pattern is None:
-        return  # an extra spec of a scope of the operator's: the scheduler's
+        return  # an extra spec with the operator's own scope, for the scheduler
     harmless = REFUSED[pattern]
     if value.lower() not in harmless:
         accepted = f"{harmless[0]}, or leave it out" if harmless else "nothing: leave it out"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instances in another size: what they are to be, and what nova is told if they cannot.
+"""Section of nova's driver: instances get another size, on the host where they are.
 
-Sources: nova's ``compute/manager.py``, what it does around ``migrate_disk_and_power_off`` and
+Sources: nova's ``compute/manager.py``, the callers of ``migrate_disk_and_power_off`` and
 ``finish_migration``.
 """
 
@@ -17,66 +17,140 @@ from nova import exception
 
 from compute_driver import exceptions
 from compute_driver.guest import GIB, ConfigDrive, Disk, Guest
-from compute_driver.nova import convert
+from compute_driver.nova import config_drive, convert, power
+from compute_driver.nova.errors import replaced
+from compute_driver.nova.section import Section
 
 
-@contextlib.contextmanager
-def refused() -> Iterator[None]:
-    """Have nova put the instance back to where it was if what is done meanwhile is refused.
+class ResizeMethods(Section):
+    """Resizes instances, and confirms and reverts resizes."""
 
-    :raises InstanceFaultRollback: in place of this package's errors.
-    """
-    try:
-        yield
-    except exceptions.ComputeDriverError as error:
-        raise exception.InstanceFaultRollback(exception.ResizeError(reason=str(error))) from error
+    def migrate_disk_and_power_off(
+        self,
+        context: Any,
+        instance: Any,
+        dest: str,
+        flavor: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        timeout: float = 0,
+        retry_interval: float = 0,
+    ) -> str:
+        """Refuse an impossible resize, or shut the instance down; no file moves.
 
-
-def check(instance: Any, flavor: Any, dest: str, here: str) -> None:
-    """Refuse other hosts, and flavors with smaller disks.
-
-    :param dest: the address of the host where the instance is to go.
-    :param here: the address of this one.
-    :raises InstanceFaultRollback: which puts the instance back to where it was.
-    """
-    if dest != here:
-        raise exception.InstanceFaultRollback(
-            exception.MigrationPreCheckError(
-                reason=f"host {dest} is another one; accepted: this host, {here}"
+        :raises InstanceFaultRollback: nova's, if the resize is refused; nova sets the instance back
+            to its state before.
+        """
+        refuse_another_host(dest, self.get_host_ip_addr())
+        before = self._driver.show(instance.uuid).guest
+        with replaced(exceptions.ComputeDriverError, _rollback):
+            refuse_smaller_disks(instance.flavor, flavor)
+            resized = resized_guest(
+                *(instance, flavor, instance.image_meta, network_info or ()),
+                *(block_device_info, None, before),
             )
+            self._driver.check_resize(instance.uuid, resized)
+        self._driver.stop(instance.uuid, timeout=timeout)
+        return ""
+
+    def finish_migration(
+        self,
+        context: Any,
+        migration: Any,
+        instance: Any,
+        disk_info: str,
+        network_info: Any,
+        image_meta: Any,
+        resize_instance: bool,
+        allocations: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Give an instance the size of its present flavor."""
+        before = self._driver.show(instance.uuid).guest
+        drive = config_drive.build(instance, network_info)
+        resized = resized_guest(
+            *(instance, instance.flavor, image_meta, network_info or ()),
+            *(block_device_info, drive, before),
         )
+        self._driver.resize(instance.uuid, resized, timeout=0, power_on=power_on)
+
+    def confirm_migration(
+        self, context: Any, migration: Any, instance: Any, network_info: Any
+    ) -> None:
+        """Remove the disks and the description from before a resize."""
+        self._driver.confirm_resize(instance.uuid)
+
+    def finish_revert_migration(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        migration: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        share_info: Any = None,
+    ) -> None:
+        """Give an instance its size from before; nova has removed the guest but not its files."""
+        self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)
+        if power_on:
+            power.start(self._driver, instance, network_info)
+
+
+def _rollback(reason: str) -> exception.InstanceFaultRollback:
+    return exception.InstanceFaultRollback(exception.ResizeError(reason=reason))
+
+
+def refuse_another_host(dest: str, own: str) -> None:
+    """Refuse to move an instance.
+
+    :param dest: the address of the host that nova has chosen.
+    :param own: the address of this host.
+    :raises InstanceFaultRollback: nova's, if the addresses differ.
+    """
+    if dest != own:
+        reason = f"host {dest} is another host; accepted: this host, {own}"
+        raise exception.InstanceFaultRollback(exception.MigrationPreCheckError(reason=reason))
+
+
+def refuse_smaller_disks(flavor: Any, new_flavor: Any) -> None:
+    """Refuse a flavor with a smaller disk.
+
+    :raises InvalidParameter: if a disk would shrink.
+    """
     for field in ("root_gb", "ephemeral_gb"):
-        now, wanted = getattr(instance.flavor, field), getattr(flavor, field)
-        if wanted < now:
-            accepted = f"{now} or more: disks do not shrink"
-            with refused():
-                raise exceptions.InvalidParameter(field, wanted, accepted)
+        size, new_size = getattr(flavor, field), getattr(new_flavor, field)
+        if new_size < size:
+            accepted = f"{size} or more: disks do not shrink"
+            raise exceptions.InvalidParameter(field, new_size, accepted)
 
 
-def guest(
+def resized_guest(
     instance: Any,
     flavor: Any,
     image: Any,
     network_info: Sequence[Mapping[str, Any]],
     block_device_info: Mapping[str, Any] | None,
-    config_drive: ConfigDrive | None,
-    now: Guest,
+    drive: ConfigDrive | None,
+    before: Guest,
 ) -> Guest:
-    """Return what an instance is to be with another flavor.
+    """Return an instance's guest with another flavor.
 
-    Nova's records of its ephemeral disks stay as they were at its boot.  A single one takes all
-    that the flavor has of them; of several, each stays.
+    Nova's list of ephemeral disks does not change in a resize.  A single ephemeral disk gets all
+    ephemeral storage of the flavor.  Several ephemeral disks keep their sizes.
 
-    :param config_drive: None for the drive that it has.
-    :param now: as it is.
-    :raises InvalidParameter: if it asks for something that guests cannot have here.
+    :param image: nova's ImageMeta.
+    :param network_info: nova's VIFs.
+    :param drive: the new config drive; None keeps the present one.
+    :param before: the guest before the resize.
+    :raises InvalidParameter: if guests of this driver cannot have a part of the request.
     """
     with _flavor(instance, flavor):
-        wanted = convert.guest(instance, image, network_info, block_device_info)
+        guest = convert.guest(instance, image, network_info, block_device_info)
+    ephemerals = _ephemerals(flavor.ephemeral_gb * GIB, before.ephemerals, guest.ephemerals)
     return dataclasses.replace(
-        wanted,
-        ephemerals=_ephemerals(flavor.ephemeral_gb * GIB, now.ephemerals, wanted.ephemerals),
-        config_drive=config_drive or now.config_drive,
+        guest, ephemerals=ephemerals, config_drive=drive or before.config_drive
     )
 
 
@@ -89,9 +163,10 @@ def _flavor(instance: Any, flavor: Any) -> Iterator[None]:
         instance.flavor = old
 
 
-def _ephemerals(total: int, now: tuple[Disk, ...], wanted: tuple[Disk, ...]) -> tuple[Disk, ...]:
-    if len(now) == 1:
-        return (dataclasses.replace(now[0], size_bytes=max(total, now[0].size_bytes)),)
-    return tuple(
-        disk or asked for disk, asked in itertools.zip_longest(now, wanted) if disk or asked
-    )
+def _ephemerals(
+    total_bytes: int, before: tuple[Disk, ...], wanted: tuple[Disk, ...]
+) -> tuple[Disk, ...]:
+    if len(before) == 1:
+        size = max(total_bytes, before[0].size_bytes)
+        return (dataclasses.replace(before[0], size_bytes=size),)
+    return tuple(disk or new for disk, new in itertools.zip_longest(before, wanted) if disk or new)

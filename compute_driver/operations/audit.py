@@ -17,7 +17,8 @@ from compute_driver.operations import destroy, rescue, snapshot
 from compute_driver.operations import image_cache as cached
 from compute_driver.operations.base import journal
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import overlay
+from compute_driver.storage import disks, overlay
+from compute_driver.storage.layout import Role
 
 
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
@@ -92,17 +93,22 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         )
         return
     yield from _snapshots(parts, uuid, repair)
-    if plan.disk("rescue") is None:
+    if plan.disk(Role.RESCUE) is None:
         yield from _rescues(parts, uuid, repair)
+    for disk in plan.disks:
+        if not disks.kind(disk.source).exists(disk.source):
+            yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
-    files |= {f"{disk.role} disk": disk.path for disk in plan.disks}
     # What cannot be read, QEMU has in hand as another user; or the images cannot be looked for.
     found = overlay.bases(plan.directory, {})
     files |= {f"base image of {path.name}": base for path, base in found}
     for what, path in files.items():
         if path is not None and not path.exists():
-            detail = f"the {what} of guest {uuid}"
-            yield Finding(kind="missing file", subject=str(path), detail=detail)
+            yield _missing(what, str(path), uuid)
+
+
+def _missing(what: str, address: str, uuid: str) -> Finding:
+    return Finding(kind="missing file", subject=address, detail=f"the {what} of guest {uuid}")
 
 
 def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
@@ -153,7 +159,7 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _system_directories(repair: bool) -> Iterator[Finding]:
-    for left in leftovers.find():
+    for left in leftovers.find_left_directories():
         if repair:
             left.repair()
         yield Finding(

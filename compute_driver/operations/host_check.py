@@ -166,7 +166,7 @@ def _space(parts: Parts) -> Iterator[Check]:
 
 
 def _directories(_parts: Parts) -> Iterator[Check]:
-    for left in leftovers.find():
+    for left in leftovers.find_left_directories():
         yield Check(
             subject=str(left.path),
             verdict=WARNING,

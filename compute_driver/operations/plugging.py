@@ -20,7 +20,6 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.network import interfaces
 from compute_driver.operations import power
 from compute_driver.operations.base.context import Parts, Undo
 from compute_driver.system import concurrency
@@ -54,7 +53,6 @@ def attach(parts: Parts, uuid: str, interface: Interface, held: concurrency.Lock
     state = parts.require(uuid, "attach an interface to", _ACCEPTED)
     stored = parts.stored(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
-    parts.connection.run(interfaces.check, interface)
     parts.ports.check(_only(guest, interface))
     # Of the whole domain: some of what an interface is comes from the guest.
     device = interface_xml.of(_xml(parts, stored, guest), interface.mac)
@@ -107,8 +105,6 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
     stored = parts.stored(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
-    for interface in wanted:
-        parts.connection.run(interfaces.check, interface)
     parts.ports.check(guest)
     _xml(parts, stored, guest)  # refuses what the machine lacks
     parts.ports.unplug(uuid, [each for each in before if each not in wanted])

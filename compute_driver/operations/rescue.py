@@ -21,7 +21,8 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations import power
 from compute_driver.operations.base.context import Parts, Undo, report
 from compute_driver.storage import config_drive, disks, layout
-from compute_driver.system import concurrency, tools
+from compute_driver.storage.layout import Role
+from compute_driver.system import concurrency, files, tools
 
 #: The operations that are mended.
 OPERATIONS = frozenset({"rescue", "unrescue"})
@@ -121,12 +122,12 @@ def _make_files(
     progress: Progress,
 ) -> None:
     for kernel, target in layout.boot_files(wanted.boot, plan):
-        disks.place(parts.images.get_file(kernel, progress), target)
+        files.place(parts.images.get_file(kernel, progress), target)
     for disk in plan.disks:
-        if disk.role == "rescue":
+        if disk.role is Role.RESCUE:
             disks.make(disk, base, tools.limits(parts.conf))
-        elif disk.role == "config-drive" and wanted.config_drive is not None:
-            config_drive.build(wanted.config_drive, guest, disk.path)
+        elif disk.role is Role.CONFIG_DRIVE and wanted.config_drive is not None:
+            config_drive.build(wanted.config_drive, guest, disk.source.path)
 
 
 def _restore(parts: Parts, before: Guest, state: PowerState) -> None:

@@ -21,6 +21,7 @@ from compute_driver.operations import destroy, power
 from compute_driver.operations.base import admission, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.storage import config_drive, disks, exchange, layout
+from compute_driver.storage.layout import GROWING, Role
 from compute_driver.system import concurrency, files, filesystem, space, tools
 
 #: Memory that was saved is of no use to a guest of another size.
@@ -34,7 +35,7 @@ class Change:
     :param old: as it is.
     :param new: as it is to be stored.
     :param decision: how that is to be accelerated.
-    :param sizes: what the guest sees of its disks now, in bytes, by role.
+    :param sizes: what the guest sees of its disks now, in bytes, by name.
     """
 
     old: Guest
@@ -59,10 +60,10 @@ def check(parts: Parts, uuid: str, guest: Guest) -> Change:
     _refuse_others(old, guest)
     plan = parts.plan(old)
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
-    copied = [disk.path for disk in plan.disks if not disk.readonly]
-    space.require(plan.directory, sum(map(files.allocated, copied)))
+    copied = [disk.source for disk in plan.disks if not disk.readonly]
+    space.require(plan.directory, sum(disks.kind(each).allocated(each) for each in copied))
     guest = dataclasses.replace(
-        guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get("root", 0))
+        guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
     _refuse_shrinking(guest, parts.plan(guest), sizes)
     return Change(old, guest, admission.check(parts, guest), sizes)
@@ -173,9 +174,9 @@ def _refuse_others(old: Guest, guest: Guest) -> None:
 
 def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:
     return {
-        disk.role: domains.disk_size(domain, disk.path)
+        disk.name: domains.disk_size(domain, disk.source)
         for disk in plan.disks
-        if disk.role == "root" or disk.role.startswith("ephemeral")
+        if disk.role in GROWING
     }
 
 
@@ -188,11 +189,11 @@ def _root(old: Guest, guest: Guest, size: int) -> Disk | None:
 
 
 def _refuse_shrinking(guest: Guest, plan: layout.Layout, sizes: dict[str, int]) -> None:
-    for role, size in sizes.items():
-        disk = plan.disk(role)
+    for name, size in sizes.items():
+        disk = plan.disk(name)
         if disk is None or disk.size_bytes < size:
             raise exceptions.InvalidParameter(
-                role,
+                name,
                 disk.size_bytes if disk else 0,
                 f"{size} bytes or more: disks of guest {guest.name!r} do not shrink",
             )
@@ -209,23 +210,24 @@ def _make_files(
     old, new = change.old, change.new
     for path in (after.kernel, after.ramdisk):
         if path is not None:
-            disks.place(path, making / path.name)
+            files.place(path, making / path.name)
     if after.nvram is not None and _same_firmware(old, new) and after.nvram.exists():
-        disks.clone(after.nvram, making / after.nvram.name, limits)
+        files.clone(after.nvram, making / after.nvram.name, limits)
     for disk in after.disks:
-        target = dataclasses.replace(disk, path=making / disk.path.name)
-        there = before.disk(disk.role)
-        if disk.role == "config-drive" and new.config_drive != old.config_drive:
+        target = disk.source.inside(making)
+        there = before.disk(disk.name)
+        kind = disks.kind(target)
+        if disk.role is Role.CONFIG_DRIVE and new.config_drive != old.config_drive:
             assert new.config_drive is not None
             config_drive.build(new.config_drive, new, target.path)
-        elif there is None or (disk.role == "swap" and there.size_bytes != disk.size_bytes):
-            disks.make(target, None, limits)
+        elif there is None or (disk.role is Role.SWAP and there.size_bytes != disk.size_bytes):
+            disks.make(dataclasses.replace(disk, source=target), None, limits)
         elif there.readonly:
-            disks.place(there.path, target.path)
+            kind.place(there.source, target)
         else:
-            disks.clone(there.path, target.path, limits)
-            if disk.size_bytes > change.sizes.get(disk.role, disk.size_bytes):
-                disks.grow(target.path, disk.format, disk.size_bytes, limits)
+            kind.clone(there.source, target, limits)
+            if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
+                kind.grow(target, disk.size_bytes, limits)
 
 
 def _same_firmware(old: Guest, new: Guest) -> bool:

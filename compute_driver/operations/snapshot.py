@@ -29,11 +29,13 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations import quiesce
 from compute_driver.operations.base.context import Parts, Undo
-from compute_driver.storage import overlay
-from compute_driver.storage.layout import DiskFile
+from compute_driver.storage import disks
+from compute_driver.storage.layout import Role
+from compute_driver.storage.source import FileSource, Source
 from compute_driver.system import concurrency, files, space, tools
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import backup
+from compute_driver.xml import source as source_xml
 
 #: The operations that are mended.
 OPERATIONS = frozenset({"snapshot"})
@@ -98,24 +100,24 @@ def snapshot(
     """
     deadline = time.monotonic() + timeout
     stored = parts.stored(uuid).guest
-    disk = parts.plan(stored).disk("root")
+    disk = parts.plan(stored).disk(Role.ROOT)
     if disk is None:
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
     if wish is Quiesce.REQUIRE:
         parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
-    size, needed = _sizes(parts, uuid, disk)
+    size, needed = _sizes(parts, uuid, disk.source)
     what = f"copying {stored.name}"
     progress(what, 0, needed)
     undo = Undo()
     try:
         with undo:  # nothing is ever committed: what is made on the way goes in any case
             undo.add(f"parts of a snapshot of {stored.name}", mend, parts, uuid)
-            source, source_format = disk.path, disk.format
+            source = disk.source
             if parts.state(uuid) in ACTIVE:
                 space.require(parts.directory(uuid), needed)
-                if _back_up(parts, uuid, disk, size, wish, deadline):
-                    source, source_format = parts.directory(uuid) / _COPY, DiskFormat.QCOW2
-            _finish(parts, uuid, source, source_format, target, image_format, needed, deadline)
+                if _back_up(parts, uuid, source, size, wish, deadline):
+                    source = _copy(parts, uuid)
+            _finish(parts, uuid, source, target, image_format, needed, deadline)
     except files.Taken as error:  # by somebody else, since it was checked
         raise _unusable(target) from error
     finally:
@@ -149,41 +151,50 @@ def leftovers(parts: Parts, uuid: str) -> list[Path]:
     return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
 
 
-def _sizes(parts: Parts, uuid: str, disk: DiskFile) -> tuple[int, int]:
+def _copy(parts: Parts, uuid: str) -> FileSource:
+    """Return the copy that the emulator makes."""
+    return FileSource(path=parts.directory(uuid) / _COPY, format=DiskFormat.QCOW2)
+
+
+def _sizes(parts: Parts, uuid: str, source: Source) -> tuple[int, int]:
     """Return the size of a disk, and how much a copy of it takes at most, in bytes.
 
     While the guest runs its disk may be readable by QEMU's user only.
     """
-    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, disk.path))
-    chain = parts.on_domain(uuid, lambda domain: backup.chain(domain.XMLDesc(), disk.path))
-    if len(chain) == 1 and disk.format is DiskFormat.QCOW2 and parts.state(uuid) not in ACTIVE:
-        chain += filter(None, [overlay.base(disk.path)])
-    return size, min(size, sum(map(files.allocated, chain)))
+    size = parts.on_domain(uuid, lambda domain: domains.disk_size(domain, source))
+    bases = parts.on_domain(uuid, lambda domain: source_xml.bases(domain.XMLDesc(), source))
+    kind = disks.kind(source)
+    if not bases and parts.state(uuid) not in ACTIVE:
+        bases = kind.bases(source)
+    return size, min(size, kind.allocated(source) + sum(map(files.allocated, bases)))
 
 
 def _back_up(
-    parts: Parts, uuid: str, disk: DiskFile, size: int, wish: Quiesce, deadline: float
+    parts: Parts, uuid: str, source: Source, size: int, wish: Quiesce, deadline: float
 ) -> bool:
     """Have the emulator copy a disk; False if the guest stopped meanwhile."""
-    copy = parts.directory(uuid) / _COPY
+    copy = _copy(parts, uuid).path
     # Made by us: libvirt gives it back to its owner in the end.
     with files.new_file(copy) as new:
         argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(new), str(size)]
         tools.run(argv, tools.limits(parts.conf))
     with parts.connection.watch(uuid) as watch:
         with quiesce.quiesced(parts, uuid, wish):
-            begun = parts.on_domain(uuid, functools.partial(_begin, source=disk.path, target=copy))
+            begun = parts.on_domain(uuid, functools.partial(_begin, source=source, target=copy))
         if not begun:
             return False
         return _wait(parts, uuid, watch, deadline)
 
 
-def _begin(domain: libvirt.virDomain, source: Path, target: Path) -> bool:
+def _begin(domain: libvirt.virDomain, source: Source, target: Path) -> bool:
     """Begin to copy; False if the guest has stopped."""
     try:
-        job = backup.push(domain.XMLDesc(), source, target)
-        if job is None:
-            raise exceptions.SnapshotFailed(f"guest {domain.name()!r} has no disk {source} now")
+        device = source_xml.device(domain.XMLDesc(), source)
+        if device is None:
+            raise exceptions.SnapshotFailed(
+                f"guest {domain.name()!r} has no disk {source.address} now"
+            )
+        job = backup.push(device, target)
         domain.backupBegin(job, None, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
     except libvirt.libvirtError:
         if domain.isActive():
@@ -265,23 +276,22 @@ def _abort(domain: libvirt.virDomain) -> bool:
 def _finish(
     parts: Parts,
     uuid: str,
-    source: Path,
-    source_format: DiskFormat,
+    source: Source,
     target: Path,
     image_format: SnapshotFormat,
     needed: int,
     deadline: float,
 ) -> None:
     """Make *target* of a disk that nobody writes to."""
-    own = source.name == _COPY
-    if own and image_format is SnapshotFormat.QCOW2 and _moved(source, target):
+    copy = _copy(parts, uuid)
+    if source == copy and image_format is SnapshotFormat.QCOW2 and _moved(copy.path, target):
         return
     space.require(target.parent, needed)
     with files.new_file(target, replace=False) as new:
         link = parts.directory(uuid) / _ELSEWHERE
         link.symlink_to(new)
-        formats = ["-f", str(source_format), "-O", str(image_format)]
-        argv = ["qemu-img", "convert", "-q", *formats, str(source), str(new)]
+        formats = ["-f", str(source.format), "-O", str(image_format)]
+        argv = ["qemu-img", "convert", "-q", *formats, source.address, str(new)]
         left = max(1.0, deadline - time.monotonic())
         tools.run(argv, tools.limits(parts.conf), timeout=left)
     link.unlink()

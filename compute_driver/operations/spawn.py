@@ -21,7 +21,9 @@ from compute_driver.operations import destroy, power
 from compute_driver.operations.base import journal
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.storage import config_drive, disks, layout
-from compute_driver.system import concurrency, filesystem, tools
+from compute_driver.storage.base_image import check_size
+from compute_driver.storage.layout import Role
+from compute_driver.system import concurrency, files, filesystem, tools
 
 
 def spawn(
@@ -52,7 +54,7 @@ def spawn(
     made = parts.blueprint(guest, decision)
     plan = made.layout
     for disk in plan.disks:
-        disks.check_size(disk, base)
+        check_size(disk, base)
 
     with journal.making(held, "restore" if reused else "spawn") as undo:
         if reused:
@@ -75,10 +77,10 @@ def spawn(
 
 
 def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive | None) -> None:
-    drive = plan.disk("config-drive")
+    drive = plan.disk(Role.CONFIG_DRIVE)
     if drive is not None and content is not None:
         config_drive.check(content)
-        config_drive.build(content, guest, drive.path)
+        config_drive.build(content, guest, drive.source.path)
 
 
 def _start(
@@ -145,12 +147,12 @@ def _make_files(
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
     for image, target in layout.boot_files(guest.boot, plan):
         if not target.exists():
-            disks.place(parts.images.get_file(image, progress), target)
+            files.place(parts.images.get_file(image, progress), target)
     for disk in plan.disks:
-        if disk.role == "config-drive":
+        if disk.role is Role.CONFIG_DRIVE:
             if later:
                 continue
             assert guest.config_drive is not None
-            config_drive.build(guest.config_drive, guest, disk.path)
-        elif not disk.path.exists():  # it may have been kept
+            config_drive.build(guest.config_drive, guest, disk.source.path)
+        elif not disks.kind(disk.source).exists(disk.source):  # it may have been kept
             disks.make(disk, base, limits)

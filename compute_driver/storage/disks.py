@@ -1,224 +1,73 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the files behind a guest's disks.
-
-Sources: qemu-img(1), mke2fs(8), mkswap(8); the labels are those that Nova gives to ephemeral
-disks.
-"""
+"""The disks of guests, whatever kind of source they have."""
 
 from __future__ import annotations
 
-import dataclasses
-import errno
-import mmap
-import os
-import shutil
-import string
-from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
-from compute_driver import exceptions
-from compute_driver.choices import DiskFormat
-from compute_driver.guest import GIB, MIB
-from compute_driver.storage.layout import DiskFile
-from compute_driver.system import concurrency, files, tools
-from compute_driver.system.filesystem import host_errors
-
-#: Why a hard link may be impossible where a copy is not: another file system, too many links,
-#: a file of somebody else (sysctl fs.protected_hardlinks), a file system without links.
-_UNLINKABLE = frozenset({errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP})
-
-#: Copying reads no format: a large disk may take its time.
-_COPY_CPU_SECONDS = 86400
-
-#: But a copy that takes more than this, and more than a slow disk needs for its bytes, is stuck.
-_COPY_SECONDS = 600.0
-_SLOWEST_BYTES_PER_SECOND = 4 * MIB
+from compute_driver.storage import file_disks
+from compute_driver.storage.base_image import BaseImage, check_size
+from compute_driver.storage.layout import GuestDisk
+from compute_driver.storage.source import FileSource, Source
+from compute_driver.system.tools import ToolLimits
 
 
-#: Roles of disks that are made of an image, and of those that are an ISO 9660 image itself.
-_IMAGE_ROLES = frozenset({"root", "rescue"})
-_ISO_ROLES = frozenset({"installer", "rescue"})
+class Kind(Protocol):
+    """How disks of one kind of source are made, copied and measured.
 
-
-class Source(Protocol):
-    """A complete, inspected image that is never written again."""
-
-    @property
-    def path(self) -> Path:
-        """The file, absolute."""
-
-    @property
-    def format(self) -> DiskFormat:
-        """Its format, as inspected: ``qcow2``, ``raw`` or ``iso``."""
-
-    @property
-    def virtual_size(self) -> int:
-        """Size of the disk that it holds, in bytes."""
-
-
-def made_format(
-    directory: Path, name: Callable[[DiskFormat], str], configured: DiskFormat
-) -> DiskFormat:
-    """Return the format that a guest's disk has, or will have if it is not made yet.
-
-    The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
-
-    :param directory: the guest's own directory.
-    :param name: gives the file's name for each format.
-    :param configured: what option ``disk_format`` says.
+    Sources are of the same kind.  Functions raise :exc:`NotEnoughSpace` if the storage is full, and
+    :exc:`HostError` if a helper program is missing or fails, or the operating system refuses.
     """
-    for known in (DiskFormat.QCOW2, DiskFormat.RAW):
-        if (directory / name(known)).exists():
-            return known
-    return configured
+
+    def make(
+        self, source: Any, disk: GuestDisk, image: BaseImage | None, limits: ToolLimits
+    ) -> None:
+        """Make a disk at *source*, complete or not at all.
+
+        :param disk: any disk except the config drive.
+        :param image: the guest's image; only disks that are made of the image use it.
+        :param limits: what each helper program may use.
+        """
+
+    def place(self, source: Any, target: Any) -> None:
+        """Make *target* the same read-only disk as *source*; both may share their bytes."""
+
+    def clone(self, source: Any, target: Any, limits: ToolLimits) -> None:
+        """Copy a disk that nobody writes to now; both may share equal bytes.
+
+        :param target: a source that is free; the disk appears there complete.
+        """
+
+    def grow(self, source: Any, size: int, limits: ToolLimits) -> None:
+        """Make a disk larger that nobody uses now; the new part reads as zeros.
+
+        :param size: size that the guest sees, in bytes, not less than now.
+        """
+
+    def exists(self, source: Any) -> bool:
+        """Tell whether the disk is there."""
+
+    def allocated(self, source: Any) -> int:
+        """Return the space that the disk takes, in bytes; the disk need not be readable."""
+
+    def bases(self, source: Any) -> list[Path]:
+        """Return the files that a disk, which nobody uses now, is directly based on."""
 
 
-def check_size(disk: DiskFile, source: Source | None) -> None:
-    """Refuse an image that the disk made of it has no room for.
+#: One row for each member of :data:`Source`.
+_KINDS: dict[type[Source], Kind] = {FileSource: file_disks}
 
-    :raises ImageTooLarge: names both sizes.
+
+def kind(source: Source) -> Kind:
+    """Return how disks with that kind of source are made, copied and measured."""
+    return _KINDS[type(source)]
+
+
+def make(disk: GuestDisk, image: BaseImage | None, limits: ToolLimits) -> None:
+    """Make a disk at its source; see :meth:`Kind.make`.
+
+    :raises ImageTooLarge: if the image is larger than the disk.
     """
-    content = _content(disk, source)
-    if content is not None and 0 < disk.size_bytes < content.virtual_size:
-        enough = -(-content.virtual_size // GIB)
-        raise exceptions.ImageTooLarge(
-            f"the image is a disk of {_shown(content.virtual_size)}, the {disk.role} disk has only"
-            f" {_shown(disk.size_bytes)}; accepted: a disk of {enough} GiB or more, or of size 0"
-            " for the image's own size"
-        )
-
-
-def make(disk: DiskFile, source: Source | None, limits: tools.ToolLimits) -> None:
-    """Make the file behind a disk, complete or not at all, readable by its owner only.
-
-    An ISO 9660 image shares the cached one's bytes and permissions where it can.
-
-    :param disk: any disk but the config drive.
-    :param source: the guest's image; only the disks made of it take notice.
-    :param limits: what each helper program may use.
-    :raises ImageTooLarge: if the image does not fit the disk.
-    :raises NotEnoughSpace: if the file system is full.
-    :raises HostError: if a helper program is missing or fails, or the operating system refuses.
-    """
-    if source is not None and source.format is DiskFormat.ISO and disk.role in _ISO_ROLES:
-        place(source.path, disk.path)
-        return
-    check_size(disk, source)
-    content = _content(disk, source)
-    with files.new_file(disk.path) as path:
-        if content is not None:
-            _FROM_IMAGE[disk.format](disk, path, content, limits)
-        else:
-            _EMPTY[disk.role.rstrip(string.digits), disk.format](disk, path, limits)
-
-
-def place(source: Path, target: Path) -> None:
-    """Give a file that is never written again a second name, or copy it where that cannot be.
-
-    :param source: a complete file: an ISO 9660 image, a kernel or a ramdisk.
-    :param target: a path that is free.
-    :raises NotEnoughSpace: if the copy does not fit.
-    :raises HostError: if the operating system refuses for another reason.
-    """
-    with host_errors(f"{target} cannot be made"):
-        try:
-            os.link(source, target)
-        except OSError as error:
-            if error.errno not in _UNLINKABLE:
-                raise
-            with files.new_file(target) as path:
-                concurrency.run_blocking(shutil.copyfile, source, path)
-
-
-def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
-    """Copy a file that nobody writes to now; both share what is the same where file systems can.
-
-    Holes stay holes.
-
-    :param target: a path that is free; the file appears there complete, with the same owner.
-    :param limits: how much memory it may use; how long it takes, its size says.
-    :raises NotEnoughSpace: if it does not fit.
-    :raises HostError: if the operating system refuses, or the copy is stuck.
-    """
-    limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
-    timeout = _COPY_SECONDS + files.allocated(source) / _SLOWEST_BYTES_PER_SECOND
-    with files.new_file(target) as path:
-        sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
-        tools.run(["cp", *sharing, "--", str(source), str(path)], limits, timeout=timeout)
-
-
-def grow(path: Path, disk_format: DiskFormat, size: int, limits: tools.ToolLimits) -> None:
-    """Make a disk that nobody uses now larger; what is new of it reads as zeros.
-
-    :param path: the file.
-    :param disk_format: ``qcow2`` or ``raw``, as the driver made it: a guest writes what it likes.
-    :param size: what the guest is to see, in bytes, not less than now.
-    :raises HostError: if a helper program is missing or fails, or the operating system refuses.
-    """
-    with host_errors(f"{path} cannot grow"):
-        if disk_format is DiskFormat.RAW:
-            os.truncate(path, size)
-        else:
-            argv = ["qemu-img", "resize", "-q", "-f", str(disk_format), str(path), str(size)]
-            tools.run(argv, limits)
-
-
-def _content(disk: DiskFile, source: Source | None) -> Source | None:
-    """Return the image if it is the content of that disk."""
-    if source is None or source.format is DiskFormat.ISO or disk.role not in _IMAGE_ROLES:
-        return None
-    return source
-
-
-def _overlay(disk: DiskFile, path: Path, source: Source, limits: tools.ToolLimits) -> None:
-    size = str(disk.size_bytes or source.virtual_size)
-    base = ["-F", str(source.format), "-b", str(source.path)]
-    tools.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path), size], limits)
-
-
-def _copy(disk: DiskFile, path: Path, source: Source, limits: tools.ToolLimits) -> None:
-    formats = ["-f", str(source.format), "-O", "raw"]
-    tools.run(["qemu-img", "convert", "-q", *formats, str(source.path), str(path)], limits)
-    if disk.size_bytes:
-        os.truncate(path, disk.size_bytes)
-
-
-def _empty_qcow2(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
-    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), str(disk.size_bytes)]
-    tools.run(argv, limits)
-
-
-def _empty_raw(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
-    os.truncate(path, disk.size_bytes)
-
-
-def _ephemeral(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
-    os.truncate(path, disk.size_bytes)
-    # The file is all zeros: writing zeros for inodes and journal would only fill the host.
-    zeros = "lazy_itable_init=1,lazy_journal_init=1"
-    tools.run(["mkfs.ext4", "-q", "-F", "-L", disk.role, "-E", zeros, str(path)], limits)
-
-
-def _swap(disk: DiskFile, path: Path, limits: tools.ToolLimits) -> None:
-    # Where mkswap writes: it does not say so when the file system is full.
-    path.write_bytes(bytes(mmap.PAGESIZE))
-    os.truncate(path, disk.size_bytes)
-    tools.run(["mkswap", "-L", "swap1", str(path)], limits)
-
-
-_FROM_IMAGE: dict[DiskFormat, Callable[[DiskFile, Path, Source, tools.ToolLimits], None]] = {
-    DiskFormat.QCOW2: _overlay,
-    DiskFormat.RAW: _copy,
-}
-
-_EMPTY: dict[tuple[str, DiskFormat], Callable[[DiskFile, Path, tools.ToolLimits], None]] = {
-    ("root", DiskFormat.QCOW2): _empty_qcow2,
-    ("root", DiskFormat.RAW): _empty_raw,
-    ("ephemeral", DiskFormat.RAW): _ephemeral,
-    ("swap", DiskFormat.RAW): _swap,
-}
-
-
-def _shown(size: int) -> str:
-    return f"{size / GIB:.2f} GiB ({size} bytes)"
+    check_size(disk, image)
+    kind(disk.source).make(disk.source, disk, image, limits)

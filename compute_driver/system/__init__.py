@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Threads, locks, programs and files: nothing of virtual machines."""
+"""Threads, locks, programs and files.  Nothing here knows virtual machines."""

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The one place where this package blocks.
 
-On native threads a blocking call is a plain call.  Where eventlet has monkey-patched the process,
-the call goes to eventlet's pool of native threads so that other green threads run meanwhile.
-Eventlet is never imported unless the process has imported it itself: nova on native threads
-forbids that import.
+On native threads a blocking call is a plain call.  If eventlet has monkey-patched the process,
+the call goes to eventlet's pool of native threads, so that other green threads go on running.
+This module imports eventlet only if the process has imported eventlet already: nova on native
+threads forbids the import.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from compute_driver.system.filesystem import host_errors, make_directory
 P = ParamSpec("P")
 R = TypeVar("R")
 
-#: Seconds that are waited at once: the kernel's limit is 24 days.
+#: Longest wait of one system call, in seconds: the kernel's limit is 24 days.
 _LONGEST_WAIT = 86400.0
 
 _registry_guard = threading.Lock()
@@ -36,7 +36,7 @@ _registry: dict[str, tuple[threading.Lock, int]] = {}
 
 
 def is_patched() -> bool:
-    """Tell whether eventlet has replaced this process's threads by green ones."""
+    """Tell whether eventlet has replaced the threads of this process by green threads."""
     patcher = sys.modules.get("eventlet.patcher")
     return patcher is not None and bool(patcher.is_monkey_patched("thread"))
 
@@ -44,8 +44,8 @@ def is_patched() -> bool:
 def native(name: str) -> Any:
     """Return the standard library's module *name*, unpatched even under eventlet.
 
-    So are the modules that it uses: eventlet's ``os.write``, for one, waits for good to write to a
-    pipe that nobody reads any more.
+    The modules that *name* uses are unpatched, too.  For example, eventlet's ``os.write`` waits
+    forever on a pipe without a reader.
     """
     if not is_patched():
         return importlib.import_module(name)
@@ -58,19 +58,19 @@ def native(name: str) -> Any:
 
 
 def native_library(name: str, *needed: str) -> Any:
-    """Return a module of another project, whose standard modules are unpatched even under eventlet.
+    """Import a module of another project with unpatched standard modules, even under eventlet.
 
     :param name: the module.
-    :param needed: those of the standard library's modules that it cannot do with patched.
+    :param needed: the standard modules that *name* needs unpatched.
     """
     if is_patched():
         patcher = sys.modules["eventlet.patcher"]
-        return patcher.inject(name, None, *((each, native(each)) for each in needed))
+        return patcher.inject(name, None, *((module, native(module)) for module in needed))
     return importlib.import_module(name)
 
 
 def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function that blocks its native thread, without stopping green threads.
+    """Call a function that blocks its native thread, while green threads go on running.
 
     :return: what the function returns.
     :raises: what the function raises.
@@ -79,7 +79,7 @@ def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
         return function(*args, **kwargs)
     from eventlet import sleep, tpool  # the process has imported eventlet already
 
-    # While any thread looks for a module to import, tpool would make the call on this one.
+    # While a thread holds the import lock, tpool calls the function on this thread.
     while _imp.lock_held():
         sleep(0)
     return tpool.execute(function, *args, **kwargs)  # type: ignore[no-any-return]
@@ -88,18 +88,18 @@ def run_blocking(function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs)
 def within(
     deadline: float, function: Callable[P, object], /, *args: P.args, **kwargs: P.kwargs
 ) -> bool:
-    """Call a function that may hang for good, and wait for it no longer than until a deadline.
+    """Call a function that may hang, and wait for its end until a deadline.
 
     :param deadline: by :func:`time.monotonic`, in seconds.
-    :return: whether it has ended; if not, it goes on in a thread of its own.
-    :raises: what the function raises by then.
+    :return: whether the function has ended; if not, it goes on in its own thread.
+    :raises: what the function raises before the deadline.
     """
     failures: list[BaseException] = []
 
     def run() -> None:
         try:
             function(*args, **kwargs)
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
             failures.append(error)
 
     thread = threading.Thread(target=run, name="may-hang", daemon=True)
@@ -111,11 +111,12 @@ def within(
 
 
 def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
-    """Return those descriptors that can be read, as soon as there are any.
+    """Wait until at least one descriptor is readable.
 
-    Takes none of eventlet's native threads: however many wait, others get on.
+    The wait uses no native thread of eventlet: any number of green threads can wait.
 
     :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
+    :return: the readable descriptors; empty after the deadline.
     """
     while True:
         left = max(0.0, deadline - time.monotonic())
@@ -134,9 +135,9 @@ def _readable(descriptors: Sequence[int], seconds: float) -> list[int]:
 
 
 class Lock:
-    """A lock that is held: its file, which tells the next holder what was going on.
+    """A held lock, and its file with a note for the next holder.
 
-    :ivar interrupted: the note of a holder that died without releasing; empty if there was none.
+    :ivar interrupted: the note of a holder that died before its release; empty if no holder died.
     :ivar keep: whether the file and its note stay at release, as if the holder had died.
     """
 
@@ -147,16 +148,16 @@ class Lock:
         self.keep = False
 
     def note(self, text: str) -> None:
-        """Write what the holder is doing; it outlives the holder's death, not its release.
+        """Write what the holder does.  The note stays if the holder dies, and goes at its release.
 
-        :raises HostError: if it cannot be written.
+        :raises HostError: if the file cannot be written.
         """
         with _errors(self._path):
             os.pwrite(self._descriptor, text.encode(), 0)
             os.ftruncate(self._descriptor, len(text.encode()))
 
     def release(self) -> None:
-        """Remove the file, unless it is to be kept, and let the next one in."""
+        """Remove the file, unless :attr:`keep` is set, and let the next holder in."""
         if not self.keep:
             self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
@@ -164,15 +165,15 @@ class Lock:
 
 @contextlib.contextmanager
 def lock(path: Path) -> Iterator[Lock]:
-    """Hold the exclusive lock that *path* names, among all threads and processes of the host.
+    """Hold the exclusive lock *path* among all threads and processes of the host.
 
-    The file is made on demand and removed at release.  The kernel drops the lock of a process
-    that dies, but leaves the file: that is how the next holder learns of it.
+    The holder makes the file and removes it at release.  If a process dies, the kernel drops its
+    lock and leaves the file, which tells the next holder about the death.
 
     :raises HostError: if the file cannot be made.
     """
-    # One native wait per process and lock at most: waiting green threads must not fill
-    # eventlet's pool, which the holder needs to make progress.
+    # At most one thread per process waits natively for a lock: waiting green threads must not
+    # fill eventlet's pool, because the holder needs the pool to make progress.
     with within_process(str(path)):
         held = run_blocking(_acquire, path, fcntl.LOCK_EX)
         try:
@@ -183,7 +184,7 @@ def lock(path: Path) -> Iterator[Lock]:
 
 @contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[Lock | None]:
-    """Like :func:`lock`, but yield None at once if somebody holds it."""
+    """Hold the lock like :func:`lock`, or yield None at once if somebody else holds it."""
     try:
         held = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -197,7 +198,7 @@ def try_lock(path: Path) -> Iterator[Lock | None]:
 
 @contextlib.contextmanager
 def within_process(name: str) -> Iterator[None]:
-    """Let no other thread of this process in that gives the same name."""
+    """Exclude all other threads of this process that give the same name."""
     with _registry_guard:
         held, users = _registry.get(name, (threading.Lock(), 0))
         _registry[name] = held, users + 1
@@ -218,7 +219,7 @@ def _acquire(path: Path, operation: int) -> Lock:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, operation)
-            # A holder removes the file as it leaves: a lock on a removed file locks nothing.
+            # The last holder removed the file: a lock on a removed file locks nothing.
             if os.fstat(descriptor).st_nlink:
                 return Lock(path, descriptor)
         except BaseException:

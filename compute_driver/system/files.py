@@ -1,38 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes files that are complete and private, or are not there."""
+"""Makes private files that appear complete or not at all."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
+from compute_driver.guest import MIB
+from compute_driver.system import concurrency, tools
 from compute_driver.system.filesystem import host_errors
 
-#: Where hard links cannot be: a file system without them, a file of somebody else's.
+#: Errors of link(2) on a file system without hard links, or for a file of another user.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP})
 
-#: What stat(2) counts blocks in.
+#: Errors of link(2) where a copy is possible: another file system, too many links, and for a file
+#: of another user (sysctl fs.protected_hardlinks) or on a file system without hard links.
+_UNLINKABLE = _NO_LINKS | {errno.EXDEV, errno.EMLINK}
+
+#: Processor time of a copy: cp parses no image format, so only the time limit matters.
+_COPY_CPU_SECONDS = 86400
+
+#: A copy may take this time plus the time that a slow disk needs for the bytes.
+_COPY_SECONDS = 600.0
+_SLOWEST_BYTES_PER_SECOND = 4 * MIB
+
+#: The unit of ``st_blocks`` in stat(2).
 _BLOCK_BYTES = 512
 
 
 class Taken(exceptions.HostError):
-    """A file that was not to be replaced is there."""
+    """The target exists already and must not be replaced."""
 
 
 @contextlib.contextmanager
 def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
-    """Fill an empty file that only its owner may read; it becomes *target* in the end.
+    """Yield the path of an empty file that only its owner may read; it becomes *target* in the end.
 
-    The block writes to the path it is given; if it fails, that file is removed and *target* is
-    as it was before.
+    The block writes to the yielded path.  If the block fails, the file is removed and *target*
+    stays as it was.
 
-    :param replace: whether a file that is there by then is replaced.
-    :raises Taken: if it is there and is not to be.
+    :param replace: whether the file replaces an existing *target*.
+    :raises Taken: if *target* exists and *replace* is false.
     :raises NotEnoughSpace: if the file system is full.
     :raises HostError: if the operating system refuses for another reason.
     """
@@ -52,9 +67,9 @@ def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
 
 
 def move(source: Path, target: Path) -> None:
-    """Give a file another name, that nothing has.
+    """Rename a file to *target*, which must not exist.
 
-    :raises Taken: if something has it.
+    :raises Taken: if *target* exists.
     :raises OSError: if the operating system refuses.
     """
     try:
@@ -72,9 +87,44 @@ def move(source: Path, target: Path) -> None:
 
 
 def allocated(path: Path) -> int:
-    """Return the space that a file takes, in bytes; it need not be readable.
+    """Return the disk space of a file in bytes; the caller need not be able to read the file.
 
-    :raises HostError: if it is not there, or cannot be looked at.
+    :raises HostError: if the file does not exist, or stat(2) fails.
     """
     with host_errors(f"{path} cannot be looked at"):
         return path.stat().st_blocks * _BLOCK_BYTES
+
+
+def place(source: Path, target: Path) -> None:
+    """Link a file that nobody writes to any more to *target*, or copy it if no link is possible.
+
+    :param source: a complete file: an ISO 9660 image, a kernel or a ramdisk.
+    :param target: a path that does not exist.
+    :raises NotEnoughSpace: if the copy does not fit.
+    :raises HostError: if the operating system refuses for another reason.
+    """
+    with host_errors(f"{target} cannot be made"):
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in _UNLINKABLE:
+                raise
+            with new_file(target) as path:
+                concurrency.run_blocking(shutil.copyfile, source, path)
+
+
+def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
+    """Copy a file that nobody writes to during the copy.
+
+    The copy shares the blocks of the file if the file system can, and holes stay holes.
+
+    :param target: a path that does not exist; the copy appears complete, with the same owner.
+    :param limits: memory limit of the copy; the size of the file sets the time limit.
+    :raises NotEnoughSpace: if the copy does not fit.
+    :raises HostError: if the operating system refuses, or the copy takes too long.
+    """
+    limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
+    timeout = _COPY_SECONDS + allocated(source) / _SLOWEST_BYTES_PER_SECOND
+    with new_file(target) as path:
+        sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
+        tools.run(["cp", *sharing, "--", str(source), str(path)], limits, timeout=timeout)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the file system refuses, as typed errors, and directories that QEMU can pass."""
+"""Typed errors for the refusals of a file system, and directories that QEMU can pass."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from compute_driver import exceptions
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-#: Others may pass, whoever knows what is inside: QEMU may run as another user.
+#: Mode of directories that any user may pass but not list: QEMU may run as another user.
 PASSABLE = 0o711
 
 
 def is_full(error: OSError) -> bool:
-    """Tell whether the file system, or its user's share of it, is full."""
+    """Tell whether the file system, or the user's quota on it, is full."""
     return error.errno in _FULL
 
 
 @contextlib.contextmanager
 def host_errors(failure: str) -> Iterator[None]:
-    """Turn what the operating system refuses into typed errors.
+    """Turn ``OSError`` into typed errors.
 
-    :param failure: what cannot be done, for the message.
+    :param failure: what the host cannot do, for the message.
     :raises NotEnoughSpace: if the file system is full.
-    :raises HostError: if it refuses for another reason.
+    :raises HostError: if the operating system refuses for another reason.
     """
     try:
         yield
@@ -37,12 +37,12 @@ def host_errors(failure: str) -> Iterator[None]:
 
 
 def make_directory(path: Path, mode: int) -> None:
-    """Make a directory and its missing parents, whatever the umask; keep those that are there.
+    """Make a directory and its missing parents; existing directories stay as they are.
 
     :param path: the directory.
-    :param mode: its permissions; those of its parents are :data:`PASSABLE`.
+    :param mode: its permissions, whatever the umask; new parents get :data:`PASSABLE`.
     :raises NotEnoughSpace: if the file system is full.
-    :raises HostError: if it cannot be made for another reason.
+    :raises HostError: if the directory cannot be made for another reason.
     """
     with host_errors(f"{path} cannot be made"):
         missing = [parent for parent in path.parents if not parent.exists()]
@@ -63,4 +63,4 @@ def _make(path: Path, mode: int) -> None:
 
 def existing_parent(path: Path) -> Path:
     """Return *path*, or the nearest directory above it that exists."""
-    return next(each for each in (path, *path.parents) if each.exists())
+    return next(parent for parent in (path, *path.parents) if parent.exists())

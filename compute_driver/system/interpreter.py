@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a Python interpreter for programs of this package that run in a process of their own."""
+"""Finds a Python interpreter for the scripts of this package that run as separate processes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import shutil
 import sys
 
 
-def find() -> str:
-    """Return the path of one.
+def find_python() -> str:
+    """Return the path of a Python interpreter.
 
-    Where Python is built into another program, as in uwsgi, ``sys.executable`` is that program.
+    If another program embeds Python, as uwsgi does, ``sys.executable`` is the other program.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     beside = [os.path.join(sys.exec_prefix, "bin", name) for name in (version, "python3")]

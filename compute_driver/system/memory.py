@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How much memory this machine has.
+"""The memory of this machine.
 
 Source: proc(5), ``/proc/meminfo``.
 """
@@ -11,8 +11,8 @@ from pathlib import Path
 from compute_driver.guest import MIB
 
 
-def read() -> dict[str, int]:
-    """Return the numbers of ``/proc/meminfo`` by their names, in bytes."""
+def read_meminfo() -> dict[str, int]:
+    """Return the values of ``/proc/meminfo`` by name, in bytes."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     pairs = (line.split(":") for line in lines)
     return {name: int(value.split()[0]) * 1024 for name, value in pairs}
@@ -20,10 +20,10 @@ def read() -> dict[str, int]:
 
 def total_mib() -> int:
     """Return the RAM of this machine in MiB."""
-    return read()["MemTotal"] // MIB
+    return read_meminfo()["MemTotal"] // MIB
 
 
 def limit_mib() -> int:
-    """Return RAM and swap of this machine together, in MiB: no guest can have more."""
-    memory = read()
-    return (memory["MemTotal"] + memory["SwapTotal"]) // MIB
+    """Return RAM plus swap of this machine in MiB: no guest can have more."""
+    meminfo = read_meminfo()
+    return (meminfo["MemTotal"] + meminfo["SwapTotal"]) // MIB

@@ -11,21 +11,21 @@ from collections.abc import Mapping, Sequence
 from compute_driver import exceptions
 from compute_driver.system import concurrency
 
-#: Seconds that the end of a program which was killed may take.
+#: Seconds to wait for the end of a killed program.
 _REAPING = 1.0
 
 
 class TookTooLong(exceptions.ToolFailed):
-    """A program was killed, since it had not ended in time."""
+    """A program was killed, because it did not end in time."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ended:
-    """What a program left.
+    """The result of a program.
 
-    :param status: its exit status, or the number of the signal that ended it, negative.
-    :param output: what it printed.
-    :param errors: what it complained of.
+    :param status: its exit status, or the negative number of the signal that ended it.
+    :param output: its standard output.
+    :param errors: its standard error.
     """
 
     status: int
@@ -42,12 +42,12 @@ def run(
 ) -> Ended:
     """Run a program to its end.
 
-    :param command: its absolute path and its arguments.
-    :param text: what it reads.
-    :param environment: variables besides this process's own.
-    :param timeout: seconds after which it is killed; None waits for as long as it takes.
-    :raises TookTooLong: if it did not end in time.
-    :raises ToolFailed: if it does not start.
+    :param command: absolute path and arguments of the program.
+    :param text: standard input of the program.
+    :param environment: variables in addition to those of this process.
+    :param timeout: seconds after which the program is killed; None means no limit.
+    :raises TookTooLong: if the program did not end in time.
+    :raises ToolFailed: if the program does not start.
     """
     try:
         return concurrency.run_blocking(_run, command, text, environment, timeout)
@@ -73,7 +73,7 @@ def _run(
         output, errors = process.communicate(text, timeout)
     except subprocess.TimeoutExpired:
         process.kill()
-        # One that is stuck in the kernel does not even end now.
+        # A program that is stuck in the kernel does not end even now.
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=_REAPING)
         name = os.path.basename(command[0])

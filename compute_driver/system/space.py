@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Turns what a file system cannot do into errors that say what it lacks."""
+"""Errors of writing that say how much space the file system lacks."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from compute_driver.system import filesystem
 
 @contextlib.contextmanager
 def writing(path: Path, needed: int = 0) -> Iterator[None]:
-    """Explain the failures of what is written below a directory.
+    """Turn the ``OSError`` of writing below a directory into typed errors.
 
     :param path: the directory.
-    :param needed: bytes that the whole content takes; 0 if that is not known.
-    :raises NotEnoughSpace: if its file system is full.
-    :raises HostError: if it cannot be written for another reason.
+    :param needed: size of the whole content in bytes; 0 if the size is not known.
+    :raises NotEnoughSpace: if the file system of the directory is full.
+    :raises HostError: if writing fails for another reason.
     """
     try:
         yield
     except OSError as error:
-        if error.errno is None:  # of a library that calls its own errors OSError
+        if error.errno is None:  # some libraries derive their own errors from OSError
             raise
         if filesystem.is_full(error):
             raise full(path, needed) from error
@@ -32,18 +32,18 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
 
 
 def require(path: Path, needed: int) -> None:
-    """Refuse at once what cannot fit.
+    """Refuse a file that the file system has no space for.
 
-    :param path: the directory that will be written to.
-    :param needed: bytes still to come.
-    :raises NotEnoughSpace: if fewer are free.
+    :param path: the directory of the file.
+    :param needed: bytes still to write.
+    :raises NotEnoughSpace: if fewer bytes are free.
     """
     if needed > shutil.disk_usage(path).free:
         raise full(path, needed)
 
 
 def full(path: Path, needed: int = 0) -> exceptions.NotEnoughSpace:
-    """Return the error for a full file system; parameters as for :func:`writing`."""
+    """Return the error for a full file system; the parameters are those of :func:`writing`."""
     wanted = f"{needed} bytes are needed, " if needed else ""
     free = shutil.disk_usage(path).free
     return exceptions.NotEnoughSpace(f"not enough space in {path}: {wanted}{free} are free")

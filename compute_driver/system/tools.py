@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs helper programs that read or write disk images, under limits.
 
-Images come from strangers, so whatever parses one runs under util-linux ``prlimit`` (prlimit(1),
-setrlimit(2)) and dies alone.
+Images come from strangers, so every program that parses an image runs under ``prlimit`` of
+util-linux (prlimit(1), setrlimit(2)) and dies alone.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compute_driver import exceptions
 from compute_driver.guest import MIB
 from compute_driver.system import programs
 
-#: Debian packages of the programs this driver runs.
+#: Debian packages of the programs that this driver runs.
 PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "mkswap": "util-linux",
@@ -28,14 +28,14 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
 }
 
-#: mkfs, mkswap and daemons live in directories that are not on an ordinary user's PATH.
+#: Directories of mkfs, mkswap and daemons; an ordinary user's PATH lacks them.
 SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 #: Each of glibc's malloc arenas reserves 64 MiB of address space, and qemu-img has many threads:
-#: with one arena its conversions fit into 256 MiB, without they may pass 1 GiB.
+#: with one arena a conversion fits into 256 MiB, with more arenas it may need over 1 GiB.
 _ENVIRONMENT = {"LC_ALL": "C", "MALLOC_ARENA_MAX": "1"}
 
-#: What programs say, in the C locale, when their address space is used up.
+#: Messages of programs, in the C locale, whose address space is used up.
 _OUT_OF_MEMORY = (
     "cannot allocate memory",
     "failed to allocate",
@@ -45,12 +45,12 @@ _OUT_OF_MEMORY = (
 
 
 class LimitPassed(exceptions.ToolFailed):
-    """A program used up what it was granted; nothing is said about what it read."""
+    """A program reached its limits; its input may still be good."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ToolLimits:
-    """What one run of a program may use.
+    """Limits of one run of a program.
 
     :param cpu_seconds: processor time of all its threads, in seconds.
     :param memory_bytes: address space in bytes.
@@ -61,7 +61,7 @@ class ToolLimits:
 
 
 def limits(conf: cfg.ConfigOpts) -> ToolLimits:
-    """Return the limits that ``image_tool_cpu_seconds`` and ``image_tool_memory_mib`` set."""
+    """Return the limits of options ``image_tool_cpu_seconds`` and ``image_tool_memory_mib``."""
     options = conf.hypervisor
     return ToolLimits(
         cpu_seconds=options.image_tool_cpu_seconds,
@@ -76,26 +76,27 @@ def run(
     timeout: float | None = None,
     accepted: Collection[int] = (0,),
 ) -> str:
-    """Run a program under limits and return what it printed.
+    """Run a program under limits.
 
-    :param argv: the program's name and its arguments; no shell reads them.
-    :param limits: what it may use.
-    :param timeout: seconds after which it is killed; None waits for as long as it takes.
+    :param argv: name and arguments of the program; no shell reads them.
+    :param limits: the limits.
+    :param timeout: seconds after which the program is killed; None means no limit.
     :param accepted: exit statuses that are no failure.
-    :return: its standard output.
+    :return: the program's standard output.
     :raises MissingDependency: if the host lacks the program; names the Debian package.
-    :raises NotEnoughSpace: if it found the file system full.
-    :raises LimitPassed: if it used up what it was granted; names the option that grants more.
-    :raises ToolFailed: if it failed; names the program and the reason.
+    :raises NotEnoughSpace: if the file system is full.
+    :raises LimitPassed: if the program reached a limit; names the option that raises the limit.
+    :raises ToolFailed: if the program failed; names the program and the reason.
     """
-    # One second between the soft and the hard limit tells SIGXCPU from any other SIGKILL.
+    # The second between soft and hard limit gives the program SIGXCPU before SIGKILL, so that
+    # its death by the limit differs from a death by another SIGKILL.
     command = [
-        _find("prlimit"),
+        _require("prlimit"),
         f"--as={limits.memory_bytes}",
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
         "--core=0",
         "--",
-        _find(argv[0]),
+        _require(argv[0]),
         *argv[1:],
     ]
     name = Path(argv[0]).name
@@ -108,48 +109,51 @@ def run(
     return done.output
 
 
-def is_out_of_memory(said: str) -> bool:
-    """Tell whether a program complained that there is no more memory for it.
+def is_out_of_memory(errors: str) -> bool:
+    """Tell whether a program complained that it gets no more memory.
 
-    :param said: what it wrote to its standard error, in the C locale.
+    :param errors: its standard error, in the C locale.
     """
-    lowered = said.lower()
+    lowered = errors.lower()
     return any(phrase in lowered for phrase in _OUT_OF_MEMORY)
 
 
 def locate(name: str) -> str | None:
-    """Return the absolute path of a program, be it on ``PATH`` or not; None if there is none."""
-    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
-    found = shutil.which(name, path=path)
-    return os.path.abspath(found) if found else None
+    """Return the absolute path of a program; None if the host lacks the program.
+
+    The search covers ``PATH`` and :data:`SYSTEM_DIRECTORIES`.
+    """
+    directories = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
+    path = shutil.which(name, path=directories)
+    return os.path.abspath(path) if path else None
 
 
-def _find(name: str) -> str:
-    found = locate(name)
-    if found is None:
+def _require(name: str) -> str:
+    path = locate(name)
+    if path is None:
         package = PACKAGES.get(Path(name).name)
         hint = f"; Debian's package {package} has it" if package else ""
         raise exceptions.MissingDependency(f"program {name!r} is not installed{hint}")
-    return found
+    return path
 
 
 def _failure(
-    name: str, status: int, stderr: str, limits: ToolLimits
+    name: str, status: int, errors: str, limits: ToolLimits
 ) -> exceptions.ComputeDriverError:
-    lines = stderr.strip().splitlines()
-    said = lines[-1].strip() if lines else "it gave no reason"
-    lowered = stderr.lower()
+    lines = errors.strip().splitlines()
+    reason = lines[-1].strip() if lines else "it gave no reason"
+    lowered = errors.lower()
     if status == -signal.SIGXCPU:
         return LimitPassed(
             f"{name} used up its {limits.cpu_seconds} processor seconds; option "
             "[hypervisor] image_tool_cpu_seconds grants more"
         )
     if "no space left" in lowered or "disk quota exceeded" in lowered:
-        return exceptions.NotEnoughSpace(f"{name}: {said}")
-    if is_out_of_memory(stderr):
+        return exceptions.NotEnoughSpace(f"{name}: {reason}")
+    if is_out_of_memory(errors):
         return LimitPassed(
-            f"{name} used up its {limits.memory_bytes // MIB} MiB of address space ({said}); "
+            f"{name} used up its {limits.memory_bytes // MIB} MiB of address space ({reason}); "
             "option [hypervisor] image_tool_memory_mib grants more"
         )
     how = f"exited with status {status}" if status > 0 else f"was killed by signal {-status}"
-    return exceptions.ToolFailed(f"{name} {how}: {said}")
+    return exceptions.ToolFailed(f"{name} {how}: {reason}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where devices are attached: as the machine needs it where libvirt would not, and in the end.
+"""The addresses of devices: the addresses that the domain gives, and those that libvirt gives.
 
 Source: libvirt, "Domain XML format", "Device Addresses".
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from compute_driver.hardware.description import Addresses
 from compute_driver.info import Device
 from compute_driver.xml.elements import E, Element
 
-#: Virtio devices that are never unplugged.
+#: Virtio devices that nobody unplugs.
 _FIXED_VIRTIO = (
     "disk/target[@bus='virtio']/..",
     "controller[@type='virtio-serial']",
@@ -21,7 +22,7 @@ _FIXED_VIRTIO = (
 )
 _VIRTIO = (*_FIXED_VIRTIO, "interface/model[@type='virtio']/..")
 
-#: All that is never unplugged; for cards of plain PCI, libvirt would add bridges besides.
+#: Devices that nobody unplugs; for cards of plain PCI, libvirt adds bridges by itself.
 _FIXED = (
     *_FIXED_VIRTIO,
     "watchdog[@model='i6300esb']",
@@ -29,43 +30,53 @@ _FIXED = (
     *(f"sound[@model='{model}']" for model in ("ac97", "es1370", "ich6", "ich9")),
 )
 
-#: What libvirt puts behind a port of its own each, because it could be unplugged.
+#: Devices that can be unplugged: libvirt puts each behind a port of its own.
 _BEHIND_PORTS = (
     *(f"interface/model[@type='{model}']/.." for model in ("virtio", "e1000e")),
     "controller[@type='scsi']",
     "controller[@model='qemu-xhci']",
 )
-#: Those of the root bus that machines leave free, but for the lowest: there libvirt puts its ports.
+#: Free slots of the root bus; libvirt puts its ports into the lower ones.
 _SLOTS = range(0x08, 0x1C)
 
-#: What libvirt's addresses on PCI consist of, and how they are written.
+#: The parts of libvirt's addresses on PCI, and their formats.
 _PCI = (("domain", "04x"), ("bus", "02x"), ("slot", "02x"))
 _DRIVE = ("controller", "bus", "target", "unit")
 
 
-def map_into_memory(domain: Element) -> None:
-    """Give every virtio device of a domain an address in memory: libvirt would look for PCI."""
+def assign(domain: Element, addresses: Addresses, spare_ports: int) -> None:
+    """Give the devices of a domain the addresses that libvirt does not give by itself.
+
+    :param spare_ports: how many devices can be plugged in while the guest runs, on PCI Express.
+    """
+    if addresses is Addresses.MEMORY:
+        _map_into_memory(domain)
+    elif addresses is Addresses.ROOT_BUS:
+        _integrate(domain)
+        _add_ports(domain, spare_ports)
+
+
+def _map_into_memory(domain: Element) -> None:
+    """Give every virtio device an address in memory: libvirt looks for PCI by itself."""
     for device in _devices(domain, _VIRTIO):
         device.append(E.address(type="virtio-mmio"))
 
 
-def integrate(domain: Element) -> None:
-    """Put what is never unplugged on the root bus of PCI Express, as long as there are slots.
+def _integrate(domain: Element) -> None:
+    """Put fixed devices on the root bus of PCI Express, as long as there are free slots.
 
-    libvirt would put each behind a port of its own, and each port delays the guest's boot.
+    libvirt puts each device behind a port of its own, and each port delays the guest's boot.
     """
     for slot, device in zip(_SLOTS, _devices(domain, _FIXED), strict=False):
         place = {"domain": "0x0000", "bus": "0x00", "slot": f"0x{slot:02x}", "function": "0x0"}
         device.append(E.address({"type": "pci"}, place))
 
 
-def add_ports(domain: Element, spare: int) -> None:
-    """Add the ports of PCI Express that a domain needs, and some for devices that come later.
+def _add_ports(domain: Element, spare: int) -> None:
+    """Add the ports of PCI Express for the devices of a domain, and spare ports.
 
-    libvirt makes one that is spare, but none where there is nothing that could be unplugged.  For
-    devices of plain PCI it adds a bridge, and another port, by itself.
-
-    :param spare: how many devices can be plugged in while the guest runs.
+    libvirt makes one spare port, but none for a domain without a device that can be unplugged.
+    For devices of plain PCI libvirt adds a bridge and another port.
     """
     needed = sum(1 for _ in _devices(domain, _BEHIND_PORTS))
     if needed + spare == 0 or (needed and spare == 1):
@@ -78,23 +89,23 @@ def add_ports(domain: Element, spare: int) -> None:
 
 
 def attached(domain: Element) -> Iterator[Device]:
-    """Yield where the disks and interfaces of a domain are attached, as libvirt describes it."""
+    """Yield the places of a domain's disks and interfaces, as libvirt describes them."""
     for element in (*domain.iterfind("devices/disk"), *domain.iterfind("devices/interface")):
         target, mac = element.find("target"), element.find("mac")
         place = element.find("address")
-        said = {} if place is None else {str(k): str(v) for k, v in place.attrib.items()}
-        if said.get("type") == "pci":
-            numbers = [format(int(said[key], 16), width) for key, width in _PCI]
-            address = f"{':'.join(numbers)}.{int(said['function'], 16)}"
-        elif said.get("type") == "drive":
-            address = ":".join(said[key] for key in _DRIVE)
+        parts = {} if place is None else {str(k): str(v) for k, v in place.attrib.items()}
+        if parts.get("type") == "pci":
+            numbers = [format(int(parts[key], 16), width) for key, width in _PCI]
+            address = f"{':'.join(numbers)}.{int(parts['function'], 16)}"
+        elif parts.get("type") == "drive":
+            address = ":".join(parts[key] for key in _DRIVE)
         else:
             address = ""
         bus = "" if target is None else target.get("bus", "")
         yield Device(
             name="" if target is None else target.get("dev", ""),
             mac=None if mac is None else mac.get("address", ""),
-            bus="pci" if said.get("type") == "pci" else bus,
+            bus="pci" if parts.get("type") == "pci" else bus,
             address=address,
         )
 

@@ -7,41 +7,21 @@ X86-Based Architectures".
 
 from __future__ import annotations
 
-from compute_driver import exceptions
-from compute_driver.choices import Accelerator, OsType
-from compute_driver.guest import Guest
-from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
-from compute_driver.xml.elements import YES_NO, E, Element
+from compute_driver.hardware.description import Clock, Switch
+from compute_driver.xml.elements import E, Element
+
+_PRESENT = {Switch.ON: "yes", Switch.OFF: "no"}
 
 
-def element(guest: Guest, machine: Machine, accelerator: Accelerator) -> Element:
-    """Return ``<clock>``.
-
-    :raises InvalidParameter: if an HPET is wanted and the machine has none.
-    """
-    # Windows takes the hardware's clock for local time.
-    clock = E.clock(offset="localtime" if guest.os_type is OsType.WINDOWS else "utc")
-    if guest.hpet and not machine.hpet:
-        raise exceptions.InvalidParameter("hpet", True, f"off: machine {machine.name} has none")
-    if machine.hpet:
-        clock.extend(_timers(guest, accelerator))
-    return clock
-
-
-def _timers(guest: Guest, accelerator: Accelerator) -> list[Element]:
-    hpet = guest.hpet
-    timers = []
-    if accelerator is Accelerator.KVM:
-        # What ticks get lost while the guest does not run is made up for by the one clock and not
-        # by the other, as systems expect it; and there are better ones than the HPET.
-        timers = [
-            E.timer(name="pit", tickpolicy="delay"),
-            E.timer(name="rtc", tickpolicy="catchup"),
-        ]
-        hpet = bool(hpet)
-        if guest.os_type is OsType.WINDOWS and architecture.get(guest.architecture).hyperv:
-            timers.append(E.timer(name="hypervclock", present="yes"))
-    if hpet is not None:
-        timers.append(E.timer(name="hpet", present=YES_NO[hpet]))
-    return timers
+def element(clock: Clock) -> Element:
+    """Return ``<clock>``."""
+    made = E.clock(offset="localtime" if clock.local_time else "utc")
+    if clock.catch_up:
+        # Systems expect that one clock makes up for lost ticks and that the other does not.
+        made.append(E.timer(name="pit", tickpolicy="delay"))
+        made.append(E.timer(name="rtc", tickpolicy="catchup"))
+    if clock.hyperv:
+        made.append(E.timer(name="hypervclock", present="yes"))
+    if clock.hpet in _PRESENT:
+        made.append(E.timer(name="hpet", present=_PRESENT[clock.hpet]))
+    return made

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The serial ports; the first is the console: interactive, and logged whoever listens or not.
+"""The serial ports; the first is the console, which is interactive and always logged.
 
-It hangs on a pseudo-terminal, which libvirt's clients reach, or on a TCP port, which anybody does
-who is let through; the port is chosen for each power-on.
+The console hangs on a pseudo-terminal, which libvirt's clients reach, or on a TCP port, which the
+network reaches; each power-on chooses the port.
 
 Source: libvirt, "Domain XML format", "Consoles, serial, parallel & channel devices".
 """
@@ -11,12 +11,8 @@ from __future__ import annotations
 
 import copy
 
-from compute_driver import exceptions
 from compute_driver.choices import ConsoleModel
-from compute_driver.consoles import Served
-from compute_driver.guest import Guest
-from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
+from compute_driver.hardware.description import Console
 from compute_driver.info import Address
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
@@ -24,42 +20,31 @@ from compute_driver.xml.elements import E, Element
 _NO_PORT = "0"
 
 
-def serial(guest: Guest, layout: Layout, machine: Machine, served: Served) -> list[Element]:
-    """Return each ``<serial>`` and the ``<console>`` that is the first one's other name.
+def serial(console: Console, layout: Layout) -> list[Element]:
+    """Return each ``<serial>``, and the ``<console>`` that names the first of them again.
 
-    Of a console that is no serial port there is the latter alone.
-
-    :param served: at which address the console is; the port is :func:`assign`'s.
-    :raises InvalidParameter: if the machine does not have the guest's console, or not as many.
+    A console that is no serial port has ``<console>`` alone.  :func:`assign` sets the TCP port.
     """
-    model = architecture.choose("console", guest.console, machine.consoles)
-    most = machine.serial_ports if model is ConsoleModel.SERIAL else 1
-    if guest.serial_ports > most:
-        accepted = f"at most {most} with machine {machine.name} and console {model}"
-        raise exceptions.InvalidParameter("serial_ports", guest.serial_ports, accepted)
     log = E.log(file=str(layout.console_log), append="on")
-    target = E.target(type=str(model), port="0")
+    target = E.target(type=str(console.model), port="0")
     kind, source = "pty", []
-    if served.serial is not None:
+    if console.address:
         kind = "tcp"
         source = [
-            E.source(mode="bind", host=served.serial, service=_NO_PORT),
+            E.source(mode="bind", host=console.address, service=_NO_PORT),
             E.protocol(type="raw"),
         ]
-    if model is not ConsoleModel.SERIAL:
+    if console.model is not ConsoleModel.SERIAL:
         return [E.console({"type": kind}, *source, log, target)]
     return [
         E.serial({"type": kind}, *source, log, E.target(port="0")),
-        *(
-            E.serial({"type": "pty"}, E.target(port=str(port)))
-            for port in range(1, guest.serial_ports)
-        ),
+        *(E.serial({"type": "pty"}, E.target(port=str(port))) for port in range(1, console.ports)),
         E.console({"type": kind}, *map(copy.deepcopy, source), target),
     ]
 
 
 def address(domain: Element) -> Address | None:
-    """Return where the serial console of a domain is served by TCP; None if it is not."""
+    """Return the TCP address of a domain's serial console; None for a console without TCP."""
     for source in _sources(domain):
         return Address(host=source.get("host", ""), port=int(source.get("service", _NO_PORT)))
     return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What processor the guest sees.
+"""The processor that the guest sees.
 
 Source: libvirt, "Domain XML format", "CPU model and topology" and "CPU Tuning".
 """
@@ -9,28 +9,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Collection
 
-from compute_driver.guest import Cpu
 from compute_driver.hardware import tuning
+from compute_driver.hardware.description import Processor
 from compute_driver.limits import CpuLimits
 from compute_driver.xml.elements import E, Element
 
 
-def element(cpu: Cpu) -> list[Element]:
-    """Return ``<cpu>``, or nothing to have QEMU's default.
+def element(cpu: Processor) -> list[Element]:
+    """Return ``<cpu>``, or nothing for QEMU's default.
 
-    Attribute ``check`` is left out: libvirt then demands every feature of the model under KVM
-    and takes what the emulator has under TCG.
+    Attribute ``check`` is left out: then libvirt demands every feature of the model under KVM,
+    and takes the features that the emulator has under TCG.
     """
-    if cpu == Cpu():
+    if cpu == Processor():
         return []
-    if cpu.model is None:
+    if not cpu.model:
         made = E.cpu()
     elif cpu.model in tuning.CPU_MODES:
         made = E.cpu(mode=cpu.model)
     else:
         made = E.cpu(E.model(cpu.model, fallback="forbid"), mode="custom", match="exact")
-    if cpu.topology is not None:
-        counts = dataclasses.asdict(cpu.topology).items()
+    for topology in cpu.topology:
+        counts = dataclasses.asdict(topology).items()
         made.append(E.topology({field: str(count) for field, count in counts}))
     for policy, names in (("require", cpu.enable), ("disable", cpu.disable)):
         made.extend(E.feature(policy=policy, name=name) for name in names)
@@ -46,19 +46,20 @@ def tuning_element(limits: CpuLimits | None) -> list[Element]:
 
 
 def described(domain: Element, enabled: Collection[str]) -> str:
-    """Return the model of a domain's processor, and what differs: ``Haswell,+avx512f,-pcid``.
+    """Return the model of a domain's processor and its changes: ``Haswell,+avx512f,-pcid``.
 
-    Of a running guest libvirt knows which model the host's turned out to be, and which features
-    emulation has left out.
+    libvirt knows the model of a running guest's host processor, and the features that emulation
+    has left out.
 
-    :param enabled: the features that the guest asked for; those of its model go without saying.
-    :return: the mode where that stands for the model; empty if QEMU chooses.
+    :param enabled: the features that the guest asked for; the model's own features are not named.
+    :return: the CPU mode, if the domain has no model; empty if QEMU chooses.
     """
     cpu = domain.find("cpu")
     if cpu is None:
         return ""
     model = cpu.findtext("model") or cpu.get("mode", "").removeprefix("custom")
-    policies = {each.get("name", ""): each.get("policy") for each in cpu.iterfind("feature")}
+    features = cpu.iterfind("feature")
+    policies = {feature.get("name", ""): feature.get("policy") for feature in features}
     more = [f"+{name}" for name in dict.fromkeys(enabled) if policies.get(name) == "require"]
     less = [f"-{name}" for name, policy in policies.items() if policy == "disable"]
     return ",".join([model, *more, *less])

@@ -13,10 +13,10 @@ from collections import Counter
 
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
-from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
+from compute_driver.hardware.description import Hardware, Virtio
 from compute_driver.limits import DiskLimits
-from compute_driver.storage.layout import DiskFile, Layout
+from compute_driver.storage.layout import GuestDisk, Layout
+from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
 
 #: Beginnings of device names; buses that share one share its letters, too.
@@ -33,58 +33,53 @@ _PREFIXES = {
 _ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
 
 
-def controllers(guest: Guest, layout: Layout, machine: Machine) -> list[Element]:
-    """Return the controllers of the disks' buses.
-
-    :raises InvalidParameter: if the machine does not take the guest's SCSI controller.
-    """
-    scsi = architecture.choose("scsi_model", guest.scsi_model, machine.scsis)
-    buses = {disk.bus for disk in layout.disks}
-    elements = []
-    if DiskBus.SCSI in buses:
-        plain = scsi is not ScsiModel.VIRTIO or guest.virtio is VirtioForm.VIRTIO
-        elements.append(E.controller(type="scsi", model=str(scsi if plain else guest.virtio)))
-    return elements
+def controllers(hardware: Hardware) -> list[Element]:
+    """Return the controllers of the disks' buses."""
+    if DiskBus.SCSI not in hardware.drives.buses:
+        return []
+    scsi, form = hardware.drives.scsi, hardware.virtio.form
+    plain = scsi is not ScsiModel.VIRTIO or form is VirtioForm.VIRTIO
+    return [E.controller(type="scsi", model=str(scsi if plain else form))]
 
 
-def disks(guest: Guest, layout: Layout) -> list[Element]:
-    """Return one ``<disk>`` for each of the guest's files that are disks."""
+def disks(guest: Guest, hardware: Hardware, layout: Layout) -> list[Element]:
+    """Return one ``<disk>`` for each of the guest's drives."""
     used: Counter[str] = Counter()
     targets = itertools.count()
     elements = []
     for disk in layout.disks:
         prefix = _PREFIXES[disk.bus]
-        element = _disk(guest, disk, prefix + _letters(used[prefix]))
+        element = _disk(guest, hardware.virtio, disk, prefix + _letters(used[prefix]))
         used[prefix] += 1
-        if disk.bus is DiskBus.SCSI and guest.scsi_model in _ONE_UNIT:
-            element.extend(_target(guest, next(targets)))
+        if disk.bus is DiskBus.SCSI and hardware.drives.scsi in _ONE_UNIT:
+            element.extend(_target(guest, hardware.drives.scsi, next(targets)))
         elements.append(element)
     return elements
 
 
-def _target(guest: Guest, number: int) -> list[Element]:
+def _target(guest: Guest, scsi: ScsiModel, number: int) -> list[Element]:
     place = {"controller": "0", "bus": "0", "target": str(number), "unit": "0"}
     address = E.address({"type": "drive"}, place)
-    if guest.scsi_model is not ScsiModel.LSISAS1068:
+    if scsi is not ScsiModel.LSISAS1068:
         return [address]
     # Linux sees no SAS disk without a name; 3 says that the name means something here only.
     return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
-def _disk(guest: Guest, disk: DiskFile, target: str) -> Element:
+def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element:
     # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
     # would need O_DIRECT, which tmpfs and other file systems do not have.
-    driver = E.driver(name="qemu", type=str(disk.format))
+    driver = E.driver(name="qemu", type=str(disk.source.format))
     element = E.disk(
-        {"type": "file", "device": disk.device},
+        {"type": source.kind(disk.source), "device": disk.device},
         driver,
-        E.source(file=str(disk.path)),
+        source.element(disk.source),
         E.target(dev=target, bus=str(disk.bus)),
-        # The guest finds its disks by role: /dev/disk/by-id/virtio-ephemeral0.
-        E.serial(disk.role),
+        # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
+        E.serial(disk.name),
     )
-    if disk.bus is DiskBus.VIRTIO and guest.virtio is not VirtioForm.VIRTIO:
-        element.set("model", str(guest.virtio))
+    if disk.bus is DiskBus.VIRTIO and virtio.form is not VirtioForm.VIRTIO:
+        element.set("model", str(virtio.form))
     if disk.readonly:
         element.append(E.readonly())
     else:

@@ -9,15 +9,14 @@ from typing import Protocol
 from lxml.builder import ElementMaker
 from lxml.etree import _Element as Element
 
-__all__ = ["ON_OFF", "YES_NO", "E", "Element", "Maker", "maker"]
+__all__ = ["YES_NO", "E", "Element", "Maker", "maker"]
 
-#: libvirt's words for what is and what is not.
-ON_OFF = {True: "on", False: "off"}
+#: libvirt's words for present and absent.
 YES_NO = {True: "yes", False: "no"}
 
 
 class Maker(Protocol):
-    """Makes an element by a call of the method of its name: ``E.disk(E.source(...), type=...)``.
+    """Makes an element by a call of the element's name: ``E.disk(E.source(...), type=...)``.
 
     Arguments are children, text, or a dictionary of attributes; keywords are attributes, too.
     """
@@ -25,7 +24,7 @@ class Maker(Protocol):
     def __getattr__(self, tag: str) -> Callable[..., Element]: ...
 
     def __call__(self, tag: str, *children: object, **attributes: str) -> Element:
-        """Return an element whose tag is no name in Python, or not known before."""
+        """Return an element whose tag is no Python name, or is in a variable."""
 
 
 def maker(namespace: str, prefix: str) -> Maker:

@@ -1,70 +1,58 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest's screen as others see it: by VNC and SPICE, at ports that libvirt chooses.
+"""The servers of the guest's screen: VNC and SPICE, at ports that libvirt chooses.
 
-Without them it still can be photographed.
+A guest without a server still has screenshots.
 
 Source: libvirt, "Domain XML format", "Graphical framebuffers" and "Channel".
 """
 
 from __future__ import annotations
 
-from compute_driver.choices import VideoModel
-from compute_driver.consoles import DisplayKind, Served, Spice
-from compute_driver.guest import Guest
-from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
-from compute_driver.info import Display
-from compute_driver.xml.elements import ON_OFF, E, Element
+from compute_driver import info
+from compute_driver.consoles import DisplayKind, Spice
+from compute_driver.hardware.description import Display
+from compute_driver.xml.elements import E, Element
 
-#: What ``virDomainGetXMLDesc`` says of a port that is not there.
+#: The words of ``virDomainGetXMLDesc`` for no port.
 _NO_PORT = ("", "-1", "0")
 
 
-def graphics(guest: Guest, machine: Machine, served: Served) -> list[Element]:
-    """Return one ``<graphics>`` for each protocol; none for a guest without a display adapter."""
-    return [
-        _graphics(kind, address, served.spice) for kind, address in _shown(guest, machine, served)
-    ]
+def graphics(display: Display) -> list[Element]:
+    """Return one ``<graphics>`` for each protocol that serves the screen."""
+    return [_graphics(kind, address, display.spice) for kind, address in display.screens]
 
 
-def kinds(guest: Guest, machine: Machine, served: Served) -> list[DisplayKind]:
-    """Return the protocols by which the guest's screen is served."""
-    return [kind for kind, _ in _shown(guest, machine, served)]
+def video(display: Display) -> Element:
+    """Return the display adapter."""
+    element = E.model(type=str(display.model))
+    if display.memory_mib:
+        element.set("vram", str(display.memory_mib * 1024))
+    return E.video(element)
 
 
-def has_spice_agent(guest: Guest, machine: Machine, served: Served) -> bool:
-    """Tell whether SPICE's agent can be reached in the guest."""
-    return served.spice.agent and DisplayKind.SPICE in kinds(guest, machine, served)
-
-
-def agent_channel(guest: Guest, machine: Machine, served: Served) -> list[Element]:
+def agent_channel(display: Display) -> list[Element]:
     """Return the channel at which SPICE's agent listens."""
-    if not has_spice_agent(guest, machine, served):
+    if not display.spice_agent:
         return []
     target = E.target(type="virtio", name="com.redhat.spice.0")
     return [E.channel({"type": "spicevmc"}, target)]
 
 
-def displays(domain: Element) -> list[Display]:
-    """Return where the screen of a running domain is served, by its live XML."""
-    found = []
+def displays(domain: Element) -> list[info.Display]:
+    """Return the addresses that serve the screen of a running domain, by the domain's live XML."""
+    served = []
     for element in domain.iterfind("devices/graphics"):
         port, tls_port = _port(element.get("port")), _port(element.get("tlsPort"))
         if element.get("type") in list(DisplayKind) and (port or tls_port):
-            found.append(
-                Display(
+            served.append(
+                info.Display(
                     kind=DisplayKind(element.get("type", "")),
                     host=element.get("listen", ""),
                     port=port,
                     tls_port=tls_port,
                 )
             )
-    return found
-
-
-def _shown(guest: Guest, machine: Machine, served: Served) -> tuple[tuple[DisplayKind, str], ...]:
-    model = architecture.choose("video", guest.video, machine.videos)
-    return () if model is VideoModel.NONE else served.displays
+    return served
 
 
 def _graphics(kind: DisplayKind, address: str, spice: Spice) -> Element:
@@ -79,15 +67,14 @@ def _graphics(kind: DisplayKind, address: str, spice: Spice) -> Element:
 
 
 def _tuning(spice: Spice) -> list[Element]:
-    playback = spice.playback_compression
-    said = (
+    settings = (
         (E.image, "compression", spice.image_compression),
         (E.jpeg, "compression", spice.jpeg_compression),
         (E.zlib, "compression", spice.zlib_compression),
-        (E.playback, "compression", None if playback is None else ON_OFF[playback]),
+        (E.playback, "compression", spice.playback_compression),
         (E.streaming, "mode", spice.streaming_mode),
     )
-    return [make({name: value}) for make, name, value in said if value is not None]
+    return [make({name: word}) for make, name, word in settings if word]
 
 
 def _port(text: str | None) -> int | None:

@@ -11,53 +11,36 @@ import dataclasses
 
 from lxml import etree
 
-from compute_driver import exceptions
-from compute_driver.choices import InterfaceKind, NicModel
+from compute_driver.choices import NicModel
 from compute_driver.guest import Guest, Interface
-from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
+from compute_driver.hardware.description import Hardware, NetworkCard, Virtio
 from compute_driver.limits import Bandwidth
+from compute_driver.network.kinds import BACKENDS
 from compute_driver.xml.elements import E, Element
 
-_TYPES = {
-    InterfaceKind.USER: "user",
-    InterfaceKind.NETWORK: "network",
-    InterfaceKind.BRIDGE: "bridge",
-    # libvirt makes the device at each power-on, and leaves it to others to plug it into anything.
-    InterfaceKind.OVS: "ethernet",
-}
-_SOURCES = frozenset({InterfaceKind.NETWORK, InterfaceKind.BRIDGE})
+
+def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
+    """Return one ``<interface>`` for each of the guest's."""
+    return [
+        _interface(interface, card, hardware.virtio)
+        for interface, card in zip(guest.interfaces, hardware.cards, strict=True)
+    ]
 
 
-def interfaces(guest: Guest, machine: Machine) -> list[Element]:
-    """Return one ``<interface>`` for each of the guest's.
-
-    :raises InvalidParameter: if the machine does not take a card's model, or it has one queue only.
-    """
-    return [_interface(interface, guest, machine) for interface in guest.interfaces]
-
-
-def _interface(interface: Interface, guest: Guest, machine: Machine) -> Element:
-    model = architecture.choose("nic model", interface.model, machine.nics)
-    virtio = model is NicModel.VIRTIO
-    kind, source = interface.kind, interface.source
-    if interface.hybrid:
-        kind, source = InterfaceKind.BRIDGE, interface.own_bridge
-    element = E.interface({"type": _TYPES[kind]}, E.mac(address=interface.mac))
-    if kind in _SOURCES:
-        # libvirt's words for the kinds are ours, as type and as name of the source.
-        element.append(E.source({str(kind): source}))
+def _interface(interface: Interface, card: NetworkCard, virtio: Virtio) -> Element:
+    form = BACKENDS[interface.kind].form(interface)
+    element = E.interface({"type": form.type}, E.mac(address=interface.mac))
+    if form.source:
+        element.append(E.source(dict(form.source)))
     if interface.device is not None:
         element.append(E.target(dev=interface.device))
-    element.append(E.model(type=str(guest.virtio if virtio else model)))
-    if interface.queues is not None:
-        if not virtio:
-            raise exceptions.InvalidParameter("nic queues", interface.queues, "model virtio")
-        element.append(E.driver(queues=str(interface.queues)))
+    model = virtio.form if card.model is NicModel.VIRTIO else card.model
+    element.append(E.model(type=str(model)))
+    if card.queues:
+        element.append(E.driver(queues=str(card.queues)))
     if interface.mtu is not None:
         element.append(E.mtu(size=str(interface.mtu)))
-    if machine.pci and not guest.boot_menu:
-        # It takes time at each boot, and boots from the network, which somebody has to choose.
+    if card.rom_off:
         element.append(E.rom(enabled="no"))
     directions = {"inbound": interface.inbound, "outbound": interface.outbound}
     limits = [_limit(name, limit) for name, limit in directions.items() if limit is not None]

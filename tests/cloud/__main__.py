@@ -20,7 +20,7 @@ from tests.guests import GuestBuildError
 
 
 def main() -> int:
-    """Runs the command line and returns its exit status."""
+    """Run the command line and return its exit status."""
     arguments = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%T")
     for noisy in ("keystoneauth", "openstack", "urllib3"):
@@ -35,21 +35,24 @@ def main() -> int:
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m tests.cloud", description=__doc__)
     verbs = made.add_subparsers(dest="verb", required=True)
-    up = verbs.add_parser("up", help="bring it up")
-    up.add_argument("--reuse", action="store_true", help="do with one that is up")
+    up = verbs.add_parser("up", help="bring the cloud up")
+    up.add_argument("--reuse", action="store_true", help="use a cloud that is up")
     up.add_argument("--driver", default=DRIVER, help="nova's option compute_driver")
-    run = verbs.add_parser("run", help="run a command in it; bring it down unless it was up")
+    run = verbs.add_parser(
+        "run",
+        help="run a command in the cloud; afterwards bring down a cloud that was not up before",
+    )
     run.add_argument("command", nargs=argparse.REMAINDER, help="the command, after --")
-    compute = verbs.add_parser("compute", help="start nova-compute anew with another driver")
+    compute = verbs.add_parser("compute", help="restart nova-compute with another driver")
     compute.add_argument("driver", help="nova's option compute_driver")
     for verb in (up, compute):
         verb.add_argument("--extra", type=Path, help="one more configuration file of nova-compute")
         verb.add_argument("--nova", choices=NOVA_RELEASES, default=NOVA_RELEASES[0])
-    tables = verbs.add_parser("table", help="make the documentation's table of two results")
+    tables = verbs.add_parser("table", help="make the documentation's table from two results")
     tables.add_argument("ours", type=Path, help="results of this project's driver, CSV")
-    tables.add_argument("theirs", type=Path, help="results of nova's own")
-    verbs.add_parser("down", help="end it, leaving nothing")
-    verbs.add_parser("status", help="show its services; fails unless all run")
+    tables.add_argument("theirs", type=Path, help="results of nova's own driver, CSV")
+    verbs.add_parser("down", help="end the cloud and remove everything but the logs")
+    verbs.add_parser("status", help="show the services; fail unless all run")
     verbs.add_parser("env", help="print the administrator's variables, for a shell")
     return made
 

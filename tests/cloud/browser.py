@@ -17,7 +17,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 _BROWSER = "/usr/bin/chromium"
 _DRIVER = "/usr/bin/chromedriver"
 
-#: It is to show the page and to call nobody; and root cannot have its sandbox.
+#: The browser shows the page and calls nobody. Root cannot use its sandbox.
 _ARGUMENTS = (
     "--headless",
     "--no-sandbox",
@@ -34,15 +34,15 @@ _ARGUMENTS = (
 #: Seconds between looks at the page.
 _POLL_SECONDS = 0.2
 
-#: How much of two pictures may differ: a cursor blinks.
+#: Share of the pixels in which equal pictures may differ: a cursor blinks.
 _DIFFERENT = 0.001
 
 
 class Page:
-    """A page with a guest's screen; a context that closes the browser.
+    """A page with a guest's screen; as a context it closes the browser.
 
     :param url: of the page.
-    :param seconds: how long anything on it may take.
+    :param seconds: the longest wait for anything on the page.
     """
 
     def __init__(self, url: str, seconds: float) -> None:
@@ -71,26 +71,26 @@ class Page:
         self.close()
 
     def close(self) -> None:
-        """Closes the browser, and forgets all about it."""
+        """Close the browser, and remove its profile."""
         self._browser.quit()
         self._profile.cleanup()
 
     @property
     def status(self) -> str:
-        """What noVNC says of the connection."""
+        """noVNC's text about the connection."""
         return str(self._browser.find_element(By.ID, "status").text)
 
     def picture(self) -> PIL.Image.Image:
-        """Returns the screen as the page shows it."""
+        """Return the screen as the page shows it."""
         script = "return arguments[0].toDataURL('image/png')"
         url = str(self._browser.execute_script(script, self._canvas()))
         data = base64.b64decode(url.partition(",")[2])
         return PIL.Image.open(io.BytesIO(data)).convert("RGB")
 
     def wait_for(self, picture: Any) -> None:
-        """Waits until it shows what a picture does, all but a cursor.
+        """Wait until the page shows a picture, all but a cursor.
 
-        :param picture: a function that returns one, as PNG
+        :param picture: a function that returns the picture, as PNG
         """
 
         def same(_browser: object) -> bool:
@@ -100,7 +100,7 @@ class Page:
         self._wait.until(same, "the page does not show the screen")
 
     def type(self, text: str) -> None:
-        """Types at the guest's keyboard."""
+        """Type at the guest's keyboard."""
         canvas = self._canvas()
         canvas.click()
         canvas.send_keys(text)
@@ -110,7 +110,7 @@ class Page:
 
 
 def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:
-    """Returns which part of two pictures' pixels differ."""
+    """Return the share of pixels that differ, 0 to 1; pictures of other sizes differ in all."""
     if one.size != other.size:
         return 1.0
     changed = PIL.ImageChops.difference(one, other).convert("L").point(lambda value: value and 255)
@@ -118,5 +118,5 @@ def difference(one: PIL.Image.Image, other: PIL.Image.Image) -> float:
 
 
 def colours(picture: PIL.Image.Image) -> int:
-    """Returns how many colours a picture has; a blank one has one."""
+    """Return how many colours a picture has; a blank picture has one."""
     return len(picture.getcolors(maxcolors=picture.width * picture.height) or ())

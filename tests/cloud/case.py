@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests in the cloud share: the driver under test, and servers that are used again."""
+"""What the tests in the cloud share: the driver under test, and servers that several tests use."""
 
 from __future__ import annotations
 
 import unittest
+import uuid
 from typing import Any
 
 from tests.cloud import layout, lifecycle, populate, servers
@@ -18,10 +19,10 @@ CLOUD = Layout(layout.default())
 class CloudCase(unittest.TestCase):
     """A test with the driver under test in nova-compute.
 
-    One server serves all tests of a class that leave it as they found it; others get a new one.
+    Tests that keep their server share one server per class; other tests get a new server.
     """
 
-    #: More configuration of nova-compute's, and its release.
+    #: Text of one more configuration file of nova-compute, and nova-compute's release.
     extra = ""
     nova = NOVA_RELEASES[0]
 
@@ -42,9 +43,9 @@ class CloudCase(unittest.TestCase):
             cls.server = None
 
     def use(self, **wanted: Any) -> Server:
-        """Returns an active server that was booted before.
+        """Return an active server after its boot.
 
-        :param wanted: what ``servers.create`` takes; with any the server is a new one
+        :param wanted: of ``servers.create``; with any parameter the server is a new one
         """
         server, type(self).server = (None, self.server) if wanted else (self.server, None)
         if server is not None:
@@ -56,19 +57,29 @@ class CloudCase(unittest.TestCase):
         return server
 
     def booted(self) -> tuple[Server, str]:
-        """Returns such a server, and what its kernel made up as it booted."""
+        """Return an active server and its boot ID."""
         server = self.use()
         return server, server.boot_id()
 
     def make(self, **wanted: Any) -> Server:
-        """Returns a new server that goes with the test, unless it is kept."""
+        """Return a new server, which the end of the test deletes unless the test keeps it."""
         (server,) = servers.create(CLOUD, **wanted)
         self.addCleanup(self._close_unless_kept, server)
         return server
 
     def keep(self, server: Server) -> None:
-        """Leaves a server to the next test."""
+        """Leave a server to the next test of the class."""
         type(self).server = server
+
+    def flavor(self, **extra_specs: str) -> str:
+        """Make a flavor with one processor for the time of the test, and return its name."""
+        compute = self.session.compute
+        made = compute.create_flavor(
+            name=f"flavor-{uuid.uuid4().hex[:8]}", ram=192, disk=1, vcpus=1
+        )
+        self.addCleanup(compute.delete_flavor, made.id)
+        compute.create_flavor_extra_specs(made.id, extra_specs)
+        return str(made.name)
 
     def _close_unless_kept(self, server: Server) -> None:
         if self.server is not server:

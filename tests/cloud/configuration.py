@@ -14,7 +14,7 @@ from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
 #: Sections of options, by their names.
 Ini = Mapping[str, Mapping[str, Any]]
 
-#: Nova's own, and the driver under test: values of nova's option ``compute_driver``.
+#: Nova's own driver and the driver under test: values of nova's option ``compute_driver``.
 IN_TREE = "libvirt.LibvirtDriver"
 DRIVER = os.environ.get("COMPUTE_DRIVER_CLOUD_DRIVER", "compute_driver.NovaDriver")
 
@@ -34,7 +34,7 @@ _PRIVSEP_NOVA = (
 
 
 def render(ini: Ini) -> str:
-    """Returns the text of a configuration file."""
+    """Return the text of a configuration file."""
     lines = []
     for section, options in ini.items():
         lines.append(f"[{section}]")
@@ -44,7 +44,7 @@ def render(ini: Ini) -> str:
 
 
 def files(cloud: Layout, nova: str = NOVA_RELEASES[0]) -> dict[str, str]:
-    """Returns every file's text, nova-compute's apart, by its name below ``etc``.
+    """Return the text of all files but nova-compute's, by their paths below ``etc``.
 
     :param nova: release of nova-compute
     """
@@ -67,13 +67,13 @@ def files(cloud: Layout, nova: str = NOVA_RELEASES[0]) -> dict[str, str]:
 
 
 def compute_files(cloud: Layout, driver: str, extra: str = "") -> dict[str, str]:
-    """Returns nova-compute's files, the latter ones prevailing.
+    """Return the text of nova-compute's files; later files take precedence.
 
     :param driver: nova's option ``compute_driver``
-    :param extra: text of one more file
+    :param extra: text of the last file
     """
     return {
-        # nova-compute refuses to see a database.
+        # nova-compute refuses a configuration with a database.
         "nova/nova-cpu.conf": render(_nova(cloud)),
         "nova/nova-compute.conf": render(_compute(cloud, driver)),
         "nova/extra.conf": extra,
@@ -81,7 +81,7 @@ def compute_files(cloud: Layout, driver: str, extra: str = "") -> dict[str, str]
 
 
 def database(cloud: Layout, name: str) -> str:
-    """Returns a database's URL, as SQLAlchemy has it."""
+    """Return a database's URL for SQLAlchemy."""
     account = f"openstack:{cloud.password}@localhost"
     socket = f"unix_socket={cloud.database_socket}"
     return f"mysql+pymysql://{account}/{name}?charset=utf8&{socket}"
@@ -126,7 +126,7 @@ def _transport(cloud: Layout) -> str:
 
 
 def _privsep(cloud: Layout, contexts: Iterable[str], venv: str, *names: str) -> dict[str, Any]:
-    """Everything runs as root, so that nobody needs sudo."""
+    """Return options of oslo.privsep without sudo, as all services run as root."""
     words = [f"{cloud.state}/{venv}/bin/privsep-helper"]
     words += [f"--config-file {cloud.etc}/{name}" for name in names]
     return {context: {"helper_command": " ".join(words)} for context in contexts}
@@ -151,7 +151,7 @@ def _keystone(cloud: Layout) -> Ini:
         "fernet_tokens": {"key_repository": f"{cloud.state}/keystone/fernet-keys"},
         "credential": {"key_repository": f"{cloud.state}/keystone/credential-keys"},
         "cache": _cache(),
-        # The lowest there is: each token costs a hash.
+        # The lowest number: each token costs a hash.
         "identity": {"password_hash_algorithm": "bcrypt", "password_hash_rounds": 4},
     }
 
@@ -233,7 +233,7 @@ _ML2: Ini = {
 
 
 def _ovs(cloud: Layout) -> dict[str, str]:
-    # In user space: not every kernel has Open vSwitch's module.
+    # Not every kernel has Open vSwitch's module, so Open vSwitch runs in user space.
     return {"ovsdb_connection": cloud.ovs_connection, "datapath_type": "netdev"}
 
 
@@ -276,7 +276,7 @@ def _nova(cloud: Layout) -> Ini:
             "transport_url": _transport(cloud),
             "allow_resize_to_same_host": True,
             "graceful_shutdown_timeout": 5,
-            # A deleted server is kept for an hour unless it is deleted by force.
+            # Nova keeps a deleted server for an hour, unless the deletion is by force.
             "reclaim_instance_interval": 3600,
         },
         "api": {"auth_strategy": "keystone"},
@@ -304,7 +304,7 @@ def _nova(cloud: Layout) -> Ini:
             "novncproxy_port": PORTS["nova-novncproxy"],
             "novncproxy_base_url": cloud.url("nova-novncproxy", "/vnc_lite.html"),
         },
-        # Who wants it enables it.
+        # A test that needs SPICE enables it.
         "spice": {
             "server_listen": ADDRESS,
             "server_proxyclient_address": ADDRESS,
@@ -327,7 +327,7 @@ def _nova_with_database(cloud: Layout, nova: str) -> Ini:
     return {
         **_nova(cloud),
         **({"upgrade_levels": {"compute": old}} if old else {}),
-        # Nova serves nova-compute of the release before, and here that of two before.
+        # Nova supports nova-compute of one release before; this option allows two releases before.
         "workarounds": {"disable_compute_service_check_for_ffu": True},
         "api_database": _database(cloud, "nova_api"),
         "database": _database(cloud, "nova_cell1"),
@@ -339,7 +339,7 @@ def _compute(cloud: Layout, driver: str) -> Ini:
     return {
         "DEFAULT": {
             "compute_driver": driver,
-            # Only so does it say when it is ready.
+            # The log line of a ready nova-compute is a debug message.
             "debug": True,
             "instances_path": f"{cloud.state}/nova/instances",
             "cpu_allocation_ratio": 16.0,
@@ -347,10 +347,10 @@ def _compute(cloud: Layout, driver: str) -> Ini:
             "disk_allocation_ratio": 4.0,
             "vif_plugging_timeout": 120,
             "shutdown_timeout": 30,
-            # Of xorriso; for config drives of nova's own driver.
+            # xorriso's program, for config drives of nova's own driver.
             "mkisofs_cmd": "xorrisofs",
         },
-        # Of this driver, and of nova's own.
+        # The libvirt of this project's driver, and of nova's own.
         "hypervisor": {
             "connection_uri": cloud.libvirt.uri,
             "virt_type": "qemu",

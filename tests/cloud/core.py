@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The core of a server's life, which every release and mode of nova-compute has to master."""
+"""The core of a server's life, for every release and mode of nova-compute."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.functional.base import BANNER
 
 
 class CoreTests(CloudCase):
-    #: Put before the operations in the table of results.
+    #: Prefix of the operations in the table of results.
     prefix = ""
 
     def recorded(self, operation: str) -> contextlib.AbstractContextManager[None]:
@@ -68,5 +68,5 @@ class CoreTests(CloudCase):
         self.assertEqual(5, len({trace.partition(" ")[0] for trace in server.traces()}))
         with self.recorded("delete"):
             server.delete()
-        # What neutron's agents do comes after nova's answer.
+        # Neutron's agents remove the port after nova's answer.
         eventually("no trace", DEADLINE, lambda: not server.traces())

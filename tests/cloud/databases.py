@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The databases: synchronised once, and copied from there each time that the cloud comes up."""
+"""The databases: synchronised once, and copied whenever the cloud comes up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _KEYS = "--keystone-user=root --keystone-group=root"
 _NOVA = "nova-manage --config-file={cloud.etc}/nova/nova.conf"
 _NEUTRON = "{cloud.etc}/neutron/neutron.conf --config-file={cloud.etc}/neutron/ml2_conf.ini"
 
-#: What fills them: each list in its order, the lists at the same time.
+#: Commands that fill the databases: each list in order, the lists at the same time.
 _COMMANDS = (
     (
         f"{_KEYSTONE} db_sync",
@@ -41,7 +41,7 @@ _COMMANDS = (
 
 
 def prepare(cloud: Layout) -> None:
-    """Puts filled databases in place; the server does not run yet."""
+    """Put filled databases in place, before the database server runs."""
     made_from = [
         *configuration.files(cloud).values(),
         Path(__file__).read_text(),
@@ -60,9 +60,9 @@ def prepare(cloud: Layout) -> None:
 
 
 def remove_deleted_services(cloud: Layout) -> None:
-    """Removes services that nova has only marked as deleted.
+    """Remove the services that nova has only marked as deleted.
 
-    Its API finds one of the same host for a server, and refuses a resize as the host is down.
+    For a server's host, nova's API would find the deleted service and refuse a resize.
     """
     statement = "DELETE FROM nova_cell1.services WHERE deleted"
     execute(cloud, statement, cloud.log / "services.log")
@@ -107,9 +107,9 @@ def _create(cloud: Layout, log: Path) -> None:
 
 
 def execute(cloud: Layout, statements: str, log: Path) -> None:
-    """Has the database server do something.
+    """Run SQL statements as the database's root.
 
-    :param statements: without secrets, as the list of processes has them
+    :param statements: without secrets, as every user can read the list of processes
     """
     socket = f"--socket={cloud.database_socket}"
     client = ["mariadb", "--no-defaults", socket, "--user=root", f"--execute={statements}"]

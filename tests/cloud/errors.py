@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What goes wrong with the cloud."""
+"""The one error of the cloud."""
 
 
 class CloudError(Exception):
-    """The cloud cannot be had; the text says why."""
+    """The cloud does not work; the text says why."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Virtual environments, installed once for each set of requirements."""
+"""Virtual environments, one installation for each set of requirements."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ CONTROL = (
     "uWSGI",
 )
 
-#: Of nova-compute, the first being the default; their order is that of preference.
+#: Releases of nova-compute in order of preference; the first one is the default.
 NOVA_RELEASES = ("34.0.0", "33.0.0", "32.0.0")
 
-#: How nova names releases of nova-compute that the others have to be told of.
+#: Nova's names of old releases, for the option ``upgrade_levels`` of the other services.
 OLD_RELEASES = {"32.0.0": "flamingo"}
 
-#: What the project's installation is made from.
+#: Files that the project's installation depends on.
 _PROJECT_FILES = ("setup.cfg", "requirements.txt")
 
 
 def control(cloud: Layout) -> None:
-    """Makes the virtual environment of everything but nova-compute."""
+    """Make the virtual environment of all services but nova-compute."""
     _link(cloud.control_venv, _venv(cloud, "control", CONTROL))
 
 
 def compute(cloud: Layout, nova: str) -> Path:
-    """Makes nova-compute's, in which this project is installed, too, and returns it.
+    """Make the virtual environment of nova-compute and this project, and return its folder.
 
-    :param nova: its release
+    :param nova: release of nova-compute
     """
     project = [(PROJECT / name).read_text() for name in _PROJECT_FILES]
     requirements = (f"nova=={nova}", "--editable", str(PROJECT))
     folder = _venv(cloud, f"nova-{nova}", requirements, *project)
-    # So that nova finds what is installed from a checkout.
+    # Nova finds a driver that is installed from a checkout only by this link.
     link = (folder / "bin/compute-driver", "nova", "link", "--python", folder / "bin/python")
     run(link, cloud.log / f"install-{folder.name}.log", os.environ)
     return folder
 
 
 def use(cloud: Layout, folder: Path) -> None:
-    """Has nova-compute run in a virtual environment from its next start on."""
+    """Use a virtual environment for the next start of nova-compute."""
     _link(cloud.compute_venv, folder)
 
 
 def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -> Path:
     folder = cloud.venvs / name
     recipe = digest(sys.version, CONSTRAINTS.read_text(), *requirements, *more)
-    # Written once it is whole.
+    # The stamp comes last, so a half-made environment has none.
     stamp = folder / "recipe"
     if stamp.exists() and stamp.read_text() == recipe:
         return folder
@@ -72,7 +72,7 @@ def _venv(cloud: Layout, name: str, requirements: tuple[str, ...], *more: str) -
     log = cloud.log / f"install-{name}.log"
     run([sys.executable, "-m", "venv", folder], log, os.environ)
     pip = [folder / "bin/pip", "install", "--quiet"]
-    # Debian 12's takes thrice as long to find out what is needed.
+    # Debian 12's pip takes three times as long to resolve requirements.
     run([*pip, "--upgrade", "pip"], log, os.environ)
     run([*pip, "--constraint", CONSTRAINTS, *requirements], log, os.environ)
     stamp.write_text(recipe)
@@ -85,5 +85,5 @@ def _link(link: Path, target: Path) -> None:
 
 
 def digest(*parts: str) -> str:
-    """Changes with every one of some texts."""
+    """Return a digest of texts."""
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

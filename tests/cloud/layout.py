@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the cloud's things lie, where its services listen, and what its secrets are."""
+"""The cloud's folders, ports, addresses and secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cloud.errors import CloudError
 
 ADDRESS = "127.0.0.1"
 
-#: The services' own ports, and unusual ones where Debian's packages may run a server already.
+#: The services' usual ports, and other ports where a server of Debian's packages may listen.
 PORTS = {
     "keystone": 5000,
     "nova-novncproxy": 6080,
@@ -34,24 +34,24 @@ PORTS = {
     "memcached": 21211,
 }
 
-#: Floating IP addresses, which only this machine reaches, through the bridge of that name.
+#: The network of floating IP addresses, and the bridge by which only this machine reaches it.
 EXTERNAL_BRIDGE = "br-ex"
 EXTERNAL_GATEWAY = "172.31.240.1"
 EXTERNAL_NETWORK = "172.31.240.0/24"
 
-#: In the environment of every process of the cloud's, those that services start included.
+#: Variable in the environment of every process of the cloud; services pass it to their children.
 MARK = "COMPUTE_DRIVER_CLOUD_PROCESS"
 
 _DEFAULT = "/var/cache/compute-driver-cloud"
 
-#: Seconds without a client after which libvirt ends: nova-compute may be away for some time.
+#: Seconds without a client after which libvirt ends. nova-compute may be down for some time.
 _LIBVIRT_IDLE_SECONDS = 24 * 3600
 
 
 def default() -> Path:
-    """``$COMPUTE_DRIVER_CLOUD``, or ``/var/cache/compute-driver-cloud`` if that is empty, too.
+    """Return ``$COMPUTE_DRIVER_CLOUD``, or ``/var/cache/compute-driver-cloud`` without one.
 
-    Not in root's home: there servers that give up being root, such as dnsmasq, find nothing.
+    Root's home does not do: servers that give up root, such as dnsmasq, cannot read it.
     """
     return Path(os.environ.get("COMPUTE_DRIVER_CLOUD") or _DEFAULT).absolute()
 
@@ -60,15 +60,15 @@ def default() -> Path:
 class Layout:
     """The folders below the cloud's own; ``state`` exists only while the cloud is up.
 
-    ROOT/venvs, ROOT/seeds    what was installed and synchronised, kept for the next time
-    ROOT/log                  what the services last said, also after they ended
-    ROOT/state                all else
+    ROOT/venvs, ROOT/seeds    installed environments and filled databases, kept for the next time
+    ROOT/log                  the services' last logs, kept after their end
+    ROOT/state                everything else
     """
 
     root: Path
 
     def check(self) -> None:
-        """Refuses a place that servers which give up being root cannot read."""
+        """Refuse a root folder that servers without root cannot read."""
         for folder in (self.root, *self.root.parents):
             if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:
                 raise CloudError(
@@ -97,12 +97,12 @@ class Layout:
 
     @property
     def control_venv(self) -> Path:
-        """A link to the virtual environment of everything but nova-compute."""
+        """A link to the virtual environment of all services but nova-compute."""
         return self.state / "control-venv"
 
     @property
     def compute_venv(self) -> Path:
-        """A link to nova-compute's."""
+        """A link to the virtual environment of nova-compute."""
         return self.state / "compute-venv"
 
     @property
@@ -123,7 +123,7 @@ class Layout:
 
     @cached_property
     def password(self) -> str:
-        """Of every account. Whoever has it is root here, so that it is made up and kept."""
+        """The password of every account: random, as its owner is root on this machine, and kept."""
         path = self.root / "password"
         if not path.exists():
             self.root.mkdir(parents=True, exist_ok=True)
@@ -132,7 +132,7 @@ class Layout:
         return path.read_text()
 
     def environment(self) -> dict[str, str]:
-        """The environment of the cloud's processes."""
+        """Return the environment of the cloud's processes."""
         path = f"{self.control_venv}/bin:{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
         return {
             "PATH": path,
@@ -146,7 +146,7 @@ class Layout:
         return f"http://{ADDRESS}:{PORTS[service]}{path}"
 
     def credentials(self) -> dict[str, Any]:
-        """What ``openstack.connect`` takes for the administrator."""
+        """Return the administrator's parameters for ``openstack.connect``."""
         return {
             "auth_url": self.url("keystone", "/v3"),
             "username": "admin",

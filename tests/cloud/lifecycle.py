@@ -28,21 +28,21 @@ LOG = logging.getLogger(__name__)
 
 _LOG_TAIL_BYTES = 3000
 
-#: Seconds until nova and neutron have noticed all of their services.
+#: Seconds until nova and neutron know all of their services.
 _NOTICE_SECONDS = 60
 
 _COMPUTE = "nova-compute"
 
-#: Those that call it.
+#: Services that call nova-compute.
 _CALLERS = ("nova-api", "nova-conductor", "nova-scheduler")
 
-#: Folders below ``state`` for what the services make.
+#: Folders below ``state`` for the services' files.
 _FOLDERS = ("glance/images", "neutron/lock", "nova/instances", "nova/lock", "rabbitmq", "run")
 
 
 @dataclass(frozen=True)
 class Step:
-    """What is done once between the starts of services, and undone after their ends."""
+    """An action between the starts of services, and its undo after their ends."""
 
     run: Callable[[Layout], object]
     undo: Callable[[Layout], object] = lambda _cloud: None
@@ -55,7 +55,7 @@ def _start_libvirt(cloud: Layout) -> None:
 
 
 def _stop_libvirt(cloud: Layout) -> None:
-    """Ends all guests, and then libvirt."""
+    """End all guests, then libvirt."""
     with contextlib.closing(libvirt.open(cloud.libvirt.ensure())) as connection:
         for domain in connection.listAllDomains():
             if domain.isActive():
@@ -86,13 +86,13 @@ NEEDS = {name: node.needs for name, node in {**SERVICES, **STEPS}.items()}
 
 
 def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> None:
-    """Brings the cloud up. If that fails nothing is left but the logs.
+    """Bring the cloud up. A failure leaves nothing but the logs.
 
     :param driver: nova's option ``compute_driver``
-    :param extra: text of a configuration file of nova-compute's
+    :param extra: text of a configuration file of nova-compute
     :param nova: release of nova-compute
-    :param reuse: whether a cloud that is up already will do, whatever its driver
-    :raises CloudError: it does not come up, or is up already
+    :param reuse: whether to use a cloud that is up, with whatever driver
+    :raises CloudError: the cloud does not come up, or is up already
     """
     with _locked(cloud):
         if is_up(cloud) and not reuse:
@@ -115,22 +115,22 @@ def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> Non
 
 
 def down(cloud: Layout) -> None:
-    """Ends the cloud, and leaves nothing of it but its logs and what serves the next one.
+    """End the cloud, and keep only its logs, environments and filled databases.
 
-    :raises CloudError: something is left
+    :raises CloudError: something else is left
     """
     with _locked(cloud), timed("end"):
         _down(cloud)
 
 
 def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = False) -> None:
-    """Starts nova-compute anew with another driver, and waits until it can be used.
+    """Restart nova-compute with another driver, and wait until it is ready.
 
     Parameters are those of :func:`up`.
 
-    :param reuse: whether one will do that runs already with all the same
-    :raises CloudError: no cloud is up, nova-compute does not come up, or another release is wanted
-        while there are servers
+    :param reuse: whether to leave a nova-compute alone that runs with the same parameters
+    :raises CloudError: no cloud is up, nova-compute does not come up, or the release changes while
+        there are servers
     """
     with _locked(cloud):
         if not is_up(cloud):
@@ -147,7 +147,7 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
         with timed("end of nova-compute"):
             end_compute(cloud)
         if not same_release:
-            # Of no release until all is done: if this fails, the next call does all of it.
+            # Without this link, the next call after a failure does all of this again.
             cloud.compute_venv.unlink(missing_ok=True)
             with timed("restart of nova's other services"):
                 _forget_host(cloud)
@@ -159,21 +159,21 @@ def compute(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool = 
 
 
 def _check_no_servers(cloud: Layout) -> None:
-    """Refuses to go on while a server of whatever project is on the host: nova keeps that host.
+    """Refuse a host with servers of any project, as nova does not remove such a host.
 
-    :raises CloudError: one is, be it deleted and not gone yet
+    :raises CloudError: the host has a server, which may be deleted but not removed yet
     """
     hosts = populate.connect(cloud).compute.hypervisors(details=True, with_servers=True)
     uuids = [server["uuid"] for host in hosts for server in host.servers or ()]
     if uuids:
         raise CloudError(
-            f"another release of nova-compute cannot have this one's servers: delete them first "
+            f"another release of nova-compute cannot take over servers: delete them first "
             f"(openstack server delete --force {' '.join(uuids)})"
         )
 
 
 def _forget_host(cloud: Layout) -> None:
-    """Removes the host from nova: to one that has been there, no older nova-compute may come."""
+    """Remove the host from nova, which refuses an older nova-compute on a known host."""
     compute = populate.connect(cloud).compute
     for service in compute.services(binary=_COMPUTE):
         compute.delete_service(service, ignore_missing=False)
@@ -189,7 +189,7 @@ def _restart(cloud: Layout, names: Iterable[str]) -> None:
 
 
 def end_compute(cloud: Layout, number: signal.Signals = signal.SIGTERM) -> None:
-    """Ends nova-compute by a signal, and waits until it has ended."""
+    """End nova-compute by a signal, and wait for its end."""
     process = Process(cloud, _COMPUTE)
     if number != signal.SIGTERM and (pid := process.pid):
         os.kill(pid, number)
@@ -197,20 +197,20 @@ def end_compute(cloud: Layout, number: signal.Signals = signal.SIGTERM) -> None:
 
 
 def start_compute(cloud: Layout) -> None:
-    """Starts nova-compute as it was, and waits until it can be used."""
+    """Start nova-compute with its last configuration, and wait until it is ready."""
     SERVICES[_COMPUTE].start(cloud)
     _wait(cloud, _COMPUTE)
     _wait_for_host(cloud)
 
 
 def is_up(cloud: Layout) -> bool:
-    """Whether it was brought up and not down, be all of its services alive or not."""
+    """Tell whether the cloud was brought up and not down; its services may be dead."""
     return cloud.state.exists()
 
 
 @contextlib.contextmanager
 def timed(what: str) -> Iterator[None]:
-    """Says how long something took."""
+    """Log how long the block takes."""
     begin = time.monotonic()
     yield
     LOG.info("%s: %.1f s", what, time.monotonic() - begin)
@@ -218,7 +218,7 @@ def timed(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(cloud: Layout) -> Iterator[None]:
-    """One command at a time."""
+    """Allow one command at a time."""
     cloud.root.mkdir(parents=True, exist_ok=True)
     with (cloud.root / "lock").open("w") as file:
         try:
@@ -236,7 +236,7 @@ def _check_ports() -> None:
                 probe.bind((ADDRESS, port))
             except OSError as error:
                 raise CloudError(
-                    f"port {port}, for {name}, is taken: end what listens there, "
+                    f"port {port}, for {name}, is taken: end the server that listens there, "
                     f"such as a cloud in another directory"
                 ) from error
 
@@ -244,7 +244,7 @@ def _check_ports() -> None:
 def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
     shutil.rmtree(cloud.log, ignore_errors=True)
     cloud.log.mkdir(mode=0o700)
-    # Servers that give up being root enter it.
+    # Servers without root must enter this folder.
     cloud.state.mkdir()
     for name in _FOLDERS:
         (cloud.state / name).mkdir(parents=True)
@@ -253,7 +253,7 @@ def _prepare(cloud: Layout, driver: str, extra: str, nova: str) -> None:
     install.use(cloud, install.compute(cloud, nova))
     _write(cloud, configuration.files(cloud, nova))
     _write(cloud, configuration.compute_files(cloud, driver, extra))
-    # nova's web services look for it beside their configuration only.
+    # nova's web services look for this file only beside their configuration.
     paste = Path("nova/api-paste.ini")
     (cloud.etc / paste).symlink_to(cloud.control_venv / "etc" / paste)
 
@@ -340,13 +340,13 @@ def _down(cloud: Layout) -> None:
                 STEPS[name].undo(cloud)
             except (CloudError, libvirt.libvirtError) as error:
                 problems.append(f"{name}: {error}")
-    # What services had started, and was not ended with them.
+    # Children of services may outlive them.
     end(marked(cloud), 5)
     problems += [f"process {pid}" for pid in marked(cloud)]
     problems += [f"interface {name}" for name in _interfaces()]
     shutil.rmtree(cloud.state)
     if problems:
-        raise CloudError(f"something is left of the cloud: {', '.join(problems)}")
+        raise CloudError(f"the cloud leaves: {', '.join(problems)}")
 
 
 def _interfaces() -> list[str]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the kernel's network, and must go with the cloud: bridges and namespaces."""
+"""The cloud's bridges and namespaces in the kernel."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.cloud.layout import EXTERNAL_BRIDGE, EXTERNAL_GATEWAY, EXTERNAL_NETWO
 from tests.cloud.processes import end
 
 _BRIDGES = ("br-int", EXTERNAL_BRIDGE)
-#: Made by neutron's agent.
+#: Bridge of neutron's agent.
 _TUNNELS = "br-tun"
 
 
 def make_database(cloud: Layout) -> None:
-    """Makes Open vSwitch's empty database."""
+    """Make Open vSwitch's empty database."""
     cloud.ovs.mkdir(exist_ok=True)
     if (cloud.ovs / "conf.db").exists():
         return
@@ -24,7 +24,7 @@ def make_database(cloud: Layout) -> None:
 
 
 def make_bridges(cloud: Layout) -> None:
-    """Makes the bridges, and this machine's address in the external network."""
+    """Make the bridges, and this machine's address in the external network."""
     for bridge in _BRIDGES:
         kind = ("--", "set", "bridge", bridge, "datapath_type=netdev")
         vsctl(cloud, "--may-exist", "add-br", bridge, *kind)
@@ -34,13 +34,13 @@ def make_bridges(cloud: Layout) -> None:
 
 
 def remove_bridges(cloud: Layout) -> None:
-    """Removes them all, while Open vSwitch runs: it is what removes the taps."""
+    """Remove all bridges while Open vSwitch runs, as Open vSwitch removes the taps."""
     for bridge in (*_BRIDGES, _TUNNELS):
         vsctl(cloud, "--if-exists", "del-br", bridge)
 
 
 def namespaces(cloud: Layout) -> list[str]:
-    """Returns the namespaces that the cloud's own agents have made and that exist."""
+    """Return the existing namespaces of the cloud's own agents."""
     neutron = cloud.state / "neutron"
     ours = {f"qdhcp-{path.name}" for path in neutron.glob("dhcp/*")}
     ours |= {f"qrouter-{path.stem}" for path in neutron.glob("ns-metadata-proxy/*.conf")}
@@ -49,14 +49,14 @@ def namespaces(cloud: Layout) -> list[str]:
 
 
 def remove_namespaces(cloud: Layout) -> None:
-    """Removes those, with the processes in them."""
+    """Remove the namespaces with the processes in them."""
     for name in namespaces(cloud):
         end([int(pid) for pid in _run("ip", "netns", "pids", name).split()], 5)
         _run("ip", "netns", "delete", name)
 
 
 def vsctl(cloud: Layout, *words: str) -> str:
-    """Runs ``ovs-vsctl`` and returns its output."""
+    """Run ``ovs-vsctl`` and return its output."""
     return _run("ovs-vsctl", f"--db={cloud.ovs_connection}", "--timeout=20", *words)
 
 

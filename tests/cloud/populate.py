@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is in the cloud before any test: service catalog, flavors, images, networks."""
+"""The cloud's service catalog, flavors, images and networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import openstack
 from tests import guests
 from tests.cloud.layout import EXTERNAL_GATEWAY, EXTERNAL_NETWORK, Layout
 
-#: Type of each service, and what comes after its address.
+#: Type, port and path of the services.
 _SERVICES = {
     "glance": ("image", "glance", ""),
     "neutron": ("network", "neutron-api", ""),
@@ -33,7 +33,7 @@ _EXTRA_SPECS: Mapping[str, Mapping[str, str]] = {
 IMAGE = "guest"
 AGENT_IMAGE = "guest-agent"
 RESCUE_IMAGE = "guest-rescue"
-#: The same disk under different names, with properties.
+#: Properties of the images, which have the same disk.
 _IMAGES: Mapping[str, Mapping[str, str]] = {
     IMAGE: {},
     AGENT_IMAGE: {"hw_qemu_guest_agent": "yes", "os_require_quiesce": "yes"},
@@ -46,12 +46,12 @@ TENANT_NETWORK = "10.20.0.0/24"
 
 
 def connect(cloud: Layout) -> Any:
-    """Returns a connection of the administrator's."""
+    """Return a connection of the administrator."""
     return openstack.connect(load_yaml_config=False, load_envvars=False, **cloud.credentials())
 
 
 def catalog(cloud: Layout) -> None:
-    """Makes the services known to keystone, with an account each."""
+    """Add the services to keystone, each one with an account."""
     identity = connect(cloud).identity
     if identity.find_service("nova"):
         return
@@ -72,7 +72,7 @@ def catalog(cloud: Layout) -> None:
 
 
 def resources(cloud: Layout) -> None:
-    """Makes flavors, the images, the two networks and the router between them."""
+    """Make flavors, images, the two networks and their router."""
     session = connect(cloud)
     if session.network.find_router("router"):
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes that outlive the one that started them, known by their pid files."""
+"""Processes that outlive their starter, with pid files."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ _POLL_SECONDS = 0.1
 
 
 def eventually(what: str, seconds: float, condition: Callable[[], bool]) -> None:
-    """Returns once a condition holds.
+    """Wait until a condition holds.
 
-    :param what: is waited for, as the error says it
-    :raises CloudError: it does not hold in time
+    :param what: name of the condition, for the error
+    :param seconds: the longest wait
+    :raises CloudError: the condition does not hold in time
     """
     deadline = time.monotonic() + seconds
     while not condition():
@@ -31,10 +32,10 @@ def eventually(what: str, seconds: float, condition: Callable[[], bool]) -> None
 
 
 def run(command: Sequence[str | Path], log: Path, environment: Mapping[str, str]) -> None:
-    """Runs a command to its end.
+    """Run a command to its end.
 
-    :param log: what it says is appended to
-    :raises CloudError: it fails
+    :param log: file that the output is added to
+    :raises CloudError: the command fails
     """
     with log.open("ab") as output:
         done = subprocess.run(
@@ -60,7 +61,7 @@ class Process:
 
     @property
     def pid(self) -> int | None:
-        """None while it does not run."""
+        """The process ID; None while the service does not run."""
         try:
             pid, started = self._file.read_text().split()
         except FileNotFoundError:
@@ -68,7 +69,7 @@ class Process:
         return int(pid) if _started(int(pid)) == started else None
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Starts it in a session of its own, with a new log."""
+        """Start the process in its own session, with a new log."""
         own = self._cloud.log / f"{self.name}.log"
         if own.exists():
             own.replace(own.with_suffix(".log.1"))
@@ -83,11 +84,11 @@ class Process:
                 start_new_session=True,
             )
         self._file.write_text(f"{process.pid} {_started(process.pid)}")
-        # It is not waited for: whoever comes later finds it by its file.
+        # The process outlives this one, and later commands find it by its pid file.
         process.returncode = 0
 
     def stop(self, seconds: float) -> None:
-        """Ends it: by SIGTERM, and by SIGKILL when that takes too long."""
+        """End the process by SIGTERM, and by SIGKILL after *seconds*."""
         pid = self.pid
         if pid is not None:
             end([pid], seconds)
@@ -95,7 +96,7 @@ class Process:
 
 
 def end(pids: Sequence[int], seconds: float) -> None:
-    """Ends processes: by SIGTERM, and by SIGKILL when that takes too long."""
+    """End processes by SIGTERM, and by SIGKILL after *seconds*."""
     started = {pid: _started(pid) for pid in pids}
 
     def ended() -> bool:
@@ -112,7 +113,7 @@ def end(pids: Sequence[int], seconds: float) -> None:
 
 
 def marked(cloud: Layout) -> list[int]:
-    """Returns the processes that carry the cloud's mark in their environment."""
+    """Return the processes that carry the cloud's mark in their environment."""
     mark = f"{MARK}={cloud.root}".encode()
     return [pid for pid, environment in _environments() if mark in environment.split(b"\0")]
 
@@ -124,16 +125,16 @@ def _environments() -> Iterator[tuple[int, bytes]]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in clock ticks since the boot; None of one that has ended.
+    """Return the start time of a process, in clock ticks since the boot; None after its end.
 
-    The number tells it from a later one with the same ID: proc(5), ``/proc/pid/stat``.
+    The time tells a process from a later process with the same ID: proc(5), ``/proc/pid/stat``.
     """
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
     if state == "Z":
-        # Ours, if we are the one that started it and runs on.
+        # Only the starter of a process can reap it.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
         return None

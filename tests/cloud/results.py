@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of what was done: operation, result, seconds."""
+"""The table of results: operation, result, seconds."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Names the file; without, there is none.
+#: Variable with the path of the table; without the variable there is no table.
 VARIABLE = "COMPUTE_DRIVER_CLOUD_RESULTS"
 
 COLUMNS = ("operation", "result", "seconds")
 
 
 def forget() -> None:
-    """Removes the table of an earlier run."""
+    """Remove the table of an earlier run."""
     if VARIABLE in os.environ:
         Path(os.environ[VARIABLE]).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def recorded(operation: str) -> Iterator[None]:
-    """Adds a line on what the block does: ``ok``, or the name of the error that it raises."""
+    """Add a line about the block: ``ok``, or the name of the error that the block raises."""
     result, begin = "ok", time.monotonic()
     try:
         yield
@@ -36,7 +36,7 @@ def recorded(operation: str) -> Iterator[None]:
 
 
 def note(operation: str, result: str) -> None:
-    """Adds a line on what takes no time, such as an operation that there is not."""
+    """Add a line without a time, such as for an operation that a driver lacks."""
     _add(operation, result, None)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server of the cloud's with a floating IP address, and how it is reached."""
+"""Servers with floating IP addresses, and the ways to look at them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from tests.cloud.processes import eventually, marked
 #: Seconds that one operation may take, emulated on a busy machine.
 DEADLINE = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
 
-#: How much of what a server said is told when it does not answer.
+#: Characters of the console that the error of a silent server has.
 _CONSOLE_TAIL = 2000
 
-#: What the default security group lets in.
+#: Rules that the default security group gets.
 _INGRESS = ({"protocol": "icmp"}, {"protocol": "tcp", "port_range_min": 22, "port_range_max": 22})
 
 
@@ -40,12 +40,12 @@ def create(
     count: int = 1,
     **more: Any,
 ) -> list[Server]:
-    """Makes servers by one call of the API; who calls it closes them.
+    """Make servers by one call of the API; the caller closes them.
 
-    :param cloud: which is up
+    :param cloud: a cloud that is up
     :param flavor: a flavor's name
     :param image: an image's name or ID
-    :param more: of ``create_server``
+    :param more: parameters of ``create_server``
     """
     session = populate.connect(cloud)
     key = paramiko.ECDSAKey.generate()
@@ -72,12 +72,12 @@ def create(
 
 
 class Server:
-    """A server that was created.
+    """A server of the cloud.
 
-    :param session: of its owner
-    :param made: what openstacksdk knows of it
-    :param image: that it boots from, its name or ID
-    :param key: that it lets in by SSH
+    :param session: of the server's owner
+    :param made: openstacksdk's description of the server
+    :param image: name or ID of the server's image
+    :param key: the key for SSH
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Server:
         self._stack.callback(self.delete)
 
     def close(self) -> None:
-        """Deletes it with all that belongs to it."""
+        """Delete the server with all its resources."""
         self._stack.close()
 
     @property
@@ -101,13 +101,13 @@ class Server:
 
     @property
     def task_state(self) -> str | None:
-        """What nova is doing with it."""
+        """Nova's current task with the server."""
         task: str | None = self._get().task_state
         return task
 
     @cached_property
     def domain(self) -> str:
-        """The name that nova gives its domain."""
+        """Nova's name of the server's domain."""
         return str(self._get().instance_name)
 
     @cached_property
@@ -117,16 +117,16 @@ class Server:
 
     @cached_property
     def address(self) -> str:
-        """A floating IP address, made at the first call."""
+        """The server's floating IP address, which the first call makes."""
         external = self._network.find_network(populate.EXTERNAL)
         made = self._network.create_ip(floating_network_id=external.id, port_id=self.port.id)
         self._stack.callback(self._network.delete_ip, made.id)
         return str(made.floating_ip_address)
 
     def act(self, action: str, status: str, **arguments: Any) -> None:
-        """Calls an action of the API, and waits until it is done.
+        """Call an action of the API, and wait for its end.
 
-        :param action: as openstacksdk has it, such as ``reboot`` or ``confirm resize``
+        :param action: openstacksdk's name, such as ``reboot`` or ``confirm resize``
         :param status: of the server in the end
         """
         verb, _, rest = action.partition(" ")
@@ -134,15 +134,15 @@ class Server:
         self.wait(status)
 
     def get(self, path: str = "", version: str | None = None) -> dict[str, Any]:
-        """Returns what the API answers.
+        """Return the answer of the API.
 
         :param path: below the server's own
-        :param version: of the API; the first one by default
+        :param version: of the API; the first version by default
         """
         return self._answer(self._compute.get, path, version)
 
     def post(self, path: str, content: Any, version: str | None = None) -> dict[str, Any]:
-        """Sends something to the API, and returns the answer."""
+        """Send content to the API, and return the answer."""
         return self._answer(self._compute.post, path, version, json=content)
 
     def _answer(
@@ -154,7 +154,7 @@ class Server:
         return dict(answer.json()) if answer.content else {}
 
     def wait(self, status: str) -> None:
-        """Waits until it has a status, and nothing is under way."""
+        """Wait until the server has a status and no task."""
 
         def done() -> bool:
             server = self._get()
@@ -165,7 +165,7 @@ class Server:
         eventually(f"{self.name}: {status}", DEADLINE, done)
 
     def begin(self, task: str) -> None:
-        """Waits until nova is at a task with it as it is made, or has made it already."""
+        """Wait until nova begins a task with the new server, or has finished the server."""
 
         def begun() -> bool:
             server = self._get()
@@ -176,31 +176,31 @@ class Server:
         eventually(f"{self.name}: {task}", DEADLINE, begun)
 
     def delete(self) -> None:
-        """Deletes it, and waits until nova has forgotten it."""
+        """Delete the server, and wait until nova has removed it."""
         self.request_deletion()
         self.wait_gone()
 
     def request_deletion(self) -> None:
-        """Asks nova to delete it for good: otherwise nova keeps it for some time."""
+        """Ask nova to delete the server by force; otherwise nova keeps the server for some time."""
         with contextlib.suppress(openstack.exceptions.NotFoundException):
             self._compute.delete_server(self.id, force=True)
 
     def wait_gone(self) -> None:
-        """Waits until nova has forgotten it."""
+        """Wait until nova has removed the server."""
         gone = lambda: self._compute.find_server(self.id, all_projects=True) is None  # noqa: E731
         eventually(f"{self.name}: deleted", DEADLINE, gone)
 
     def console(self) -> str:
-        """Returns what it wrote on its console."""
+        """Return the server's console output."""
         return str(self._compute.get_server_console_output(self.id)["output"])
 
     def ping(self) -> bool:
-        """Whether it answers."""
+        """Tell whether the server answers a ping."""
         command = ("ping", "-c", "1", "-W", "1", self.address)
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def ssh(self, command: str) -> str:
-        """Runs a command in it by SSH, with the key that nova gave it, and returns its output."""
+        """Run a command in the server by SSH, and return the output."""
         with paramiko.SSHClient() as client:
             client.set_missing_host_key_policy(_AnyHostKey())
             client.connect(
@@ -216,48 +216,50 @@ class Server:
             return output.read().decode()
 
     def write(self, text: str, partition: str = "/dev/vda1") -> None:
-        """Leaves a text on a partition of a disk of its image's."""
+        """Write a text to a partition of a disk made from the server's image."""
         mounted = f"mount -t vfat {partition} /disk && echo {text} >/disk/marker"
         self.ssh(f"{mounted}; umount /disk; sync")
 
     def read(self, partition: str = "/dev/vda1") -> str:
-        """Returns the text that was left there; empty if there is none."""
+        """Return the text of such a partition; empty without one."""
         mounted = f"mount -t vfat -o ro {partition} /disk && cat /disk/marker"
         return self.ssh(f"{mounted}; umount /disk").strip()
 
     def boot_id(self, seconds: float = DEADLINE) -> str:
-        """Returns what its kernel makes up at each boot, as soon as SSH works.
+        """Return the kernel's boot ID as soon as SSH works.
 
-        :param seconds: how long that may take
+        :param seconds: the longest wait for SSH
         """
-        found = []
+        boot_ids = []
 
         def works() -> bool:
             with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-                found.append(self.ssh("cat /proc/sys/kernel/random/boot_id").strip())
-            return bool(found and found[-1])
+                boot_ids.append(self.ssh("cat /proc/sys/kernel/random/boot_id").strip())
+            return bool(boot_ids and boot_ids[-1])
 
         try:
             eventually(f"{self.name}: SSH", seconds, works)
         except CloudError as error:
-            said = self.console()[-_CONSOLE_TAIL:]
-            raise CloudError(f"{error}; answers ping: {self.ping()}; console:\n{said}") from error
-        return found[-1]
+            console = self.console()[-_CONSOLE_TAIL:]
+            raise CloudError(
+                f"{error}; answers ping: {self.ping()}; console:\n{console}"
+            ) from error
+        return boot_ids[-1]
 
     def description(self) -> etree._Element:
-        """Returns its domain as libvirt has it."""
+        """Return libvirt's description of the server's domain."""
         with _libvirt(self._cloud) as connection:
             return etree.fromstring(connection.lookupByUUIDString(self.id).XMLDesc())
 
     def allocations(self) -> dict[str, Any]:
-        """Returns what placement says that it uses."""
+        """Return the server's allocations in placement."""
         placement = self._session.placement
         return dict(placement.get(f"/allocations/{self.id}").json()["allocations"])
 
     def traces(self) -> list[str]:
-        """Returns what there is of it on this machine, in neutron and placement.
+        """Return all traces of the server on this machine, in neutron and placement.
 
-        Of ports that neutron has no more, only those that were seen here before.
+        Ports that neutron has removed are only traced if an earlier call saw them.
         """
         ports = {str(port.id) for port in self._network.ports(device_id=self.id)}
         self._ports |= ports
@@ -271,7 +273,7 @@ class Server:
         ]
 
     def taps(self, port: str) -> list[str]:
-        """Returns what there is of a port of neutron's on this machine."""
+        """Return all traces of a port of neutron on this machine."""
         tap = f"tap{port[:11]}"
         return [
             *(f"interface {path.name}" for path in Path("/sys/class/net").glob(tap)),
@@ -283,27 +285,27 @@ class Server:
 
 
 def domains(cloud: Layout) -> list[str]:
-    """Returns the domains of all guests, with names and UUIDs."""
+    """Return the domains of all guests, with names and UUIDs."""
     with _libvirt(cloud) as connection:
-        found = connection.listAllDomains()
-        return [f"domain {domain.name()} {domain.UUIDString()}" for domain in found]
+        all_domains = connection.listAllDomains()
+        return [f"domain {domain.name()} {domain.UUIDString()}" for domain in all_domains]
 
 
 def cut_power(cloud: Layout) -> None:
-    """Ends all guests at once, as when the host goes down."""
+    """End all guests at once, as a power failure of the host does."""
     with _libvirt(cloud) as connection:
         for domain in connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE):
             domain.destroy()
 
 
 def emulators(cloud: Layout) -> set[int]:
-    """Returns the process IDs of all guests' emulators."""
+    """Return the process IDs of all guests' emulators."""
     names = {pid: Path(f"/proc/{pid}/comm") for pid in marked(cloud)}
     return {pid for pid, name in names.items() if name.read_text().startswith("qemu-system")}
 
 
 def resident_mib(pid: int) -> int:
-    """Returns how much memory a process has, in MiB."""
+    """Return the resident memory of a process, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) >> 10
 
@@ -324,7 +326,7 @@ def _open_security_group(session: Any) -> None:
 
 
 class _AnyHostKey(paramiko.MissingHostKeyPolicy):
-    """The guest makes its keys as it boots."""
+    """Accepts any key, as a guest makes its host keys at every boot."""
 
     def missing_host_key(self, *_arguments: object) -> None:
         pass

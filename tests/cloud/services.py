@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of services: how each is started, when it is ready, and what must be before."""
+"""The table of services: command, readiness and needs."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Ready = Callable[[Layout], bool]
 
 @dataclass(frozen=True)
 class Service:
-    """A process that runs as long as the cloud does.
+    """A process that runs as long as the cloud.
 
-    :param command: in which ``{...}`` are attributes of the layout
-    :param environment: the same, beside what all have
-    :param ready: whether it can be used
-    :param needs: names of services and steps that must be ready before it starts
-    :param deadline: seconds that it may take until then
-    :param patience: seconds that it may take to end
+    :param command: with ``{...}`` for attributes of the layout
+    :param environment: variables besides those of all services, also with ``{...}``
+    :param ready: whether the service can be used
+    :param needs: names of services and steps that must be ready before the start
+    :param deadline: seconds that the service may take to be ready
+    :param patience: seconds that the service may take to end
     """
 
     name: str
@@ -46,24 +46,24 @@ class Service:
 
 
 def levels(needs: Mapping[str, Iterable[str]]) -> list[list[str]]:
-    """Returns names level by level: those of one need only what is in the levels before.
+    """Return names level by level: a name only needs names of the levels before.
 
-    :raises ValueError: one needs what is not there, or itself
+    :raises ValueError: a name needs an unknown name, or itself
     """
     for name, wanted in needs.items():
         if missing := set(wanted) - needs.keys():
-            raise ValueError(f"{name} needs what is not there: {', '.join(sorted(missing))}")
+            raise ValueError(f"{name} needs unknown names: {', '.join(sorted(missing))}")
     sorter = graphlib.TopologicalSorter(needs)
     sorter.prepare()
-    found = []
+    order = []
     while sorter.is_active():
-        found.append(sorted(sorter.get_ready()))
-        sorter.done(*found[-1])
-    return found
+        order.append(sorted(sorter.get_ready()))
+        sorter.done(*order[-1])
+    return order
 
 
 def listens(name: str) -> Ready:
-    """Ready as soon as the service's port takes connections."""
+    """Return a check that the service's port takes connections."""
 
     def ready(_cloud: Layout) -> bool:
         with contextlib.suppress(OSError), socket.create_connection((ADDRESS, PORTS[name]), 5):
@@ -74,7 +74,7 @@ def listens(name: str) -> Ready:
 
 
 def answers(name: str) -> Ready:
-    """Ready as soon as the service answers HTTP requests, whatever it says."""
+    """Return a check that the service answers HTTP requests without a server error."""
 
     def ready(cloud: Layout) -> bool:
         with contextlib.suppress(requests.RequestException):
@@ -85,7 +85,7 @@ def answers(name: str) -> Ready:
 
 
 def connects(path: str) -> Ready:
-    """Ready as soon as a unix socket below ``state`` takes connections."""
+    """Return a check that a unix socket below ``state`` takes connections."""
 
     def ready(cloud: Layout) -> bool:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
@@ -97,7 +97,7 @@ def connects(path: str) -> Ready:
 
 
 def says(log: str, text: str) -> Ready:
-    """Ready as soon as its log, by that name, has a text."""
+    """Return a check that a log has a text."""
 
     def ready(cloud: Layout) -> bool:
         with contextlib.suppress(FileNotFoundError):
@@ -108,14 +108,14 @@ def says(log: str, text: str) -> Ready:
 
 
 def at_once(_cloud: Layout) -> bool:
-    """Nobody waits for it."""
+    """Report a service as ready: nothing waits for it."""
     return True
 
 
 def _wsgi(name: str, module: str, needs: tuple[str, ...], **environment: str) -> Service:
-    """A web service in uWSGI, with two processes."""
+    """Return a web service in uWSGI, with two processes."""
     options = {
-        # A connection that is kept open would keep one of the few threads from all others.
+        # An open connection would block one of the few threads.
         "--add-header": "Connection: close",
         "--buffer-size": "65535",
         # Image uploads come in chunks of this size.
@@ -129,7 +129,7 @@ def _wsgi(name: str, module: str, needs: tuple[str, ...], **environment: str) ->
         "--processes": "2",
         "--socket-timeout": "60",
         "--threads": "4",
-        # A worker that still serves a request when it is told to end.
+        # Seconds for a worker that still serves a request at the end.
         "--worker-reload-mercy": "5",
     }
     flags = ("--die-on-term", "--enable-threads", "--lazy-apps", "--master", "--need-app")
@@ -152,7 +152,7 @@ def _program(
     program: str | None = None,
     venv: str = "control-venv",
 ) -> Service:
-    """A program of nova's or neutron's, with its configuration files."""
+    """Return a program of nova or neutron, with its configuration files."""
     files = (f"--config-file={{cloud.etc}}/{file}" for file in configuration)
     log = f"--log-file={{cloud.log}}/{name}.log"
     command = (f"{{cloud.state}}/{venv}/bin/{program or name}", *files, log)
@@ -164,7 +164,7 @@ _NEUTRON_SERVER = (_NEUTRON, "neutron/ml2_conf.ini")
 _NOVA = ("nova/nova.conf",)
 _NOVA_COMPUTE = ("nova/nova-cpu.conf", "nova/nova-compute.conf", "nova/extra.conf")
 
-#: What steps of the start make; see ``lifecycle``.
+#: Names of steps; see ``lifecycle``.
 CATALOG = "catalog"
 DATABASES = "databases"
 BRIDGES = "bridges"
@@ -196,7 +196,7 @@ SERVICES: Mapping[str, Service] = {
                 "--max-connections=500",
                 "--innodb-buffer-pool-size=256M",
                 "--innodb-log-file-size=16M",
-                # It need not survive a power failure.
+                # The database need not survive a power failure.
                 "--innodb-flush-log-at-trx-commit=0",
                 "--innodb-flush-method=nosync",
             ),
@@ -225,7 +225,7 @@ SERVICES: Mapping[str, Service] = {
                 "RABBITMQ_MNESIA_BASE": "{cloud.state}/rabbitmq/mnesia",
                 "RABBITMQ_NODENAME": "cloud@localhost",
                 "RABBITMQ_PID_FILE": "{cloud.state}/rabbitmq/pid",
-                # Idle schedulers spin otherwise, on processors that guests need.
+                # By default idle schedulers spin on processors that guests need.
                 "RABBITMQ_SERVER_ERL_ARGS": "+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none "
                 "-kernel inet_dist_use_interface {{127,0,0,1}}",
             },
@@ -308,7 +308,7 @@ SERVICES: Mapping[str, Service] = {
             "neutron-rpc-server",
             _NEUTRON_SERVER,
             (*_BEHIND, CATALOG),
-            # The last that it says before it listens: what agents ask earlier is lost.
+            # The last line of the log before it listens; earlier calls of agents are lost.
             ready=says("neutron-rpc-server.log", "Selected multiprocessing start method"),
         ),
         _program("neutron-periodic-workers", _NEUTRON_SERVER, (*_BEHIND, CATALOG)),
@@ -324,7 +324,7 @@ SERVICES: Mapping[str, Service] = {
             "nova-compute",
             _NOVA_COMPUTE,
             ("placement", "neutron-api", "glance", "nova-conductor", BRIDGES, LIBVIRT),
-            # After it has told placement what there is, and listens.
+            # nova-compute writes this line after it has updated placement and listens.
             ready=says("nova-compute.log", "Join ServiceGroup membership"),
             venv="compute-venv",
         ),

@@ -12,12 +12,12 @@ from tests.cloud.results import COLUMNS
 
 TARGET = Path(__file__).parents[2] / "doc/source/operations.csv"
 
-#: What stands where an operation was not tried.
+#: Result and seconds of an operation that a driver did not try.
 _NOTHING = ("", "")
 
 
 def write(ours: Path, theirs: Path, target: Path = TARGET) -> None:
-    """Writes the table: one line for each operation, in the order of the first driver's results.
+    """Write the table: one line for each operation, in the order of the first driver's results.
 
     :param ours: results of this project's driver
     :param theirs: results of nova's own
@@ -32,16 +32,16 @@ def write(ours: Path, theirs: Path, target: Path = TARGET) -> None:
 
 
 def read(path: Path) -> dict[str, tuple[str, str]]:
-    """Returns result and seconds of each operation, by its name."""
-    found: dict[str, list[Mapping[str, str]]] = {}
+    """Return result and seconds of the operations, by their names."""
+    rows_by_name: dict[str, list[Mapping[str, str]]] = {}
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            found.setdefault(row[COLUMNS[0]], []).append(row)
-    return {operation: _summary(rows) for operation, rows in found.items()}
+            rows_by_name.setdefault(row[COLUMNS[0]], []).append(row)
+    return {operation: _summary(rows) for operation, rows in rows_by_name.items()}
 
 
 def _summary(rows: Iterable[Mapping[str, str]]) -> tuple[str, str]:
-    """Returns the first result that is not ``ok``, if any, and the median of the seconds."""
+    """Return the first result that is not ``ok``, if any, and the median of the seconds."""
     results = [row["result"] for row in rows]
     seconds = [float(row["seconds"]) for row in rows if row["seconds"]]
     result = next((result for result in results if result != "ok"), "ok")

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Follows taps that are made anew, which Open vSwitch in user space does not.
+"""Follows taps that libvirt replaces, as Open vSwitch in user space does not.
 
-Its datapath ``netdev`` holds a socket on a tap's index. libvirt makes another tap of that name when
-a guest is rebooted or resumed, while the port stays as nova has plugged it: no packet would pass.
-Such a port is removed and added again, which Open vSwitch in the kernel does not need.
+The datapath ``netdev`` holds a socket on a tap's index. When a guest is rebooted or resumed,
+libvirt makes another tap with the same name, but nova's port stays: no packet would pass. This
+program removes such a port and adds it again. Open vSwitch in the kernel does not need this.
 
-It runs with ``OVS_RUNDIR`` set, for as long as the cloud does.
+The program runs as long as the cloud, with ``OVS_RUNDIR`` set.
 """
 
 import json
@@ -30,7 +30,7 @@ def main() -> int:
             continue
         row, works = port
         before = seen.get(name)
-        # The port is the same, the tap another, and still there.
+        # The port is the same, but its tap is a new one that still exists.
         if before and before[1] == row and works and current(name) == index:
             again(name)
             port = interface(name)
@@ -40,17 +40,17 @@ def main() -> int:
 
 
 def links() -> Iterator[tuple[int, str]]:
-    """Index and name of each tap, whenever something about it changes."""
+    """Yield index and name of a tap whenever the tap changes."""
     monitor = ("ip", "-oneline", "monitor", "link")
     with subprocess.Popen(monitor, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:
-            if found := _LINK.match(line):
-                yield int(found["index"]), found["name"]
+            if link := _LINK.match(line):
+                yield int(link["index"]), link["name"]
 
 
 def interface(name: str) -> tuple[str, bool] | None:
-    """The ID of a tap's row, and whether the port has a number; None where there is no such row."""
+    """Return the ID of a tap's row and whether the port has a number; None without a row."""
     columns = ("--format=json", "--columns=_uuid,ofport", "--if-exists")
     rows = json.loads(vsctl(*columns, "list", "Interface", name) or '{"data": []}')["data"]
     if not rows:
@@ -60,7 +60,7 @@ def interface(name: str) -> tuple[str, bool] | None:
 
 
 def again(name: str) -> None:
-    """Removes a port, and adds it as it was."""
+    """Remove a port, and add it with the same settings."""
     bridge = vsctl("iface-to-br", name).strip()
     settings = [f"external_ids={vsctl('get', 'Interface', name, 'external_ids').strip()}"]
     mtu = vsctl("get", "Interface", name, "mtu_request").strip()
@@ -71,13 +71,13 @@ def again(name: str) -> None:
         return
     vsctl("add-port", bridge, name, "--", "set", "Interface", name, *settings)
     print("added again:", name, flush=True)
-    # The guest may have gone meanwhile, and taken the port with it.
+    # A guest that has just gone took its tap with it.
     if current(name) != index:
         vsctl("--if-exists", "del-port", bridge, name)
 
 
 def current(name: str) -> int | None:
-    """The index of a network interface, if there is one."""
+    """Return the index of a network interface; None without one."""
     with suppress(OSError):
         return int(Path("/sys/class/net", name, "ifindex").read_text())
     return None

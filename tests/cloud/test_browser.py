@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server's screen as its user sees it: in a browser, by the address that nova gives."""
+"""A server's screen in a browser, at the address that nova gives."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class TestBrowser(CloudCase):
                 self.assertGreater(colours(before), 1)
                 page.type("run echo Typed >/run/typed; echo Typed >/dev/console\n")
                 typed = lambda: server.ssh("cat /run/typed").strip() == "Typed"  # noqa: E731
-                eventually("what was typed", DEADLINE, typed)
+                eventually("the typed text", DEADLINE, typed)
                 self.assertIn("Typed", server.console())
                 page.wait_for(lambda: self.screenshot(server))
                 self.assertGreater(difference(before, page.picture()), 0)
         self.keep(server)
 
     def screenshot(self, server: Server) -> bytes:
-        """Returns the server's screen as PNG, as QEMU has it."""
+        """Return QEMU's screenshot of the server, a PNG."""
         with contextlib.closing(libvirt.open(CLOUD.libvirt.ensure())) as connection:
             return screen.take_screenshot(connection.lookupByUUIDString(server.id))

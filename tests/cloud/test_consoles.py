@@ -20,12 +20,12 @@ class ConsoleCase(CloudCase):
     """A test that opens consoles."""
 
     def url(self, server: Server, protocol: str, kind: str) -> str:
-        """Returns where nova says that a console is."""
+        """Return nova's address of a console."""
         asked = {"remote_console": {"protocol": protocol, "type": kind}}
         return str(server.post("/remote-consoles", asked, "2.6")["remote_console"]["url"])
 
     def open(self, proxy: str, path: str) -> Any:
-        """Returns a WebSocket to a proxy, which goes with the test."""
+        """Return a WebSocket to a proxy, which the end of the test closes."""
         client = websocket.create_connection(
             f"ws://{ADDRESS}:{PORTS[proxy]}/{path.lstrip('/')}",
             timeout=DEADLINE,
@@ -42,14 +42,14 @@ class TestConsoles(ConsoleCase):
         with recorded("noVNC console"):
             url = self.url(server, "vnc", "novnc")
             self.assertEqual(200, requests.get(url, timeout=DEADLINE).status_code)
-            # What the page itself opens.
+            # The page itself opens this path.
             path = unquote(parse_qs(urlsplit(url).query)["path"][0])
             client = self.open("nova-novncproxy", path)
             # RFC 6143, section 7.1.1.
             self.assertEqual(b"RFB 003.008\n", client.recv())
         self.keep(server)
 
-    def test_a_token_of_nobody_opens_nothing(self) -> None:
+    def test_unknown_token_opens_nothing(self) -> None:
         with self.assertRaises((websocket.WebSocketException, OSError)):
             self.open("nova-novncproxy", "?token=00000000-0000-0000-0000-000000000000").recv()
 
@@ -59,9 +59,9 @@ class TestConsoles(ConsoleCase):
             url = urlsplit(self.url(server, "serial", "serial"))
             client = self.open("nova-serialproxy", f"?{url.query}")
             client.send_binary(b"hello\r")
-            said = b""
-            while b"GUEST-ECHO: hello" not in said:
-                said += _bytes(client.recv())
+            heard = b""
+            while b"GUEST-ECHO: hello" not in heard:
+                heard += _bytes(client.recv())
         client.close()
         self.keep(server)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Servers that were evacuated to another host while this one was down."""
+"""Servers that move to another host by evacuation while this host is down."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _ELSEWHERE = "elsewhere"
 
 
 class TestEvacuation(CloudCase):
-    #: The other host, which there is not, is asked something.
+    #: Nova asks the other host, which does not exist, and gets no answer.
     extra = "[DEFAULT]\nrpc_response_timeout = 5\n"
 
     def test_evacuated_server_is_removed_and_others_stay(self) -> None:
@@ -24,7 +24,7 @@ class TestEvacuation(CloudCase):
         server = self.make()
         server.wait("ACTIVE")
         lifecycle.end_compute(CLOUD)
-        # What nova notes at an evacuation, for which it takes a second host.
+        # The row that nova writes at an evacuation, which would need a second host.
         columns = ("source_compute", "source_node", "dest_compute", "dest_node")
         values = (_HERE, _HERE, _ELSEWHERE, _ELSEWHERE)
         names, words = ", ".join(columns), ", ".join(f"'{value}'" for value in values)
@@ -37,17 +37,17 @@ class TestEvacuation(CloudCase):
         self.addCleanup(self.move, server.id, _HERE)
         with recorded("evacuated server removed at start"):
             lifecycle.start_compute(CLOUD)
-            eventually("nothing of it here", DEADLINE, lambda: not self.traces(server))
+            eventually("no trace of the server", DEADLINE, lambda: not self.traces(server))
         self.assertEqual(boot, other.boot_id())
         self.keep(other)
 
     def traces(self, server: Server) -> list[str]:
-        """Returns what runs of it: its disks stay, as the other host does not say it has them."""
-        found = server.traces()
-        return [each for each in found if not each.startswith("file ") and "neutron" not in each]
+        """Return a server's traces but its disks, which the other host does not claim."""
+        traces = server.traces()
+        return [name for name in traces if not (name.startswith("file ") or "neutron" in name)]
 
     def move(self, server: str, host: str) -> None:
-        """Has nova know a server on a host."""
+        """Write another host into nova's row of a server."""
         self.execute(f"UPDATE instances SET host='{host}', node='{host}' WHERE uuid='{server}'")
 
     def execute(self, statement: str) -> None:

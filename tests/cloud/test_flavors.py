@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a flavor gives a server besides processors and memory, and what it cannot give."""
+"""Disks, queues and quotas of flavors, and extra specs that the driver refuses."""
 
 from __future__ import annotations
 
 import unittest
-import uuid
 from pathlib import Path
 
 from tests.cloud.case import CloudCase
@@ -13,7 +12,7 @@ from tests.cloud.processes import eventually
 from tests.cloud.results import recorded
 from tests.cloud.servers import DEADLINE, Server
 
-#: Size in sectors, type and label of what is on each disk, by the guest's own means.
+#: Prints size in sectors, content's type and label of each disk, with the guest's own scripts.
 _LOOK_AT_DISKS = """cd /sys/class/block; . /etc/guest/lib.sh; . /etc/guest/disks.sh
 for name in vd?; do probe $name; echo $name $(cat $name/size) $fs $label; done"""
 
@@ -39,9 +38,9 @@ class TestLarge(CloudCase):
         lines = [line.split() for line in server.ssh(_LOOK_AT_DISKS).splitlines()]
         with recorded("swap and ephemeral disk"):
             self.assertEqual(_DISKS, {name: int(size) * 512 for name, size, *_ in lines})
-            found = {name: (kind, label) for name, _, kind, label in lines}
-            self.assertEqual(("ext", "ephemeral0"), found["vdb"])
-            self.assertEqual("swap", found["vdc"][0])
+            contents = {name: (kind, label) for name, _, kind, label in lines}
+            self.assertEqual(("ext", "ephemeral0"), contents["vdb"])
+            self.assertEqual("swap", contents["vdc"][0])
         with recorded("quota of disks"):
             limits = server.description().findall("devices/disk/iotune/read_iops_sec")
             self.assertEqual(["1000"] * len(_DISKS), [limit.text for limit in limits])
@@ -51,20 +50,11 @@ class TestLarge(CloudCase):
 
 @unittest.skipIf(DRIVER == IN_TREE, "nova's own driver does not refuse a guest NUMA nodes")
 class TestRefusal(CloudCase):
-    def test_what_guests_cannot_have_is_told_and_leaves_nothing(self) -> None:
+    def test_refused_extra_spec_is_named_and_leaves_nothing(self) -> None:
         before = set(Path("/sys/class/net").glob("tap*"))
         with recorded("extra spec that is refused"):
-            server = self.make(flavor=self.flavor())
+            server = self.make(flavor=self.flavor(**{"hw:numa_nodes": "1"}))
             eventually("an error", DEADLINE, lambda: server.status == "ERROR")
             self.assertIn("hw:numa_nodes", server.get()["server"]["fault"]["message"])
         eventually("no trace", DEADLINE, lambda: not server.traces())
         self.assertLessEqual(set(Path("/sys/class/net").glob("tap*")), before)
-
-    def flavor(self) -> str:
-        """Makes a flavor that asks for a NUMA node, and that goes with the test."""
-        made = self.session.compute.create_flavor(
-            name=f"flavor-{uuid.uuid4().hex[:8]}", ram=192, disk=1, vcpus=1
-        )
-        self.addCleanup(self.session.compute.delete_flavor, made.id)
-        self.session.compute.create_flavor_extra_specs(made.id, {"hw:numa_nodes": "1"})
-        return str(made.name)

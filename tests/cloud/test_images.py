@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images made of servers, and the host's copies of images."""
+"""Images made from servers, and the host's image cache."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class TestSnapshot(CloudCase):
 
     @contextlib.contextmanager
     def snapshot(self, server: Server, operation: str) -> Iterator[Any]:
-        """Makes an image of a server's disk, which goes with the block."""
+        """Make an image of a server's disk for the time of the block."""
         status = server.status
         with recorded(operation):
             image = self.session.compute.create_server_image(server.id, server.name)
@@ -80,7 +80,7 @@ class TestSnapshot(CloudCase):
             self.session.image.delete_image(image.id)
 
     def check(self, server: Server, image: Any, text: str) -> None:
-        """Holds an image against what one of a server has to be, and boots another from it."""
+        """Check an image's properties, and boot another server from the image."""
         source = self.session.image.find_image(server.image)
         self.assertEqual(("qcow2", "bare"), (image.disk_format, image.container_format))
         self.assertEqual(source.id, image.properties["base_image_ref"])
@@ -96,7 +96,7 @@ class TestSnapshot(CloudCase):
 
 
 class TestImageCache(CloudCase):
-    """The host's copies of images: made ahead of need, removed once nobody uses them."""
+    """The host's image cache, filled ahead of need and emptied of unused images."""
 
     extra = """[DEFAULT]
 periodic_fuzzy_delay = 0
@@ -112,23 +112,23 @@ remove_unused_resized_minimum_age_seconds = 1
         with self.twin() as image, self.aggregate() as aggregate:
             with recorded("image cached ahead of need"):
                 self.session.compute.aggregate_precache_images(aggregate.id, [image.id])
-                eventually("a copy more", DEADLINE, lambda: bool(self.cached() - used))
-            # Others' copies go meanwhile.
+                eventually("a new image in the cache", DEADLINE, lambda: bool(self.cached() - used))
+            # Unused images of other tests leave the cache meanwhile.
             new = self.cached() - used
             with recorded("unused image removed from the cache"):
-                eventually("no copy more", DEADLINE, lambda: not new & self.cached())
+                eventually("the new image removed", DEADLINE, lambda: not new & self.cached())
         server.act("reboot", "ACTIVE", reboot_type="HARD")
         server.boot_id()
         self.keep(server)
 
     def cached(self) -> set[str]:
-        """Returns the names of the copies that are whole."""
+        """Return the names of the complete images in the cache."""
         cache = CLOUD.state / "nova/instances/_base"
         return {path.name for path in cache.iterdir() if path.is_file() and not path.suffix}
 
     @contextlib.contextmanager
     def twin(self) -> Iterator[Any]:
-        """Makes an image of the same content as the servers', meanwhile."""
+        """Make another image with the content of the servers' image, for the time of the block."""
         image = self.session.create_image(
             f"twin-{uuid.uuid4().hex[:8]}",
             filename=str(guests.build("cloud").disk),
@@ -144,7 +144,7 @@ remove_unused_resized_minimum_age_seconds = 1
 
     @contextlib.contextmanager
     def aggregate(self) -> Iterator[Any]:
-        """Makes an aggregate of the one host, meanwhile."""
+        """Make an aggregate with the one host, for the time of the block."""
         (host,) = self.session.compute.hypervisors()
         made = self.session.compute.create_aggregate(name=f"aggregate-{uuid.uuid4().hex[:8]}")
         try:

@@ -15,7 +15,7 @@ from tests.cloud.processes import eventually
 from tests.cloud.results import recorded
 from tests.cloud.servers import DEADLINE, Server
 
-#: A port where nothing listens in a guest.
+#: A port where no server of a guest listens.
 _CLOSED_PORT = 8080
 
 _ASK_FOR_METADATA = (
@@ -113,7 +113,7 @@ class TestInterfaces(CloudCase):
         self.keep(server)
 
     def network(self) -> Any:
-        """Makes a network of its own, without a router, that goes with the test."""
+        """Make a network without a router for the time of the test."""
         network = self.session.network.create_network(name="second")
         self.addCleanup(self.session.network.delete_network, network.id)
         self.session.network.create_subnet(
@@ -122,7 +122,7 @@ class TestInterfaces(CloudCase):
         return network
 
     def connect(self, server: Server) -> str:
-        """Tells whether a packet gets to a server: nothing listens there."""
+        """Tell what becomes of a connection to a port where nothing listens."""
         try:
             socket.create_connection((server.address, _CLOSED_PORT), timeout=3).close()
         except ConnectionRefusedError:
@@ -133,7 +133,7 @@ class TestInterfaces(CloudCase):
 
     @contextlib.contextmanager
     def rule(self, port: int) -> Iterator[None]:
-        """Lets TCP to a port in meanwhile."""
+        """Allow TCP to a port for the time of the block."""
         network = self.session.network
         project = self.session.current_project_id
         (group,) = network.security_groups(name="default", project_id=project)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server through its life, by the cloud's own API."""
+"""The life of a server, by the cloud's own API."""
 
 from __future__ import annotations
 

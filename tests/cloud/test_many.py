@@ -13,13 +13,13 @@ from tests.cloud.results import recorded
 
 _COUNT = 20
 
-#: Seconds for all of them, emulated on a busy machine.
+#: Seconds for all servers, emulated on a busy machine.
 _SECONDS = 900
 
 
 class TestMany(CloudCase):
-    def test_many_come_at_once_and_leave_nothing(self) -> None:
-        before = _things()
+    def test_many_servers_come_at_once_and_leave_nothing(self) -> None:
+        before = _traces()
         begun = servers.create(CLOUD, count=_COUNT)
         for server in begun:
             self.addCleanup(server.close)
@@ -32,19 +32,21 @@ class TestMany(CloudCase):
             )
         self.assertEqual({"ACTIVE"}, {server.status for server in begun})
         with recorded(f"SSH to {_COUNT}"), ThreadPoolExecutor(_COUNT) as pool:
-            self.assertEqual(_COUNT, len(set(pool.map(lambda each: each.boot_id(_SECONDS), begun))))
+            self.assertEqual(
+                _COUNT, len(set(pool.map(lambda server: server.boot_id(_SECONDS), begun)))
+            )
         self.assertEqual([1] * _COUNT, [len(server.allocations()) for server in begun])
         with recorded(f"delete of {_COUNT}"):
             for server in begun:
                 server.request_deletion()
             for server in begun:
                 server.wait_gone()
-        eventually("nothing left", _SECONDS, lambda: _things() == before)
+        eventually("nothing left", _SECONDS, lambda: _traces() == before)
         self.assertEqual([{}] * _COUNT, [server.allocations() for server in begun])
 
 
-def _things() -> set[str]:
-    """Returns what there is of any guest on this machine."""
+def _traces() -> set[str]:
+    """Return all traces of guests on this machine."""
     return {
         *servers.domains(CLOUD),
         *(path.name for path in (CLOUD.state / "nova/instances").iterdir() if "-" in path.name),

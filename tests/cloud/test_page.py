@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A guest's screen in a browser, without a cloud: only noVNC and its proxy between the two."""
+"""A guest's screen in a browser, by noVNC and its proxy, without a cloud."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class TestPage(unittest.TestCase):
         self.driver.console_wait(self.made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
 
     def proxy(self) -> int:
-        """Return the port of a proxy to the guest's screen, which goes with the test."""
+        """Start a proxy to the guest's screen for the time of the test, and return its port."""
         screen = self.driver.display(self.made.uuid)
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = int(free.getsockname()[1])

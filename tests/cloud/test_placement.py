@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What placement and nova know of the host, held against what it is."""
+"""Placement's and nova's facts about the host, compared with the host."""
 
 from __future__ import annotations
 
 import os
 import re
 import unittest
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from tests.cloud.processes import eventually
 from tests.cloud.results import note, recorded
 from tests.cloud.servers import DEADLINE
 
-#: Traits of processors whose name is not that of Linux' flag.
+#: Linux's flags for the traits of processors that have another name.
 _FLAGS = {
     "aesni": "aes",
     "bmi": "bmi1",
@@ -41,18 +40,18 @@ class TestPlacement(CloudCase):
     def traits(self) -> set[str]:
         return set(self.ask("traits")["traits"])
 
-    def test_inventory_is_the_truth(self) -> None:
+    def test_inventory_is_that_of_the_host(self) -> None:
         with recorded("inventory"):
-            found = self.ask("inventories")["inventories"]
+            inventory = self.ask("inventories")["inventories"]
         memory = int(re.findall(r"MemTotal: +([0-9]+)", Path("/proc/meminfo").read_text())[0])
         disk = os.statvfs(CLOUD.state)
-        self.assertEqual(os.cpu_count(), found["VCPU"]["total"])
-        self.assertAlmostEqual(memory >> 10, found["MEMORY_MB"]["total"], delta=2)
+        self.assertEqual(os.cpu_count(), inventory["VCPU"]["total"])
+        self.assertAlmostEqual(memory >> 10, inventory["MEMORY_MB"]["total"], delta=2)
         self.assertAlmostEqual(
-            disk.f_blocks * disk.f_frsize >> 30, found["DISK_GB"]["total"], delta=1
+            disk.f_blocks * disk.f_frsize >> 30, inventory["DISK_GB"]["total"], delta=1
         )
-        self.assertEqual(4.0, found["MEMORY_MB"]["allocation_ratio"])
-        self.assertEqual(512, found["MEMORY_MB"]["reserved"])
+        self.assertEqual(4.0, inventory["MEMORY_MB"]["allocation_ratio"])
+        self.assertEqual(512, inventory["MEMORY_MB"]["reserved"])
 
     def test_hypervisor_is_shown(self) -> None:
         with recorded("hypervisor"):
@@ -74,7 +73,7 @@ class TestPlacement(CloudCase):
         self.keep(server)
 
     @unittest.skipIf(
-        DRIVER == IN_TREE, "nova's own driver tells what the host could do, not its guests"
+        DRIVER == IN_TREE, "nova's own driver reports traits of the host, not of its guests"
     )
     def test_traits_of_the_processor_are_those_of_a_guest(self) -> None:
         server = self.use()
@@ -89,25 +88,25 @@ class TestPlacement(CloudCase):
             self.assertLessEqual({_FLAGS.get(name, name) for name in named}, flags)
         self.keep(server)
 
-    def test_a_server_that_must_have_kvm_is_not_scheduled_here(self) -> None:
+    def test_server_that_requires_kvm_is_not_scheduled_here(self) -> None:
         if DRIVER == IN_TREE:
             note("flavor that requires KVM", "not supported")
             return
         self.assertIn("CUSTOM_ACCELERATOR_TCG", self.traits())
         self.assertNotIn("CUSTOM_ACCELERATOR_KVM", self.traits())
-        # The trait has to be known to placement, as where some other host has it.
+        # Placement must know the trait, as if another host had it.
         self.session.placement.put("/traits/CUSTOM_ACCELERATOR_KVM", microversion="1.6")
         with recorded("flavor that requires KVM"):
-            server = self.make(flavor=self.flavor("CUSTOM_ACCELERATOR_KVM"))
+            server = self.make(flavor=self.flavor(**{"trait:CUSTOM_ACCELERATOR_KVM": "required"}))
             eventually("an error", DEADLINE, lambda: server.status == "ERROR")
             self.assertIn("No valid host was found", server.get()["server"]["fault"]["message"])
 
-    def test_a_server_that_accepts_emulation_boots(self) -> None:
+    def test_server_that_requires_emulation_boots(self) -> None:
         if DRIVER == IN_TREE:
             note("flavor that requires emulation", "not supported")
             return
         with recorded("flavor that requires emulation"):
-            server = self.make(flavor=self.flavor("CUSTOM_ACCELERATOR_TCG"))
+            server = self.make(flavor=self.flavor(**{"trait:CUSTOM_ACCELERATOR_TCG": "required"}))
             server.wait("ACTIVE")
         server.boot_id()
 
@@ -126,12 +125,3 @@ class TestPlacement(CloudCase):
             compute.enable_service(service)
             eventually("no trait", DEADLINE, lambda: not disabled())
         self.make().wait("ACTIVE")
-
-    def flavor(self, trait: str) -> str:
-        """Makes a flavor that requires a trait, and that goes with the test."""
-        made = self.session.compute.create_flavor(
-            name=f"flavor-{uuid.uuid4().hex[:8]}", ram=192, disk=1, vcpus=1
-        )
-        self.addCleanup(self.session.compute.delete_flavor, made.id)
-        self.session.compute.create_flavor_extra_specs(made.id, {f"trait:{trait}": "required"})
-        return str(made.name)

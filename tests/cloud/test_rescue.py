@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server is rescued by another system, and gets its own back."""
+"""A server boots a rescue system, and then its own system again."""
 
 from __future__ import annotations
 

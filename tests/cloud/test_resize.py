@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server gets another flavor, or is moved to where it is."""
+"""A server gets another flavor, or migrates to the same host."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class TestResize(CloudCase):
 
 
 def _size(server: Server) -> tuple[str, int]:
-    """Returns processors, and bytes of the disk."""
+    """Return the number of processors and the size of the disk in bytes."""
     processors, sectors = server.ssh(
         "grep -c ^processor /proc/cpuinfo; cat /sys/class/block/vda/size"
     ).split()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nova-compute ends, by order or by force, and comes again."""
+"""nova-compute ends by SIGTERM or SIGKILL, and starts again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cloud.processes import Process, eventually
 from tests.cloud.results import note, recorded
 from tests.cloud.servers import DEADLINE, Server
 
-#: What a server goes through before nova-compute ends, and after it is there again.
+#: Actions with a server before nova-compute ends and after it runs again, by status.
 _STATES = {
     "ACTIVE": ((), ()),
     "PAUSED": (("pause", "PAUSED"), ("unpause", "ACTIVE")),
@@ -29,7 +29,7 @@ class TestRestart(CloudCase):
         self.survives(signal.SIGKILL)
 
     def survives(self, number: signal.Signals) -> None:
-        """Restarts nova-compute, with a server in each state."""
+        """Restart nova-compute with a server in each status."""
         begun = dict(zip(_STATES, servers.create(CLOUD, count=len(_STATES)), strict=True))
         boots = {}
         for status, server in begun.items():
@@ -43,7 +43,7 @@ class TestRestart(CloudCase):
             lifecycle.end_compute(CLOUD, number)
             lifecycle.start_compute(CLOUD)
         self.assertEqual(emulators, servers.emulators(CLOUD))
-        # Whatever nova corrects, it corrects as it starts.
+        # A starting nova-compute may correct statuses in its first seconds.
         time.sleep(5)
         self.assertEqual({status: status for status in begun}, _statuses(begun))
         for status, server in begun.items():
@@ -60,12 +60,12 @@ class TestRestart(CloudCase):
         self.assertGreater(half_made, 0, "each boot was over before nova-compute was killed")
 
     def is_half_made(self, server: Server, wait: float) -> bool:
-        """Kills nova-compute while it makes a server, and tells whether that was not done yet."""
+        """Kill nova-compute while it makes a server, and tell whether the server was unfinished."""
         server.begin("spawning")
         time.sleep(wait)
         lifecycle.end_compute(CLOUD, signal.SIGKILL)
         lifecycle.start_compute(CLOUD)
-        eventually("an end of it", DEADLINE, lambda: server.task_state is None)
+        eventually("no task", DEADLINE, lambda: server.task_state is None)
         half_made = server.status == "ERROR"
         if half_made:
             self.assertFalse([name for name in servers.domains(CLOUD) if server.id in name])
@@ -85,7 +85,7 @@ class TestRestart(CloudCase):
 
 
 class TestHostBoot(CloudCase):
-    """The host goes down and comes again."""
+    """The host goes down and boots again."""
 
     extra = "[DEFAULT]\nresume_guests_state_on_host_boot = true\n"
 

@@ -41,7 +41,7 @@ POINTS = {
     "redefined": ("after", "compute_driver.libvirt.domain.define"),
     "backed up": ("before", "compute_driver.operations.snapshot._finish"),
     "converted": ("after", "compute_driver.system.tools.run"),
-    "copied": ("after", "compute_driver.storage.disks.clone"),
+    "copied": ("after", "compute_driver.system.files.clone"),
     "new one defined": ("before", "compute_driver.storage.exchange.commit"),
     "made": ("before", "compute_driver.storage.exchange.forward"),
     "moved": ("before", "pathlib.Path.rmdir"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small guests for tests, demonstrations and benchmarks, built from Debian packages.
 
-``build()`` gives a kernel with an initrd, a whole-disk image and an ISO image. What the guest
-does and prints is in ``rootfs/etc/guest/start``.
+``build()`` makes a kernel with an initrd, a whole-disk image and an ISO image. The script
+``rootfs/etc/guest/start`` is all that the guest does and prints.
 """
 
 from tests.guests.build import GuestImages, build

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``python -m tests.guests``: builds a guest and prints where its files are."""
+"""``python -m tests.guests``: builds a guest and prints the paths of its files."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from tests.guests import ARCHITECTURES, FLAVOURS, GuestBuildError, build
 
 
 def main() -> int:
-    """Runs the command line and returns its exit status."""
+    """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(prog="python -m tests.guests", description=__doc__)
     parser.add_argument("--flavour", choices=list(FLAVOURS), default="basic")
     parser.add_argument("--arch", choices=list(ARCHITECTURES), default="x86_64")

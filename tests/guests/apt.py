@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""apt for any architecture, with a state of its own: the machine's is neither read nor changed.
+"""apt for any architecture, with a private state: apt neither reads nor changes the machine's.
 
-Only the release itself is asked for: its packages stay in the archive until the next point
-release, while updates replace each other at any time.  While a mirror takes over a point release,
-its lists and their checksums may differ, but seldom those of several suites.
+apt looks at the release only: the packages of a release stay in the archive until the next point
+release, while an update can replace another update at any time. While a mirror takes over a point
+release, lists and checksums of a suite may differ, but seldom those of several suites.
 """
 
 import fcntl
@@ -19,10 +19,10 @@ from tests.guests.tools import run
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds after which package lists are read again.
+#: Seconds after which apt reads the package lists again.
 FRESH = 24 * 3600
 
-# Belongs to apt's own dependencies; knows the keys of later releases, too.
+# A dependency of apt installs this file, which also holds the keys of later releases.
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _COMPONENT = "main"
 
@@ -31,9 +31,9 @@ _COMPONENT = "main"
 class Apt:
     """The packages of one release of Debian for one architecture.
 
-    :param states: folder that holds the state of each such pair
+    :param states: folder with the states of all releases and architectures
     :param architecture: Debian's name of the architecture
-    :param suites: those that will do, best first; none given: the machine's own release
+    :param suites: acceptable suites, best first; none: the machine's own release
     """
 
     states: Path
@@ -41,10 +41,10 @@ class Apt:
     suites: tuple[str, ...] = ()
 
     def run(self, tool: str, *arguments: str, cwd: Path | None = None) -> str:
-        """Runs a tool of apt's, with current lists, and returns its standard output.
+        """Run a tool of apt with current lists, and return its standard output.
 
         :param tool: such as ``apt-cache``
-        :param arguments: its command and the like
+        :param arguments: of the tool
         :param cwd: folder to run it in
         :raises: GuestBuildError
         """
@@ -77,7 +77,7 @@ class Apt:
     def _update(self) -> None:
         for folder in ("lists/partial", "cache/archives/partial"):
             (self._state / folder).mkdir(parents=True, exist_ok=True)
-        # No package is installed for this architecture.
+        # apt takes an empty status file as: no package is installed.
         (self._state / "status").touch()
         for suite in self._accepted:
             LOG.info("reading the package lists of %s for %s", suite, self.architecture)
@@ -110,7 +110,7 @@ class Apt:
             "Acquire::GzipIndexes": "true",
             "Acquire::Languages": "none",
             "Dir::Cache": str(state / "cache"),
-            # Asking takes a second without this one.
+            # Without this cache every query takes a second.
             "Dir::Cache::pkgcache": "pkgcache.bin",
             "Dir::Cache::srcpkgcache": "",
             "Dir::Etc::sourcelist": str(state / "sources.list"),
@@ -129,7 +129,7 @@ def _own_release() -> str:
 
 
 def _sites() -> list[str]:
-    """Where the machine itself gets its release from."""
+    """Return the sites that the machine gets its release from."""
     fields = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = run(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])
     own = [_own_release(), _COMPONENT]

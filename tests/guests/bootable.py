@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images that boot by themselves."""
+"""Disk and ISO images that boot without help."""
 
 import os
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ ISO_LABEL = "CDGUEST-ISO"
 
 @dataclass(frozen=True)
 class Payload:
-    """What is loaded, by which boot loaders, and where these are unpacked."""
+    """What an image boots, and the boot loaders with the folder of their unpacked packages."""
 
     kernel: Path
     initrd: Path
@@ -32,21 +32,21 @@ class Payload:
     loaders: Path
 
     def loader(self, name: str) -> Path:
-        """A file of the boot loaders' packages.
+        """Return a file of the boot loaders' packages.
 
         :param name: its path below ``/usr``
         """
-        (found,) = self.loaders.glob(f"*/usr/{name}")
-        return found
+        (path,) = self.loaders.glob(f"*/usr/{name}")
+        return path
 
     def setting(self, text: str, target: Path) -> Path:
-        """Writes a boot loader's setting to a file, and returns that."""
+        """Write a boot loader's setting to a file, and return the file."""
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.format(cmdline=self.cmdline))
         return target
 
     def files(self, scratch: Path) -> dict[str, Path]:
-        """What the file system holds from which the kernel is loaded, by the paths there."""
+        """Return the files for the file system of the kernel, by their paths in it."""
         content = {"vmlinuz": self.kernel, "initrd": self.initrd}
         if self.uefi:
             content |= {name: self.loader(source) for name, source in self.uefi.files.items()}
@@ -56,9 +56,9 @@ class Payload:
 
 
 def disk(payload: Payload, target: Path, scratch: Path) -> None:
-    """Makes a whole disk, qcow2, that boots with the payload's boot loaders.
+    """Make a whole disk, qcow2, that boots with the payload's boot loaders.
 
-    :param payload: what it boots
+    :param payload: what the image boots
     :param target: the image to make
     :param scratch: folder for intermediate files
     :raises: GuestBuildError
@@ -79,9 +79,9 @@ def disk(payload: Payload, target: Path, scratch: Path) -> None:
 
 
 def iso(payload: Payload, target: Path, scratch: Path) -> None:
-    """Makes an ISO image that boots with the payload's boot loaders.
+    """Make an ISO image that boots with the payload's boot loaders.
 
-    :param payload: what it boots
+    :param payload: what the image boots
     :param target: the image to make
     :param scratch: folder for intermediate files
     :raises: GuestBuildError
@@ -99,7 +99,7 @@ def iso(payload: Payload, target: Path, scratch: Path) -> None:
 
 
 def _isolinux(payload: Payload, bios: Syslinux, root: Path) -> list[str]:
-    """Puts ISOLINUX into an ISO image's tree, and returns the options that make it boot."""
+    """Put ISOLINUX into an ISO image's tree, and return the options that make the image boot."""
     folder = root / "isolinux"
     folder.mkdir()
     for name in ("lib/ISOLINUX/isolinux.bin", "lib/syslinux/modules/bios/ldlinux.c32"):
@@ -111,7 +111,7 @@ def _isolinux(payload: Payload, bios: Syslinux, root: Path) -> list[str]:
 
 
 def _efi_image(payload: Payload, root: Path, scratch: Path) -> list[str]:
-    """Puts a FAT file system for UEFI into an ISO image's tree, and returns the same."""
+    """Put a FAT file system for UEFI into an ISO image's tree; return options as above."""
     content = payload.files(scratch)
     image = root / "efi.img"
     image.touch()
@@ -122,10 +122,10 @@ def _efi_image(payload: Payload, root: Path, scratch: Path) -> list[str]:
 
 
 def _master_boot_record(code: bytes) -> bytes:
-    """Boot code and a table of one active partition that fills the disk."""
+    """Return boot code and a table of one active partition that fills the disk."""
     start = _PARTITION_START // fat.SECTOR
     length = _DISK_SIZE // fat.SECTOR - start
-    # Cylinders, heads and sectors at their limits: "use the sector numbers".
+    # Cylinders, heads and sectors at their limits mean: use the sector numbers.
     chs = b"\xfe\xff\xff"
     partition = bytes([0x80, *chs, _EFI_SYSTEM_PARTITION, *chs])
     partition += start.to_bytes(4, "little") + length.to_bytes(4, "little")

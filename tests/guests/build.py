@@ -33,7 +33,7 @@ class GuestImages:
     """A guest in all its forms.
 
     ``disk`` (qcow2, a whole disk) and ``iso`` boot with every firmware that the architecture has a
-    boot loader for; without any they are ``None``.
+    boot loader for. An architecture without boot loaders has neither: both are ``None``.
     """
 
     kernel: Path
@@ -47,7 +47,7 @@ class GuestImages:
 def build(
     flavour: str = "basic", arch: str = "x86_64", cache: str | os.PathLike[str] | None = None
 ) -> GuestImages:
-    """Returns a guest's images, building them unless the cache has them.
+    """Return a guest's images; build the images that the cache lacks.
 
     :param flavour: a key of ``FLAVOURS``
     :param arch: a key of ``ARCHITECTURES``
@@ -85,7 +85,7 @@ class _Recipe:
     loaders: Mapping[str, Package]
 
     def digest(self) -> str:
-        """Changes with the builder's own files and with the packages' versions."""
+        """Return a digest of the builder's own files and of the packages' versions."""
         digest = hashlib.sha256()
         folder = Path(__file__).parent
         for path in sorted(folder.rglob("*")):
@@ -98,23 +98,23 @@ class _Recipe:
 
 @memoize
 def _recipe(flavour_name: str, arch: str, root: Path) -> _Recipe:
-    """Asks apt once per process: it takes part of a second."""
+    """Return a recipe; ask apt once per process, as each query takes part of a second."""
     flavour, architecture = FLAVOURS[flavour_name], ARCHITECTURES[arch]
     if flavour.secure_boot and not architecture.secure_boot:
         raise GuestBuildError(f"no signed boot loader for {arch}: choose another flavour")
     kernel = (flavour.cloud and architecture.cloud_kernel) or architecture.kernel
     own = Apt(root / "apt", architecture.debian, architecture.suites)
-    found = packages.candidates([kernel, BUSYBOX, *flavour.files], own)
+    offered = packages.candidates([kernel, BUSYBOX, *flavour.files], own)
     uefi = architecture.secure_boot if flavour.secure_boot else architecture.uefi
     loaders = [name for loader in (architecture.bios, uefi) if loader for name in loader.packages]
-    theirs = Apt(own.states, architecture.loaders, own.suites) if architecture.loaders else own
+    loader_apt = Apt(own.states, architecture.loaders, own.suites) if architecture.loaders else own
     return _Recipe(
         flavour=flavour,
         architecture=architecture,
-        kernel=packages.kernel_image(found.pop(kernel)),
-        packages=found,
+        kernel=packages.kernel_image(offered.pop(kernel)),
+        packages=offered,
         uefi=uefi,
-        loaders=packages.candidates(loaders, theirs) if loaders else {},
+        loaders=packages.candidates(loaders, loader_apt) if loaders else {},
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder where what was built is kept, shared by processes and users."""
+"""The folder of everything built, which processes and users share."""
 
 import fcntl
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def default() -> Path:
-    """``$COMPUTE_DRIVER_GUEST_CACHE``, or ``compute-driver-guests`` in the user's own cache."""
+    """Return ``$COMPUTE_DRIVER_GUEST_CACHE``, or a folder below the user's own cache."""
     given = os.environ.get("COMPUTE_DRIVER_GUEST_CACHE")
     if given:
         return Path(given)
@@ -20,11 +20,11 @@ def default() -> Path:
 
 
 def kept(root: Path, name: str, make: Callable[[Path, Path], None]) -> Path:
-    """Returns a folder of the cache, made now unless it is there; it is there whole or not.
+    """Return a folder of the cache, and make the folder if the cache lacks it, whole or not at all.
 
     :param root: the cache
-    :param name: of the folder; changes with all that it is made from
-    :param make: fills the folder (its first argument), with another for what it needs meanwhile
+    :param name: of the folder; a different name for every different content
+    :param make: fills the folder, its first argument; the second one is a scratch folder
     """
     target = root / name
     if target.exists():
@@ -38,14 +38,14 @@ def kept(root: Path, name: str, make: Callable[[Path, Path], None]) -> Path:
 
 @contextmanager
 def _lock(root: Path) -> Iterator[None]:
-    """One build at a time in a cache, whichever process it runs in."""
+    """Allow one build at a time in a cache, over all processes."""
     with (root / ".lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _make_aside(target: Path, make: Callable[[Path, Path], None]) -> None:
-    # What a killed build has left; nobody else builds while the lock is held.
+    # Only a killed build leaves such folders, as nobody else builds while this one has the lock.
     for leftover in target.parent.glob(".building-*"):
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:

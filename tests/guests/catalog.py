@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of each guest architecture, and what goes into each flavour."""
+"""The architectures of test guests, and the content of their flavours."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,16 +11,16 @@ from tests.guests.loaders import SHIM_GRUB_X64, Syslinux, Uefi, systemd_boot
 class Architecture:
     """A guest architecture, as Debian knows it.
 
-    :param debian: Debian's name of it
+    :param debian: Debian's name of the architecture
     :param console: the first serial console
     :param kernel: package of the kernel with all drivers
-    :param cloud_kernel: the one that boots at once but knows few devices, if there is one
-    :param suites: Debian's suites that have it, the first release first; none given: all have it
-    :param lacks: modules that its kernel does not have, for want of such hardware
+    :param cloud_kernel: package of the kernel that boots fast but has few drivers, if any
+    :param suites: Debian's suites that have the architecture, best first; none: all suites
+    :param lacks: modules that its kernel does not have, as the hardware does not exist
     :param bios: boot loader for BIOS
     :param uefi: boot loader for UEFI
     :param secure_boot: signed boot loader for UEFI
-    :param loaders: Debian's name of the architecture whose boot loaders serve
+    :param loaders: Debian's name of the architecture that the boot loaders are of
     """
 
     debian: str
@@ -37,12 +37,12 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Flavour:
-    """What a guest is made of.
+    """The content of a guest.
 
     :param modules: names of kernel modules
-    :param cloud: whether the cloud kernel will do
-    :param files: patterns of the files wanted from each package
-    :param secure_boot: whether its disk boots where UEFI takes nothing unsigned
+    :param cloud: whether the cloud kernel has all drivers
+    :param files: patterns of files, by package
+    :param secure_boot: whether its disk boots where UEFI refuses unsigned boot loaders
     :param options: more of the kernel's options
     """
 
@@ -111,8 +111,8 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     ),
 }
 
-# The self-tests of the kernel's cryptography take half a second of an emulated boot; a busy host is
-# slow to emulate the timer of a PC, which the kernel then takes for broken.
+# The self-tests of the kernel's cryptography take half a second of an emulated boot. A busy host
+# emulates the timer of a PC slowly, and the kernel's check would take the timer for broken.
 KERNEL_OPTIONS = "quiet cryptomgr.notests mitigations=off no_timer_check"
 
 _BUSES = ("virtio_pci", "virtio_mmio", "virtio_console", "evdev", "pvpanic-pci")
@@ -138,7 +138,7 @@ _LEGACY_MODULES = (*_BASIC_MODULES, *_OLD_DISKS, *_USB, *_OLD_NETWORK, "i6300esb
 
 _LIBRARY = ("*/lib*.so.*",)
 
-# An SSH server and QEMU's guest agent, with all that they need.
+# An SSH server and QEMU's guest agent, with their libraries.
 _SERVERS: Mapping[str, tuple[str, ...]] = {
     "dropbear-bin": ("usr/sbin/dropbear",),
     "qemu-guest-agent": ("usr/sbin/qemu-ga",),
@@ -157,14 +157,14 @@ _SERVERS: Mapping[str, tuple[str, ...]] = {
     "zlib1g": _LIBRARY,
 }
 
-#: The flavours of guests. ``legacy`` takes twice as long to boot, for the sake of SATA, USB
-#: and the network cards of old. ``cloud`` asks the metadata service, which others would not find.
+#: The flavours of guests. ``legacy`` has drivers of SATA, USB and old network cards, and boots in
+#: twice the time. ``cloud`` asks the metadata service, which only exists in a cloud.
 FLAVOURS: Mapping[str, Flavour] = {
     "basic": Flavour(_BASIC_MODULES),
     "secure": Flavour(_BASIC_MODULES, secure_boot=True),
     "legacy": Flavour(_LEGACY_MODULES, cloud=False),
     "agent": Flavour(_BASIC_MODULES, files=_SERVERS),
-    # Open vSwitch in user space passes on frames as they are: with checksums, and not too long.
+    # Open vSwitch in user space passes frames on unchanged: the guest makes and splits them.
     "cloud": Flavour(
         _BASIC_MODULES,
         files=_SERVERS,

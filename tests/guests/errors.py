@@ -3,4 +3,4 @@
 
 
 class GuestBuildError(Exception):
-    """A guest could not be built; the message says what to do about it."""
+    """The builder cannot build a guest; the message says what to do."""

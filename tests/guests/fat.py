@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""FAT file systems in files, made without mounting anything."""
+"""FAT file systems in files, made without a mount."""
 
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -10,25 +10,25 @@ SECTOR = 512
 
 
 def make(image: Path, label: str, offset: int = 0) -> None:
-    """Makes a FAT16 file system that fills the rest of an image file.
+    """Make a FAT16 file system that fills the rest of an image file.
 
     :param image: an existing file
     :param label: of the file system
-    :param offset: where it begins, in bytes
+    :param offset: of the file system in the file, in bytes
     :raises: GuestBuildError
     """
-    # mkfs.vfat takes the whole file unless told the size, in KiB.
+    # Without a size, in KiB, mkfs.vfat takes the whole file.
     size_kib = (image.stat().st_size - offset) // 1024
     arguments = ["-F", "16", "-n", label, "-i", "c0de0001", "--offset", str(offset // SECTOR)]
     run(["mkfs.vfat", *arguments, image, str(size_kib)])
 
 
 def fill(image: Path, content: Mapping[str, Path], offset: int = 0) -> None:
-    """Copies files into a FAT file system.
+    """Copy files into a FAT file system.
 
-    :param image: the file that holds it
-    :param content: source by the path in the file system
-    :param offset: where it begins, in bytes
+    :param image: the file that holds the file system
+    :param content: source files, by the path in the file system
+    :param offset: of the file system in the file, in bytes
     :raises: GuestBuildError
     """
     drive = ["-i", f"{image}@@{offset}"]

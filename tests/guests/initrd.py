@@ -15,13 +15,13 @@ ROOTFS = Path(__file__).parent / "rootfs"
 
 _FOLDERS = ("config", "dev", "disk", "proc", "run", "sys", "tmp")
 _FOLDERS_OF_ROOT = ("root", "root/.ssh")
-#: Links to folders of that name below usr, as on any Debian, whichever of both a package says.
+#: Links to the folders of the same name below usr, as on any Debian; packages use both paths.
 _MERGED = ("bin", "lib", "lib64", "sbin")
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, folder or symbolic link: its mode, and its content or what it points to."""
+    """A file, folder or symbolic link: its mode, and its content or its target."""
 
     mode: int
     content: bytes = b""
@@ -32,20 +32,20 @@ Tree = dict[str, Entry]
 
 
 def regular(content: bytes, permissions: int = 0o644) -> Entry:
-    """A regular file."""
+    """Return a regular file."""
     return Entry(stat.S_IFREG | permissions, content)
 
 
 def link(target: str) -> Entry:
-    """A symbolic link."""
+    """Return a symbolic link."""
     return Entry(stat.S_IFLNK | 0o777, target.encode())
 
 
 def files(root: Path, patterns: tuple[str, ...]) -> Tree:
-    """The files and symbolic links below a folder that match one of the patterns.
+    """Return the files and symbolic links below a folder that match one of the patterns.
 
     :param root: such as an unpacked package
-    :param patterns: of paths relative to it
+    :param patterns: of paths relative to the folder
     """
     tree = {}
     for path in sorted(root.rglob("*")):
@@ -60,7 +60,7 @@ def files(root: Path, patterns: tuple[str, ...]) -> Tree:
 
 
 def scripts() -> Tree:
-    """The guest's own files. A script is known by its first line, not by its mode on disk."""
+    """Return the guest's own files. Their first line makes them scripts, not their mode on disk."""
     tree = {}
     for path in ROOTFS.rglob("*"):
         if path.is_file():
@@ -71,7 +71,7 @@ def scripts() -> Tree:
 
 
 def userland(busybox: Path) -> Tree:
-    """Busybox, the few names by which it must be found, and the guest's own files.
+    """Return busybox, the few links to it that the guest needs, and the guest's own files.
 
     :param busybox: the unpacked package of the static busybox
     """
@@ -85,7 +85,7 @@ def userland(busybox: Path) -> Tree:
 
 
 def archive(tree: Mapping[str, Entry]) -> bytes:
-    """The compressed archive of a tree, with all folders it needs."""
+    """Return the compressed archive of a tree and the folders above its entries."""
     return gzip.compress(b"".join(_records(_with_folders(_merged(tree)))), mtime=0)
 
 
@@ -97,7 +97,7 @@ def _merged(tree: Mapping[str, Entry]) -> Tree:
 
 
 def _with_folders(tree: Mapping[str, Entry]) -> Tree:
-    """The tree in an order in which each folder comes before what it holds."""
+    """Return the tree with its folders, each folder before its content."""
     folders = {*_FOLDERS, *_FOLDERS_OF_ROOT, "usr", *(f"usr/{name}" for name in _MERGED)}
     for name in tree:
         folders.update(parent.as_posix() for parent in PurePosixPath(name).parents)

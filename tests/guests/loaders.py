@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The boot loaders of bootable images, none of which shows a menu.
+"""The boot loaders of bootable images, which show no menu.
 
 ``{cmdline}`` in a setting stands for the kernel's command line; the kernel and the initrd are
 ``/vmlinuz`` and ``/initrd``.
@@ -22,9 +22,9 @@ class Syslinux:
 
 @dataclass(frozen=True)
 class Uefi:
-    """What a FAT file system holds from which UEFI boots by its removable media path.
+    """The files that UEFI boots by its path for removable media, on a FAT file system.
 
-    :param packages: Debian packages that have it
+    :param packages: Debian packages of the boot loader
     :param files: the packages' files below ``/usr``, by their path in the file system
     :param settings: texts, by their path in the file system
     """
@@ -35,9 +35,9 @@ class Uefi:
 
 
 def systemd_boot(name: str) -> Uefi:
-    """systemd-boot for an architecture.
+    """Return systemd-boot for an architecture.
 
-    :param name: UEFI's word for it, such as ``x64``
+    :param name: UEFI's name of the architecture, such as ``x64``
     """
     entry = "title guest\nlinux /vmlinuz\ninitrd /initrd\noptions {cmdline}\n"
     return Uefi(
@@ -50,13 +50,13 @@ def systemd_boot(name: str) -> Uefi:
     )
 
 
-#: Signed from end to end: Microsoft for shim, which knows Debian, which signs GRUB and kernels.
+#: A signed chain: Microsoft signs shim, shim knows Debian's key, Debian signs GRUB and kernels.
 SHIM_GRUB_X64 = Uefi(
     packages=("shim-signed", "grub-efi-amd64-signed"),
     files={
         "EFI/BOOT/BOOTX64.EFI": "lib/shim/shimx64.efi.signed",
         "EFI/BOOT/grubx64.efi": "lib/grub/x86_64-efi-signed/grubx64.efi.signed",
     },
-    # The only place where the signed GRUB looks.
+    # The signed GRUB reads this file only.
     settings={"EFI/debian/grub.cfg": "linux /vmlinuz {cmdline}\ninitrd /initrd\nboot\n"},
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernel modules with all that they need, and the indexes by which modprobe finds them."""
+"""Kernel modules with their dependencies, and the indexes that modprobe reads."""
 
 import lzma
 import re
@@ -13,7 +13,7 @@ from tests.guests.initrd import Tree, regular
 
 @dataclass(frozen=True)
 class Module:
-    """A module's content and what its ``.modinfo`` section says (see modinfo(8))."""
+    """A module's content and the values of its ``.modinfo`` section; see modinfo(8)."""
 
     name: str
     content: bytes
@@ -22,13 +22,13 @@ class Module:
 
 
 def modules(root: Path, wanted: Iterable[str]) -> Tree:
-    """The wanted modules with those they depend on, as they lie in an initrd.
+    """Return modules with the modules they depend on, by their paths in an initrd.
 
     :param root: an unpacked kernel package
-    :param wanted: names of modules; those built into the kernel are left out
+    :param wanted: names of modules; modules built into the kernel have no file and are left out
     :raises: GuestBuildError when the kernel has no such module
     """
-    # Below /usr from Debian 13 on.
+    # Debian 13 and later have the folder below /usr.
     (folder,) = root.glob("**/lib/modules/*")
     builtin = {_name(line) for line in (folder / "modules.builtin").read_text().split()}
     files = {_name(path.name): path for path in folder.rglob("*.ko*")}
@@ -61,7 +61,7 @@ def modules(root: Path, wanted: Iterable[str]) -> Tree:
 
 
 def _name(file_name: str) -> str:
-    """The name of a module as the kernel writes it."""
+    """Return the name of a module as the kernel writes it."""
     return Path(file_name).name.partition(".")[0].replace("-", "_")
 
 
@@ -79,7 +79,7 @@ def _read(name: str, path: Path) -> Module:
 
 
 def _all_needed(name: str, chosen: dict[str, Module]) -> list[str]:
-    """What must be loaded before a module, the first to load last, as depmod(8) writes it."""
+    """Return all modules that a module needs, in depmod(8)'s order: the first to load is last."""
     order: list[str] = []
     for needed in chosen[name].depends:
         if needed in chosen:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian packages: what apt offers, fetched once and unpacked without root."""
+"""Debian packages: chosen by apt, fetched once and unpacked without root."""
 
 import re
 import tempfile
@@ -16,7 +16,7 @@ from tests.guests.tools import run
 
 @dataclass(frozen=True)
 class Package:
-    """One version of a package, and where it comes from."""
+    """One version of a package, and the apt that has it."""
 
     name: str
     version: str
@@ -25,17 +25,17 @@ class Package:
 
     @property
     def file_name(self) -> str:
-        """Name of its file in the cache."""
+        """Name of the package's file in the cache."""
         return f"{self.name}_{quote(self.version, safe='+~')}_{self.apt.architecture}.deb"
 
 
 def candidates(names: Iterable[str], apt: Apt) -> dict[str, Package]:
-    """The versions that apt would install, by the names asked for.
+    """Return the versions that apt would install, by the names given.
 
-    :param names: package names; that of a library also stands for its new one since Debian made
+    :param names: package names; a library may have another name, with ``t64``, since Debian made
         times 64 bits wide
-    :param apt: where they come from
-    :raises: GuestBuildError when apt's lists lack one
+    :param apt: which has the packages
+    :raises: GuestBuildError when apt's lists lack a package
     """
     spellings = {name: (name, f"{name}t64") for name in names}
     wanted = [spelling for pair in spellings.values() for spelling in pair]
@@ -67,10 +67,10 @@ def kernel_image(meta: Package) -> Package:
 
 
 def fetch(package: Package, folder: Path) -> Path:
-    """Downloads a package, unless the folder has it already.
+    """Download a package, unless the folder has it already.
 
     :param package: what to fetch
-    :param folder: where packages are kept
+    :param folder: the cache of packages
     :return: the package's file
     :raises: GuestBuildError when apt cannot get this version
     """
@@ -83,7 +83,7 @@ def fetch(package: Package, folder: Path) -> Path:
         try:
             package.apt.run("apt-get", "download", wanted, cwd=Path(scratch))
         except GuestBuildError:
-            # A point release may have replaced it since.
+            # A point release may have replaced this version.
             package.apt.forget()
             raise
         (downloaded,) = Path(scratch).glob("*.deb")
@@ -92,7 +92,7 @@ def fetch(package: Package, folder: Path) -> Path:
 
 
 def unpack(deb: Path, folder: Path) -> Path:
-    """Unpacks a package's files below a folder of its own, and returns that.
+    """Unpack a package's files below a folder of its own, and return the folder.
 
     :param deb: the package's file
     :param folder: parent of the new folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.guests.errors import GuestBuildError
 
-#: Debian package of each tool that is run by name.
+#: Debian packages of the tools, by the tools' names.
 PACKAGES: Mapping[str, str] = {
     "apt-cache": "apt",
     "apt-get": "apt",
@@ -20,7 +20,7 @@ PACKAGES: Mapping[str, str] = {
     "xorriso": "xorriso",
 }
 
-# An ordinary user's PATH lacks the sbin folders; mtools distrusts images it did not make.
+# An ordinary user's PATH lacks the sbin folders. mtools refuses the images of other programs.
 _ENVIRONMENT: Mapping[str, str] = {
     "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin",
     "MTOOLS_SKIP_CHECK": "1",
@@ -30,11 +30,11 @@ _ENVIRONMENT: Mapping[str, str] = {
 
 
 def run(arguments: Sequence[str | Path], cwd: Path | None = None) -> str:
-    """Runs a tool to its end and returns its standard output.
+    """Run a tool to its end and return its standard output.
 
     :param arguments: the program and its arguments
-    :param cwd: folder to run it in
-    :raises: GuestBuildError when it is missing or fails
+    :param cwd: folder to run the tool in
+    :raises: GuestBuildError when the tool is missing or fails
     """
     program = Path(arguments[0]).name
     try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Stands in for the Python interpreter that stestr runs tests with: it runs in a test host.
+"""Replaces the Python interpreter that stestr starts: the interpreter runs in a test host.
 
-``PYTHON="python -m tests.nested" stestr run`` does all that ``stestr run`` does, in there. Tests
-are listed here, which is quicker.
+``PYTHON="python -m tests.nested" stestr run`` runs the tests in the test host. The list of tests is
+made on this machine, which is faster.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from tests import guests
 from tests.guests import GuestBuildError
 from tests.nested import image, machine, results
 
-#: Variables that the tests may need, or beginnings of their names.
+#: Names of variables that the tests may need, or beginnings of such names.
 PASSED = ("COMPUTE_DRIVER_", "HOME", "LC_ALL", "PATH", "PYTHON", "XDG_CACHE_HOME")
 
-#: Those that tests in a test host boot.
+#: Flavours of the guests that tests boot in a test host.
 FLAVOURS = ("basic",)
 
-#: What tests expect of their host. What is emulated is so twice.
+#: What the tests expect of a test host. Guests without KVM are emulated twice.
 GIVEN = {"COMPUTE_DRIVER_TEST_ACCELERATOR": "kvm", "COMPUTE_DRIVER_TEST_BOOT_SECONDS": "600"}
 
 
@@ -42,7 +42,7 @@ def main() -> int:
         "--logs",
         type=Path,
         metavar="FOLDER",
-        help="where the console of the test host is logged; a new one if not given",
+        help="for the log of the test host's console; a new one by default",
     )
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="the interpreter's, after --")
     options = parser.parse_args()
@@ -64,10 +64,10 @@ def main() -> int:
 def run(command: Sequence[str], stream: testtools.StreamResult, console: Path) -> None:
     """Run a command in a test host.
 
-    :param command: of which the output is a subunit stream.
-    :param stream: where it goes.
+    :param command: writes a subunit stream.
+    :param stream: gets the events of that stream.
     :param console: see :func:`machine.running`.
-    :raises HostError: the host failed, or the command, or did not run all tests.
+    :raises HostError: the host or the command fails, or tests are missing from the stream.
     """
     # The test host has no network to build guests from.
     for flavour in FLAVOURS:
@@ -81,18 +81,18 @@ def run(command: Sequence[str], stream: testtools.StreamResult, console: Path) -
         raise machine.HostError(f"{shlex.join(command)} has ended with status {status}")
     missing = ended.missing(wanted(command))
     if missing:
-        raise machine.HostError(f"of {len(missing)} tests nothing was heard: {' '.join(missing)}")
+        raise machine.HostError(f"the results lack {len(missing)} tests: {' '.join(missing)}")
 
 
 def job(command: Sequence[str], environment: Mapping[str, str]) -> str:
-    """Return a shell script that runs a command as it would run here."""
+    """Return a shell script that runs a command with this process's variables and directory."""
     variables = {k: v for k, v in environment.items() if k.startswith(PASSED)} | GIVEN
     exports = (f"export {name}={shlex.quote(value)}" for name, value in variables.items())
     return "\n".join([f"cd {shlex.quote(os.getcwd())} || exit", *exports, shlex.join(command), ""])
 
 
 def wanted(command: Sequence[str]) -> list[str]:
-    """Return the tests that stestr wants to be run, where it says so."""
+    """Return the tests of the list that stestr gives; empty without a list."""
     if "--load-list" not in command:
         return []
     return Path(command[command.index("--load-list") + 1]).read_text().splitlines()
@@ -100,7 +100,7 @@ def wanted(command: Sequence[str]) -> list[str]:
 
 @contextmanager
 def console_log(folder: Path) -> Iterator[Path]:
-    """Begin a log of which no other process has the name, however many hosts there are."""
+    """Begin a log under a name that no other test host uses."""
     for number in itertools.count(1):
         path = folder / f"nested-{number}.log"
         with path.open("a") as file:

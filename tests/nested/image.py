@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test host's kernel, and the initrd that mounts all else; both from Debian packages."""
+"""The test host's kernel and initrd, made from Debian packages."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tests.guests.apt import Apt
 
 INIT = Path(__file__).with_name("init")
 
-#: The cloud kernel, which test guests have, knows neither KVM nor 9p.
+#: The cloud kernel of the test guests has neither KVM nor 9p.
 KERNEL = "linux-image-amd64"
 BUSYBOX = "busybox-static"
 
 _ROOT = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 _FOR_GUESTS = ("kvm_amd", "tun", "bridge")
-#: In the order in which they are loaded.
+#: In load order.
 MODULES = (*_ROOT, "qemu_fw_cfg", *_FOR_GUESTS)
 
 
@@ -32,9 +32,9 @@ class HostImage:
 
 
 def build() -> HostImage:
-    """Return the test host's files, made unless the cache of test guests has them.
+    """Return the test host's files; make the files that the cache of test guests lacks.
 
-    :raises GuestBuildError: a package cannot be had.
+    :raises GuestBuildError: apt cannot get a package.
     """
     root = cache.default()
     found = packages.candidates([KERNEL, BUSYBOX], Apt(root / "apt", "amd64"))

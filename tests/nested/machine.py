@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The test host as a process of QEMU's.
+"""The test host as a QEMU process.
 
-What it runs is its job, a shell script handed over by QEMU's fw_cfg. What the job writes comes out
-of QEMU's standard output, by a serial line of its own; its exit status is QEMU's, by the device
-isa-debug-exit. So a host that was cut short in any way is told from one whose job has ended.
+QEMU's fw_cfg gives the host its job, a shell script. The job's output goes to a second serial line,
+which is QEMU's standard output. The job's exit status becomes QEMU's by the device isa-debug-exit,
+so the status tells a finished job from a host that ended too early.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ import tenacity
 
 from tests.nested.image import HostImage
 
-#: What the host says on the job's line, once it is up.
+#: The host's first line on the job's serial line, once the host is up.
 UP = b"up\n"
 
-#: Seconds that the host may take until then: four on a quiet machine.
+#: Seconds that the host may take to come up: a quiet machine needs four.
 BOOT_SECONDS = 120.0
 BOOT_ATTEMPTS = 3
 
-#: Seconds for which the job may be silent: its longest test boots guests that are emulated twice.
+#: Seconds for which the job may be silent: the longest test boots guests that are emulated twice.
 SILENCE_SECONDS = 900.0
 
-#: Seconds after which a silent host is poked: it gets an interrupt from outside. QEMU 7.2 loses one
-#: now and then, since a processor with AMD-V changes its pending interrupts without the lock that
-#: all others hold; if that was the timer's, the host sleeps until the next one comes.
+#: Seconds after which a silent host gets an interrupt from outside. QEMU 7.2 sometimes loses an
+#: interrupt, as a processor with AMD-V changes its pending interrupts without the lock that all
+#: other writers hold. A host that loses a timer interrupt sleeps until the next interrupt.
 POKE_SECONDS = 1.0
 
 MEMORY_MIB = 3072
@@ -43,7 +43,7 @@ MEMORY_MIB = 3072
 # A busy machine may be too slow for the kernel's check of its timer.
 _CMDLINE = "console=ttyS0 quiet panic=-1 mitigations=off no_timer_check"
 
-# With two processors an emulated host is known to hang at times.
+# An emulated host with two processors sometimes hangs.
 _MACHINE = {
     "-machine": "q35",
     "-accel": "tcg,tb-size=512",
@@ -53,7 +53,7 @@ _MACHINE = {
     "-display": "none",
 }
 _ROOT = "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
-# A chardev must come before what uses it.
+# A chardev must come before its device.
 _DEVICES = (
     ("-fsdev", _ROOT),
     ("-device", "virtio-9p-pci,fsdev=root,mount_tag=root"),
@@ -65,22 +65,22 @@ _DEVICES = (
 
 
 class HostError(Exception):
-    """The test host failed, whatever the job did."""
+    """The test host fails."""
 
 
 class BootError(HostError):
-    """The test host did not come up."""
+    """The test host does not come up."""
 
 
 class ReaderGoneError(HostError):
-    """Nobody wants the results any more."""
+    """Nobody reads the results any more."""
 
 
 class Output(io.RawIOBase):
-    """What a host's job writes, until the host ends.
+    """The output of a host's job, until the host ends.
 
     :param process: the host's QEMU.
-    :raises HostError: from reads, once it was silent too long or nobody reads our own output.
+    :raises HostError: a read raises it when the job is silent too long or nobody reads the results.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -92,13 +92,13 @@ class Output(io.RawIOBase):
         os.set_blocking(self._sink, False)
         self._poll = select.poll()
         self._poll.register(self._source, select.POLLIN)
-        # No event but that of its reader's end.
+        # Without events poll() still reports the end of the reader.
         self._poll.register(sys.stdout.fileno(), 0)
         self._patience = BOOT_SECONDS
         self._pokes = False
 
     def host_is_up(self) -> None:
-        """Be patient from now on, and poke the host; before, its line would echo that."""
+        """Wait longer and send interrupts from now on; earlier, the line would echo them."""
         self._patience = SILENCE_SECONDS
         self._pokes = True
 
@@ -111,7 +111,7 @@ class Output(io.RawIOBase):
             if time.monotonic() > deadline:
                 raise HostError(f"the host said nothing for {self._patience:g} s")
             if self._pokes:
-                # A host that has ended, or has not woken for long, takes none.
+                # A host that has ended, or sleeps for long, takes no input.
                 with suppress(BlockingIOError, BrokenPipeError):
                     os.write(self._sink, b"\n")
         if self._source not in ready:
@@ -124,8 +124,8 @@ class Output(io.RawIOBase):
 class Host:
     """A test host that is up.
 
-    :param process: its QEMU.
-    :raises BootError: it does not come up in time.
+    :param process: the host's QEMU.
+    :raises BootError: the host does not come up in time.
     """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
@@ -133,25 +133,25 @@ class Host:
         raw = Output(process)
         self.output = io.BufferedReader(raw)
         try:
-            said = self.output.read(len(UP))
+            line = self.output.read(len(UP))
         except ReaderGoneError:
             raise
         except HostError as error:
             raise BootError(str(error)) from error
-        if said != UP:
-            raise BootError(f"the host did not come up, it said {said!r}")
+        if line != UP:
+            raise BootError(f"the host did not come up, its first line is {line!r}")
         raw.host_is_up()
 
     def status(self) -> int:
-        """Return the exit status of the job, once all of its output was read.
+        """Return the exit status of the job, after its whole output is read.
 
-        :raises HostError: the host ended before the job did.
+        :raises HostError: the host ends before the job.
         """
         try:
             code = self._process.wait(BOOT_SECONDS)
         except subprocess.TimeoutExpired:
             raise HostError("the host has not ended with its job") from None
-        # The device ends QEMU with twice the status, plus one.
+        # The device makes QEMU's exit status twice the job's, plus one.
         if code < 0 or code % 2 == 0:
             raise HostError(f"the host ended before its job (QEMU: {code})")
         return code // 2
@@ -159,12 +159,12 @@ class Host:
 
 @contextmanager
 def running(image: HostImage, job: str, console: Path) -> Iterator[Host]:
-    """Boot a test host, and end it with the block; it goes with this process in any case.
+    """Boot a test host for the block. The host also ends when this process dies.
 
-    :param image: what it boots.
+    :param image: the host's kernel and initrd.
     :param job: a shell script.
-    :param console: file to which is added what the kernel, the init and QEMU say.
-    :raises BootError: it does not come up, however often it is tried.
+    :param console: file that the messages of the kernel, the init and QEMU are added to.
+    :raises BootError: the host does not come up in several attempts.
     """
     with ExitStack() as stack:
         for attempt in tenacity.Retrying(

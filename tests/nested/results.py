@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of the tests, as a subunit stream that stestr reads."""
+"""Results of tests, as a subunit stream that stestr reads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import testtools
 
-#: The name under which a failure of the test host itself is reported.
+#: Name of the test that reports a failure of the test host itself.
 HOST_TEST = "tests.nested.host"
 
 _CLASS_SETUP = re.compile(r"setUpClass \((.+)\)")
@@ -17,7 +17,7 @@ _MIME_TYPE = "text/plain;charset=utf8"
 
 
 class Ended(testtools.StreamResult):
-    """Takes note of the tests that have ended, in whichever way."""
+    """Collects the IDs of tests that have ended, with any result."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,18 +29,18 @@ class Ended(testtools.StreamResult):
             self._ids.add(test_id)
 
     def missing(self, wanted: Iterable[str]) -> list[str]:
-        """Return those of which nothing was heard, nor of their class."""
-        classes = {match[1] for each in self._ids if (match := _CLASS_SETUP.fullmatch(each))}
+        """Return the tests without a result of their own or of their class."""
+        classes = {match[1] for name in self._ids if (match := _CLASS_SETUP.fullmatch(name))}
         return [
-            each for each in wanted if not {each, each.rpartition(".")[0]} & (self._ids | classes)
+            name for name in wanted if not {name, name.rpartition(".")[0]} & (self._ids | classes)
         ]
 
 
 def report_failure(stream: testtools.StreamResult, reason: str, console: str) -> None:
-    """Add a test to a stream that has failed.
+    """Add a failed test to a stream.
 
-    :param reason: why.
-    :param console: what the test host's console showed.
+    :param reason: of the failure.
+    :param console: text of the test host's console.
     """
     for name, text in (("console", console), ("reason", reason)):
         stream.status(

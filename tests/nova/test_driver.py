@@ -28,7 +28,7 @@ from nova.virt import event
 from compute_driver import exceptions
 from compute_driver.drivers import fake
 from compute_driver.guest import GIB, MIB, Disk, Guest
-from compute_driver.nova import accounts, configuration, diagnostics, errors, resize
+from compute_driver.nova import agent, configuration, diagnostics, errors, resize
 from compute_driver.nova.driver import NovaDriver
 from tests.nova.base import NODE, NovaCase
 from tests.unit import base
@@ -166,7 +166,7 @@ class LifeTest(NovaCase):
         said = self.driver.get_console_output(self.context, instance)
         self.assertIn(b"password of admin set", said)
         instance.os_type, instance.system_metadata = "windows", {}
-        self.assertEqual("Administrator", accounts.administrator(instance))
+        self.assertEqual("Administrator", agent.administrator(instance))
 
     def test_guest_without_an_agent(self) -> None:
         instance = self.instance()
@@ -188,7 +188,7 @@ class LifeTest(NovaCase):
             .decode()
         )
         with mock.patch.object(type(instance), "save") as save:
-            accounts.publish(instance, "secret")
+            agent.publish_password(instance, "secret")
         save.assert_called_once_with()
         kept = base64.b64decode(password.extract_password(instance))
         self.assertEqual(b"secret", private.decrypt(kept, padding.PKCS1v15()))
@@ -206,7 +206,7 @@ class LifeTest(NovaCase):
         guest = guests.spawn(base.describe()).guest
         (stats,) = guests.stats(guest.uuid)
         self.assertFalse([name for name in diagnostics.as_dict(stats) if "x" in name])
-        (nic,) = diagnostics.as_object(stats, guest, "running").nic_details
+        (nic,) = diagnostics.as_object(stats, guest).nic_details
         self.assertEqual((guest.interfaces[0].mac, None), (nic.mac_address, nic.rx_octets))
 
 
@@ -459,7 +459,7 @@ class ResizeTest(NovaCase):
     def test_second_ephemeral_disk_keeps_its_size(self) -> None:
         two = (Disk(size_bytes=GIB), Disk(size_bytes=2 * GIB))
         now = dataclasses.replace(self.guest(), ephemerals=two)
-        found = resize.guest(
+        found = resize.resized_guest(
             *(self.instance_, self.larger, self.instance_.image_meta, [], {}, None, now)
         )
         self.assertEqual(two, found.ephemerals)

@@ -18,7 +18,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import Image
 from compute_driver.images import sources
-from compute_driver.nova import images
+from compute_driver.nova import image_cache, images
 from tests.nova import glance
 from tests.nova.base import IMAGE, NovaCase
 
@@ -70,7 +70,7 @@ class GlanceTest(NovaCase):
             ("aki", Image(location=f"glance://{IMAGE}"), True),
         ):
             with glance.serving(CONTENT, word):
-                self.assertEqual((wanted, boot), images.described(self.context, IMAGE))
+                self.assertEqual((wanted, boot), image_cache.describe(self.context, IMAGE))
                 self.assertTrue(self.driver.cache_image(self.context, IMAGE))
                 self.assertFalse(self.driver.cache_image(self.context, IMAGE))
         with glance.serving(CONTENT), self.assertRaises(nova.ImageNotFound):

@@ -62,7 +62,8 @@ class Consoles(Machines):
         """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
             machine.require("take a screenshot of", *ACTIVE)
-            if machine.guest.video is VideoModel.NONE:
+            hardware = self._hardware(machine.guest, machine.decision)
+            if hardware.display.model is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
         return _picture()
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
-from compute_driver.drivers.fake import devices
 from compute_driver.drivers.fake.machine import Machines
 from compute_driver.guest import Interface
 
@@ -22,7 +21,7 @@ class Interfaces(Machines):
             machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
             nics = (*machine.guest.interfaces, interface)
             guest = dataclasses.replace(machine.guest, interfaces=nics)
-            devices.check(guest)
+            self._hardware(guest, machine.decision)
             machine.guest = guest
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
@@ -40,5 +39,5 @@ class Interfaces(Machines):
         with self._machine(uuid) as machine:
             machine.require("replace the interfaces of", PowerState.STOPPED)
             guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
-            devices.check(guest)
+            self._hardware(guest, machine.decision)
             machine.guest = guest

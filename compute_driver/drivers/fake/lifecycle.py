@@ -11,7 +11,6 @@ from collections.abc import Callable
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
 from compute_driver.driver import Progress, no_progress
-from compute_driver.drivers.fake import devices
 from compute_driver.drivers.fake.machine import Machine, Machines
 from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.info import GuestInfo
@@ -30,10 +29,11 @@ class Lifecycle(Machines):
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
-        devices.check(guest)
+        decision = self._decide(guest.architecture)
+        self._hardware(guest, decision)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
-        machine = Machine(guest, self._decide(guest.architecture))
+        machine = Machine(guest, decision)
         self._serve(machine)
         with machine.changed:
             self._add(machine)
@@ -64,7 +64,7 @@ class Lifecycle(Machines):
     ) -> None:
         """Stop a guest and give it another size; the old guest is kept for a revert."""
         with self._machine(uuid) as machine:
-            _check_resize(machine, guest)
+            self._check_resize(machine, guest)
             was_on = machine.state in ACTIVE
             machine.before = (machine.guest, machine.decision, was_on)
             machine.enter(PowerState.STOPPED)
@@ -77,7 +77,7 @@ class Lifecycle(Machines):
     def check_resize(self, uuid: str, guest: Guest) -> None:
         """Raise what a resize would raise for a bad request; change nothing."""
         with self._machine(uuid) as machine:
-            _check_resize(machine, guest)
+            self._check_resize(machine, guest)
 
     def confirm_resize(self, uuid: str) -> None:
         """Remove the old guest that a resize has kept; nothing if no resize waits for this."""
@@ -103,22 +103,21 @@ class Lifecycle(Machines):
         machine.removed = False
         self._add(machine)
 
-
-def _check_resize(machine: Machine, new: Guest) -> None:
-    """Refuse a resize by the guest's present state or by the new description."""
-    old = machine.guest
-    machine.require("resize", *ACTIVE, PowerState.STOPPED)
-    if old.rescue is not None:
-        raise exceptions.InvalidGuestState(old.name, "resize", "being rescued", ["itself"])
-    if machine.before is not None:
-        raise exceptions.InvalidGuestState(
-            old.name, "resize", "resized already", ["confirmed", "reverted"]
-        )
-    devices.check(new)
-    for field in ("uuid", "name", "architecture"):
-        if getattr(old, field) != getattr(new, field):
-            raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
-    _refuse_shrinking(old, new)
+    def _check_resize(self, machine: Machine, new: Guest) -> None:
+        """Refuse a resize by the guest's present state or by the new description."""
+        old = machine.guest
+        machine.require("resize", *ACTIVE, PowerState.STOPPED)
+        if old.rescue is not None:
+            raise exceptions.InvalidGuestState(old.name, "resize", "being rescued", ["itself"])
+        if machine.before is not None:
+            raise exceptions.InvalidGuestState(
+                old.name, "resize", "resized already", ["confirmed", "reverted"]
+            )
+        self._hardware(new, machine.decision)
+        for field in ("uuid", "name", "architecture"):
+            if getattr(old, field) != getattr(new, field):
+                raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
+        _refuse_shrinking(old, new)
 
 
 def _refuse_shrinking(old: Guest, new: Guest) -> None:

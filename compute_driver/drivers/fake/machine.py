@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, PowerState, VideoModel, VirtType
-from compute_driver.consoles import DisplayKind, Served
+from compute_driver.choices import ACTIVE, PowerState, VirtType
+from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver, ConsoleSession, Listener
 from compute_driver.guest import Guest, Image
-from compute_driver.hardware import acceleration, architecture
+from compute_driver.hardware import acceleration, architecture, resolve
+from compute_driver.hardware.description import Hardware
 from compute_driver.info import Address, Device, Display, GuestInfo
 
 #: Text that every simulated guest writes on its console at the end of a boot.
@@ -186,15 +187,18 @@ class Machines(ComputeDriver):
 
     def _serve(self, machine: Machine) -> None:
         """Serve the guest's consoles by the present configuration."""
-        served = Served.of(self.conf.hypervisor)
-        displays = () if machine.guest.video is VideoModel.NONE else served.displays
+        hardware = self._hardware(machine.guest, machine.decision)
         machine.displays = {
             kind: Display(kind=kind, host=address, port=next(self._ports))
-            for kind, address in displays
+            for kind, address in hardware.display.screens
         }
         machine.address = None
-        if served.serial is not None:
-            machine.address = Address(host=served.serial, port=next(self._ports))
+        if hardware.console.address:
+            machine.address = Address(host=hardware.console.address, port=next(self._ports))
+
+    def _hardware(self, guest: Guest, decision: acceleration.Decision) -> Hardware:
+        """Return a guest's hardware by the present configuration; refuse impossible hardware."""
+        return resolve.as_configured(guest, decision.accelerator, self.conf.hypervisor)
 
     def _decide(self, name: str) -> acceleration.Decision:
         host = architecture.of_host()

@@ -13,9 +13,6 @@ from compute_driver.drivers.fake.machine import Machines
 from compute_driver.guest import Rescue
 from compute_driver.hardware import architecture
 
-#: Architectures whose machines have non-maskable interrupts.
-_WITH_NMI = ("i686", "ppc64le", "s390x", "x86_64")
-
 
 class Power(Machines):
     """Starts, stops and reboots simulated guests."""
@@ -69,7 +66,7 @@ class Power(Machines):
         """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
         with self._machine(uuid) as machine:
             machine.require("interrupt", *ACTIVE)
-            if machine.guest.architecture not in _WITH_NMI:
+            if not architecture.machine(machine.guest).nmi:
                 raise exceptions.InterruptUnsupported(
                     f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
                 )
@@ -91,10 +88,10 @@ class Power(Machines):
                     guest.name, "rescue", "being rescued", ["itself"]
                 )
             machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
-            if rescue.bus is not None:
-                architecture.choose("rescue bus", rescue.bus, architecture.machine(guest).buses)
+            guest = dataclasses.replace(guest, rescue=rescue)
+            self._hardware(guest, machine.decision)
             progress(rescue.image.location, images.size_bytes(rescue.image.location), 0)
-            machine.guest = dataclasses.replace(guest, rescue=rescue)
+            machine.guest = guest
             machine.enter(PowerState.STOPPED)
             machine.boot()
 

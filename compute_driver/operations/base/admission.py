@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can give a guest."""
+"""Refuses guests that this host cannot run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
-from compute_driver.network import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive
 from compute_driver.system import memory
 
 
 def check(parts: Parts, guest: Guest) -> acceleration.Decision:
-    """Refuse what cannot work, before anything is made, be it a lock.
+    """Refuse a guest that cannot work, before the driver makes anything, even a lock.
 
-    :return: how the guest is to be accelerated.
+    :return: the guest's accelerator.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     limit = memory.limit_mib()
@@ -28,10 +27,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
-    decision = parts.decide(guest)
-    parts.blueprint(guest, decision)  # refuses devices that the machine lacks
-    control_groups.check(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
-    for interface in guest.interfaces:
-        parts.connection.run(interfaces.check, interface)
+    decision = parts.draft(guest).decision
+    control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check(guest)
     return decision

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that follows from a guest: its files, its accelerator and its domain."""
+"""Everything that follows from a guest: its hardware, files, accelerator and domain."""
 
 from __future__ import annotations
 
@@ -7,20 +7,31 @@ import dataclasses
 
 from compute_driver.guest import Guest
 from compute_driver.hardware.acceleration import Decision
+from compute_driver.hardware.description import Hardware
 from compute_driver.storage.layout import Layout
 
 
 @dataclasses.dataclass(frozen=True)
-class Blueprint:
-    """What a guest becomes on this host.
+class Draft:
+    """A guest on this host, before its domain is written.
 
     :param guest: its description.
+    :param decision: its accelerator, and the reason.
+    :param hardware: its hardware, with every choice made.
     :param layout: its files.
-    :param decision: its accelerator, and why.
-    :param xml: its domain, for libvirt to define.
     """
 
     guest: Guest
-    layout: Layout
     decision: Decision
+    hardware: Hardware
+    layout: Layout
+
+
+@dataclasses.dataclass(frozen=True)
+class Blueprint(Draft):
+    """A guest on this host.
+
+    :param xml: its domain, for libvirt to define.
+    """
+
     xml: str

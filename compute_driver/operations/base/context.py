@@ -15,17 +15,18 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, PowerState
-from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Guest
-from compute_driver.hardware import acceleration, architecture, tuning
+from compute_driver.guest import Guest
+from compute_driver.hardware import acceleration, architecture, drives, resolve, tuning
+from compute_driver.hardware.description import Drives
 from compute_driver.host.facts import Host
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
-from compute_driver.operations.base.blueprint import Blueprint
-from compute_driver.storage import disks, layout
+from compute_driver.operations.base.blueprint import Blueprint, Draft
+from compute_driver.storage import file_disks, layout
 from compute_driver.system import memory
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata
@@ -64,7 +65,7 @@ class Parts:
             Host(conf, connection),
             Inventory(connection, instances),
             ImageCache(conf),
-            Ports(conf, instances),
+            Ports(Site(conf, instances, connection.run)),
         )
 
     def directory(self, uuid: str) -> Path:
@@ -72,60 +73,66 @@ class Parts:
         return self.inventory.instances / uuid
 
     def plan(self, guest: Guest) -> layout.Layout:
-        """Return which files the guest has or will have.
+        """Return the files that the guest has or will have.
 
-        :raises InvalidParameter: if its machine lacks what the guest asks for.
+        :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
         """
+        return self._layout(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
+
+    def _layout(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
         directory = self.directory(guest.uuid)
         configured = DiskFormat(self.conf.hypervisor.disk_format)
         return layout.plan(
             guest,
             directory,
-            disk_format=disks.made_format(directory, layout.root_disk, configured),
-            root=layout.RootKind.of(guest),
-            rescue_format=disks.made_format(directory, layout.rescue_disk, configured),
+            buses,
+            uefi=uefi,
+            disk_format=file_disks.made_format(directory, layout.root_disk, configured),
+            rescue_format=file_disks.made_format(directory, layout.rescue_disk, configured),
         )
 
     def decide(self, guest: Guest) -> acceleration.Decision:
-        """Choose the guest's accelerator, and refuse what this host cannot give it.
+        """Choose the guest's accelerator, if the host has the guest's machine.
 
-        :raises AccelerationUnavailable: if KVM is demanded and cannot be had.
-        :raises InvalidParameter: names the nearest of what there is.
-        :raises MissingDependency: if there is no emulator.
+        :raises AccelerationUnavailable: if the operator demands KVM and KVM cannot run the guest.
+        :raises MissingDependency: if the host has no emulator.
+        :raises NotOnThisHost: if the emulator lacks the machine; names the nearest.
         """
         decision = self.host.detection.decide(guest.architecture)
-        self.host.detection.check(guest, decision, self.cpu(guest, decision))
+        self.host.detection.check_machine(guest)
         return decision
 
-    def cpu(self, guest: Guest, decision: acceleration.Decision) -> Cpu:
-        """Return the processor that the guest gets, as configuration is now."""
-        options = self.conf.hypervisor
-        return tuning.cpu(
-            guest,
-            decision.accelerator,
-            kvm_mode=options.kvm_cpu_mode,
-            tcg_models=options.tcg_cpu_models,
-        )
+    def draft(self, guest: Guest, decision: acceleration.Decision | None = None) -> Draft:
+        """Return the guest's hardware and files, as configuration and host are now.
+
+        :param decision: the accelerator, if somebody has decided; then the host is not asked.
+        :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
+        :raises: the errors of :meth:`decide`.
+        """
+        made = decision or self.decide(guest)
+        hardware = resolve.as_configured(guest, made.accelerator, self.conf.hypervisor)
+        if decision is None:
+            self.host.detection.check(guest, hardware)
+        files = self._layout(guest, hardware.drives, uefi=hardware.boot.uefi)
+        return Draft(guest, made, hardware, files)
 
     def blueprint(self, guest: Guest, decision: acceleration.Decision | None = None) -> Blueprint:
-        """Return what the guest becomes, as configuration and host are now.
+        """Return the guest's hardware, files and domain, as configuration and host are now.
 
-        :param decision: the accelerator, if it is decided; else :meth:`decide` does.
-        :raises: what :meth:`plan` and :meth:`decide` raise.
+        :param decision: see :meth:`draft`.
+        :raises: the errors of :meth:`draft`.
         """
-        decision = decision or self.decide(guest)
-        files = self.plan(guest)
+        made = self.draft(guest, decision)
         xml = domain_xml.build(
             guest,
-            files,
-            decision,
-            self.cpu(guest, decision),
-            self.host.detection.emulator(architecture.get(guest.architecture)),
+            made.hardware,
+            made.layout,
+            made.decision,
+            self.host.detection.emulator(made.hardware.architecture),
             translation_buffer_mib=self._translation_buffer_mib(guest),
-            served=Served.of(self.conf.hypervisor),
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
         )
-        return Blueprint(guest, files, decision, xml)
+        return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:
         configured: int | None = self.conf.hypervisor.tcg_translation_buffer_mib

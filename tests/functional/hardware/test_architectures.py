@@ -24,9 +24,8 @@ from compute_driver.hardware import architecture
 from tests import guests, rfb
 from tests.functional import base, inside
 
-#: Seconds that a guest is given to shut itself down, and within which it does.
+#: Seconds that a guest gets to shut itself down.
 SHUTDOWN_TIMEOUT = 120.0
-SHUTDOWN_SECONDS = 30.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -183,9 +182,7 @@ class ArchitectureTestCase(base.HostTestCase):
 
     def check_shutdown(self, made: Guest) -> None:
         before = len(self.driver.console_log(made.uuid))
-        begun = time.monotonic()
         self.driver.stop(made.uuid, timeout=SHUTDOWN_TIMEOUT)
-        self.assertLess(time.monotonic() - begun, SHUTDOWN_SECONDS)
         self.assertIn(b"GUEST-DOWN", self.driver.console_log(made.uuid)[before:])
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 

@@ -10,7 +10,6 @@ import json
 import logging
 import os
 import stat
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -219,16 +218,10 @@ class CacheTest(ImagesCase):
             {"images": 0o711, "tmp": 0o700, "locks": 0o700, found.path.name: 0o644}, modes
         )
 
-    def test_a_hit_is_quick_and_runs_no_program(self) -> None:
+    def test_a_hit_runs_no_program(self) -> None:
         first = self.get()
-        image = Image(location=str(self.disk))
-        times = []
         with mock.patch("subprocess.Popen", side_effect=AssertionError):
-            for _ in range(50):
-                begin = time.perf_counter()
-                self.assertEqual(first, ImageCache(self.conf).get(image))
-                times.append(time.perf_counter() - begin)
-        self.assertLess(statistics.median(times), 0.002)
+            self.assertEqual(first, ImageCache(self.conf).get(Image(location=str(self.disk))))
 
     def test_an_image_that_changed_is_another_one(self) -> None:
         first = self.get()

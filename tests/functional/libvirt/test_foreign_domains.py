@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import shutil
 import uuid
 
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState
+from compute_driver.choices import PowerState, RebootKind
 from compute_driver.xml import metadata
 from tests import contract
 from tests.functional import base, tiny
@@ -107,6 +108,61 @@ class TestForeignDomains(ForeignTestCase):
             self.assertEqual((str(directory), False), (finding.subject, finding.repaired))
         self.driver.destroy(self.plain.UUIDString())
         self.assertTrue(directory.is_dir())
+
+
+class TestMovedGuests(ForeignTestCase):
+    """The directory of all guests is now another one than when their domains were defined."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old = base.state_path() / "instances"
+        self.new = base.state_path() / "moved"
+        self.new.mkdir()
+        self.addCleanup(shutil.rmtree, self.new)
+        self.other = self.other_driver(instances_path=str(self.new))
+        self.made = self.spawn_tiny()
+
+    def move(self) -> None:
+        (self.old / self.made.uuid).rename(self.new / self.made.uuid)
+
+    def listed(self) -> list[str]:
+        return [info.guest.uuid for info in self.other.list()]
+
+    def test_guest_is_found_where_its_files_are(self) -> None:
+        self.assertEqual([], self.listed())
+        self.driver.stop(self.made.uuid, timeout=0)
+        self.move()
+        self.addCleanup(self.other.destroy, self.made.uuid)
+        self.assertEqual([self.made.uuid], self.listed())
+        self.assertEqual((), self.other.audit())
+        self.other.start(self.made.uuid)
+        xml = self.connection.lookupByUUIDString(self.made.uuid).XMLDesc()
+        self.assertIn(f"{self.new}/{self.made.uuid}/", xml)
+        self.assertNotIn(f"{self.old}/{self.made.uuid}", xml)
+        with self.assertRaises(exceptions.GuestNotFound):
+            self.driver.show(self.made.uuid)
+
+    def test_guest_that_runs_as_its_files_move_is_found_and_restarted(self) -> None:
+        self.move()
+        self.addCleanup(self.other.destroy, self.made.uuid)
+        self.assertIs(PowerState.RUNNING, self.other.show(self.made.uuid).state)
+        with self.assertRaisesRegex(exceptions.GuestError, "has no disk"):
+            self.other.snapshot(self.made.uuid, self.new / "copy")
+        self.other.reboot(self.made.uuid, kind=RebootKind.HARD)
+        self.other.snapshot(self.made.uuid, self.new / "copy")
+
+    def test_copy_of_a_directory_makes_no_guest_of_another_drivers(self) -> None:
+        (self.new / self.made.uuid).mkdir()
+        self.assertEqual([], self.listed())
+        self.other.destroy(self.made.uuid)
+        self.assertIs(PowerState.RUNNING, self.driver.state(self.made.uuid))
+
+    def test_directory_by_another_path_is_the_same(self) -> None:
+        link = base.state_path() / "link"
+        link.symlink_to(self.old)
+        self.addCleanup(link.unlink)
+        linked = self.other_driver(instances_path=str(link))
+        self.assertIn(self.made.uuid, [info.guest.uuid for info in linked.list()])
 
 
 class TestDamagedMetadata(ForeignTestCase):

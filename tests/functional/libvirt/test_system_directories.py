@@ -37,7 +37,7 @@ def look():
     answers.append({{str(path): oct(stat.S_IMODE(path.stat().st_mode)) for path in there}})
 
 def find():
-    left = leftovers.find(tuple(map(str, DIRECTORIES)))
+    left = leftovers.find_left_directories(tuple(map(str, DIRECTORIES)))
     answers.append([[str(each.path), each.empty] for each in left])
     return left
 

@@ -114,7 +114,7 @@ class TestHybrid(SwitchTestCase):
                 stored = parts.stored(made.uuid)
                 guest = dataclasses.replace(stored.guest, interfaces=(added,))
                 plugging._store(parts, stored, guest)
-                plugging.openvswitch.prepare(parts.conf, guest, parts.inventory.instances)
+                parts.ports.prepare(guest)
                 if not port_is_there:
                     self.switch.vsctl("del-port", OUTER)
                 plugging.mend(parts, made.uuid)

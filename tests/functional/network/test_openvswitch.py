@@ -133,7 +133,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.stop(made.uuid, timeout=0)
         parts = self.driver._parts
         with journal.exclusive(parts, made.uuid, "start") as held:
-            openvswitch.prepare(parts.conf, made, parts.inventory.instances)
+            parts.ports.prepare(made)
             parts.on_domain(made.uuid, domains.start_paused)
             held.keep = True  # as of a process that dies here
         self.assertEqual([], self.switch.ports())

@@ -3,13 +3,8 @@
 
 from __future__ import annotations
 
-import time
-
 from compute_driver.choices import PowerState, RebootKind
 from tests.functional import inside
-
-#: Seconds that a soft reboot may take until the guest is reset: it only has a few files to close.
-SOFT_REBOOT = 10.0
 
 
 class TestPower(inside.SharedGuestTestCase):
@@ -83,11 +78,7 @@ class TestPower(inside.SharedGuestTestCase):
     def test_soft_reboot_asks_the_guest(self) -> None:
         before = self.log_size()
         with inside.boots(self.driver, self.made):
-            began = time.monotonic()
-            kind = self.driver.reboot(self.made.uuid)
-            took = time.monotonic() - began
-        self.assertIs(RebootKind.SOFT, kind)
-        self.assertLess(took, SOFT_REBOOT)
+            self.assertIs(RebootKind.SOFT, self.driver.reboot(self.made.uuid))
         self.assertRegex(self.said(before), r"(?s)GUEST-POWERBUTTON.*GUEST-DOWN")
 
     def test_soft_reboot_without_patience_is_hard_and_asks_nobody(self) -> None:

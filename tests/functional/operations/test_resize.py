@@ -18,8 +18,9 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, Firmware, PowerState
 from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Guest
 from compute_driver.operations import power
-from compute_driver.storage import disks, exchange
-from compute_driver.system import tools
+from compute_driver.storage import exchange, file_disks
+from compute_driver.storage.source import FileSource
+from compute_driver.system import files, tools
 from tests.functional import base, inside, tiny, worker
 
 RESIZE_POINTS = ("copied", "new one defined", "made", "moved")
@@ -88,7 +89,7 @@ class TestInterruptedResize(ResizeTestCase):
         made = self.spawn_tiny()
         larger = worker.larger(self.driver, made.uuid)
         failure = exceptions.NotEnoughSpace("no")
-        for target in ("disks.grow", "exchange.commit"):
+        for target in ("file_disks.grow", "exchange.commit"):
             with (
                 self.subTest(target),
                 mock.patch(f"compute_driver.storage.{target}", side_effect=failure),
@@ -237,10 +238,11 @@ class TestFiles(ResizeTestCase):
             stream.truncate(4 * GIB)
             stream.seek(GIB)
             stream.write(b"data")
-        disks.clone(scratch, copy, tools.limits(self.driver.conf))
+        files.clone(scratch, copy, tools.limits(self.driver.conf))
         self.assertEqual(4 * GIB, copy.stat().st_size)
         self.assertLess(copy.stat().st_blocks * 512, MIB)
-        disks.grow(copy, DiskFormat.RAW, 5 * GIB, tools.limits(self.driver.conf))
+        source = FileSource(path=copy, format=DiskFormat.RAW)
+        file_disks.grow(source, 5 * GIB, tools.limits(self.driver.conf))
         self.assertEqual(5 * GIB, copy.stat().st_size)
 
     def test_variables_of_the_firmware_come_back(self) -> None:

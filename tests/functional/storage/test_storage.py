@@ -16,8 +16,10 @@ from pathlib import Path
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import GIB, MIB, ConfigDrive, Guest, Image, Interface
-from compute_driver.storage import config_drive, disks, layout
-from compute_driver.system import tools
+from compute_driver.storage import config_drive, disks
+from compute_driver.storage.layout import GuestDisk, Role
+from compute_driver.storage.source import FileSource
+from compute_driver.system import files, tools
 from tests.functional.programs import described, output
 
 LIMITS = tools.ToolLimits(cpu_seconds=60, memory_bytes=GIB)
@@ -46,12 +48,16 @@ class StorageCase(unittest.TestCase):
         return sorted(path.name for path in self.home.iterdir())
 
     def disk(
-        self, role: str, size_bytes: int, image_format: DiskFormat = DiskFormat.RAW
-    ) -> layout.DiskFile:
-        return layout.DiskFile(
+        self,
+        role: Role,
+        size_bytes: int,
+        image_format: DiskFormat = DiskFormat.RAW,
+        index: int | None = None,
+    ) -> GuestDisk:
+        return GuestDisk(
             role=role,
-            path=self.home / f"{role}.{image_format}",
-            format=image_format,
+            index=index,
+            source=FileSource(path=self.home / f"{role}.{image_format}", format=image_format),
             size_bytes=size_bytes,
             bus=DiskBus.VIRTIO,
         )
@@ -78,63 +84,63 @@ class RootDiskTest(StorageCase):
         for base in (self.raw_base(), self.qcow2_base()):
             for asked, expected in ((0, 4 * MIB), (10 * GIB, 10 * GIB)):
                 with self.subTest(base=str(base.format), size=asked):
-                    disk = self.disk("root", asked, DiskFormat.QCOW2)
+                    disk = self.disk(Role.ROOT, asked, DiskFormat.QCOW2)
                     disks.make(disk, base, LIMITS)
-                    found = described(disk.path, "qcow2")
+                    found = described(disk.source.path, "qcow2")
                     self.assertEqual(found["virtual-size"], expected)
                     self.assertEqual(found["backing-filename"], str(base.path))
                     self.assertEqual(found["backing-filename-format"], str(base.format))
-                    self.assert_private(disk.path)
-                    self.assertLess(disk.path.stat().st_size, MIB)
+                    self.assert_private(disk.source.path)
+                    self.assertLess(disk.source.path.stat().st_size, MIB)
                     self.assert_same_content(disk, base)
 
-    def assert_same_content(self, disk: layout.DiskFile, base: Base) -> None:
+    def assert_same_content(self, disk: GuestDisk, base: Base) -> None:
         # Equal but for zeros at the end of the longer one, which qemu-img tolerates and reports.
-        formats = ("-f", str(disk.format), "-F", str(base.format))
-        said = output("qemu-img", "compare", *formats, disk.path, base.path)
+        formats = ("-f", str(disk.source.format), "-F", str(base.format))
+        said = output("qemu-img", "compare", *formats, disk.source.path, base.path)
         self.assertIn("Images are identical.", said)
 
     def test_raw_is_a_full_sparse_copy(self) -> None:
         for base in (self.raw_base(), self.qcow2_base()):
             for asked, expected in ((0, 4 * MIB), (10 * GIB, 10 * GIB)):
                 with self.subTest(base=str(base.format), size=asked):
-                    disk = self.disk("root", asked)
+                    disk = self.disk(Role.ROOT, asked)
                     disks.make(disk, base, LIMITS)
-                    status = disk.path.stat()
+                    status = disk.source.path.stat()
                     self.assertEqual(status.st_size, expected)
                     self.assertLess(status.st_blocks * 512, 2 * len(PATTERN))
-                    with disk.path.open("rb") as stream:
+                    with disk.source.path.open("rb") as stream:
                         self.assertEqual(stream.read(len(PATTERN)), PATTERN)
-                    self.assert_private(disk.path)
+                    self.assert_private(disk.source.path)
 
     def test_empty(self) -> None:
         for image_format in (DiskFormat.QCOW2, DiskFormat.RAW):
             with self.subTest(str(image_format)):
-                disk = self.disk("root", 5 * GIB, image_format)
+                disk = self.disk(Role.ROOT, 5 * GIB, image_format)
                 disks.make(disk, None, LIMITS)
-                found = described(disk.path, str(image_format))
+                found = described(disk.source.path, str(image_format))
                 self.assertEqual(found["virtual-size"], 5 * GIB)
                 self.assertNotIn("backing-filename", found)
-                self.assert_private(disk.path)
-                disk.path.unlink()
+                self.assert_private(disk.source.path)
+                disk.source.path.unlink()
 
     def test_is_empty_beside_an_installer(self) -> None:
         iso = Base(self.raw_base().path, DiskFormat.ISO, 4 * MIB)
-        disk = self.disk("root", MIB)
+        disk = self.disk(Role.ROOT, MIB)
         disks.make(disk, iso, LIMITS)
-        self.assertEqual(disk.path.read_bytes(), bytes(MIB))
+        self.assertEqual(disk.source.path.read_bytes(), bytes(MIB))
 
     def test_image_that_is_too_large(self) -> None:
         for image_format in (DiskFormat.QCOW2, DiskFormat.RAW):
             with self.subTest(str(image_format)), self.assertRaises(exceptions.ImageTooLarge):
-                disks.make(self.disk("root", 2 * MIB, image_format), self.raw_base(), LIMITS)
+                disks.make(self.disk(Role.ROOT, 2 * MIB, image_format), self.raw_base(), LIMITS)
             self.assertEqual(self.names(), [])
 
     def test_base_that_is_not_what_it_is_said_to_be(self) -> None:
         liar = dataclasses.replace(self.raw_base(), format=DiskFormat.QCOW2)
         for image_format in (DiskFormat.QCOW2, DiskFormat.RAW):
             with self.subTest(str(image_format)), self.assertRaises(exceptions.ToolFailed):
-                disks.make(self.disk("root", GIB, image_format), liar, LIMITS)
+                disks.make(self.disk(Role.ROOT, GIB, image_format), liar, LIMITS)
             self.assertEqual(self.names(), [])
 
     def test_raw_base_that_looks_like_an_overlay_is_copied_as_it_is(self) -> None:
@@ -143,18 +149,18 @@ class RootDiskTest(StorageCase):
         trap = self.cache / "trap"
         output("qemu-img", "create", "-f", "qcow2", "-F", "raw", "-b", secret, trap, "1M")
         base = Base(trap, DiskFormat.RAW, trap.stat().st_size)
-        disk = self.disk("root", 0)
+        disk = self.disk(Role.ROOT, 0)
         disks.make(disk, base, LIMITS)
-        self.assertEqual(disk.path.read_bytes()[: base.virtual_size], trap.read_bytes())
+        self.assertEqual(disk.source.path.read_bytes()[: base.virtual_size], trap.read_bytes())
 
 
 class InstallerTest(StorageCase):
     def test_shares_the_cached_file(self) -> None:
         iso = dataclasses.replace(self.raw_base(), format=DiskFormat.ISO)
-        disk = dataclasses.replace(self.disk("installer", 0), device="cdrom")
+        disk = dataclasses.replace(self.disk(Role.INSTALLER, 0), device="cdrom")
         disks.make(disk, iso, LIMITS)
-        self.assertTrue(disk.path.samefile(iso.path))
-        self.assertEqual(self.names(), [disk.path.name])
+        self.assertTrue(disk.source.path.samefile(iso.path))
+        self.assertEqual(self.names(), [disk.source.path.name])
 
 
 class DataDiskTest(StorageCase):
@@ -165,24 +171,24 @@ class DataDiskTest(StorageCase):
     def test_ephemeral_has_a_sound_file_system_and_takes_no_space(self) -> None:
         for size in (MIB, 10 * GIB):
             with self.subTest(size=size):
-                disk = self.disk("ephemeral3", size)
+                disk = self.disk(Role.EPHEMERAL, size, index=3)
                 disks.make(disk, None, LIMITS)
-                found = self.label(disk.path)
+                found = self.label(disk.source.path)
                 self.assertEqual((found["TYPE"], found["LABEL"]), ("ext4", "ephemeral3"))
-                self.assertEqual(disk.path.stat().st_size, size)
-                self.assertLess(disk.path.stat().st_blocks * 512, 16 * MIB)
-                self.assert_private(disk.path)
-                output("e2fsck", "-f", "-n", disk.path)
-                header = output("dumpe2fs", "-h", disk.path)
+                self.assertEqual(disk.source.path.stat().st_size, size)
+                self.assertLess(disk.source.path.stat().st_blocks * 512, 16 * MIB)
+                self.assert_private(disk.source.path)
+                output("e2fsck", "-f", "-n", disk.source.path)
+                header = output("dumpe2fs", "-h", disk.source.path)
                 self.assertIn("Filesystem state:         clean", header)
 
     def test_swap_is_labelled(self) -> None:
-        disk = self.disk("swap", 64 * MIB)
+        disk = self.disk(Role.SWAP, 64 * MIB)
         disks.make(disk, None, LIMITS)
-        found = self.label(disk.path)
+        found = self.label(disk.source.path)
         self.assertEqual((found["TYPE"], found["LABEL"]), ("swap", "swap1"))
-        self.assertEqual(disk.path.stat().st_size, 64 * MIB)
-        self.assert_private(disk.path)
+        self.assertEqual(disk.source.path.stat().st_size, 64 * MIB)
+        self.assert_private(disk.source.path)
 
 
 class ConfigDriveTest(StorageCase):
@@ -287,13 +293,16 @@ class FullDiskTest(StorageCase):
             image=Image(location="/images/a"),
         )
         drive = ConfigDrive(hostname="a", user_data=bytes(65535))
-        overlay = self.disk("root", GIB, DiskFormat.QCOW2)
+        overlay = self.disk(Role.ROOT, GIB, DiskFormat.QCOW2)
         cases: tuple[tuple[str, Callable[[], None]], ...] = (
             ("overlay", lambda: disks.make(overlay, base, LIMITS)),
-            ("copy", lambda: disks.make(self.disk("root", GIB), base, LIMITS)),
-            ("installer", lambda: disks.make(self.disk("installer", 0), iso, LIMITS)),
-            ("ephemeral", lambda: disks.make(self.disk("ephemeral0", GIB), None, LIMITS)),
-            ("kernel", lambda: disks.place(base.path, self.home / "kernel")),
+            ("copy", lambda: disks.make(self.disk(Role.ROOT, GIB), base, LIMITS)),
+            ("installer", lambda: disks.make(self.disk(Role.INSTALLER, 0), iso, LIMITS)),
+            (
+                "ephemeral",
+                lambda: disks.make(self.disk(Role.EPHEMERAL, GIB), None, LIMITS),
+            ),
+            ("kernel", lambda: files.place(base.path, self.home / "kernel")),
             ("config", lambda: config_drive.build(drive, guest, self.home / "drive")),
         )
         for name, act in cases:
@@ -305,5 +314,5 @@ class FullDiskTest(StorageCase):
     def test_swap_s_header_does_not_fit(self) -> None:
         (self.home / "other").write_bytes(bytes(32 * 1024))
         with self.assertRaises(exceptions.NotEnoughSpace):
-            disks.make(self.disk("swap", MIB), None, LIMITS)
+            disks.make(self.disk(Role.SWAP, MIB), None, LIMITS)
         self.assertEqual(self.names(), ["other"])

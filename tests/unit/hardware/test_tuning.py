@@ -30,7 +30,8 @@ def cpu(
 ) -> Cpu:
     vcpus = 2 if wanted and wanted.topology else 1
     made = guest(architecture=name, cpu=wanted or Cpu(), vcpus=vcpus)
-    return tuning.cpu(made, accelerator, kvm_mode=kvm_mode, tcg_models=tcg_models)
+    defaults = tuning.CpuDefaults(kvm_mode=kvm_mode, tcg_models=tcg_models)
+    return tuning.cpu(made, accelerator, defaults)
 
 
 class CpuTest(unittest.TestCase):

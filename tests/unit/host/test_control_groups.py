@@ -32,16 +32,16 @@ class CgroupsTest(unittest.TestCase):
 
     def refused(self, limits: CpuLimits = LIMITS, uri: str | None = SYSTEM) -> str:
         with self.assertRaises(exceptions.NotOnThisHost) as caught:
-            control_groups.check(limits, uri)
+            control_groups.check_cpu_limits(limits, uri)
         return str(caught.exception)
 
     def test_no_limits_need_nothing(self) -> None:
-        control_groups.check(None, None)
+        control_groups.check_cpu_limits(None, None)
 
     def test_only_the_system_s_daemon_has_control_groups(self) -> None:
         self.mounted("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0")
-        control_groups.check(LIMITS, SYSTEM)
-        control_groups.check(LIMITS, "qemu+unix:///system?socket=/run/x")
+        control_groups.check_cpu_limits(LIMITS, SYSTEM)
+        control_groups.check_cpu_limits(LIMITS, "qemu+unix:///system?socket=/run/x")
         for uri in (None, "qemu:///session"):
             self.assertIn("connection_uri", self.refused(uri=uri))
 
@@ -53,5 +53,5 @@ class CgroupsTest(unittest.TestCase):
         self.mounted(f"cgroup2 {self.home} cgroup2 rw 0 0")
         self.refused()
         (self.home / "cgroup.controllers").write_text("cpuset cpu io\n")
-        control_groups.check(LIMITS, SYSTEM)
+        control_groups.check_cpu_limits(LIMITS, SYSTEM)
         self.assertIn("1 to 10000", self.refused(CpuLimits(shares=10001)))

@@ -16,9 +16,10 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware, VideoModel
+from compute_driver.consoles import DisplayKind, Served
 from compute_driver.guest import Cpu
-from compute_driver.hardware import architecture
-from compute_driver.hardware.acceleration import Ability, Decision
+from compute_driver.hardware import architecture, resolve
+from compute_driver.hardware.acceleration import Ability
 from compute_driver.host import admission, capabilities, emulator, kvm
 from compute_driver.host.detection import Detection
 from compute_driver.info import Check
@@ -304,21 +305,25 @@ class LibvirtsWordTest(DetectionTestCase):
 class ModelsTest(DetectionTestCase):
     def check(self, accelerator: Accelerator = Accelerator.TCG, **changes: Any) -> None:
         guest = base.describe(**{"architecture": "x86_64", **changes})
-        self.detection().check(guest, Decision(accelerator, "as tested"), guest.cpu)
+        detection = self.detection()
+        detection.check_machine(guest)
+        detection.check(guest, resolve.resolve(guest, accelerator, guest.cpu, Served()))
 
     def refused(self, pattern: str, **changes: Any) -> None:
         with self.assertRaisesRegex(exceptions.InvalidParameter, pattern):
             self.check(**changes)
 
     def test_screen_that_the_emulator_cannot_serve(self) -> None:
-        decision = Decision(Accelerator.TCG, "as tested")
-        guest = base.describe(architecture="x86_64")
-        self.detection(vnc_listen="127.0.0.1").check(guest, decision, guest.cpu)
-        detection = self.detection(spice_listen="127.0.0.1")
+        def check(kind: DisplayKind, **changes: Any) -> None:
+            guest = base.describe(architecture="x86_64", **changes)
+            served = Served(displays=((kind, "127.0.0.1"),))
+            hardware = resolve.resolve(guest, Accelerator.TCG, guest.cpu, served)
+            self.detection().check(guest, hardware)
+
+        check(DisplayKind.VNC)
         with self.assertRaisesRegex(exceptions.MissingDependency, "qemu-system-modules-spice"):
-            detection.check(guest, decision, guest.cpu)
-        blind = dataclasses.replace(guest, video=VideoModel.NONE)
-        detection.check(blind, decision, blind.cpu)
+            check(DisplayKind.SPICE)
+        check(DisplayKind.SPICE, video=VideoModel.NONE)
 
     def test_what_there_is(self) -> None:
         self.check()
@@ -353,7 +358,7 @@ class ModelsTest(DetectionTestCase):
     def test_models_that_lack_something(self) -> None:
         with self.assertLogs(admission.LOG, "WARNING") as logged:
             self.check(cpu=Cpu(model="partial-Haswell"))
-        self.assertIn("leaves out what its CPU model partial-Haswell has: x2apic", logged.output[0])
+        self.assertIn("leaves out features of CPU model partial-Haswell: x2apic", logged.output[0])
         self.refused(
             "partial-Haswell", accelerator=Accelerator.KVM, cpu=Cpu(model="partial-Haswell")
         )

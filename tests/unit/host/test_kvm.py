@@ -343,7 +343,7 @@ class ProbeTest(unittest.TestCase):
         self.assertEqual("", found.reached)
 
     def test_no_interpreter(self) -> None:
-        with mock.patch.object(interpreter, "find", return_value="/nonexistent/python3"):
+        with mock.patch.object(interpreter, "find_python", return_value="/nonexistent/python3"):
             found = kvm.probe(Path("/dev/null"), "x86_64")
         self.assertEqual(
             "no probe of it could be made: python3 does not start: No such file or directory",

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import logging
+import lzma
 import random
 import struct
 import tempfile
@@ -154,6 +157,37 @@ class RefusedTest(InspectCase):
         text = b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\n'
         extent = b'RW 2048 FLAT "/etc/shadow" 0\n'
         self.refuse((text + extent).ljust(1024, b"\n"), "monolithicSparse")
+
+    def test_compressed_and_packed_images_are_not_raw(self) -> None:
+        tar = b"disk.ovf".ljust(257, b"\0") + b"ustar"
+        packed = {
+            "by xz": lzma.compress(b"disk"),
+            "by gzip": gzip.compress(b"disk"),
+            "by bzip2": bz2.compress(b"disk"),
+            "by zstd": b"\x28\xb5\x2f\xfd",
+            "ZIP": b"PK\x03\x04",
+            "OVA": tar,
+            "Parallels": b"WithouFreSpacExt",
+            "HTML": b"\n<!DOCTYPE html><title>Sign in</title>",
+            "VHD of fixed size": bytes(MIB) + b"conectix".ljust(512, b"\0"),
+        }
+        for kind, content in packed.items():
+            with self.subTest(kind):
+                content = content.ljust(1024, b"\0") if kind != "VHD of fixed size" else content
+                self.refuse(content, f"{kind}.*--image-format raw")
+                self.assertEqual(DiskFormat.RAW, self.inspect(content, DiskFormat.RAW).format)
+
+    def test_a_name_that_promises_a_format_is_kept_to(self) -> None:
+        self.path.write_bytes(b"noise " * 1000)
+        for suffix in ("qcow2", "vmdk", "vhdx", "vdi", "vhd", "iso"):
+            for name in (f"/images/disk.{suffix.upper()}", f"https://host/disk.{suffix}?x=y"):
+                with (
+                    self.subTest(name),
+                    self.assertRaisesRegex(exceptions.ImageUnacceptable, f"is no {suffix}"),
+                ):
+                    inspect(self.path, name=name)
+        for name in ("/images/disk.img", "/images/disk.raw", "/images/disk"):
+            self.assertEqual(DiskFormat.RAW, inspect(self.path, name=name).format)
 
     def test_two_formats_at_once_are_a_trick(self) -> None:
         content = bytearray(qcow2())

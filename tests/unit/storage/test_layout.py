@@ -11,9 +11,11 @@ from typing import Any, ClassVar
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, Firmware
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
-from compute_driver.hardware import architecture
+from compute_driver.hardware import architecture, drives
+from compute_driver.hardware.drives import RootKind
 from compute_driver.storage import layout
-from compute_driver.storage.layout import RootKind
+from compute_driver.storage.layout import Role
+from compute_driver.storage.source import FileSource
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
 HOME = Path("/var/lib/compute-driver/instances") / UUID
@@ -25,11 +27,16 @@ KERNEL = DirectBoot(kernel=Image(location="/images/vmlinuz"))
 def plan(disk_format: DiskFormat = DiskFormat.QCOW2, **fields: Any) -> layout.Layout:
     fields = {"architecture": "x86_64", "image": IMAGE, **fields}
     guest = Guest(uuid=UUID, name="a", **fields)
-    return layout.plan(guest, HOME, disk_format=disk_format, root=RootKind.of(guest))
+    uefi = architecture.has_uefi(guest)
+    return layout.plan(guest, HOME, drives.resolve(guest), uefi=uefi, disk_format=disk_format)
+
+
+def stored(disk: layout.GuestDisk) -> tuple[str, str]:
+    return disk.source.path.name, str(disk.source.format)
 
 
 def roles(found: layout.Layout) -> list[tuple[str, str, int | None]]:
-    return [(disk.role, disk.device, disk.boot_order) for disk in found.disks]
+    return [(disk.name, disk.device, disk.boot_order) for disk in found.disks]
 
 
 class RootKindTest(unittest.TestCase):
@@ -52,10 +59,9 @@ class DisksTest(unittest.TestCase):
         self.assertEqual(
             found.disks,
             (
-                layout.DiskFile(
-                    role="root",
-                    path=HOME / "root.qcow2",
-                    format=DiskFormat.QCOW2,
+                layout.GuestDisk(
+                    role=Role.ROOT,
+                    source=FileSource(path=HOME / "root.qcow2", format=DiskFormat.QCOW2),
                     size_bytes=0,
                     bus=DiskBus.VIRTIO,
                     device="disk",
@@ -75,7 +81,7 @@ class DisksTest(unittest.TestCase):
             config_drive=ConfigDrive(hostname="a"),
         )
         self.assertEqual(
-            [(d.role, d.path.name, str(d.format), d.size_bytes, str(d.bus)) for d in found.disks],
+            [(d.name, *stored(d), d.size_bytes, str(d.bus)) for d in found.disks],
             [
                 ("root", "root.qcow2", "qcow2", 10 * GIB, "virtio"),
                 ("ephemeral0", "ephemeral0.raw", "raw", GIB, "virtio"),
@@ -85,21 +91,21 @@ class DisksTest(unittest.TestCase):
             ],
         )
         self.assertEqual([d.boot_order for d in found.disks], [1, None, None, None, None])
-        self.assertEqual({d.path.parent for d in found.disks}, {HOME})
+        self.assertEqual({d.source.path.parent for d in found.disks}, {HOME})
 
     def test_raw_format_is_for_the_root_disk(self) -> None:
         root = plan(DiskFormat.RAW).disks[0]
-        self.assertEqual((root.path.name, root.format), ("root.raw", DiskFormat.RAW))
+        self.assertEqual(stored(root), ("root.raw", "raw"))
 
-    def test_disk_is_found_by_role(self) -> None:
+    def test_disk_is_found_by_name(self) -> None:
         found = plan(swap=Disk(size_bytes=MIB))
-        self.assertEqual(found.disk("swap"), found.disks[1])
-        self.assertIsNone(found.disk("installer"))
+        self.assertEqual(found.disk(Role.SWAP), found.disks[1])
+        self.assertIsNone(found.disk(Role.INSTALLER))
 
     def test_installer_boots_before_the_disk_it_fills(self) -> None:
         found = plan(image=ISO, root=Disk(size_bytes=GIB))
         self.assertEqual(roles(found), [("root", "disk", 2), ("installer", "cdrom", 1)])
-        self.assertEqual(found.disks[1].format, DiskFormat.RAW)
+        self.assertEqual(found.disks[1].source.format, DiskFormat.RAW)
 
     def test_live_system_needs_no_disk(self) -> None:
         for root in (None, Disk()):
@@ -192,7 +198,7 @@ class BusTest(unittest.TestCase):
             with self.subTest(bus=bus):
                 root = Disk(bus=DiskBus(bus))
                 made = plan(machine="pc", root=root, config_drive=ConfigDrive(hostname="a"))
-                drive = made.disk("config-drive")
+                drive = made.disk(Role.CONFIG_DRIVE)
                 assert drive is not None
                 self.assertEqual(
                     (str(drive.bus), drive.device, drive.readonly), (bus, device, True)
@@ -227,7 +233,7 @@ class RescueTest(unittest.TestCase):
     }
 
     def names(self, found: layout.Layout) -> list[tuple[str, str]]:
-        return [(disk.role, disk.path.name) for disk in found.disks]
+        return [(disk.name, disk.source.path.name) for disk in found.disks]
 
     def test_system_comes_first_and_is_told_something_of_its_own(self) -> None:
         rescue = Rescue(image=IMAGE, config_drive=ConfigDrive(hostname="b"))
@@ -260,11 +266,11 @@ class RescueTest(unittest.TestCase):
             with self.subTest(rescue):
                 found = plan(**self.FIELDS, machine="q35", rescue=rescue)
                 self.assertEqual(
-                    [(disk.role, disk.path, disk.bus) for disk in own.disks],
-                    [(disk.role, disk.path, disk.bus) for disk in found.disks[:-1]],
+                    [(disk.name, disk.source, disk.bus) for disk in own.disks],
+                    [(disk.name, disk.source, disk.bus) for disk in found.disks[:-1]],
                 )
                 last = found.disks[-1]
-                self.assertEqual((device, bus, name), (last.device, last.bus, last.path.name))
+                self.assertEqual((device, bus, name), (last.device, last.bus, stored(last)[0]))
                 self.assertEqual(device == "cdrom" or rescue.image is ISO, last.readonly)
                 self.assertEqual([1], [d.boot_order for d in found.disks if d.boot_order])
 

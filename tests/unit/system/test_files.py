@@ -13,9 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import GIB
-from compute_driver.storage import disks, layout
 from compute_driver.system import files, tools
 
 
@@ -93,14 +91,14 @@ class PlaceTest(FilesCase):
         self.source.write_bytes(b"bytes")
 
     def test_shares_the_bytes(self) -> None:
-        disks.place(self.source, self.target)
+        files.place(self.source, self.target)
         self.assertTrue(self.target.samefile(self.source))
 
     def test_copies_where_a_link_cannot_be(self) -> None:
         for number in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
             with self.subTest(errno.errorcode[number]):
                 with mock.patch("os.link", side_effect=OSError(number, "no")):
-                    disks.place(self.source, self.target)
+                    files.place(self.source, self.target)
                 self.assertFalse(self.target.samefile(self.source))
                 self.assertEqual(self.target.read_bytes(), b"bytes")
                 self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
@@ -109,7 +107,7 @@ class PlaceTest(FilesCase):
     def test_never_replaces(self) -> None:
         self.target.write_bytes(b"old")
         with self.assertRaises(exceptions.HostError):
-            disks.place(self.source, self.target)
+            files.place(self.source, self.target)
         self.assertEqual(self.target.read_bytes(), b"old")
 
 
@@ -119,59 +117,8 @@ class CloneTest(FilesCase):
         os.mkfifo(source)
         limits = tools.ToolLimits(cpu_seconds=10, memory_bytes=GIB)
         with (
-            mock.patch.object(disks, "_COPY_SECONDS", 0.2),
+            mock.patch.object(files, "_COPY_SECONDS", 0.2),
             self.assertRaisesRegex(exceptions.ToolFailed, "took longer"),
         ):
-            disks.clone(source, self.target, limits)
+            files.clone(source, self.target, limits)
         self.assertEqual(["image"], self.names())
-
-
-class RootFormatTest(FilesCase):
-    def test_is_the_configured_one_before_the_disk_is_made(self) -> None:
-        for configured in (DiskFormat.QCOW2, DiskFormat.RAW):
-            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), configured)
-
-    def test_stays_when_the_option_changes(self) -> None:
-        for made, configured in (
-            (DiskFormat.RAW, DiskFormat.QCOW2),
-            (DiskFormat.QCOW2, DiskFormat.RAW),
-        ):
-            path = self.home / f"root.{made}"
-            path.touch()
-            self.assertIs(disks.made_format(self.home, layout.root_disk, configured), made)
-            path.unlink()
-
-
-class Base:
-    path = Path("/images/a")
-
-    def __init__(self, virtual_size: int, image_format: DiskFormat = DiskFormat.RAW) -> None:
-        self.virtual_size = virtual_size
-        self.format = image_format
-
-
-class CheckSizeTest(unittest.TestCase):
-    def disk(self, size_bytes: int, role: str = "root") -> layout.DiskFile:
-        return layout.DiskFile(
-            role=role,
-            path=Path("/x"),
-            format=DiskFormat.RAW,
-            size_bytes=size_bytes,
-            bus=DiskBus.VIRTIO,
-        )
-
-    def test_what_fits(self) -> None:
-        for disk, source in (
-            (self.disk(0), Base(GIB)),
-            (self.disk(GIB), Base(GIB)),
-            (self.disk(GIB), None),
-            (self.disk(GIB), Base(2 * GIB, DiskFormat.ISO)),
-            (self.disk(GIB, "ephemeral0"), Base(2 * GIB)),
-        ):
-            disks.check_size(disk, source)
-
-    def test_too_large_names_both_sizes(self) -> None:
-        with self.assertRaises(exceptions.ImageTooLarge) as caught:
-            disks.check_size(self.disk(GIB), Base(2 * GIB + 512))
-        for text in ("2.00 GiB (2147484160 bytes)", "1.00 GiB (1073741824 bytes)", "3 GiB or more"):
-            self.assertIn(text, str(caught.exception))

@@ -18,12 +18,12 @@ class FindTest(unittest.TestCase):
         self.assertEqual("it runs\n", subprocess.check_output(command, text=True, timeout=30))
 
     def test_this_process_is_one(self) -> None:
-        self.assertEqual(sys.executable, interpreter.find())
+        self.assertEqual(sys.executable, interpreter.find_python())
 
     def test_python_is_part_of_another_program(self) -> None:
         for executable in ("/usr/bin/uwsgi", "", None):
             with self.subTest(executable), mock.patch.object(sys, "executable", executable):
-                self.runs(interpreter.find())
+                self.runs(interpreter.find_python())
 
     def test_no_interpreter_is_beside_it_either(self) -> None:
         with (
@@ -31,4 +31,4 @@ class FindTest(unittest.TestCase):
             mock.patch.object(sys, "exec_prefix", "/nonexistent"),
             mock.patch.dict(os.environ, {"PATH": os.path.dirname(sys.executable)}),
         ):
-            self.runs(interpreter.find())
+            self.runs(interpreter.find_python())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import unittest
@@ -16,7 +17,8 @@ from benchmarks import measure, process, rivals
 from benchmarks.measure import Spread
 from benchmarks.report import Report, bar
 from compute_driver.choices import DiskBus, DiskFormat
-from compute_driver.storage.layout import DiskFile, Layout
+from compute_driver.storage.layout import GuestDisk, Layout, Role
+from compute_driver.storage.source import FileSource
 
 
 class TestSpread(unittest.TestCase):
@@ -94,6 +96,13 @@ class TestReport(unittest.TestCase):
         self.assertAlmostEqual(1.2, spawn["ours"]["against_baseline"]["ratio"]["median"])
         self.assertNotIn("against_baseline", spawn["plain"])
 
+    def test_medians_above_their_aims_are_missed(self) -> None:
+        aims = {("ours", "spawn"): 0.11, ("ours", "destroy"): 0.01}
+        self.assertEqual(
+            ["ours, spawn: 0.120 s, should be at most 0.11 s"],
+            dataclasses.replace(self.report, aims=aims).missed(),
+        )
+
     def test_phases_keep_their_order(self) -> None:
         self.assertEqual(["spawn", "destroy"], list(self.report.as_json()["phases"]))
 
@@ -137,16 +146,15 @@ class TestNovaDomain(unittest.TestCase):
         self.layout = Layout(
             directory=Path("/ours"),
             disks=tuple(
-                DiskFile(
+                GuestDisk(
                     role=role,
-                    path=Path("/ours") / role,
-                    format=DiskFormat.RAW,
+                    source=FileSource(path=Path("/ours") / role, format=DiskFormat.RAW),
                     size_bytes=0,
                     bus=DiskBus.VIRTIO,
                     device="disk",
                     boot_order=None,
                 )
-                for role in ("root", "config-drive")
+                for role in (Role.ROOT, Role.CONFIG_DRIVE)
             ),
             kernel=None,
             ramdisk=None,

@@ -72,8 +72,8 @@ class TestLevels(unittest.TestCase):
         levels = services.levels({"c": ["a", "b"], "b": ["a"], "a": [], "d": []})
         self.assertEqual([["a", "d"], ["b"], ["c"]], levels)
 
-    def test_a_need_of_what_is_not_there_is_refused(self) -> None:
-        with self.assertRaisesRegex(ValueError, "a needs what is not there: x"):
+    def test_unknown_need_is_refused(self) -> None:
+        with self.assertRaisesRegex(ValueError, "a needs unknown names: x"):
             services.levels({"a": ["x"]})
 
     def test_a_circle_is_refused(self) -> None:

@@ -48,10 +48,11 @@ from compute_driver.guest import (
     RngRate,
     Topology,
 )
-from compute_driver.hardware import architecture, tuning
+from compute_driver.hardware import architecture, resolve, tuning
 from compute_driver.hardware.acceleration import Decision
+from compute_driver.hardware.description import Hardware
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
-from compute_driver.storage.layout import Layout, RootKind, plan
+from compute_driver.storage.layout import Layout, plan
 from compute_driver.xml import console, cpu, domain
 from compute_driver.xml.elements import E
 
@@ -90,8 +91,19 @@ def guest(**fields: Any) -> Guest:
     return Guest(**{**defaults, **fields})
 
 
-def layout(made: Guest, *, disk_format: DiskFormat = DiskFormat.QCOW2) -> Layout:
-    return plan(made, DIRECTORY, disk_format=disk_format, root=RootKind.of(made))
+def hardware(made: Guest, decision: Decision = TCG, served: Served = _NOTHING) -> Hardware:
+    """Return a guest's hardware, with the default configuration of processors."""
+    defaults = tuning.CpuDefaults(kvm_mode="host-model", tcg_models={})
+    processor = tuning.cpu(made, decision.accelerator, defaults)
+    return resolve.resolve(made, decision.accelerator, processor, served)
+
+
+def layout(
+    made: Guest, devices: Hardware | None = None, *, disk_format: DiskFormat = DiskFormat.QCOW2
+) -> Layout:
+    devices = devices or hardware(made)
+    uefi = devices.boot.uefi
+    return plan(made, DIRECTORY, devices.drives, uefi=uefi, disk_format=disk_format)
 
 
 def on_bus(bus: DiskBus) -> dict[str, Any]:
@@ -372,7 +384,7 @@ SERVED: dict[str, tuple[Guest, Decision, Served]] = {
                 image_compression="auto_glz",
                 jpeg_compression="auto",
                 zlib_compression="never",
-                playback_compression=False,
+                playback_compression="off",
                 streaming_mode="filter",
             ),
         ),
@@ -402,19 +414,13 @@ CASES = {name: (*case, _NOTHING) for name, case in {**PLAIN, **FOREIGN}.items()}
 def as_text(
     made: Guest, decision: Decision = TCG, served: Served = _NOTHING, **changes: Any
 ) -> str:
-    """Return a guest's domain, its processor as configuration is by default.
+    """Return a guest's domain.
 
     :param changes: to the layout.
     """
-    processor = tuning.cpu(made, decision.accelerator, kvm_mode="host-model", tcg_models={})
-    return domain.build(
-        made,
-        dataclasses.replace(layout(made), **changes),
-        decision,
-        processor,
-        EMULATOR,
-        served=served,
-    )
+    devices = hardware(made, decision, served)
+    files = dataclasses.replace(layout(made, devices), **changes)
+    return domain.build(made, devices, files, decision, EMULATOR)
 
 
 def built(made: Guest, decision: Decision = TCG, served: Served = _NOTHING) -> etree._Element:

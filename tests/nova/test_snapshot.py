@@ -155,7 +155,7 @@ class SnapshotTest(NovaCase):
         refusal = PermissionError(1, "Operation not permitted")
         with (
             mock.patch.object(os, "unlink", side_effect=refusal),  # even root could be refused
-            self.assertLogs("compute_driver.nova.snapshots", "WARNING") as logs,
+            self.assertLogs("compute_driver.nova.snapshot", "WARNING") as logs,
         ):
             self.driver.init_host("host")
         self.assertIn(f"{left} cannot be removed", logs.output[0])

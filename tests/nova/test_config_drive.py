@@ -8,19 +8,19 @@ import json
 from nova.network import model
 
 from compute_driver import exceptions
-from compute_driver.nova import metadata
+from compute_driver.nova import config_drive
 from tests.nova.base import NovaCase
 
 
 class ConfigDriveTest(NovaCase):
     def test_none_unless_asked_for(self) -> None:
-        self.assertIsNone(metadata.config_drive(self.instance(), []))
+        self.assertIsNone(config_drive.build(self.instance(), []))
         with self.assertRaises(exceptions.InvalidParameter):
-            metadata.config_drive(self.instance(), [], [("/etc/motd", b"hello")])
+            config_drive.build(self.instance(), [], [("/etc/motd", b"hello")])
 
     def test_all_versions_and_files(self) -> None:
         with self.config_drive() as instance:
-            drive = metadata.config_drive(
+            drive = config_drive.build(
                 instance, model.NetworkInfo([]), [("/etc/motd", b"hello")], "secret"
             )
         assert drive is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's metadata tells a guest of its devices: by which tag its user calls which address.
+"""The devices in nova's metadata of an instance: a guest finds a device's address by its tag.
 
 Sources: nova's ``objects/virt_device_metadata.py``; Nova, "Metadata", "Device tags".
 """
@@ -14,7 +14,7 @@ from nova.objects import virt_device_metadata as metadata
 
 from compute_driver.info import Device
 
-#: Nova's classes of buses; others have no address that a guest could look for.
+#: Nova's classes of buses; a device on another bus has no address in the metadata.
 _BUSES = {
     "pci": metadata.PCIDeviceBus,
     "scsi": metadata.SCSIDeviceBus,
@@ -29,16 +29,16 @@ def update(
     network_info: Sequence[Mapping[str, Any]],
     devices: Iterable[Device],
 ) -> None:
-    """Record where those devices are that have a tag, or a VLAN.
+    """Store the devices that have a tag or a VLAN in an instance's metadata.
 
     :param network_info: nova's VIFs.
-    :param devices: of the instance's guest.
+    :param devices: all devices of the instance's guest.
     """
-    found = list(_describe(context, instance, network_info, devices))
-    described = metadata.InstanceDeviceMetadata(devices=found) if found else None
-    known = instance.obj_attr_is_set("device_metadata") and instance.device_metadata
-    instance.device_metadata = described
-    if described or known:
+    described = list(_describe(context, instance, network_info, devices))
+    before = instance.obj_attr_is_set("device_metadata") and instance.device_metadata
+    after = metadata.InstanceDeviceMetadata(devices=described) if described else None
+    instance.device_metadata = after
+    if before or after:
         instance.save()
 
 
@@ -53,25 +53,28 @@ def _describe(
     for device in devices:
         tag, vif = tags.get(device.mac or device.name), vifs.get(device.mac, {})
         vlan = (vif.get("details") or {}).get("vlan")
-        if not tag and not vlan:
-            continue
-        if device.mac is not None:
-            made = metadata.NetworkInterfaceMetadata(mac=device.mac, vf_trusted=False)
-            if vlan:
-                made.vlan = int(vlan)
-        else:
-            made = metadata.DiskMetadata(serial=None)
-        if tag:
-            made.tags = [tag]
-        if device.bus in _BUSES:
-            made.bus = _BUSES[device.bus]()
-            if device.address:
-                made.bus.address = device.address
-        yield made
+        if tag or vlan:
+            yield _description(device, tag, vlan)
+
+
+def _description(device: Device, tag: str | None, vlan: str | int | None) -> Any:
+    if device.mac is None:
+        description = metadata.DiskMetadata(serial=None)
+    else:
+        description = metadata.NetworkInterfaceMetadata(mac=device.mac, vf_trusted=False)
+        if vlan:
+            description.vlan = int(vlan)
+    if tag:
+        description.tags = [tag]
+    if device.bus in _BUSES:
+        description.bus = _BUSES[device.bus]()
+        if device.address:
+            description.bus.address = device.address
+    return description
 
 
 def _tags(context: Any, instance: Any) -> dict[str, str]:
-    """Return the users' tags, by MAC address or by name of the disk."""
+    """Return the user's tags, by MAC address of the interface or by name of the disk."""
     vifs = objects.VirtualInterfaceList.get_by_instance_uuid(context, instance.uuid)
     disks = objects.BlockDeviceMappingList.get_by_instance_uuid(context, instance.uuid)
     tags = {vif.address.lower(): vif.tag for vif in vifs if "tag" in vif}

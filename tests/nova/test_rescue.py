@@ -11,7 +11,7 @@ from nova.conf import CONF
 
 from compute_driver.choices import DiskBus
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
-from compute_driver.nova import rescues
+from compute_driver.nova import rescue
 from tests.nova import glance
 from tests.nova.base import IMAGE, NovaCase
 
@@ -29,7 +29,7 @@ class RescueTest(NovaCase):
     def rescue(self, guest: Guest = GUEST, **said: Any) -> Rescue:
         kernel = said.pop("kernel", {})
         with glance.serving(disk_format="qcow2", **kernel):
-            return rescues.rescue(CONF, self.context, guest, self.image(**said), None)
+            return rescue.describe(CONF, self.context, guest, self.image(**said), None)
 
     def test_image_is_attached_first_unless_it_says_where(self) -> None:
         found = self.rescue()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an instance is told about itself: nova's own metadata, on the config drive."""
+"""An instance's config drive has the metadata that nova's metadata service has."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from compute_driver.guest import ConfigDrive
 
 
 def placeholder(instance: Any, injected_files: Sequence[object] = ()) -> ConfigDrive | None:
-    """Return what stands for the config drive of an instance until its contents are known.
+    """Return a config drive without files, for a guest whose devices have no addresses yet.
 
-    :param injected_files: files that the user wants in the guest.
-    :return: None if it is to have none.
-    :raises InvalidParameter: if there are files but nothing to carry them.
+    :param injected_files: the user's files for the guest.
+    :return: None if the instance needs no config drive.
+    :raises InvalidParameter: if there are files but no config drive.
     """
     if configdrive.required_by(instance):
         return ConfigDrive(hostname=instance.hostname)
@@ -27,20 +27,20 @@ def placeholder(instance: Any, injected_files: Sequence[object] = ()) -> ConfigD
     return None
 
 
-def config_drive(
+def build(
     instance: Any,
     network_info: Any,
     injected_files: Sequence[tuple[str, bytes]] = (),
     admin_password: str | None = None,
 ) -> ConfigDrive | None:
-    """Return the config drive of an instance, or None if it is to have none.
+    """Return the config drive of an instance, or None if the instance needs no config drive.
 
-    :param injected_files: paths and contents of files that the user wants in the guest.
-    :raises InvalidParameter: if there are files but nothing to carry them.
+    :param injected_files: paths and contents of the user's files for the guest.
+    :raises InvalidParameter: if there are files but no config drive.
     """
     if placeholder(instance, injected_files) is None:
         return None
-    told = base.InstanceMetadata(
+    metadata = base.InstanceMetadata(
         instance,
         content=list(injected_files),
         extra_md={"admin_pass": admin_password} if admin_password else {},
@@ -50,6 +50,6 @@ def config_drive(
         hostname=instance.hostname,
         files={
             path: data.encode() if isinstance(data, str) else bytes(data)
-            for path, data in told.metadata_for_config_drive()
+            for path, data in metadata.metadata_for_config_drive()
         },
     )

@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The hardware of one guest, with every choice made: nothing here is None.
+
+:mod:`compute_driver.hardware.resolve` makes a :class:`Hardware`, :mod:`compute_driver.storage`
+takes the drives from it, and each module of :mod:`compute_driver.xml` prints one part of it.  An
+empty tuple says that the guest has no such device; an empty text or 0 leaves a value to QEMU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver.choices import (
+    Accelerator,
+    Choice,
+    ConsoleModel,
+    DiskBus,
+    InputModel,
+    NicModel,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+    WatchdogModel,
+)
+from compute_driver.consoles import DisplayKind, Spice
+from compute_driver.guest import RngRate, Topology
+from compute_driver.hardware.architecture import Architecture, Machine
+
+
+class Switch(Choice):
+    """A device or feature that is on, is off, or is as QEMU decides."""
+
+    ON = "on"
+    OFF = "off"
+    DEFAULT = "default"
+
+    @classmethod
+    def of(cls, wish: bool | None) -> Switch:
+        """Return the switch for a wish; no wish gives QEMU's default."""
+        return cls.DEFAULT if wish is None else cls.ON if wish else cls.OFF
+
+
+class Gic(Choice):
+    """The Generic Interrupt Controller, by libvirt's ``<gic version=>`` words."""
+
+    NONE = "none"
+    HOST = "host"
+    V3 = "3"
+
+
+class Addresses(Choice):
+    """Who gives the devices their addresses, and on which bus."""
+
+    #: libvirt does.
+    LIBVIRT = "libvirt"
+    #: The domain places virtio devices in memory: the machine has no PCI bus.
+    MEMORY = "memory"
+    #: The domain places fixed devices on the root bus of PCI Express.
+    ROOT_BUS = "root bus"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Boot:
+    """What starts the guest's system.
+
+    :param uefi: whether UEFI does.
+    :param secure_boot: whether UEFI starts signed boot loaders only.
+    :param menu: whether the firmware offers a choice of boot devices.
+    """
+
+    uefi: bool
+    secure_boot: bool
+    menu: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Processor:
+    """What processor the guest sees.
+
+    :param model: a CPU model or one of libvirt's CPU modes; empty for QEMU's own choice.
+    :param enable: features that are added to the model, by libvirt's names.
+    :param disable: features that are taken from the model.
+    :param topology: one arrangement of the virtual CPUs; empty leaves the arrangement to libvirt.
+    """
+
+    model: str = ""
+    enable: tuple[str, ...] = ()
+    disable: tuple[str, ...] = ()
+    topology: tuple[Topology, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Features:
+    """What the platform offers the guest's system.
+
+    :param acpi: whether there are ACPI tables.
+    :param apic: whether there is an APIC.
+    :param hyperv: whether the hypervisor has Hyper-V's interfaces.
+    :param hidden: whether KVM hides its signature.
+    :param pmu: the performance monitoring unit.
+    :param gic: the interrupt controller of ARM machines.
+    :param smm: whether there is a system management mode.
+    """
+
+    acpi: bool
+    apic: bool
+    hyperv: bool
+    hidden: bool
+    pmu: Switch
+    gic: Gic
+    smm: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clock:
+    """The guest's clocks.
+
+    :param local_time: whether the hardware clock starts with the host's local time.
+    :param catch_up: whether a PC's timers make up for ticks that are lost.
+    :param hyperv: whether there is Hyper-V's clock.
+    :param hpet: the high precision event timer.
+    """
+
+    local_time: bool
+    catch_up: bool
+    hyperv: bool
+    hpet: Switch
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Virtio:
+    """What all virtio devices of the guest share.
+
+    :param form: how they speak.
+    :param packed: whether they offer the packed form of their queues.
+    """
+
+    form: VirtioForm
+    packed: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Drives:
+    """The bus of every drive: one for each drive that the guest has.
+
+    :param root: of the root disk.
+    :param installer: of the CD-ROM drive with the image that the guest boots from.
+    :param ephemerals: of the ephemeral disks, in the guest's order.
+    :param swap: of the swap disk.
+    :param config_drive: of the config drive.
+    :param rescue: of the rescue system's drive.
+    :param scsi: the controller of drives on the SCSI bus.
+    """
+
+    root: tuple[DiskBus, ...] = ()
+    installer: tuple[DiskBus, ...] = ()
+    ephemerals: tuple[DiskBus, ...] = ()
+    swap: tuple[DiskBus, ...] = ()
+    config_drive: tuple[DiskBus, ...] = ()
+    rescue: tuple[DiskBus, ...] = ()
+    scsi: ScsiModel
+
+    @property
+    def buses(self) -> tuple[DiskBus, ...]:
+        """The buses of all drives."""
+        return (
+            *(*self.root, *self.installer, *self.ephemerals),
+            *(*self.swap, *self.config_drive, *self.rescue),
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkCard:
+    """The card of one network interface.
+
+    :param model: the card's model.
+    :param queues: pairs of queues; 0 leaves the number to QEMU, which takes one.
+    :param rom_off: whether the card's boot ROM is taken out.
+    """
+
+    model: NicModel
+    queues: int
+    rom_off: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Console:
+    """The serial console.
+
+    :param model: the device that the console hangs on.
+    :param ports: number of serial ports, the console included.
+    :param address: the host's address of the console's TCP port; empty for a pseudo-terminal.
+    """
+
+    model: ConsoleModel
+    ports: int
+    address: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Display:
+    """The display adapter, and how the host serves the guest's screen.
+
+    :param model: the adapter's model.
+    :param memory_mib: memory of the adapter; 0 leaves the size to QEMU.
+    :param screens: protocol and address of each server of the screen.
+    :param spice: how SPICE serves the screen.
+    """
+
+    model: VideoModel
+    memory_mib: int
+    screens: tuple[tuple[DisplayKind, str], ...]
+    spice: Spice
+
+    @property
+    def kinds(self) -> tuple[DisplayKind, ...]:
+        """The protocols by which the host serves the screen."""
+        return tuple(kind for kind, _ in self.screens)
+
+    @property
+    def spice_agent(self) -> bool:
+        """Whether SPICE's agent in the guest has a channel."""
+        return self.spice.agent and DisplayKind.SPICE in self.kinds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watchdog:
+    """A device that acts when the guest hangs.
+
+    :param model: the device's model.
+    :param action: what happens to the guest.
+    """
+
+    model: WatchdogModel
+    action: WatchdogAction
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RandomSource:
+    """A source of random numbers.
+
+    :param rate: one limit; empty for no limit.
+    """
+
+    rate: tuple[RngRate, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Peripherals:
+    """Devices of which a guest has one or none.
+
+    :param usb: the USB controller.
+    :param input: keyboard and pointer.
+    :param serial_bus: whether there is a virtio controller of serial channels.
+    :param guest_agent: whether the QEMU guest agent has a channel.
+    :param balloon: whether there is a memory balloon.
+    :param random: the source of random numbers.
+    :param sound: the sound card.
+    :param watchdog: the watchdog.
+    """
+
+    usb: UsbModel
+    input: InputModel
+    serial_bus: bool
+    guest_agent: bool
+    balloon: bool
+    random: tuple[RandomSource, ...]
+    sound: tuple[SoundModel, ...]
+    watchdog: tuple[Watchdog, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """All hardware of one guest.
+
+    :param architecture: the facts of the guest's architecture.
+    :param family: the facts of the guest's family of machine types.
+    :param machine: name of the machine type.
+    :param accelerator: what runs the guest's instructions.
+    :param cards: one card for each interface, in the guest's order.
+    """
+
+    architecture: Architecture
+    family: Machine
+    machine: str
+    accelerator: Accelerator
+    addresses: Addresses
+    boot: Boot
+    processor: Processor
+    features: Features
+    clock: Clock
+    virtio: Virtio
+    drives: Drives
+    cards: tuple[NetworkCard, ...]
+    console: Console
+    display: Display
+    peripherals: Peripherals

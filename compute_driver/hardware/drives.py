@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which drives a guest has, and on which buses of its machine; pure."""
+
+from __future__ import annotations
+
+from compute_driver import exceptions
+from compute_driver.choices import Choice, DiskBus, DiskFormat
+from compute_driver.guest import Disk, Guest, Rescue
+from compute_driver.hardware import architecture
+from compute_driver.hardware.architecture import Machine
+from compute_driver.hardware.description import Drives
+
+#: The i440FX machines have one IDE controller with two channels of two drives.
+MAX_IDE_DRIVES = 4
+
+
+class RootKind(Choice):
+    """What the guest's image makes of its root disk."""
+
+    #: The image is the content of a disk.
+    DISK = "disk"
+    #: The image is an ISO 9660 file to boot from: an installer or a live system.
+    ISO = "iso"
+    #: There is no image: the root disk, if there is one, is empty.
+    EMPTY = "empty"
+
+    @classmethod
+    def of(cls, guest: Guest) -> RootKind:
+        """Return the kind for a guest whose image, if any, has its format filled in."""
+        if guest.image is None:
+            return cls.EMPTY
+        return cls.ISO if guest.image.format is DiskFormat.ISO else cls.DISK
+
+
+def resolve(guest: Guest) -> Drives:
+    """Return the guest's drives.
+
+    A guest whose image is a disk has a root disk even if ``guest.root`` is None: one of the
+    image's own size.
+
+    :raises InvalidParameter: if the machine lacks a bus or the SCSI controller, if one bus has too
+        many drives, or if a guest without an image and a kernel has no root disk with a size.
+    """
+    machine = architecture.machine(guest)
+    root_bus = _bus(guest.root, machine)
+    cdrom_bus = guest.cdrom_bus and architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
+    # On the bus of the root disk: a guest that boots from the root disk can read that bus.
+    drive_bus = cdrom_bus or root_bus
+    kind, rescue = RootKind.of(guest), guest.rescue
+    config_drives = (guest.config_drive, rescue and rescue.config_drive)
+    made = Drives(
+        root=(root_bus,) * _has_root(guest, kind),
+        installer=(cdrom_bus or machine.cdrom_bus,) * (kind is RootKind.ISO),
+        ephemerals=tuple(_bus(disk, machine) for disk in guest.ephemerals),
+        swap=(_bus(guest.swap, machine),) * (guest.swap is not None),
+        config_drive=(drive_bus,) * any(drive is not None for drive in config_drives),
+        rescue=() if rescue is None else (_rescue_bus(rescue, machine, root_bus),),
+        scsi=architecture.choose("scsi_model", guest.scsi_model, machine.scsis),
+    )
+    _check_ide(made)
+    return made
+
+
+def _bus(disk: Disk | None, machine: Machine) -> DiskBus:
+    return architecture.choose("disk_bus", None if disk is None else disk.bus, machine.buses)
+
+
+def _rescue_bus(rescue: Rescue, machine: Machine, root_bus: DiskBus) -> DiskBus:
+    if rescue.bus is not None:
+        return architecture.demand("rescue bus", rescue.bus, machine.buses)
+    return machine.cdrom_bus if rescue.in_drive else root_bus
+
+
+def _has_root(guest: Guest, kind: RootKind) -> bool:
+    size = guest.root.size_bytes if guest.root else 0
+    if kind is RootKind.EMPTY and not size and guest.boot is None:
+        raise exceptions.InvalidParameter("disk", size, "a size for a root disk without an image")
+    return kind is RootKind.DISK or size > 0
+
+
+def _check_ide(drives: Drives) -> None:
+    count = drives.buses.count(DiskBus.IDE)
+    if count > MAX_IDE_DRIVES:
+        raise exceptions.InvalidParameter(
+            "disk_bus",
+            f"ide for {count} drives, CD-ROMs and config drive included",
+            f"ide for at most {MAX_IDE_DRIVES} drives",
+        )

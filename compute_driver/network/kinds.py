@@ -1,0 +1,18 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kinds of interfaces and what their interfaces are plugged into."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compute_driver.choices import InterfaceKind
+from compute_driver.network.backend import Backend
+from compute_driver.network.native import Native, bridges, networks
+from compute_driver.network.openvswitch import OpenVSwitch
+
+BACKENDS: Mapping[InterfaceKind, Backend] = {
+    InterfaceKind.USER: Native("user"),
+    InterfaceKind.NETWORK: Native("network", networks),
+    InterfaceKind.BRIDGE: Native("bridge", bridges),
+    InterfaceKind.OVS: OpenVSwitch(),
+}

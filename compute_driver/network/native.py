@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interfaces that libvirt plugs in by itself whenever a guest is powered on.
+
+Source: libvirt, "Domain XML format", "Network interfaces".
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import libvirt
+
+from compute_driver.guest import Interface
+from compute_driver.network.backend import Form, Site, not_there
+
+_DEVICES = Path("/sys/class/net")
+
+
+@dataclasses.dataclass(frozen=True)
+class Native:
+    """A kind of interface of libvirt's own; see :class:`compute_driver.network.backend.Backend`.
+
+    :param type: libvirt's word for the kind, and for the name of its source.
+    :param sources: returns the names of all sources on this host; None if the kind has none.
+    """
+
+    type: str
+    sources: Callable[[Site], list[str]] | None = None
+
+    def form(self, interface: Interface) -> Form:
+        """Return libvirt's word for the kind and the name of the source."""
+        return Form(self.type, {self.type: interface.source} if interface.source else {})
+
+    def check(self, site: Site, _uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Refuse a network or a bridge that the host does not have."""
+        known = self.sources(site) if self.sources is not None else None
+        for interface in interfaces:
+            if known is not None and interface.source not in known:
+                raise not_there(interface, known)
+
+    def prepare(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> bool:
+        """Leave all to libvirt."""
+        return False
+
+    def plug(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> None:
+        """Leave all to libvirt."""
+
+    def unplug(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> None:
+        """Leave all to libvirt, which unplugs with the power."""
+
+    def plugged(self, _site: Site) -> dict[str, list[Interface]]:
+        """Return nothing: nothing outlives the guest's power."""
+        return {}
+
+
+def networks(site: Site) -> list[str]:
+    """Return the names of libvirt's networks that are active."""
+    names: list[str] = site.call(_networks)
+    return names
+
+
+def bridges(_site: Site) -> list[str]:
+    """Return the names of the kernel's bridges."""
+    return [path.parent.name for path in _DEVICES.glob("*/bridge")]
+
+
+def _networks(connection: libvirt.virConnect) -> list[str]:
+    try:
+        active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
+        return [network.name() for network in connection.listAllNetworks(active)]
+    except libvirt.libvirtError as error:
+        # A libvirt without its network driver, such as an ordinary user's.
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
+            return []
+        raise

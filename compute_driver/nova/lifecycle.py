@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Section of nova's driver: instances are listed, made and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compute_driver.guest import ConfigDrive
+from compute_driver.info import GuestInfo
+from compute_driver.nova import config_drive, convert, device_metadata, images, network
+from compute_driver.nova.section import Section
+
+
+class LifecycleMethods(Section):
+    """Lists, makes and removes instances."""
+
+    def list_instances(self) -> list[str]:
+        """Return the names of all instances."""
+        return [info.guest.name for info in self._driver.list()]
+
+    def list_instance_uuids(self) -> list[str]:
+        """Return the UUIDs of all instances."""
+        return [info.guest.uuid for info in self._driver.list()]
+
+    def spawn(
+        self,
+        context: Any,
+        instance: Any,
+        image_meta: Any,
+        injected_files: Any,
+        admin_password: str | None,
+        allocations: Any,
+        network_info: Any = None,
+        block_device_info: Mapping[str, Any] | None = None,
+        power_on: bool = True,
+        accel_info: Any = None,
+    ) -> None:
+        """Make an instance's guest, and start the guest when its ports work."""
+        vifs = network_info or ()
+        placeholder = config_drive.placeholder(instance, injected_files)
+        guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
+
+        def finished_drive(info: GuestInfo) -> ConfigDrive | None:
+            device_metadata.update(context, instance, vifs, info.devices)
+            return config_drive.build(instance, network_info, injected_files, admin_password)
+
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.spawn(
+                guest,
+                network=network.plugged(self.virtapi, instance, vifs),
+                power_on=power_on,
+                make_config_drive=finished_drive,
+            )
+
+    def destroy(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        destroy_disks: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove an instance's guest; its files stay if *destroy_disks* is false."""
+        self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
+
+    def cleanup(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        destroy_disks: bool = True,
+        migrate_data: Any = None,
+        destroy_vifs: bool = True,
+        destroy_secrets: bool = True,
+    ) -> None:
+        """Remove the rest of an instance: as :meth:`destroy`."""
+        self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
+
+    def delete_instance_files(self, instance: Any) -> bool:
+        """Remove the files of a deleted instance; return whether no file is left."""
+        self._driver.destroy(instance.uuid)
+        return not self._directory(instance).exists()
+
+    def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
+        """Return a likely name of the root disk in the guest; nova names other disks after it."""
+        return convert.root_device_name(image_meta, root_bdm.disk_bus)

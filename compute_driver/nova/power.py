@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Section of nova's driver: the power states of instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from nova import exception
+from nova.compute import power_state
+from nova.virt import hardware
+
+from compute_driver import exceptions
+from compute_driver.choices import OFF, PowerState, RebootKind
+from compute_driver.driver import ComputeDriver
+from compute_driver.nova import interfaces
+from compute_driver.nova.errors import replaced
+from compute_driver.nova.section import Section
+
+#: Nova's power states.
+STATES = {
+    PowerState.RUNNING: power_state.RUNNING,
+    PowerState.PAUSED: power_state.PAUSED,
+    PowerState.SUSPENDED: power_state.SUSPENDED,
+    PowerState.STOPPED: power_state.SHUTDOWN,
+    PowerState.CRASHED: power_state.CRASHED,
+}
+
+
+class PowerMethods(Section):
+    """Changes and returns the power states of instances."""
+
+    def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
+        """Return an instance's power state."""
+        return hardware.InstanceInfo(state=STATES[self._driver.state(instance.uuid)])
+
+    def reboot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        reboot_type: str,
+        block_device_info: Mapping[str, Any] | None = None,
+        bad_volumes_callback: Any = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Reboot an instance; the reboot is hard if the guest does not run or does not answer."""
+        running = self._driver.state(instance.uuid) is PowerState.RUNNING
+        if reboot_type == "SOFT" and running:
+            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
+        elif interfaces.replace(self._driver, instance, network_info):
+            self._driver.start(instance.uuid)
+        else:
+            self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
+
+    def poll_rebooting_instances(self, timeout: float, instances: Any) -> None:
+        """Do nothing: a soft reboot that takes too long becomes hard without nova."""
+
+    def power_on(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        accel_info: Any = None,
+        share_info: Any = None,
+    ) -> None:
+        """Power an instance on."""
+        start(self._driver, instance, network_info)
+
+    def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
+        """Shut an instance down; after *timeout* seconds, by force."""
+        self._driver.stop(instance.uuid, timeout=timeout)
+
+    def pause(self, instance: Any) -> None:
+        """Freeze an instance in memory."""
+        self._driver.pause(instance.uuid)
+
+    def unpause(self, instance: Any) -> None:
+        """Continue a paused instance."""
+        self._driver.resume(instance.uuid)
+
+    def suspend(self, context: Any, instance: Any) -> None:
+        """Save an instance's memory to disk and power the instance off."""
+        self._driver.suspend(instance.uuid)
+
+    def resume(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+        share_info: Any = None,
+    ) -> None:
+        """Continue a suspended instance."""
+        self._driver.resume(instance.uuid)
+
+    def resume_state_on_host_boot(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        share_info: Any,
+        block_device_info: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Power on an instance that was running when the host stopped."""
+        start(self._driver, instance, network_info)
+
+    def trigger_crash_dump(self, instance: Any) -> None:
+        """Interrupt an instance; a guest with kdump, for example, writes a crash dump then."""
+        with replaced(
+            exceptions.InvalidGuestState,
+            lambda _text: exception.InstanceNotRunning(instance_id=instance.uuid),
+        ):
+            self._driver.inject_nmi(instance.uuid)
+
+
+def start(
+    driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
+) -> None:
+    """Start an instance; an instance that is off gets the ports that nova has for it."""
+    if driver.state(instance.uuid) in OFF:
+        interfaces.replace(driver, instance, network_info)
+    driver.start(instance.uuid)

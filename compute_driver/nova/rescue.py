@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Section of nova's driver: an instance boots another image to be repaired.
+
+Sources: Nova, "Rescue an instance"; Glance, "Useful image properties".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nova import exception
+from nova.image import glance
+from oslo_config import cfg
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskBus
+from compute_driver.guest import ConfigDrive, DirectBoot, Guest, Rescue
+from compute_driver.nova import config_drive, convert, images
+from compute_driver.nova.errors import replaced
+from compute_driver.nova.section import Section
+
+#: Nova's rescue devices, and whether the device is a CD-ROM drive.
+_DEVICES = {"disk": False, "cdrom": True}
+
+
+class RescueMethods(Section):
+    """Starts and ends rescues."""
+
+    def rescue(
+        self,
+        context: Any,
+        instance: Any,
+        network_info: Any,
+        image_meta: Any,
+        rescue_password: str,
+        block_device_info: Mapping[str, Any],
+        share_info: Any,
+    ) -> None:
+        """Boot another image on an instance that nova has shut down; its disks stay attached."""
+        guest = self._driver.show(instance.uuid).guest
+        drive = config_drive.build(instance, network_info, (), rescue_password)
+        rescue = describe(self._conf, context, guest, image_meta, drive)
+        with images.requested_by(context, instance.trusted_certs):
+            self._driver.rescue(instance.uuid, rescue, timeout=0)
+
+    def unrescue(self, context: Any, instance: Any) -> None:
+        """Boot an instance's own image again."""
+        self._driver.unrescue(instance.uuid)
+
+
+def describe(
+    conf: cfg.ConfigOpts, context: Any, guest: Guest, image: Any, drive: ConfigDrive | None
+) -> Rescue:
+    """Return the rescue of a guest by an image.
+
+    If the image names a rescue device or a rescue bus, the rescue disk is the last disk and the
+    guest's disks keep their places: nova's stable device rescue.  The image or nova's options name
+    the kernel.  A guest that is rescued by its own image starts its own kernel.
+
+    :param context: nova's RequestContext.
+    :param image: nova's ImageMeta.
+    :param drive: the config drive of the rescue system.
+    :raises InstanceNotRescuable: nova's, if the guest cannot boot the image.
+    """
+    device = image.properties.get("hw_rescue_device")
+    bus = image.properties.get("hw_rescue_bus")
+    stable = device is not None or bus is not None
+    with replaced(
+        exceptions.InvalidParameter,
+        lambda text: exception.InstanceNotRescuable(instance_id=guest.uuid, reason=text),
+    ):
+        if device is not None and device not in _DEVICES:
+            raise exceptions.InvalidParameter("hw_rescue_device", device, _DEVICES)
+        return Rescue(
+            image=convert.disk_image(image.id, image.disk_format),
+            boot=_boot(conf, context, guest, image, stable),
+            config_drive=drive,
+            last=stable,
+            bus=_bus(image, "hw_rescue_bus") or _bus(image, "hw_disk_bus"),
+            cdrom=None if device is None else _DEVICES[device],
+        )
+
+
+def _bus(image: Any, name: str) -> DiskBus | None:
+    bus = image.properties.get(name)
+    return None if bus is None else DiskBus.parse(name, bus)
+
+
+def _boot(
+    conf: cfg.ConfigOpts, context: Any, guest: Guest, image: Any, stable: bool
+) -> DirectBoot | None:
+    properties = glance.API().get(context, image.id)["properties"]
+    kernel = properties.get("kernel_id") or conf.libvirt.rescue_kernel_id
+    ramdisk = properties.get("ramdisk_id") or conf.libvirt.rescue_ramdisk_id
+    if kernel:
+        cmdline = image.properties.get("os_command_line")
+        if stable and not cmdline:
+            accepted = "a command line that names the rescue system's disk, the last one"
+            raise exceptions.InvalidParameter("os_command_line", cmdline, accepted)
+        root = convert.root_device_name(image, None)
+        return convert.direct_boot(kernel, ramdisk, cmdline, guest.architecture, root)
+    own = guest.image is not None and guest.image.location == convert.location(image.id)
+    return guest.boot if own else None

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Disks that are files of this host: how they are made, copied and measured.
+
+:class:`compute_driver.storage.disks.Kind` has the promises of the functions.
+
+Sources: qemu-img(1), mke2fs(8), mkswap(8); the labels are the labels that Nova gives to ephemeral
+disks.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from compute_driver.choices import DiskFormat
+from compute_driver.storage import overlay
+from compute_driver.storage.base_image import BaseImage, content
+from compute_driver.storage.layout import GuestDisk, Role
+from compute_driver.storage.source import FileSource
+from compute_driver.system import files, tools
+from compute_driver.system.filesystem import host_errors
+
+#: Roles of disks that are an ISO 9660 image themselves.
+_ISO_ROLES = frozenset({Role.INSTALLER, Role.RESCUE})
+
+
+def made_format(
+    directory: Path, name: Callable[[DiskFormat], str], configured: DiskFormat
+) -> DiskFormat:
+    """Return the format that a guest's disk has, or will have if it is not made yet.
+
+    The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
+
+    :param directory: the guest's own directory.
+    :param name: gives the file's name for each format.
+    :param configured: what option ``disk_format`` says.
+    """
+    for known in (DiskFormat.QCOW2, DiskFormat.RAW):
+        if (directory / name(known)).exists():
+            return known
+    return configured
+
+
+def make(
+    source: FileSource, disk: GuestDisk, image: BaseImage | None, limits: tools.ToolLimits
+) -> None:
+    """Make the file of a disk, readable by its owner only.
+
+    The file of an ISO 9660 image shares bytes and permissions with the cached image if it can.
+    """
+    if image is not None and image.format is DiskFormat.ISO and disk.role in _ISO_ROLES:
+        files.place(image.path, source.path)
+        return
+    held = content(disk, image)
+    with files.new_file(source.path) as path:
+        if held is not None:
+            _FROM_IMAGE[source.format](disk, path, held, limits)
+        else:
+            _EMPTY[disk.role, source.format](disk, path, limits)
+
+
+def place(source: FileSource, target: FileSource) -> None:
+    """Give the file a second name, or copy it where no link can be."""
+    files.place(source.path, target.path)
+
+
+def clone(source: FileSource, target: FileSource, limits: tools.ToolLimits) -> None:
+    """Copy the file."""
+    files.clone(source.path, target.path, limits)
+
+
+def grow(source: FileSource, size: int, limits: tools.ToolLimits) -> None:
+    """Make the file larger, by the format that the driver has given it: guests write headers."""
+    with host_errors(f"{source.path} cannot grow"):
+        if source.format is DiskFormat.RAW:
+            os.truncate(source.path, size)
+        else:
+            formats = ["-f", str(source.format)]
+            argv = ["qemu-img", "resize", "-q", *formats, str(source.path), str(size)]
+            tools.run(argv, limits)
+
+
+def exists(source: FileSource) -> bool:
+    """Tell whether the file is there."""
+    return source.path.exists()
+
+
+def allocated(source: FileSource) -> int:
+    """Return the space that the file takes, in bytes."""
+    return files.allocated(source.path)
+
+
+def bases(source: FileSource) -> list[Path]:
+    """Return the file that an overlay is based on."""
+    base = overlay.base(source.path) if source.format is DiskFormat.QCOW2 else None
+    return [] if base is None else [base]
+
+
+def _overlay(disk: GuestDisk, path: Path, image: BaseImage, limits: tools.ToolLimits) -> None:
+    size = str(disk.size_bytes or image.virtual_size)
+    base = ["-F", str(image.format), "-b", str(image.path)]
+    tools.run(["qemu-img", "create", "-q", "-f", "qcow2", *base, str(path), size], limits)
+
+
+def _copy(disk: GuestDisk, path: Path, image: BaseImage, limits: tools.ToolLimits) -> None:
+    formats = ["-f", str(image.format), "-O", "raw"]
+    tools.run(["qemu-img", "convert", "-q", *formats, str(image.path), str(path)], limits)
+    if disk.size_bytes:
+        os.truncate(path, disk.size_bytes)
+
+
+def _empty_qcow2(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
+    argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(path), str(disk.size_bytes)]
+    tools.run(argv, limits)
+
+
+def _empty_raw(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
+    os.truncate(path, disk.size_bytes)
+
+
+def _ephemeral(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
+    os.truncate(path, disk.size_bytes)
+    # The file is all zeros: writing zeros for inodes and journal would only fill the host.
+    zeros = "lazy_itable_init=1,lazy_journal_init=1"
+    tools.run(["mkfs.ext4", "-q", "-F", "-L", disk.name, "-E", zeros, str(path)], limits)
+
+
+def _swap(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
+    # Where mkswap writes: mkswap reports no error when the file system is full.
+    path.write_bytes(bytes(mmap.PAGESIZE))
+    os.truncate(path, disk.size_bytes)
+    tools.run(["mkswap", "-L", "swap1", str(path)], limits)
+
+
+_FROM_IMAGE: dict[DiskFormat, Callable[[GuestDisk, Path, BaseImage, tools.ToolLimits], None]] = {
+    DiskFormat.QCOW2: _overlay,
+    DiskFormat.RAW: _copy,
+}
+
+_EMPTY: dict[tuple[Role, DiskFormat], Callable[[GuestDisk, Path, tools.ToolLimits], None]] = {
+    (Role.ROOT, DiskFormat.QCOW2): _empty_qcow2,
+    (Role.ROOT, DiskFormat.RAW): _empty_raw,
+    (Role.EPHEMERAL, DiskFormat.RAW): _ephemeral,
+    (Role.SWAP, DiskFormat.RAW): _swap,
+}

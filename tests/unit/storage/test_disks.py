@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which format and size the disks of a guest have."""
+
+from __future__ import annotations
+
+import tempfile
+import unittest
+from pathlib import Path
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.guest import GIB
+from compute_driver.storage import base_image, file_disks, layout
+from compute_driver.storage.layout import GuestDisk, Role
+from compute_driver.storage.source import FileSource
+
+
+class RootFormatTest(unittest.TestCase):
+    def setUp(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        self.home = Path(holder.name)
+
+    def test_is_the_configured_one_before_the_disk_is_made(self) -> None:
+        for configured in (DiskFormat.QCOW2, DiskFormat.RAW):
+            self.assertIs(
+                file_disks.made_format(self.home, layout.root_disk, configured), configured
+            )
+
+    def test_stays_when_the_option_changes(self) -> None:
+        for made, configured in (
+            (DiskFormat.RAW, DiskFormat.QCOW2),
+            (DiskFormat.QCOW2, DiskFormat.RAW),
+        ):
+            path = self.home / f"root.{made}"
+            path.touch()
+            self.assertIs(file_disks.made_format(self.home, layout.root_disk, configured), made)
+            path.unlink()
+
+
+class Base:
+    path = Path("/images/a")
+
+    def __init__(self, virtual_size: int, image_format: DiskFormat = DiskFormat.RAW) -> None:
+        self.virtual_size = virtual_size
+        self.format = image_format
+
+
+class CheckSizeTest(unittest.TestCase):
+    def disk(self, size_bytes: int, role: Role = Role.ROOT) -> GuestDisk:
+        return GuestDisk(
+            role=role,
+            source=FileSource(path=Path("/x"), format=DiskFormat.RAW),
+            size_bytes=size_bytes,
+            bus=DiskBus.VIRTIO,
+        )
+
+    def test_what_fits(self) -> None:
+        for disk, source in (
+            (self.disk(0), Base(GIB)),
+            (self.disk(GIB), Base(GIB)),
+            (self.disk(GIB), None),
+            (self.disk(GIB), Base(2 * GIB, DiskFormat.ISO)),
+            (self.disk(GIB, Role.EPHEMERAL), Base(2 * GIB)),
+        ):
+            base_image.check_size(disk, source)
+
+    def test_too_large_names_both_sizes(self) -> None:
+        with self.assertRaises(exceptions.ImageTooLarge) as caught:
+            base_image.check_size(self.disk(GIB), Base(2 * GIB + 512))
+        for text in ("2.00 GiB (2147484160 bytes)", "1.00 GiB (1073741824 bytes)", "3 GiB or more"):
+            self.assertIn(text, str(caught.exception))
