@@ -17,13 +17,13 @@ class Agent(Machines):
             machine.require_agent()
 
     def unquiesce(self, uuid: str) -> None:
-        """Thaw the file systems of a guest."""
+        """Thaw the file systems of a guest; nothing if no file system is frozen."""
         with self._machine(uuid) as machine:
             machine.require("unquiesce", PowerState.RUNNING)
             machine.require_agent()
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
-        """Give an account inside a running guest a password."""
+        """Set the password of an account inside a running guest."""
         with self._machine(uuid) as machine:
             machine.require("set a password of", PowerState.RUNNING)
             machine.require_agent()

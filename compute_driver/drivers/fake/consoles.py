@@ -17,7 +17,7 @@ class Consoles(Machines):
     """Shows the log and a picture of simulated guests."""
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        """Return what the guest wrote on its serial console, over all its boots."""
+        """Return the output of the guest's serial console, of all its boots."""
         with self._machine(uuid) as machine:
             kept = len(machine.log) if max_bytes is None else max_bytes
             return bytes(machine.log[max(0, len(machine.log) - kept) :])
@@ -51,7 +51,7 @@ class Consoles(Machines):
             return machine.session
 
     def console_address(self, uuid: str) -> Address:
-        """Tell where a running guest's serial console is served by TCP."""
+        """Return the TCP address of a running guest's serial console."""
         with self._machine(uuid) as machine:
             machine.require("connect to", *ACTIVE)
             if machine.address is None:
@@ -68,7 +68,7 @@ class Consoles(Machines):
         return _picture()
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Tell where a running guest's screen is served by VNC or SPICE."""
+        """Return the address of a running guest's screen."""
         with self._machine(uuid) as machine:
             machine.require("see", *ACTIVE)
             for each in machine.displays if kind is None else (kind,):

@@ -30,24 +30,24 @@ class Host(Machines):
     """Lists the simulated guests and describes the real host."""
 
     def list(self) -> tuple[GuestInfo, ...]:
-        """Return all guests of this driver, by name; never those of others."""
+        """Return all guests of this driver, sorted by name; no guests of other programs."""
         return tuple(machine.info() for machine in self._all())
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with that name or UUID, or whose files were kept."""
+        """Return the UUID of the guest with this name or UUID."""
         return guest if guest in self._released else super().find(guest)
 
     def show(self, uuid: str) -> GuestInfo:
-        """Return what is known of one guest."""
+        """Return everything that is known of one guest."""
         with self._machine(uuid) as machine:
             return machine.info()
 
     def subscribe(self, listener: Listener) -> None:
-        """Call *listener* whenever a guest may have changed its state."""
+        """Call *listener* from now on whenever a guest may have changed its state."""
         self._listeners += (listener,)
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest or by all of them, by name."""
+        """Return the use of resources by one guest or by all guests, sorted by name."""
         if uuid is None:
             return tuple(map(_stats, self._all()))
         with self._machine(uuid) as machine:
@@ -85,7 +85,7 @@ class Host(Machines):
         )
 
     def host_check(self) -> tuple[Check, ...]:
-        """Find out what this host can run, what it cannot and why, and what would help."""
+        """Check what this host can run and what it lacks, with causes and remedies."""
         return (
             Check(
                 subject="driver",
@@ -96,7 +96,7 @@ class Host(Machines):
         )
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        """List what no guest owns and what guests lack."""
+        """List resources that no guest owns, and resources that guests lack."""
         return ()  # memory has no leftovers
 
     def close(self) -> None:

@@ -51,7 +51,7 @@ class Lifecycle(Machines):
         return made
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        """Power a guest off and remove everything that the guest owned; nothing if it is absent."""
+        """Power a guest off and remove everything that the guest owned."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
             self._remove(machine)
             if keep_files:
@@ -75,7 +75,7 @@ class Lifecycle(Machines):
                 machine.boot()
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
-        """Raise what a resize would raise for a bad request; change nothing."""
+        """Raise what :meth:`resize` would raise for a bad request; change nothing."""
         with self._machine(uuid) as machine:
             self._check_resize(machine, guest)
 
