@@ -108,7 +108,9 @@ class Lifecycle(Machines):
         old = machine.guest
         machine.require("resize", *ACTIVE, PowerState.STOPPED)
         if old.rescue is not None:
-            raise exceptions.InvalidGuestState(old.name, "resize", "being rescued", ["itself"])
+            raise exceptions.InvalidGuestState(
+                old.name, "resize", "in rescue", ["in its own system"]
+            )
         if machine.before is not None:
             raise exceptions.InvalidGuestState(
                 old.name, "resize", "resized already", ["confirmed", "reverted"]

@@ -85,7 +85,7 @@ class Power(Machines):
             guest = machine.guest
             if guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "rescue", "being rescued", ["itself"]
+                    guest.name, "rescue", "in rescue", ["in its own system"]
                 )
             machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
             guest = dataclasses.replace(guest, rescue=rescue)
@@ -101,7 +101,7 @@ class Power(Machines):
             guest = machine.guest
             if guest.rescue is None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "unrescue", "itself", ["being rescued"]
+                    guest.name, "unrescue", "in its own system", ["in rescue"]
                 )
             machine.guest = dataclasses.replace(guest, rescue=None)
             machine.enter(PowerState.STOPPED)

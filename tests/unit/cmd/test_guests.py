@@ -365,7 +365,7 @@ class Screenshot(CommandLineCase):
     def test_unwritable_file(self) -> None:
         for path in ("/nonexistent/x.png", str(self.directory)):
             with self.subTest(path):
-                self.assertIn(f"cannot write '{path}'", self.refused(1, "screenshot", "web", path))
+                self.assertIn(f"{path} cannot be made", self.refused(1, "screenshot", "web", path))
         self.assertEqual([], list(self.directory.iterdir()))
 
 
@@ -397,7 +397,7 @@ class Rescue(CommandLineCase):
             __file__, self.done("show", "web", "-c", "rescue", "-f", "value").out.strip()
         )
         self.done("unrescue", "web")
-        self.assertIn("not being rescued", self.refused(1, "unrescue", "web"))
+        self.assertIn("not in rescue", self.refused(1, "unrescue", "web"))
 
     def test_what_cannot_be_is_refused(self) -> None:
         self.spawned()
