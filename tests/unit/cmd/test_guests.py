@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verbs on guests that are there."""
+"""Verbs on existing guests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from compute_driver.hardware import architecture
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.cmd.base import CommandLineCase
 
-# Verbs that take one guest, with what else they need.
+# Verbs that take one guest, with the other arguments that they need.
 ON_ONE = {
     "destroy": (),
     "start": (),

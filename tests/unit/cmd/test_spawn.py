@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``spawn``: from words to a guest, and what is refused before anything is made."""
+"""``spawn`` makes a guest of the options, and refuses bad options before any change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.cmd.base import CommandLineCase
 SECRET = "c2VjcmV0c2VjcmV0"
 PRIVATE_KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{SECRET}\n-----END OPENSSH PRIVATE KEY-----\n"
 
-# Options, and a part of what is said of them.
+# Bad options, and a part of the error.
 BAD_OPTIONS = {
     ("--vcpus", "0"): "vcpus: 0 is not usable; accepted: a whole number of virtual CPUs, 1 to",
     ("--vcpus", "-1"): "--vcpus: -1 is not usable",
@@ -102,7 +102,7 @@ class SpawnCase(CommandLineCase):
         self.image = self.file("disk.qcow2", b"bytes")
 
     def guest(self, *words: str) -> Guest:
-        """Spawn a guest from the image, and return what the driver was asked for."""
+        """Spawn a guest from the image, and return its description."""
         name = f"guest-{uuid.uuid4().hex[:8]}"
         self.done("spawn", name, "--image", self.image, *words)
         return self.driver.show(self.driver.find(name)).guest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How verbs are found and derived, global options, help and completion."""
+"""Verbs come from entry points; global options, help and completion."""
 
 from __future__ import annotations
 
@@ -260,7 +260,7 @@ class Global(CommandLineCase):
                 self.assertIn(expected, self.refused(2, *words))
 
 
-#: The real one; the base class puts another in its place.
+#: The real function, which the base class replaces.
 load_driver = loading.load_driver
 
 
