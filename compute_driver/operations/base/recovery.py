@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from compute_driver.operations.base import (
     disk_copy,
+    interfaces,
     kept_files,
-    plugging,
     power,
     rescue_files,
     settling,
@@ -28,7 +28,7 @@ _MENDERS: tuple[Callable[[Parts, str], None], ...] = (
     power.wait,
     disk_copy.mend,
     rescue_files.mend,
-    plugging.mend,
+    interfaces.mend,
     power.mend,
 )
 
