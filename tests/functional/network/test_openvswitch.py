@@ -13,7 +13,7 @@ from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Interface
 from compute_driver.limits import Bandwidth
-from compute_driver.network import openvswitch
+from compute_driver.network import ovsdb
 from compute_driver.operations.base import interfaces
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside, switches, tiny
@@ -115,7 +115,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.detach_interface(made.uuid, added.mac)
         self.assertEqual([], self.switch.ports())
         with (
-            mock.patch.object(openvswitch, "_os_vif", side_effect=exceptions.PlugFailed("no")),
+            mock.patch.object(ovsdb, "note", side_effect=exceptions.PlugFailed("no")),
             self.assertRaises(exceptions.PlugFailed),
         ):
             self.driver.attach_interface(made.uuid, plugged())
@@ -131,7 +131,7 @@ class TestOpenVSwitch(SwitchTestCase):
         before = parts.stored(made.uuid)
         self.driver.attach_interface(made.uuid, plugged())
         interfaces.store(parts, before, before.guest)
-        with mock.patch.object(interfaces, "_TAKE_BACK", 1.0):
+        with mock.patch.object(interfaces, "TAKE_BACK_SECONDS", 1.0):
             interfaces.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 

@@ -182,7 +182,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.driver.attach_interface(made.uuid, added)
         self.forget(made)
         with (
-            mock.patch.object(interfaces, "_TAKE_BACK", 1.0),
+            mock.patch.object(interfaces, "TAKE_BACK_SECONDS", 1.0),
             self.assertLogs(interfaces.LOG, "WARNING") as logged,
         ):
             interfaces.mend(self.driver._parts, made.uuid)
@@ -198,7 +198,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(os.kill, emulator, signal.SIGCONT)
         with (
-            mock.patch.object(interfaces, "_ASK_SECONDS", 1.0),
+            mock.patch.object(interfaces, "ASK_SECONDS", 1.0),
             self.assertRaises(exceptions.OperationTimeout),
         ):
             interfaces.mend(self.driver._parts, made.uuid)

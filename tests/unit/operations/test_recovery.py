@@ -70,7 +70,7 @@ class MenderTest(unittest.TestCase):
     def test_mender_that_fails_ends_the_recovery(self) -> None:
         menders = [mock.Mock(), mock.Mock(side_effect=exceptions.HostError("no")), mock.Mock()]
         with (
-            mock.patch.object(recovery, "_MENDERS", menders),
+            mock.patch.object(recovery, "MENDERS", menders),
             self.assertRaises(exceptions.HostError),
         ):
             recovery.mend(self.parts, UUID)
