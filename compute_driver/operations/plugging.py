@@ -106,7 +106,7 @@ def replace(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check(guest)
-    _xml(parts, stored, guest)  # refuses what the machine lacks
+    parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
     parts.ports.unplug(uuid, [each for each in before if each not in wanted])
     _store(parts, stored, guest)
 

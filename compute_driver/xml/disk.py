@@ -19,7 +19,7 @@ from compute_driver.storage.layout import GuestDisk, Layout
 from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
 
-#: Beginnings of device names; buses that share one share its letters, too.
+#: Beginnings of device names; buses with the same beginning share its letters, too.
 _PREFIXES = {
     DiskBus.VIRTIO: "vd",
     DiskBus.SCSI: "sd",
@@ -28,8 +28,7 @@ _PREFIXES = {
     DiskBus.IDE: "hd",
 }
 
-
-#: SCSI controllers that see one disk at each target; libvirt would put all at the first one.
+#: SCSI controllers with one disk at each target; libvirt puts all disks at the first target.
 _ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
 
 
@@ -62,13 +61,13 @@ def _target(guest: Guest, scsi: ScsiModel, number: int) -> list[Element]:
     address = E.address({"type": "drive"}, place)
     if scsi is not ScsiModel.LSISAS1068:
         return [address]
-    # Linux sees no SAS disk without a name; 3 says that the name means something here only.
+    # Linux needs a name of every SAS disk; the digit 3 marks a name of local meaning.
     return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
 def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element:
     # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
-    # would need O_DIRECT, which tmpfs and other file systems do not have.
+    # needs O_DIRECT, which tmpfs and other file systems do not have.
     driver = E.driver(name="qemu", type=str(disk.source.format))
     element = E.disk(
         {"type": source.kind(disk.source), "device": disk.device},
