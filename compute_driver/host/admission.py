@@ -75,7 +75,7 @@ class Models:
         if machine not in names:
             raise exceptions.NotOnThisHost("machine", machine, nearest(machine, names, facts.name))
 
-    def check(self, guest: Guest, hardware: Hardware, path: str) -> None:
+    def check_hardware(self, guest: Guest, hardware: Hardware, path: str) -> None:
         """Refuse a CPU, number of CPUs, firmware or screen that the host lacks.
 
         :param path: the emulator.
