@@ -339,7 +339,7 @@ class ModelsTest(DetectionTestCase):
         many = base.describe(architecture="s390x", vcpus=300)
         hardware = resolve.resolve(many, Accelerator.TCG, many.cpu, Served())
         with self.assertRaisesRegex(exceptions.NotOnThisHost, "vcpus: 300 .*at most 288"):
-            self.detection().check(many, hardware)
+            self.detection().check_hardware(many, hardware)
 
     def test_firmware(self) -> None:
         self.libvirt.secure = ""
