@@ -345,7 +345,7 @@ class FakeDriver(ComputeDriver):
             guest = machine.guest
             if guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "rescue", "being rescued", ["itself"]
+                    guest.name, "rescue", "in rescue", ["in its own system"]
                 )
             machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
             guest = dataclasses.replace(guest, rescue=rescue)
@@ -361,7 +361,7 @@ class FakeDriver(ComputeDriver):
             guest = machine.guest
             if guest.rescue is None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "unrescue", "itself", ["being rescued"]
+                    guest.name, "unrescue", "in its own system", ["in rescue"]
                 )
             machine.guest = dataclasses.replace(guest, rescue=None)
             machine.enter(PowerState.STOPPED)
@@ -381,7 +381,7 @@ class FakeDriver(ComputeDriver):
             machine.require("resize", *ACTIVE, PowerState.STOPPED)
             if machine.guest.rescue is not None:
                 raise exceptions.InvalidGuestState(
-                    guest.name, "resize", "being rescued", ["itself"]
+                    guest.name, "resize", "in rescue", ["in its own system"]
                 )
             if machine.before is not None:
                 raise exceptions.InvalidGuestState(

@@ -29,33 +29,34 @@ from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.consoles import log as console_log
 from compute_driver.libvirt.consoles import session
 from compute_driver.operations import (
+    attach_interface,
     audit,
+    confirm_resize,
     destroy,
-    plugging,
-    power,
+    detach_interface,
+    host_check,
+    image_list,
+    image_prune,
+    inject_nmi,
+    pause,
     quiesce,
     reboot,
+    replace_interfaces,
     resize,
+    resume,
+    revert_resize,
+    set_password,
     snapshot,
     spawn,
-)
-from compute_driver.operations import (
-    host_check as check,
-)
-from compute_driver.operations import (
-    image_cache as images,
-)
-from compute_driver.operations import (
-    inject_nmi as interrupt,
+    start,
+    stop,
+    subscribe,
+    suspend,
+    unquiesce,
+    unrescue,
 )
 from compute_driver.operations import rescue as rescues
-from compute_driver.operations import (
-    set_password as accounts,
-)
-from compute_driver.operations import (
-    subscribe as changes,
-)
-from compute_driver.operations.base import admission, journal
+from compute_driver.operations.base import admission, disk_copy, journal
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
 
@@ -70,7 +71,7 @@ class LibvirtDriver(driver.ComputeDriver):
         super().__init__(conf)
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
-        self._told: builtins.list[changes.Changes] = []
+        self._told: builtins.list[subscribe.Changes] = []
         journal.recover(self._parts)
 
     def spawn(
@@ -84,9 +85,9 @@ class LibvirtDriver(driver.ComputeDriver):
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = admission.check(self._parts, guest)
-        with journal.exclusive(self._parts, guest.uuid) as held:
+        with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return spawn.spawn(
-                *(self._parts, guest, decision, progress, held),
+                *(self._parts, guest, decision, progress, op),
                 network=network,
                 power_on=power_on,
                 told=told,
@@ -94,17 +95,17 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
         """Power a guest off and remove all that it owned; no error if there is none."""
-        snapshot.give_up(self._parts, uuid)
+        disk_copy.give_up(self._parts, uuid)
         if keep_files:
             with (
                 contextlib.suppress(exceptions.GuestNotFound),
-                journal.exclusive(self._parts, uuid, "release"),
+                journal.operation(self._parts, uuid, "release") as op,
             ):
-                destroy.release(self._parts, uuid)
+                destroy.release(self._parts, uuid, op)
             return
         with (
             contextlib.suppress(exceptions.GuestNotFound),
-            journal.exclusive(self._parts, uuid, "destroy"),
+            journal.operation(self._parts, uuid, "destroy", removes=True),
         ):
             destroy.destroy(self._parts, uuid)
 
@@ -113,39 +114,39 @@ class LibvirtDriver(driver.ComputeDriver):
     ) -> RebootKind:
         """Reboot a guest, softly if it answers in time."""
         deadline = self.conf.hypervisor.soft_reboot_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid, "reboot"):
+        with journal.operation(self._parts, uuid, "reboot"):
             return reboot.reboot(self._parts, uuid, kind, deadline)
 
     def start(self, uuid: str) -> None:
         """Power a guest on."""
-        with journal.exclusive(self._parts, uuid, "start"):
-            power.start(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "start"):
+            start.start(self._parts, uuid)
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force if it does not answer in time."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid, "stop"):
-            power.stop(self._parts, uuid, deadline)
+        with journal.operation(self._parts, uuid, "stop"):
+            stop.stop(self._parts, uuid, deadline)
 
     def pause(self, uuid: str) -> None:
         """Freeze a guest in memory."""
-        with journal.exclusive(self._parts, uuid, "pause"):
-            power.pause(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "pause"):
+            pause.pause(self._parts, uuid)
 
     def resume(self, uuid: str) -> None:
         """Continue a paused or suspended guest."""
-        with journal.exclusive(self._parts, uuid, "resume"):
-            power.resume(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "resume"):
+            resume.resume(self._parts, uuid)
 
     def suspend(self, uuid: str) -> None:
         """Save a guest's memory to disk and power it off."""
-        with journal.exclusive(self._parts, uuid, "suspend"):
-            power.suspend(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "suspend"):
+            suspend.suspend(self._parts, uuid)
 
     def inject_nmi(self, uuid: str) -> None:
         """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
-        with journal.exclusive(self._parts, uuid, "inject_nmi"):
-            interrupt.inject_nmi(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "inject_nmi"):
+            inject_nmi.inject_nmi(self._parts, uuid)
 
     def snapshot(
         self,
@@ -157,28 +158,26 @@ class LibvirtDriver(driver.ComputeDriver):
         progress: driver.Progress = driver.no_progress,
     ) -> None:
         """Copy a guest's root disk into one image file."""
-        made = snapshot.check(self._parts, target)
+        made = snapshot.check_target(self._parts, target)
         image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
-        with journal.exclusive(self._parts, uuid, "snapshot") as held:
-            snapshot.snapshot(
-                self._parts, uuid, made, image_format, quiesce, timeout, progress, held
-            )
+        with journal.operation(self._parts, uuid, "snapshot") as op:
+            snapshot.snapshot(self._parts, uuid, made, image_format, quiesce, timeout, progress, op)
 
     def quiesce(self, uuid: str) -> None:
         """Freeze the file systems of a running guest."""
-        with journal.exclusive(self._parts, uuid, "quiesce"):
+        with journal.operation(self._parts, uuid, "quiesce"):
             quiesce.quiesce(self._parts, uuid)
 
     def unquiesce(self, uuid: str) -> None:
         """Thaw the file systems of a guest."""
-        with journal.exclusive(self._parts, uuid, "unquiesce"):
-            quiesce.unquiesce(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "unquiesce"):
+            unquiesce.unquiesce(self._parts, uuid)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         """Give an account inside a running guest a password."""
-        with journal.exclusive(self._parts, uuid, "set_password"):
-            accounts.set_password(self._parts, uuid, user, password)
+        with journal.operation(self._parts, uuid, "set_password"):
+            set_password.set_password(self._parts, uuid, user, password)
 
     def rescue(
         self,
@@ -190,13 +189,13 @@ class LibvirtDriver(driver.ComputeDriver):
     ) -> None:
         """Boot another system on a guest's machine, with its disks attached."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid, "rescue") as held:
-            rescues.rescue(self._parts, uuid, rescue, deadline, progress, held)
+        with journal.operation(self._parts, uuid, "rescue") as op:
+            rescues.rescue(self._parts, uuid, rescue, deadline, progress, op)
 
     def unrescue(self, uuid: str) -> None:
         """Boot a guest's own system again."""
-        with journal.exclusive(self._parts, uuid, "unrescue"):
-            rescues.unrescue(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "unrescue"):
+            unrescue.unrescue(self._parts, uuid)
 
     def resize(
         self,
@@ -209,43 +208,43 @@ class LibvirtDriver(driver.ComputeDriver):
     ) -> None:
         """Give a guest another size, and keep the old one."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid) as held:
-            change = resize.check(self._parts, uuid, guest)
+        with journal.operation(self._parts, uuid, "resize") as op:
+            change = resize.check_resize(self._parts, uuid, guest)
             if not check_only:
-                resize.resize(self._parts, change, held, timeout=deadline, power_on=power_on)
+                resize.resize(self._parts, change, op, timeout=deadline, power_on=power_on)
 
     def confirm_resize(self, uuid: str) -> None:
         """Let go of what a guest was before its resize."""
-        with journal.exclusive(self._parts, uuid) as held:
-            resize.confirm(self._parts, uuid, held)
+        with journal.operation(self._parts, uuid, "confirm_resize") as op:
+            confirm_resize.confirm_resize(self._parts, uuid, op)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
         """Make a guest what it was before its resize."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid) as held:
-            resize.revert(self._parts, uuid, held, timeout=deadline, power_on=power_on)
+        with journal.operation(self._parts, uuid, "revert_resize") as op:
+            revert_resize.revert_resize(self._parts, uuid, op, timeout=deadline, power_on=power_on)
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
         """Give a guest a further interface."""
-        with journal.exclusive(self._parts, uuid, "attach_interface") as held:
-            plugging.attach(self._parts, uuid, interface, held)
+        with journal.operation(self._parts, uuid, "attach_interface") as op:
+            attach_interface.attach_interface(self._parts, uuid, interface, op)
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
         """Take an interface from a guest."""
         deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
-        with journal.exclusive(self._parts, uuid, "detach_interface") as held:
-            plugging.detach(self._parts, uuid, mac, held, timeout=deadline)
+        with journal.operation(self._parts, uuid, "detach_interface") as op:
+            detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=deadline)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Give a guest that is off other interfaces, in place of all that it has."""
-        with journal.exclusive(self._parts, uuid, "replace_interfaces"):
-            plugging.replace(self._parts, uuid, tuple(interfaces))
+        with journal.operation(self._parts, uuid, "replace_interfaces"):
+            replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
         """Call *listener* whenever a guest may have changed its state."""
-        told = changes.Changes(self._parts, listener)
+        told = subscribe.Changes(self._parts, listener)
         told.start()
         self._told.append(told)
 
@@ -320,11 +319,11 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def host_check(self) -> tuple[Check, ...]:
         """Find out what this host can run, what it cannot and why, and what would help."""
-        return check.check(self._parts)
+        return host_check.host_check(self._parts)
 
     def image_list(self) -> tuple[CacheEntry, ...]:
         """Return the images that are kept for guests to come, the latest wanted first."""
-        return images.entries(self._parts)
+        return image_list.image_list(self._parts)
 
     def image_cache(
         self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
@@ -335,7 +334,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
         """Remove the images that no guest needs and that none has for some time."""
         age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
-        return images.prune(self._parts, age)
+        return image_prune.image_prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         """List what no guest owns and what guests lack."""

@@ -14,7 +14,7 @@ from compute_driver.choices import PowerState
 from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
-from compute_driver.operations import plugging
+from compute_driver.operations.base import plugging
 from tests.functional import base, bridges, inside, switches, tiny
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
@@ -113,7 +113,7 @@ class TestHybrid(SwitchTestCase):
             with self.subTest(port_is_there):
                 stored = parts.stored(made.uuid)
                 guest = dataclasses.replace(stored.guest, interfaces=(added,))
-                plugging._store(parts, stored, guest)
+                plugging.store(parts, stored, guest)
                 parts.ports.prepare(guest)
                 if not port_is_there:
                     self.switch.vsctl("del-port", OUTER)

@@ -17,7 +17,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import plugging
+from compute_driver.operations.base import plugging
 from tests.functional import base, bridges, inside, tiny, worker
 
 
@@ -50,7 +50,7 @@ class Interfaces(base.HostTestCase):
         parts = self.driver._parts
         stored = parts.stored(made.uuid)
         rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
-        plugging._store(parts, stored, rest)
+        plugging.store(parts, stored, rest)
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
@@ -89,7 +89,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
 
     def test_killed_detachment_is_finished(self) -> None:
         self.driver.attach_interface(self.made.uuid, worker.ADDED)
-        with worker.running("detach_interface", self.made.uuid, pause="let go") as other:
+        with worker.running("detach_interface", self.made.uuid, pause="interface let go") as other:
             self.assertEqual(worker.PAUSED, other.says())
         self.driver.pause(self.made.uuid)
         self.driver.resume(self.made.uuid)
@@ -204,7 +204,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             plugging.mend(self.driver._parts, made.uuid)
 
     def test_killed_attachment_is_wholly_there_or_not(self) -> None:
-        for point, done in (("described", False), ("attached", True)):
+        for point, done in (("interface described", False), ("interface attached", True)):
             with self.subTest(point):
                 made = self.spawn_tiny()
                 with worker.running("attach_interface", made.uuid, pause=point) as other:

@@ -397,7 +397,7 @@ class Rescue(CommandLineCase):
             __file__, self.done("show", "web", "-c", "rescue", "-f", "value").out.strip()
         )
         self.done("unrescue", "web")
-        self.assertIn("not being rescued", self.refused(1, "unrescue", "web"))
+        self.assertIn("not in rescue", self.refused(1, "unrescue", "web"))
 
     def test_what_cannot_be_is_refused(self) -> None:
         self.spawned()

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Look after the cache of images: what is there, who needs it, and what can go."""
+"""Which files the disks of guests are based on."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -14,39 +13,22 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.info import CacheEntry
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
 from compute_driver.system.filesystem import host_errors
 
-#: What directories of guests begin with; nova's own driver adds to it.
+#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
 _UUID_LENGTH = 36
-
-
-def entries(parts: Parts) -> tuple[CacheEntry, ...]:
-    """Return what the cache has, and which guests need it."""
-    users = bases(parts)
-    return tuple(
-        dataclasses.replace(entry, guests=tuple(sorted(users.get(_real(Path(entry.path)), ()))))
-        for entry in parts.images.entries()
-    )
-
-
-def prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
-    """Remove what no guest has needed for so many seconds, and return it.
-
-    :raises HostError: if it cannot be told of a guest what it needs; nothing is removed then.
-    """
-    return tuple(parts.images.prune(min_age, lambda: bases(parts)))
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
     """Return the files that disks of guests are based on, with the guests' UUIDs.
 
-    Of each directory of guests, whatever is in it: guests that are being made, moved here or
-    resized have no domain, or another one; with shared storage it may be one of another host.
+    The directories of guests are searched, and not only the domains: a guest that is being made,
+    moved here or resized has no domain, or another one; with shared storage the domain may be on
+    another host.
 
-    :raises HostError: if that cannot be told of one, or there may be one that is not seen.
+    :raises HostError: if a disk or a directory cannot be read.
     """
     found: dict[Path, set[str]] = defaultdict(set)
     unreadable: dict[Path, exceptions.HostError] = {}
@@ -55,27 +37,28 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
         directories = sorted(instances.iterdir()) if instances.is_dir() else []
     for directory in directories:
         for _path, base in overlay.bases(directory, unreadable):
-            found[_real(base)].add(directory.name)
-    told = parts.connection.run(_chains)
-    for uuid, files in told.items():
+            found[real(base)].add(directory.name)
+    running = parts.connection.run(_chains)
+    for uuid, files in running.items():
         for file in files:
-            found[_real(file)].add(uuid)
+            found[real(file)].add(uuid)
     for path, reason in unreadable.items():
         name = path.relative_to(instances).parts[0]
-        # Not lost+found, say; nor what QEMU has in hand, as another user.
-        if is_uuid(name[:_UUID_LENGTH]) and path not in told.get(name, ()):
+        # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
+        if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
             raise reason
     return found
 
 
-def _real(path: Path) -> Path:
+def real(path: Path) -> Path:
+    """Return a path without symbolic links."""
     return Path(os.path.realpath(path))
 
 
 def _chains(connection: libvirt.virConnect) -> dict[str, set[Path]]:
-    """Return all files that are behind the disks of each domain that runs, be it anybody's.
+    """Return all files behind the disks of each domain that runs, whoever made it.
 
-    Of others libvirt does not know the bases.
+    libvirt does not know the base images of domains that do not run.
     """
     active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
     return {domain.UUIDString(): set(_files(domain)) for domain in active}
