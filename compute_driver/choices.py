@@ -220,9 +220,9 @@ class Firmware(Choice):
 class InterfaceKind(Choice):
     """Kind of port that an interface is plugged into."""
 
-    #: In words, what the source names; None: the kind has no source and no end on the host.
+    #: Words for the source of an interface; None for a kind without a source and a host device.
     thing: str | None
-    #: Whether a switch has a port for the interface: then the device has a name in any case.
+    #: Whether a switch has a port for the interface; the port needs a name for the device.
     switched: bool
 
     def __new__(cls, word: str, thing: str | None = None, switched: bool = False) -> InterfaceKind:

@@ -4,12 +4,10 @@
 from __future__ import annotations
 
 import argparse
-import os
-import tempfile
 from pathlib import Path
 
-from compute_driver import exceptions
 from compute_driver.cmd import verb
+from compute_driver.system import files
 
 
 class Screenshot(verb.Verb):
@@ -28,22 +26,6 @@ class Screenshot(verb.Verb):
         if parsed_args.file == "-":
             self.app.stdout.buffer.write(picture)
             return
-        path = Path(parsed_args.file)
-        try:
-            _write(path, picture)
-        except OSError as error:
-            raise exceptions.ComputeDriverError(
-                f"cannot write {str(path)!r}: {error.strerror}"
-            ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; it is its owner's alone, as screens show secrets."""
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:64]}.")
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+        # Only its owner may read the file: screens show secrets.
+        with files.new_file(Path(parsed_args.file)) as path:
+            path.write_bytes(picture)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The facts of all guest architectures and their machines, in one table.
+"""The facts of all guest architectures, in one table.
 
-Sources: libvirt "Domain XML format", QEMU "System Emulator Targets", and what booted in the
-project's own tests.
+Sources: libvirt "Domain XML format", QEMU "System Emulator Targets", and the guests that booted in
+the project's own tests.
 """
 
 from __future__ import annotations
@@ -13,93 +13,12 @@ import platform
 from typing import TypeVar
 
 from compute_driver import exceptions
-from compute_driver.choices import (
-    Choice,
-    ConsoleModel,
-    DiskBus,
-    Firmware,
-    InputModel,
-    NicModel,
-    ScsiModel,
-    SoundModel,
-    UsbModel,
-    VideoModel,
-    VirtioForm,
-    WatchdogModel,
-)
+from compute_driver.choices import Choice, Firmware
 from compute_driver.guest import Guest
+from compute_driver.hardware import machines
+from compute_driver.hardware.machines import Machine
 
 _C = TypeVar("_C", bound=Choice)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Machine:
-    """The facts of one family of QEMU's machine types; the first of several choices is the default.
-
-    :param name: the family's newest member, which QEMU gives for this name.
-    :param names: patterns of all members' names.
-    :param firmwares: firmware that starts a boot loader; empty if a guest must give a kernel.
-    :param secure_boot: whether the machine has firmware that starts signed boot loaders only.
-    :param acpi: whether the machine has ACPI without UEFI.
-    :param apic: whether the machine has an APIC.
-    :param max_vcpus: the highest number of virtual CPUs, where libvirt's number is too high; 0 if
-        libvirt's number is right.
-    :param gic: whether the machine has a GIC; version 2 of the GIC serves at most eight virtual
-        CPUs.
-    :param express: whether the root bus is PCI Express.
-    :param pci: whether the machine has a PCI bus.
-    :param mmio: whether virtio devices are in memory, because the machine has no other bus.
-    :param virtios: the forms in which virtio devices speak.
-    :param consoles: the devices that the first serial console hangs on.
-    :param buses: disk buses.
-    :param cdrom_bus: bus of the CD-ROM drive of an installer.
-    :param nics: network cards.
-    :param videos: display adapters.
-    :param inputs: keyboards and pointers.
-    :param usb_screen: whether libvirt adds a USB keyboard and mouse if the host serves the screen.
-    :param scsis: SCSI controllers that the machine's firmware boots from.
-    :param usbs: USB controllers.
-    :param sounds: sound cards.
-    :param watchdogs: watchdogs.
-    :param serial_ports: the highest number of serial ports.
-    :param boot_menu: whether the machine's firmware has a menu of boot devices.
-    :param hpet: whether the machine has an HPET, beside the other clocks of a PC.
-    :param nmi: whether the machine has non-maskable interrupts.
-    """
-
-    name: str
-    names: tuple[str, ...]
-    firmwares: tuple[Firmware, ...] = (Firmware.BIOS,)
-    secure_boot: bool = False
-    acpi: bool = False
-    apic: bool = False
-    max_vcpus: int = 0
-    gic: bool = False
-    express: bool = False
-    pci: bool = True
-    mmio: bool = False
-    virtios: tuple[VirtioForm, ...] = tuple(VirtioForm)
-    consoles: tuple[ConsoleModel, ...] = (ConsoleModel.SERIAL, ConsoleModel.VIRTIO)
-    buses: tuple[DiskBus, ...] = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.USB)
-    cdrom_bus: DiskBus = DiskBus.SCSI
-    nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
-    videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
-    inputs: tuple[InputModel, ...] = (InputModel.VIRTIO, InputModel.USB, InputModel.NONE)
-    usb_screen: bool = False
-    scsis: tuple[ScsiModel, ...] = (ScsiModel.VIRTIO,)
-    usbs: tuple[UsbModel, ...] = tuple(UsbModel)
-    sounds: tuple[SoundModel, ...] = (
-        SoundModel.ICH9,
-        SoundModel.ICH6,
-        SoundModel.AC97,
-        SoundModel.ES1370,
-        SoundModel.USB,
-    )
-    watchdogs: tuple[WatchdogModel, ...] = (WatchdogModel.I6300ESB,)
-    serial_ports: int = 1
-    boot_menu: bool = True
-    hpet: bool = False
-    nmi: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -149,75 +68,12 @@ class Architecture:
         return self.machines[0].name
 
 
-_PC = Machine(
-    name="pc",
-    names=("pc", "pc-i440fx-*"),
-    acpi=True,
-    apic=True,
-    # More virtual CPUs need an IOMMU, which guests do not have.
-    max_vcpus=255,
-    buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.IDE, DiskBus.USB),
-    # Systems that need this machine may know IDE and not AHCI.
-    cdrom_bus=DiskBus.IDE,
-    nics=tuple(NicModel),
-    videos=(
-        VideoModel.VIRTIO,
-        VideoModel.VGA,
-        VideoModel.CIRRUS,
-        VideoModel.QXL,
-        VideoModel.BOCHS,
-        VideoModel.NONE,
-    ),
-    inputs=(InputModel.VIRTIO, InputModel.USB, InputModel.PS2),
-    scsis=tuple(model for model in ScsiModel if model is not ScsiModel.IBMVSCSI),
-    sounds=tuple(SoundModel),
-    serial_ports=4,
-    hpet=True,
-    nmi=True,
-)
-_Q35 = dataclasses.replace(
-    _PC,
-    name="q35",
-    names=("q35", "pc-q35-*"),
-    express=True,
-    buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.USB),
-    cdrom_bus=DiskBus.SATA,
-)
-_MICROVM = Machine(
-    name="microvm",
-    names=("microvm",),
-    acpi=True,
-    apic=True,
-    max_vcpus=255,
-    pci=False,
-    mmio=True,
-    firmwares=(),
-    virtios=(VirtioForm.VIRTIO,),
-    buses=(DiskBus.VIRTIO,),
-    cdrom_bus=DiskBus.VIRTIO,
-    nics=(NicModel.VIRTIO,),
-    videos=(VideoModel.NONE,),
-    inputs=(InputModel.NONE,),
-    usbs=(UsbModel.NONE,),
-    sounds=(),
-    watchdogs=(),
-    boot_menu=False,
-    nmi=True,
-)
-_BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
-_VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
-_ARM_VIRT = dataclasses.replace(_VIRT, gic=True)
-
 TABLE: dict[str, Architecture] = {
     a.name: a
     for a in (
         Architecture(
             name="x86_64",
-            machines=(
-                dataclasses.replace(_Q35, firmwares=_BIOS_OR_UEFI, secure_boot=True),
-                dataclasses.replace(_PC, firmwares=_BIOS_OR_UEFI),
-                _MICROVM,
-            ),
+            machines=(machines.Q35_UEFI, machines.PC_UEFI, machines.MICROVM),
             kvm_hosts=frozenset({"x86_64"}),
             emulator="qemu-system-x86_64",
             package="qemu-system-x86",
@@ -232,7 +88,7 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="i686",
-            machines=(_Q35, _PC, _MICROVM),
+            machines=(machines.Q35, machines.PC, machines.MICROVM),
             kvm_hosts=frozenset({"x86_64", "i686"}),
             emulator="qemu-system-i386",
             package="qemu-system-x86",
@@ -245,7 +101,7 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="aarch64",
-            machines=(_ARM_VIRT,),
+            machines=(machines.ARM_VIRT,),
             kvm_hosts=frozenset({"aarch64"}),
             emulator="qemu-system-aarch64",
             package="qemu-system-arm",
@@ -261,7 +117,7 @@ TABLE: dict[str, Architecture] = {
         Architecture(
             name="armv7l",
             # libvirt 9.0 cannot choose a GIC of this emulator; QEMU's own choice is version 2.
-            machines=(dataclasses.replace(_VIRT, max_vcpus=8),),
+            machines=(dataclasses.replace(machines.VIRT, max_vcpus=8),),
             # Few 64-bit processors still run a 32-bit kernel under KVM.
             kvm_hosts=frozenset(),
             emulator="qemu-system-arm",
@@ -275,16 +131,7 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="ppc64le",
-            machines=(
-                Machine(
-                    name="pseries",
-                    names=("pseries", "pseries-*"),
-                    videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
-                    usb_screen=True,
-                    scsis=(ScsiModel.VIRTIO, ScsiModel.IBMVSCSI),
-                    nmi=True,
-                ),
-            ),
+            machines=(machines.PSERIES,),
             kvm_hosts=frozenset({"ppc64le"}),
             emulator="qemu-system-ppc64",
             package="qemu-system-ppc",
@@ -294,22 +141,7 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="s390x",
-            machines=(
-                Machine(
-                    name="s390-ccw-virtio",
-                    names=("s390-ccw-virtio", "s390-ccw-virtio-*"),
-                    pci=False,
-                    virtios=(VirtioForm.VIRTIO,),
-                    consoles=(ConsoleModel.SCLP, ConsoleModel.VIRTIO),
-                    buses=(DiskBus.VIRTIO, DiskBus.SCSI),
-                    nics=(NicModel.VIRTIO,),
-                    inputs=(InputModel.VIRTIO, InputModel.NONE),
-                    usbs=(UsbModel.NONE,),
-                    sounds=(),
-                    watchdogs=(WatchdogModel.DIAG288,),
-                    nmi=True,
-                ),
-            ),
+            machines=(machines.S390,),
             kvm_hosts=frozenset({"s390x"}),
             threads=False,
             emulator="qemu-system-s390x",
@@ -317,7 +149,7 @@ TABLE: dict[str, Architecture] = {
         ),
         Architecture(
             name="riscv64",
-            machines=(_VIRT,),
+            machines=(machines.VIRT,),
             kvm_hosts=frozenset({"riscv64"}),
             emulator="qemu-system-riscv64",
             package="qemu-system-misc",

@@ -27,7 +27,8 @@ from compute_driver.choices import (
 )
 from compute_driver.consoles import DisplayKind, Spice
 from compute_driver.guest import RngRate, Topology
-from compute_driver.hardware.architecture import Architecture, Machine
+from compute_driver.hardware.architecture import Architecture
+from compute_driver.hardware.machines import Machine
 
 
 class Switch(Choice):

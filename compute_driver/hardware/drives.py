@@ -7,8 +7,8 @@ from compute_driver import exceptions
 from compute_driver.choices import Choice, DiskBus, DiskFormat
 from compute_driver.guest import Disk, Guest, Rescue
 from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
 from compute_driver.hardware.description import Drives
+from compute_driver.hardware.machines import Machine
 
 #: The i440FX machines have one IDE controller with two channels of two drives.
 MAX_IDE_DRIVES = 4

@@ -25,7 +25,7 @@ from compute_driver.choices import (
 from compute_driver.consoles import Served
 from compute_driver.guest import Cpu, Guest, Interface
 from compute_driver.hardware import architecture, drives, tuning
-from compute_driver.hardware.architecture import Architecture, Machine
+from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.description import (
     Addresses,
     Boot,
@@ -44,6 +44,7 @@ from compute_driver.hardware.description import (
     Virtio,
     Watchdog,
 )
+from compute_driver.hardware.machines import Machine
 
 #: KVM has the host's controller; emulation has the version that serves any number of processors.
 _GIC = {Accelerator.KVM: Gic.HOST, Accelerator.TCG: Gic.V3}

@@ -23,7 +23,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest
-from compute_driver.hardware import architecture
+from compute_driver.hardware import architecture, machines
 from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
@@ -75,7 +75,7 @@ class Models:
         if machine not in names:
             raise exceptions.NotOnThisHost("machine", machine, nearest(machine, names, facts.name))
 
-    def check(self, guest: Guest, hardware: Hardware, path: str) -> None:
+    def check_hardware(self, guest: Guest, hardware: Hardware, path: str) -> None:
         """Refuse a CPU, number of CPUs, firmware or screen that the host lacks.
 
         :param path: the emulator.
@@ -239,7 +239,7 @@ def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bo
     return accelerator is Accelerator.TCG and facts.lenient_features
 
 
-def max_vcpus(machine: architecture.Machine, able: etree._Element) -> int | None:
+def max_vcpus(machine: machines.Machine, able: etree._Element) -> int | None:
     """Return the highest number of virtual CPUs of a machine; None for an unknown number.
 
     :param able: libvirt's domain capabilities for the machine.

@@ -7,12 +7,11 @@ cannot be written or are damaged, the driver finds the facts out again.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import json
 import logging
 import os
 import stat
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 import cattrs
 
 from compute_driver import exceptions
-from compute_driver.system import filesystem
+from compute_driver.system import files, filesystem
 
 LOG = logging.getLogger(__name__)
 
@@ -32,7 +31,23 @@ _DOUBTFUL = 60
 T = TypeVar("T")
 
 #: Version of the facts; grows when a fact or the way to find it out changes its meaning.
-_VERSION = 2
+_VERSION = 3
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """A fact that may be a failure; a failure holds for a minute, since its cause may go.
+
+    :param problem: the reason of the failure; empty after success.
+    :param at: time of the attempt, in seconds since the epoch.
+    """
+
+    problem: str
+    at: float
+
+    def holds(self) -> bool:
+        """Tell whether the driver need not try again."""
+        return not self.problem or 0 <= time.time() - self.at < _DOUBTFUL
 
 
 class Cache:
@@ -98,27 +113,13 @@ class Cache:
         try:
             filesystem.make_directory(self._directory, 0o700)
             # Several processes may write at the same time.
-            descriptor, temporary = tempfile.mkstemp(dir=self._directory, prefix=f".{name}.")
-            try:
-                with open(descriptor, "w", encoding="utf-8") as file:
-                    json.dump(known, file)
-                os.replace(temporary, path)
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    os.unlink(temporary)
-        except (OSError, exceptions.HostError) as error:
+            with files.new_file(path) as new:
+                new.write_text(json.dumps(known), encoding="utf-8")
+        except exceptions.HostError as error:
             LOG.debug("Cannot keep facts for the next process in %s: %s", path, error)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"
-
-
-def is_recent(at: float) -> bool:
-    """Tell whether a failure is recent enough to count; later, its cause may be gone.
-
-    :param at: time of the failure, in seconds since the epoch.
-    """
-    return 0 <= time.time() - at < _DOUBTFUL
 
 
 def _own_text(path: Path) -> str:

@@ -23,28 +23,20 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator
 from compute_driver.host import emulator
-from compute_driver.host.cache import Cache, is_recent
+from compute_driver.host.cache import Attempt, Cache
 from compute_driver.libvirt.connection import Connection
 
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Answer:
+class _Answer(Attempt):
     """An answer of libvirt.
 
     :param xml: the domain capabilities; empty after a refusal.
-    :param refusal: libvirt's reason for a refusal; empty otherwise.
-    :param at: time of the answer, in seconds since the epoch.
     """
 
     xml: str
-    refusal: str
-    at: float
-
-    def holds(self) -> bool:
-        """Tell whether the driver need not ask libvirt again."""
-        return not self.refusal or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -88,8 +80,8 @@ class Capabilities:
             lambda: self._ask(question),
             holds=_Answer.holds,
         )
-        if answer.refusal:
-            raise exceptions.LibvirtError(answer.refusal)
+        if answer.problem:
+            raise exceptions.LibvirtError(answer.problem)
         return etree.fromstring(answer.xml)
 
     def features(
@@ -117,12 +109,12 @@ class Capabilities:
         ]
 
     def _ask(self, question: tuple[str, str, str, str]) -> _Answer:
-        xml = refusal = ""
+        xml = problem = ""
         try:
             xml = self._connection.run(libvirt.virConnect.getDomainCapabilities, *question)
         except exceptions.LibvirtError as error:
-            refusal = str(error)
-        return _Answer(xml=xml, refusal=refusal, at=time.time())
+            problem = str(error)
+        return _Answer(xml=xml, problem=problem, at=time.time())
 
 
 def _configuration() -> list[list[Any]]:

@@ -22,6 +22,7 @@ from compute_driver.hardware import acceleration, architecture, tuning
 from compute_driver.hardware.acceleration import Ability, Decision
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.description import Hardware
+from compute_driver.hardware.machines import Machine
 from compute_driver.host import admission, capabilities, kvm
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
@@ -65,20 +66,20 @@ class Detection:
         :param thorough: also run probes that only add evidence.
         :raises LibvirtUnavailable: if the answer depends on libvirt, and libvirt is not reachable.
         """
-        found = self._kvm.ability(thorough=thorough)
+        ability = self._kvm.ability(thorough=thorough)
         path = self.find_emulator(facts)
-        decided = not found.proven and self._is_own_user()
-        if facts.name not in found.architectures or path is None or decided:
-            return self._settled(found)
+        decided = not ability.proven and self._is_own_user()
+        if facts.name not in ability.architectures or path is None or decided:
+            return self._settled(ability)
         try:
             self._capabilities.domain(path, facts.name, facts.machine, Accelerator.KVM)
         except exceptions.LibvirtError as error:
-            reason = f"{found.reason}, but libvirt does not offer it: {error}"
-            return found.without(facts.name, reason, _REMEDY)
-        if found.proven:
-            return found
-        reason = f"{found.reason}; libvirt, whose QEMU may, offers it"
-        return dataclasses.replace(found, reason=reason, remedy="")
+            reason = f"{ability.reason}, but libvirt does not offer KVM: {error}"
+            return ability.without(facts.name, reason, _REMEDY)
+        if ability.proven:
+            return ability
+        reason = f"{ability.reason}; QEMU's user may, since libvirt offers KVM"
+        return dataclasses.replace(ability, reason=reason, remedy="")
 
     def decide(self, guest_architecture: str) -> Decision:
         """Choose the accelerator for a guest.
@@ -95,13 +96,13 @@ class Detection:
         """
         return self._settled(self._kvm.ability(thorough=thorough))
 
-    def _settled(self, found: Ability) -> Ability:
+    def _settled(self, ability: Ability) -> Ability:
         """Return an ability without the architectures that only libvirt could confirm."""
-        if found.proven:
-            return found
-        unasked = "" if self._is_own_user() else "; whether libvirt's QEMU may was not asked"
+        if ability.proven:
+            return ability
+        unknown = "" if self._is_own_user() else "; libvirt was not asked whether QEMU's user may"
         return dataclasses.replace(
-            found, architectures=frozenset(), reason=f"{found.reason}{unasked}"
+            ability, architectures=frozenset(), reason=f"{ability.reason}{unknown}"
         )
 
     def _decide(self, facts: Architecture, look: Callable[[], Ability]) -> Decision:
@@ -149,14 +150,14 @@ class Detection:
         """
         self._models.check_machine(guest, self.emulator(architecture.get(guest.architecture)))
 
-    def check(self, guest: Guest, hardware: Hardware) -> None:
+    def check_hardware(self, guest: Guest, hardware: Hardware) -> None:
         """Refuse a CPU, number of CPUs, firmware or screen that the host does not have.
 
         :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
         :raises MissingDependency: if the host has no emulator, or the emulator cannot serve the
             screen.
         """
-        self._models.check(guest, hardware, self.emulator(hardware.architecture))
+        self._models.check_hardware(guest, hardware, self.emulator(hardware.architecture))
 
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
         """Describe all guest architectures that have an emulator or that the caller names.
@@ -199,10 +200,11 @@ class Detection:
             emulator_version=program.version,
             machines=tuple(
                 MachineType(
-                    **dataclasses.asdict(each), default=facts.machine in (each.name, each.alias)
+                    **dataclasses.asdict(machine),
+                    default=facts.machine in (machine.name, machine.alias),
                 )
-                for each in sorted(program.machines, key=lambda each: each.name)
-                if admission.is_known(facts, each.name)
+                for machine in sorted(program.machines, key=lambda machine: machine.name)
+                if admission.is_known(facts, machine.name)
             ),
         )
 
@@ -237,7 +239,7 @@ class Detection:
         return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
 
 
-def _firmware(machine: architecture.Machine, able: etree._Element) -> Iterator[str]:
+def _firmware(machine: Machine, able: etree._Element) -> Iterator[str]:
     if Firmware.BIOS in machine.firmwares:
         yield "bios"
     if Firmware.UEFI in machine.firmwares and capabilities.has_uefi(able):

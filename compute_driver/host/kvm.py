@@ -26,7 +26,7 @@ from compute_driver import exceptions
 from compute_driver.hardware import architecture
 from compute_driver.hardware.acceleration import Ability
 from compute_driver.host import kvm_probe
-from compute_driver.host.cache import Cache, is_recent
+from compute_driver.host.cache import Attempt, Cache
 from compute_driver.system import interpreter, programs
 
 #: Seconds that the guest loop may take; a processor needs some milliseconds.
@@ -97,31 +97,23 @@ _NO_RULE = _Rule(modules={}, remedy="")
 
 #: Evidence of a probe, by the last step that it reached.
 _SHOWN = {
-    "ran": "a small guest loop ran through it",
-    "made": "a virtual processor could be made through it (no guest instruction was tried)",
+    "ran": "a small guest loop ran to its end",
+    "made": "KVM made a virtual processor (no guest instruction was tried)",
 }
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Probed:
+class Probed(Attempt):
     """The result of a probe.
 
     :param reached: the last step that the probe reached.
-    :param problem: why the probe stopped there; empty after success.
     :param hung: whether the probe did not end in time.
     :param remedy: what lets the probe start; empty if the probe started.
-    :param at: time of the probe, in seconds since the epoch.
     """
 
     reached: str
-    problem: str
     hung: bool
     remedy: str
-    at: float
-
-    def holds(self) -> bool:
-        """Tell whether the driver need not probe again."""
-        return not self.problem or is_recent(self.at)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -244,7 +236,7 @@ class Detector:
         wanted = self._rule.wanted(seen.flags)
         present = [module for module in wanted if module in seen.modules]
         if present:
-            yield _Clue(f"module {present[0]} is there")
+            yield _Clue(f"module {present[0]} is present")
         elif wanted and seen.problem:
             yield _Clue(f"module {' or '.join(wanted)} is not loaded", f"modprobe {wanted[0]}")
 
@@ -252,17 +244,17 @@ class Detector:
         device = self._places.device
         if not seen.problem:
             others = self._strangers(seen)
-            behind = f" (behind it is module {' and '.join(others)})" if others else ""
+            behind = f" (its module is {' and '.join(others)})" if others else ""
             return _Clue(f"{device} exists and opens{behind}")
         if not seen.node:
-            return _Clue(f"{device} does not exist", "in a container, have the node passed in")
+            return _Clue(f"{device} does not exist", "in a container, pass the node in")
         why = os.strerror(seen.problem)
         if seen.problem in _FORBIDDEN:
             return _Clue(f"this user may not open {device} ({why})", _permission(seen, device))
         return _Clue(f"{device} does not open ({why})", "see the kernel's log")
 
     def _strangers(self, seen: _Seen) -> list[str]:
-        """Return the modules that such a processor does not need."""
+        """Return the modules that KVM does not need on this processor."""
         known = ("kvm", *self._rule.wanted(seen.flags))
         return [module for module in seen.modules if module not in known]
 
@@ -273,13 +265,13 @@ class Detector:
         return _Clue(f"{probed.problem}{threat}", probed.remedy or self._remedy(seen))
 
     def _remedy(self, seen: _Seen) -> str:
-        """Return what would let a probe come further."""
+        """Return how a failed probe can succeed."""
         if not seen.flags:
             return self._rule.remedy
         strangers = self._strangers(seen)
         if strangers:
             return f"unload {' and '.join(strangers)}, which may hold the node"
-        return "end what else may hold the processor, such as another hypervisor"
+        return "end other programs that may hold the processor, such as another hypervisor"
 
 
 def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Probed:
@@ -292,19 +284,20 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     python = interpreter.find_python()
     command = [python, "-I", "-S", kvm_probe.__file__]
     command += [str(device), host_architecture, str(deadline)]
-    said: list[str] = []
+    words: list[str] = []
     hung, remedy = False, ""
     try:
         ended = programs.run(command, timeout=_START + deadline)
     except programs.TookTooLong as error:
-        problem, hung = f"a probe of it came to no end: {error}", True
+        problem, hung = f"the probe did not end: {error}", True
     except exceptions.ToolFailed as error:
-        problem, remedy = f"no probe of it could be made: {error}", f"see why {python} does not"
+        problem = f"the probe did not start: {error}"
+        remedy = f"find out why {python} does not start"
     else:
-        said = ended.output.splitlines()
-        problem = _problem_of(ended.status, said, deadline)
+        words = ended.output.splitlines()
+        problem = _problem_of(ended.status, words, deadline)
         hung = ended.status == -signal.SIGALRM
-    reached = [word for word in said if word in ("opened", *_SHOWN)]
+    reached = [word for word in words if word in ("opened", *_SHOWN)]
     return Probed(
         reached=reached[-1] if reached else "",
         problem=problem,
@@ -314,12 +307,12 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     )
 
 
-def _problem_of(status: int, said: list[str], deadline: int) -> str:
+def _problem_of(status: int, words: list[str], deadline: int) -> str:
     if status == 0:
         return ""
     if status == -signal.SIGALRM:
-        return f"a probe that ran a small guest loop through it did not end within {deadline} s"
-    return f"a probe of it {said[-1] if said else f'exited with status {status}'}"
+        return f"a small guest loop did not end within {deadline} s"
+    return f"the probe {words[-1] if words else f'exited with status {status}'}"
 
 
 def _fingerprint(seen: _Seen) -> list[Any]:
@@ -390,9 +383,9 @@ def _permission(seen: _Seen, device: Path) -> str:
 
 def _sentence(clues: list[_Clue]) -> str:
     """Return the evidence in one sentence, faults last."""
-    found = _listed([clue.text for clue in clues if clue.remedy is None])
+    good = _listed([clue.text for clue in clues if clue.remedy is None])
     wrong = _listed([clue.text for clue in clues if clue.remedy is not None])
-    return ", but ".join(part for part in (found, wrong) if part)
+    return ", but ".join(part for part in (good, wrong) if part)
 
 
 def _listed(texts: list[str]) -> str:

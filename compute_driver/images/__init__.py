@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Gets images: from where they are, told apart by their bytes, kept once for all guests."""
+"""Fetches images, tells their formats by their bytes, and keeps one copy for all guests."""

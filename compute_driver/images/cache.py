@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Keeps one copy of each image for all guests of the host.
 
-Layout of ``image_cache_path``, which QEMU must be able to pass, and nobody else to list::
+Layout of ``image_cache_path``, a directory that QEMU can pass and no other user can list::
 
-    KEY         an image, complete, in a format that guests' disks can be based on
-    KEY.json    what it is; a hit needs nothing else
-    tmp/        what is being made, private to the driver
-    locks/      one lock for each KEY that is being made
+    KEY         a complete image, in a format that can be the base of guests' disks
+    KEY.json    format and sizes of the image; a hit reads nothing else
+    tmp/        unfinished files, private to the driver
+    locks/      one lock for each KEY in the making
 
-KEY is a digest of what tells the image from all others, so an image that changes at its location
-is another one.  Both files of a KEY come into being by a rename, and only whole.
+KEY is a digest of the image's identity: an image that changes at its location gets another KEY.
+Both files of a KEY appear by a rename, and only complete.
 
-KEY.json is also what says when the image was last wanted, by its time of change, and who has it in
-hand: whoever asked for an image within :meth:`ImageCache.holding` keeps a shared lock on it until
-the disks are made of it, and what is removed is locked before.  A guest made of an image has its
-path in the header of a disk, or is a further name of the file.
+The time of change of KEY.json tells the last use of the image.  A lock on KEY.json keeps the image:
+within :meth:`ImageCache.holding` a caller has a shared lock until the disks of the image are made,
+and the driver removes an image only under an exclusive lock.  A guest of an image has the path of
+the image in the header of a disk, or a second name of the image's file.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, filesystem, space, tools
 from compute_driver.system.concurrency import run_blocking
 
-#: Formats that guests' disks cannot be based on, by the names of QEMU's block drivers.
+#: Names of QEMU's block drivers for the formats that cannot be the base of guests' disks.
 _CONVERTED = {
     DiskFormat.VMDK: "vmdk",
     DiskFormat.VDI: "vdi",
@@ -52,10 +52,10 @@ _CONVERTED = {
     DiskFormat.VHDX: "vhdx",
 }
 
-#: Exit status of "qemu-img check" for clusters that are merely wasted; qemu-img(1).
+#: Exit status of "qemu-img check" for wasted clusters, which do no harm; qemu-img(1).
 _ONLY_LEAKS = 3
 
-#: What keeps the images that were asked for from being removed.
+#: The shared locks of :meth:`ImageCache.holding`.
 _holds: contextvars.ContextVar[contextlib.ExitStack | None] = contextvars.ContextVar(
     "holds", default=None
 )
@@ -68,8 +68,8 @@ _CHUNK = 1024**2
 class CachedImage:
     """An image that is ready for use and never changes.
 
-    :param path: an absolute path, readable by whoever knows it.
-    :param format: qcow2, raw or iso.
+    :param path: the file, absolute; any user who knows the path can read the file.
+    :param format: ``qcow2``, ``raw`` or ``iso``.
     :param virtual_size: size of the disk that a guest sees, in bytes.
     """
 
@@ -89,35 +89,35 @@ class ImageCache:
         self._directory = Path(conf.hypervisor.image_cache_path)
 
     def get(self, image: Image, progress: Progress = no_progress) -> CachedImage:
-        """Return a disk image, fetched, checked and converted if it is not here yet.
+        """Return a disk image; fetch, check and convert the image if the cache lacks it.
 
         :param progress: called while bytes come in.
-        :raises ImageNotFound: if there is none at its location.
-        :raises ImageFetchFailed: if not all of it could be had; the next call goes on from there
-            if the source can.
-        :raises ImageUnacceptable: if its bytes are not what they are said to be, or not safe.
+        :raises ImageNotFound: if the location has no image.
+        :raises ImageFetchFailed: if the image could not be fetched completely; the next call
+            continues if the source can.
+        :raises ImageUnacceptable: if the bytes do not match the claims, or are not safe.
         :raises NotEnoughSpace: if the cache's file system is full.
-        :raises ToolFailed: if it could not be converted within the limits.
+        :raises ToolFailed: if the image could not be converted within the limits.
         """
         return self._cached("disk", image, progress, self._prepare_disk)[0]
 
     def get_file(self, image: Image, progress: Progress = no_progress) -> Path:
-        """Return the path of a kernel or a ramdisk, whose bytes are kept as they are.
+        """Return the path of a kernel or a ramdisk, which is kept byte by byte.
 
         :raises ComputeDriverError: as :meth:`get`.
         """
         return self._cached("file", image, progress, _prepare_file)[0].path
 
     def fetch(self, image: Image, progress: Progress = no_progress, *, boot: bool = False) -> bool:
-        """Have an image in the cache, and tell whether it had to be fetched for that.
+        """Put an image into the cache, and tell whether the image had to be fetched.
 
-        :param boot: whether it is a kernel or a ramdisk, whose bytes are kept as they are.
-        :raises InvalidParameter: if nobody could tell that it is the same the next time.
+        :param boot: whether the image is a kernel or a ramdisk.
+        :raises InvalidParameter: if the driver cannot recognise the image the next time.
         :raises ComputeDriverError: as :meth:`get`.
         """
         identity = sources.find(image.location, self._conf).identify(image.location)
         if identity is None and image.checksum is None:
-            accepted = "given with it: its source does not tell whether the image has changed"
+            accepted = "a checksum: the source of the image does not tell whether it has changed"
             raise exceptions.InvalidParameter("checksum", None, accepted)
         if boot:
             return self._cached("file", image, progress, _prepare_file)[1]
@@ -125,7 +125,7 @@ class ImageCache:
 
     @contextlib.contextmanager
     def holding(self) -> Iterator[None]:
-        """Keep the images that are asked for meanwhile, in this thread, from being removed."""
+        """Protect all images that this thread asks for meanwhile from removal."""
         with contextlib.ExitStack() as stack:
             token = _holds.set(stack)
             try:
@@ -134,18 +134,18 @@ class ImageCache:
                 _holds.reset(token)
 
     def entries(self) -> list[CacheEntry]:
-        """Return what is in the cache and whole, the latest wanted first; not who uses it."""
+        """Return the complete images, the latest used first, without their users."""
         found = [entry.describe() for entry in self._whole()]
         return sorted(filter(None, found), key=lambda entry: entry.used_at, reverse=True)
 
     def prune(
         self, min_age: float, users: Callable[[], Mapping[Path, Collection[str]]]
     ) -> list[CacheEntry]:
-        """Remove the images that have not been in use for so long, and return them.
+        """Remove the images that nobody has used for some time, and return them.
 
-        :param min_age: in seconds.
-        :param users: returns the files that guests need; called once nobody can become a user of
-            what may be removed.
+        :param min_age: the time in seconds.
+        :param users: returns the files that guests need, with the guests; called when all images
+            that may go are locked.
         """
         oldest = time.time() - min_age
         removed = []
@@ -153,7 +153,7 @@ class ImageCache:
             locked = [entry for entry in self._whole() if entry.lock_alone(stack)]
             used = users() if locked else {}
             for entry in locked:
-                # Nobody makes it anew while it is removed; who is about to keeps it.
+                # Under this lock no other process makes the image anew.
                 with concurrency.try_lock(entry.lock) as held:
                     found = entry.describe() if held else None
                     if found is None:
@@ -166,9 +166,9 @@ class ImageCache:
         return removed
 
     def leftovers(self, used: Collection[Path] = ()) -> list[Path]:
-        """Return the files of fetches that ended early and that nobody is at work on.
+        """Return the files of fetches that have ended early.
 
-        :param used: files that guests need, be they whole or not.
+        :param used: files that guests need, complete or not.
         """
         return [path for path in self._abandoned() if Path(os.path.realpath(path)) not in used]
 
@@ -190,10 +190,10 @@ class ImageCache:
     def _cached(
         self, kind: str, image: Image, progress: Progress, prepare: _Preparation
     ) -> tuple[CachedImage, bool]:
-        """Return the image, and whether it had to be fetched."""
+        """Return the image, and whether the image had to be fetched."""
         source = sources.find(image.location, self._conf)
         identity = source.identify(image.location)
-        if identity is None:  # it may have changed: only a checksum tells that it has not
+        if identity is None:  # only a checksum tells whether the image has changed
             identity = image.location if image.checksum else uuid.uuid4().hex
         told_apart = [kind, identity, image.checksum, image.format]
         key = hashlib.sha256(json.dumps(told_apart).encode()).hexdigest()
@@ -210,7 +210,7 @@ class ImageCache:
                         if found is None:
                             found = self._make(entry, source, image, progress, prepare)
                             fetched = True
-            if entry.hold():  # else it was removed meanwhile
+            if entry.hold():  # otherwise another process has removed the image
                 return found, fetched
 
     def _make(
@@ -236,13 +236,13 @@ class ImageCache:
         details = run_blocking(inspect, entry.part, claimed=image.format, name=name)
         driver = _CONVERTED.get(details.format)
         if details.format is DiskFormat.QCOW2:
-            # What a cut file lacks would read as zeros.
+            # A guest would read the missing part of a cut file as zeros.
             check = ["qemu-img", "check", "-q", "-f", "qcow2", str(entry.part)]
             self._qemu_img(check, name, accepted=(0, _ONLY_LEAKS))
         if driver is None:
             return entry.part, details
         progress(f"converting {sources.basename(image.location)}", 0, 0)
-        # A killed driver's qemu-img may still hold QEMU's own lock on the file it writes.
+        # The qemu-img of a killed driver may still lock its output file.
         entry.converted.unlink(missing_ok=True)
         convert = ["qemu-img", "convert", "-q", "-f", driver, "-O", "qcow2"]
         self._qemu_img([*convert, str(entry.part), str(entry.converted)], name)
@@ -259,7 +259,7 @@ class ImageCache:
             raise exceptions.ImageUnacceptable(f"image {name} is damaged: {error}") from error
 
     def _abandoned(self) -> Iterator[Path]:
-        """Yield each file that is left over, while its lock is held."""
+        """Yield every leftover file, under the lock of its KEY."""
         names = {
             path.name.partition(".")[0]
             for directory in (".", "tmp", "locks")
@@ -267,7 +267,7 @@ class ImageCache:
         }
         for key in sorted(filter(_KEY.fullmatch, names)):
             entry = _Entry(self._directory, key)
-            # Taking and releasing a dead holder's lock removes its file as well.
+            # The release of a dead process's lock also removes the lock's file.
             with concurrency.try_lock(entry.lock) as held:
                 if held:
                     yield from entry.remains()
@@ -284,7 +284,7 @@ def _prepare_file(entry: _Entry, image: Image, progress: Progress) -> tuple[Path
 
 
 class _Entry:
-    """The files of one KEY; all but :meth:`read` need its lock."""
+    """The files of one KEY; all methods except :meth:`read` need the lock of the KEY."""
 
     def __init__(self, directory: Path, key: str) -> None:
         self.path = directory / key
@@ -294,7 +294,7 @@ class _Entry:
         self.lock = directory / "locks" / key
 
     def read(self) -> CachedImage | None:
-        """Return the image if it is here and whole."""
+        """Return the image if the cache has it complete."""
         try:
             note = json.loads(self.note.read_bytes())
             if self.path.stat().st_size != note["bytes"]:
@@ -310,7 +310,7 @@ class _Entry:
     def publish(self, path: Path, details: ImageDetails, source: str) -> CachedImage:
         """Move a complete file to its place.
 
-        :param source: where it came from, without credentials.
+        :param source: the location of the image, without credentials.
         """
         note = dataclasses.asdict(details) | {"bytes": path.stat().st_size, "source": source}
         draft = self.part.with_name(self.note.name)
@@ -324,7 +324,7 @@ class _Entry:
         return CachedImage(path=self.path, **dataclasses.asdict(details))
 
     def describe(self) -> CacheEntry | None:
-        """Return what is known of the image; None if it is not here any more."""
+        """Return the image's row of the table of images; None if the image is gone."""
         found = self.read()
         if found is None:
             return None
@@ -342,9 +342,9 @@ class _Entry:
         )
 
     def hold(self) -> bool:
-        """Note that the image is wanted, and keep it; tell whether it is still here.
+        """Note a use of the image, and protect the image; tell whether the cache still has it.
 
-        It is kept until the innermost :meth:`ImageCache.holding` of this thread ends.
+        The protection ends with the innermost :meth:`ImageCache.holding` of this thread.
         """
         stack = _holds.get()
         if stack is None:
@@ -352,8 +352,8 @@ class _Entry:
         return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH, wait=True) and self.touch()
 
     def lock_alone(self, stack: contextlib.ExitStack) -> bool:
-        """Let nobody else hold the image until *stack* ends; tell whether nobody did."""
-        # Over NFS such a lock needs a file that is open for writing.
+        """Lock the image until *stack* ends; tell whether no other process had a lock."""
+        # On NFS an exclusive lock needs a file that is open for writing.
         return self._lock(stack, os.O_RDWR, fcntl.LOCK_EX, wait=False)
 
     def _lock(self, stack: contextlib.ExitStack, mode: int, kind: int, *, wait: bool) -> bool:
@@ -367,8 +367,8 @@ class _Entry:
             except BlockingIOError:
                 if not wait:
                     raise
-                # One native wait per process at most, whatever it is for: who removes images has
-                # locked many, and may need eventlet's pool to come to an end.
+                # At most one thread of a process waits here: a process that prunes has locked many
+                # images, and may need a thread of eventlet's pool to end.
                 with concurrency.within_process(str(self.path.parent)):
                     run_blocking(fcntl.flock, descriptor, kind)
             held = os.path.samestat(os.fstat(descriptor), os.stat(self.note))
@@ -384,35 +384,35 @@ class _Entry:
         return held
 
     def touch(self) -> bool:
-        """Note that the image is in use now; tell whether it is here."""
+        """Note a use of the image; tell whether the cache has it."""
         try:
             os.utime(self.note)
         except FileNotFoundError:
             return False
-        except PermissionError:  # another user's cache, which only that user prunes
+        except PermissionError:  # only the owner of a cache prunes it
             return True
         return True
 
     def is_linked(self) -> bool:
-        """Tell whether a guest has the file under a name of its own."""
+        """Tell whether a guest has a second name of the file."""
         return self.path.stat().st_nlink > 1
 
     def remove(self) -> None:
-        """Remove the image; what a sudden death leaves of it is no image."""
+        """Remove the image, the note first: without its note a file is no image."""
         self.forget()
         self.path.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Remove the note, so that the image is none any more."""
+        """Remove the note."""
         self.note.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove what is temporary."""
+        """Remove the temporary files."""
         for path in self._temporary():
             path.unlink(missing_ok=True)
 
     def remains(self) -> list[Path]:
-        """Return the files that are of no use to anybody but a later fetch."""
+        """Return the files that only a later fetch can use."""
         broken = [] if self.read() else [self.path, self.note]
         return [path for path in broken if path.exists()] + self._temporary()
 
@@ -431,5 +431,5 @@ def _verify(path: Path, image: Image) -> None:
     if digest.hexdigest() != expected:
         raise exceptions.ImageUnacceptable(
             f"image {sources.shown(image.location)} does not match its checksum: "
-            f"it has {algorithm}:{digest.hexdigest()}, expected {image.checksum}"
+            f"its checksum is {algorithm}:{digest.hexdigest()}, expected {image.checksum}"
         )

@@ -2,8 +2,8 @@
 """Images by HTTP and HTTPS.
 
 An interrupted fetch continues with ``Range`` and ``If-Range`` (RFC 9110, sections 13.1.5 and 14),
-even in another process: the validator of the bytes that are there is kept beside them.  Proxies
-come from the environment, credentials from the URL or ``~/.netrc``, as ``requests`` has it.
+even in another process: a file beside the partial file keeps its validator.  ``requests`` takes
+proxies from the environment, and credentials from the URL or ``~/.netrc``.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from compute_driver.driver import Progress
 from compute_driver.images.sources import ImageSource, basename, shown
 from compute_driver.system import space
 
-#: Seconds before an interrupted fetch is continued.
+#: Seconds until an interrupted fetch continues.
 PAUSE = tenacity.wait_exponential(multiplier=0.5, max=10)
 
-#: What an interruption loses at most.
+#: Bytes that an interruption loses at most.
 _CHUNK = 64 * 1024
 _GONE = (404, 410)
-#: Answers that another attempt may change.
+#: Status codes that may be gone at the next attempt.
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-#: Answers of servers that serve GET alone; 403 is what a link signed for GET gives.
+#: Status codes of servers that serve GET only; 403 comes from a link that is signed for GET.
 _NO_HEAD = (403, 405, 501)
 
-#: What changes with the bytes; RFC 9110, section 8.8.
+#: Header fields that change with the bytes; RFC 9110, section 8.8.
 _VALIDATORS = ("ETag", "Last-Modified")
 
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
 
-#: What the system gives no reason for.
+#: Reasons for errors without an error number.
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
     (TimeoutError, "no byte came within [hypervisor] image_fetch_timeout"),
     (http.client.IncompleteRead, "the connection ended early"),
@@ -50,20 +50,20 @@ R = TypeVar("R")
 
 
 class _TransientError(Exception):
-    """The transfer failed in a way that another attempt may cure."""
+    """The transfer has failed, but the next attempt may succeed."""
 
 
 class HttpSource(ImageSource):
     """Images of web servers: ``http://`` and ``https://`` URLs."""
 
     def identify(self, location: str) -> str | None:
-        """Return the URL and the validators that the server gives for it; None without any."""
+        """Return the URL and the server's validators; None if the server sends no validator."""
         return self._persist(location, lambda: self._identify(location))
 
     def fetch(
         self, location: str, target: Path, progress: Progress, *, verified: bool = False
     ) -> None:
-        """Download to *target*, continuing what an earlier fetch left there."""
+        """Download to *target*; continue from the bytes of an earlier fetch."""
         download = _Download(target)
         try:
             self._persist(location, lambda: self._continue(location, download, progress, verified))
@@ -105,14 +105,14 @@ class HttpSource(ImageSource):
         with self._answer("GET", location, headers, accepted=(416,)) as answer:
             start, total = _range(answer)
             if answer.status_code == 416 and total == have:
-                return  # all was there
+                return  # an earlier fetch has got all bytes
             if answer.status_code == 416 or start not in (0, have):
                 download.forget()
                 raise _TransientError(f"the server does not continue from byte {have}")
             if not (verified or _shows_its_end(answer, total)):
                 raise exceptions.ImageFetchFailed(
-                    f"cannot fetch {shown(location)}: the server does not tell its length, so that"
-                    " a part could pass for all of it; give the image's checksum"
+                    f"cannot fetch {shown(location)}: the server does not tell the length of the"
+                    " image, so that nobody would notice a missing end; give the image's checksum"
                 )
             space.require(download.target.parent, total - start)
             with (
@@ -131,11 +131,11 @@ class HttpSource(ImageSource):
     def _answer(
         self, method: str, location: str, headers: dict[str, str], accepted: tuple[int, ...] = ()
     ) -> Iterator[requests.Response]:
-        """Send a request; what requests raises, here or in the body, shows no credentials.
+        """Send a request; turn errors, also of the caller's block, into errors without credentials.
 
-        :param accepted: status codes other than 2xx that the caller understands.
+        :param accepted: status codes that the caller understands, besides 200 and 206.
         """
-        # Lengths and ranges count the bytes as they are, so no compression.
+        # Lengths and ranges count bytes without compression.
         headers = {"Accept-Encoding": "identity"} | headers
         try:
             with (
@@ -167,14 +167,14 @@ class HttpSource(ImageSource):
 
 
 class _Download:
-    """A partial file and the validator of its bytes, both kept over processes."""
+    """A partial file and its validator; both stay when the process ends."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self._note = target.with_name(target.name + ".validator")
 
     def state(self) -> tuple[int, str]:
-        """Return how many bytes are there and their validator; 0 if they are of no use."""
+        """Return the number of bytes in the file and their validator; 0 if they are of no use."""
         try:
             validator = self._note.read_text("ascii")
             have = self.target.stat().st_size
@@ -184,17 +184,17 @@ class _Download:
 
     @contextlib.contextmanager
     def opened(self, start: int, validator: str) -> Iterator[IO[bytes]]:
-        """Open the file to be written from byte *start* on, which is its end or 0."""
+        """Open the file for writing at byte *start*, the end of the file or 0."""
         if start == 0:
             self.forget()
         with open(self.target, "ab" if start else "wb") as file:
             if start == 0:
-                # After the old bytes are gone, before new ones come: it never names others.
+                # The old bytes are gone and no new byte is there: the validator fits all bytes.
                 self._note.write_text(validator, "ascii")
             yield file
 
     def forget(self) -> None:
-        """Make the next attempt start afresh."""
+        """Make the next attempt begin at byte 0."""
         self._note.unlink(missing_ok=True)
 
 
@@ -210,19 +210,19 @@ def _check(answer: requests.Response, location: str, accepted: tuple[int, ...]) 
     coding = answer.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise exceptions.ImageFetchFailed(
-            f"cannot fetch {shown(location)}: the server sends it in coding {coding!r}, not as is"
+            f"cannot fetch {shown(location)}: the server sends the image in coding {coding!r}"
         )
 
 
 def _identity(location: str, answer: requests.Response) -> str | None:
     if not any(name in answer.headers for name in _VALIDATORS):
-        return None  # an image that changes often keeps its length
+        return None  # an image can change without changing its length
     names = (*_VALIDATORS, "Content-Length")
     return "\n".join([location, *(answer.headers.get(name, "") for name in names)])
 
 
 def _validator(answer: requests.Response) -> str:
-    """Return what If-Range accepts: a strong ETag or else the date, RFC 9110 section 13.1.5."""
+    """Return a validator for If-Range: a strong ETag or the date; RFC 9110, section 13.1.5."""
     etag = answer.headers.get("ETag", "")
     strong = "" if etag.startswith("W/") else etag
     validator = strong or answer.headers.get("Last-Modified", "")
@@ -230,7 +230,7 @@ def _validator(answer: requests.Response) -> str:
 
 
 def _range(answer: requests.Response) -> tuple[int, int]:
-    """Return the position of the body's first byte and the whole length, 0 if not known."""
+    """Return the position of the body's first byte, and the length of the image or 0."""
     if answer.status_code == 200:
         return 0, _number(answer.headers.get("Content-Length"))
     found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
@@ -238,7 +238,7 @@ def _range(answer: requests.Response) -> tuple[int, int]:
 
 
 def _shows_its_end(answer: requests.Response, total: int) -> bool:
-    """Tell whether a connection that is cut differs from one that ends; RFC 9112 section 6.3."""
+    """Tell whether a cut connection differs from the end of the body; RFC 9112, section 6.3."""
     chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
     framed = chunked or "Content-Length" in answer.headers
     return total > 0 or (answer.status_code == 200 and framed)
@@ -249,7 +249,7 @@ def _number(text: str | None) -> int:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the reason that is inside *error*, whose own text shows the whole URL."""
+    """Return the reason inside *error*; the text of *error* itself shows the whole URL."""
     seen: list[BaseException] = []
     todo: list[object] = [error]
     while todo:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells what an image is by its bytes, in this process, and refuses what is not safe.
+"""Tells the format of an image by its bytes, in this process, and refuses unsafe images.
 
-The parsers are those of oslo.utils (``imageutils.format_inspector``), written after images that
-name other files of the host as backing or data files (CVE-2024-32498, CVE-2022-47951).  A label
-is never believed.
+The parsers come from oslo.utils (``imageutils.format_inspector``).  They exist because of images
+that name other files of the host as backing or data files (CVE-2024-32498, CVE-2022-47951).  No
+label is trusted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import MAX_DISK_BYTES
 
-#: What the parsers' findings mean.  Partitions and file systems of a raw disk are the guest's.
+#: Formats by the names of the parsers.  Partitions of a raw disk are the guest's business.
 _FORMATS = {
     "qcow2": DiskFormat.QCOW2,
     "vmdk": DiskFormat.VMDK,
@@ -30,19 +30,19 @@ _FORMATS = {
     "raw": DiskFormat.RAW,
 }
 
-#: What is accepted of formats that come in kinds.
+#: The accepted variants of formats with several variants.
 _KINDS = {
     "qcow2": "version 2 or 3 without backing file, data file and extended L2 entries",
     "vmdk": "monolithicSparse or streamOptimized",
 }
 
-#: Suffixes of names that promise one of these formats.
+#: Formats that a suffix of a name can promise.
 _NAMED = {*_FORMATS.values()} - {DiskFormat.RAW}
 
-#: Formats whose content begins at byte 0, so that their size is that of the file.
+#: Formats whose disk is as large as the file.
 _PLAIN = (DiskFormat.RAW, DiskFormat.ISO)
 
-#: Where formats show what they are.  Found in what no parser recognises, it is a damaged header.
+#: Offsets and magic numbers of formats.  A file with one that no parser recognises is damaged.
 _MAGICS = (
     (0, b"QFI\xfb", "qcow2"),
     (0, b"QED\x00", "qed"),
@@ -55,7 +55,7 @@ _MAGICS = (
     (0x40, b"\x7f\x10\xda\xbe", "vdi"),
 )
 
-#: Where files that hold a disk in another form show what they are.
+#: Offsets and magic numbers of files that are no disk, or contain a disk in another form.
 _PACKED = (
     (0, b"\xfd7zXZ\x00", "compressed by xz"),
     (0, b"\x1f\x8b", "compressed by gzip"),
@@ -69,11 +69,11 @@ _PACKED = (
 )
 _HTML = (b"<!doctype html", b"<html")
 
-#: What ends a VHD of fixed size, whose disk begins at byte 0 (Microsoft, "Virtual Hard Disk Image
-#: Format Specification").
+#: The beginning of the footer of a VHD of fixed size, whose disk begins at byte 0 (Microsoft,
+#: "Virtual Hard Disk Image Format Specification").
 _VHD_FOOTER = b"conectix"
 
-_INSIST = "say that its format is raw to have its bytes as a disk (--image-format raw)"
+_INSIST = "give the format raw to use the bytes as a disk all the same (--image-format raw)"
 
 _CHUNK = 64 * 1024
 _SECTOR = 512
@@ -86,9 +86,9 @@ _QCOW2_CORRUPT = 1 << 1
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageDetails:
-    """What an image is.
+    """Format and size of an image.
 
-    :param format: by its bytes.
+    :param format: the format by the bytes of the image.
     :param virtual_size: size of the disk that a guest sees, in bytes, a multiple of 512.
     """
 
@@ -99,13 +99,13 @@ class ImageDetails:
 def inspect(
     path: Path, *, claimed: DiskFormat | None = None, name: str | None = None
 ) -> ImageDetails:
-    """Tell what an image is.
+    """Return the format and the size of an image.
 
     :param path: a regular file.
-    :param claimed: what the image is said to be, if anything is said.
-    :param name: what errors call it; None means its path.
-    :raises ImageUnacceptable: if it is empty, damaged, of a format that is not supported, refers
-        to other files, is not what it is said to be, or larger than any disk may be.
+    :param claimed: the format that the user states; None if the user states no format.
+    :param name: the name of the image in errors; None means its path.
+    :raises ImageUnacceptable: if the image is empty, damaged, of an unsupported format or of
+        another format than *claimed*, names other files, or is larger than any disk.
     """
     try:
         return _inspect(path, claimed, name or str(path))
@@ -114,7 +114,7 @@ def inspect(
 
 
 class _Refusal(Exception):
-    """Why an image is refused, as the rest of a sentence about it."""
+    """The reason for refusing an image: a sentence whose subject is the image."""
 
 
 def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
@@ -126,7 +126,7 @@ def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
     if found is None:
         raise _Refusal(f"is of format {inspector}; accepted: {', '.join(sorted(DiskFormat))}")
     if claimed not in (None, found):
-        raise _Refusal(f"says {claimed}, is {found}")
+        raise _Refusal(f"is said to be {claimed}, but is {found}")
     if found is DiskFormat.RAW and claimed is None:
         _refuse_other_files(path, size, name)
     virtual_size = size if found in _PLAIN else inspector.virtual_size
@@ -140,9 +140,9 @@ def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
 
 
 def _recognise(path: Path) -> Any:
-    """Return the one inspector that recognises the file, after its safety check."""
+    """Return the inspector that recognises the file, after its safety check."""
     inspectors = _run_inspectors(path)
-    if set(inspectors) == {"iso", "gpt"}:  # made to boot from a USB stick as well
+    if set(inspectors) == {"iso", "gpt"}:  # an ISO 9660 image that also boots from a USB stick
         return inspectors["iso"]
     if len(inspectors) > 1:
         raise _Refusal(f"is {' and '.join(sorted(inspectors))} at once")
@@ -159,7 +159,7 @@ def _recognise(path: Path) -> Any:
 
 
 def _run_inspectors(path: Path) -> dict[str, Any]:
-    # Imported here: it takes 0.1 s, and a warm cache does without.
+    # This import takes 0.1 s, and a hit in the cache does not need it.
     from oslo_utils.imageutils import format_inspector
 
     with path.open("rb") as file:
@@ -171,8 +171,8 @@ def _run_inspectors(path: Path) -> dict[str, Any]:
             return {str(inspector): inspector for inspector in wrapper.formats or ()}
         except OSError:
             raise
-        except Exception as error:  # bytes of strangers may make a parser fail in any way
-            raise _Refusal(f"is damaged: no parser makes sense of it ({error})") from error
+        except Exception as error:  # hostile bytes may make a parser fail in any way
+            raise _Refusal(f"is damaged: no parser understands it ({error})") from error
 
 
 def _why(error: Exception) -> str:
@@ -185,14 +185,14 @@ def _refuse_remains(path: Path) -> None:
         head = file.read(_SECTOR)
     for offset, magic, name in _MAGICS:
         if head.startswith(magic, offset):
-            raise _Refusal(f"is damaged: it begins like {name}, but its header is not whole")
+            raise _Refusal(f"is damaged: it begins like {name}, but its header is incomplete")
 
 
 def _refuse_other_files(path: Path, size: int, name: str) -> None:
-    """Refuse what only looks like a raw disk, since no parser knows its form.
+    """Refuse files that are no raw disk, although no parser recognises them.
 
-    :param size: of the file, in bytes.
-    :param name: of the image, whose suffix may promise a format.
+    :param size: size of the file, in bytes.
+    :param name: name of the image; its suffix may promise a format.
     """
     with path.open("rb") as file:
         head = file.read(_SECTOR)
@@ -207,11 +207,11 @@ def _refuse_other_files(path: Path, size: int, name: str) -> None:
         raise _Refusal(f"is {kinds[0]}; accepted: {', '.join(sorted(DiskFormat))}; or {_INSIST}")
     suffix = PurePosixPath(urlsplit(name).path).suffix.lower().removeprefix(".")
     if suffix in _NAMED:
-        raise _Refusal(f"is no {suffix}, as its name says, or its header is damaged; {_INSIST}")
+        raise _Refusal(f"is no {suffix} in spite of its name, or its header is damaged; {_INSIST}")
 
 
 def _check_qcow2(path: Path, size: int) -> None:
-    """Check what the inspector leaves unchecked: that the tables are where they are said to be."""
+    """Check that the file has all tables that the header names, which the inspector does not do."""
     with path.open("rb") as file:
         fields = _QCOW2_HEADER.unpack(file.read(_QCOW2_HEADER.size))
         file.seek(_QCOW2_FEATURES)
@@ -220,11 +220,11 @@ def _check_qcow2(path: Path, size: int) -> None:
     if encrypted:
         raise _Refusal("is encrypted; accepted: qcow2 without encryption")
     if version >= 3 and features & _QCOW2_CORRUPT:
-        raise _Refusal("is damaged: it is marked as corrupt")
+        raise _Refusal("is damaged: its header marks it as corrupt")
     if not 9 <= cluster_bits <= 21:
-        raise _Refusal(f"is damaged: its clusters are said to have 2**{cluster_bits} bytes")
-    # One L1 entry stands for an L2 table of one cluster, 8 bytes for each cluster of the disk.
+        raise _Refusal(f"is damaged: its header states clusters of 2**{cluster_bits} bytes")
+    # An L1 entry names an L2 table of one cluster, with 8 bytes for each cluster of the disk.
     per_entry = 1 << (2 * cluster_bits - 3)
     whole = l1 + l1_entries * 8 <= size and refs + (clusters << cluster_bits) <= size
     if not whole or l1_entries < -(-virtual_size // per_entry):
-        raise _Refusal("is damaged: its tables are not whole")
+        raise _Refusal("is damaged: its tables are incomplete")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the bytes of images come from.
+"""Sources of images: local files and, by entry points, other URL schemes.
 
-A source is an entry point of namespace ``compute_driver.image_sources``, named by the URL scheme
-it serves.  Other distributions may add their own.
+A source is an entry point of namespace ``compute_driver.image_sources``; its name is the URL scheme
+of the source.  Other distributions may add sources.
 """
 
 from __future__ import annotations
@@ -46,27 +46,28 @@ class ImageSource(abc.ABC):
 
     @abc.abstractmethod
     def identify(self, location: str) -> str | None:
-        """Return a string that changes when the bytes at *location* change; None if nothing tells.
+        """Return a string that changes when the bytes at *location* change.
 
-        It may hold secrets of the location and is never shown nor stored as it is.
+        The string may contain secrets of the location; the driver never shows or stores it.
 
-        :raises ImageNotFound: if nothing is there.
-        :raises ImageError: if it cannot be asked for.
+        :return: None if the source cannot tell whether the bytes have changed.
+        :raises ImageNotFound: if the location has no image.
+        :raises ImageError: if the source does not answer.
         """
 
     @abc.abstractmethod
     def fetch(
         self, location: str, target: Path, progress: Progress, *, verified: bool = False
     ) -> None:
-        """Write the bytes at *location* to *target*, whose directory is there.
+        """Write the bytes at *location* to *target*, in an existing directory.
 
-        The caller serialises fetches to one target.  What a failure leaves at *target* is what
-        the next fetch continues from; a source that cannot continue leaves nothing.
+        The caller serialises fetches to one target.  After a failure, the next fetch continues
+        from the bytes at *target*; a source that cannot continue removes *target*.
 
-        :param verified: whether the caller holds the bytes against a checksum; if not, a source
-            that cannot tell whether all of them came must fail.
-        :raises ImageNotFound: if nothing is there.
-        :raises ImageFetchFailed: if not all of it could be had.
+        :param verified: whether the caller compares the bytes with a checksum; if not, a source
+            that cannot tell whether all bytes have come must fail.
+        :raises ImageNotFound: if the location has no image.
+        :raises ImageFetchFailed: if not all bytes could be fetched.
         :raises NotEnoughSpace: if the file system of *target* is full.
         """
 
@@ -74,7 +75,7 @@ class ImageSource(abc.ABC):
 def find(location: str, conf: cfg.ConfigOpts) -> ImageSource:
     """Return the source that serves *location*, a URL or a local path.
 
-    :raises InvalidParameter: if no source serves its scheme; names those that are served.
+    :raises InvalidParameter: if no source serves the scheme; names the served schemes.
     :raises PluginError: if the source does not load.
     """
     url = _URL.match(location)
@@ -98,12 +99,12 @@ def _load(scheme: str) -> type[ImageSource]:
 
 
 def shown(location: str) -> str:
-    """Return *location* for logs and errors: without credentials, which queries hold as well."""
+    """Return *location* for logs and errors, without credentials and without the query."""
     url = _URL.match(location)
     if url is None:
         return location
     scheme, host, path = url.groups()
-    # A password with an unquoted '/' or '?' looks like a host.
+    # The part before an unquoted '/' or '?' of a password looks like a host.
     return f"{scheme}://{host}{path}" if _HOST.fullmatch(host) else f"{scheme}://..."
 
 
@@ -113,7 +114,7 @@ def clean(image: Image) -> Image:
 
 
 def clean_boot(boot: DirectBoot) -> DirectBoot:
-    """Return what is started directly without the secrets of its URLs."""
+    """Return the images of a direct boot without the secrets of their URLs."""
     ramdisk = boot.ramdisk and clean(boot.ramdisk)
     return dataclasses.replace(boot, kernel=clean(boot.kernel), ramdisk=ramdisk)
 
@@ -138,7 +139,7 @@ class FileSource(ImageSource):
         """Clone or copy the file; holes stay holes."""
         path = _path(location)
         try:
-            # A FIFO would keep a plain open waiting for its writer.
+            # Without O_NONBLOCK, open waits for the writer of a FIFO.
             with _explained(path):
                 descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(descriptor, "rb") as source:
@@ -205,7 +206,7 @@ def _copy(source: int, copy: int, size: int, name: str, progress: Progress) -> N
                 done = run_blocking(
                     _copy_range, source, copy, position, min(_CHUNK, end - position)
                 )
-                if not done:  # truncated under our hands: told by its identity
+                if not done:  # another process has truncated the file: its identity tells
                     break
                 position += done
                 progress(what, position, size)
@@ -214,12 +215,12 @@ def _copy(source: int, copy: int, size: int, name: str, progress: Progress) -> N
 
 
 def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield start and end of what is not a hole; lseek(2)."""
+    """Yield start and end of each part with data; lseek(2)."""
     end = 0
     while end < size:
         try:
             start = os.lseek(source, end, os.SEEK_DATA)
-        except OSError:  # ENXIO: only a hole is left
+        except OSError:  # ENXIO: the rest is a hole
             return
         end = os.lseek(source, start, os.SEEK_HOLE)
         yield start, end
@@ -228,6 +229,6 @@ def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:
 def _copy_range(source: int, copy: int, position: int, count: int) -> int:
     try:
         return os.copy_file_range(source, copy, count, position, position)
-    except OSError:  # another file system, or one that cannot; a real error shows again
+    except OSError:  # between file systems, for example; a real error comes again
         os.lseek(copy, position, os.SEEK_SET)
         return os.sendfile(copy, source, position, count)

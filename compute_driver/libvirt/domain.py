@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Looking at domains: which are ours, and what they are doing.
+"""Functions on domains: which domains are guests of this driver, their states, and their changes.
 
-These functions run behind the gateway, on a native thread: they take an open connection or a
-domain of one, and let ``libvirtError`` through.
+The functions run behind the gateway, on a native thread.  They take an open connection or a domain,
+and let ``libvirtError`` pass.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STATES = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
 }
 
-#: How long a guest's agent may take to answer.
+#: Seconds that a guest's agent may take to answer.
 AGENT_SECONDS = 5
 
 _UNDEFINE = (
@@ -42,7 +42,7 @@ _UNDEFINE = (
     | libvirt.VIR_DOMAIN_UNDEFINE_CHECKPOINTS_METADATA
 )
 
-#: What becomes of files that libvirt keeps for a guest, by whether the guest's own are kept.
+#: Flags for the files that libvirt keeps for a guest, by whether the guest's own files stay.
 _UNDEFINE_FILES = {
     False: libvirt.VIR_DOMAIN_UNDEFINE_NVRAM,
     True: libvirt.VIR_DOMAIN_UNDEFINE_KEEP_NVRAM | libvirt.VIR_DOMAIN_UNDEFINE_KEEP_TPM,
@@ -50,7 +50,7 @@ _UNDEFINE_FILES = {
 
 
 def power_state(number: int, *, saved: bool) -> PowerState:
-    """Return the power state for libvirt's.
+    """Return the power state for a state of libvirt.
 
     :param number: ``VIR_DOMAIN_*`` state.
     :param saved: whether the domain has a managed save image.
@@ -60,9 +60,9 @@ def power_state(number: int, *, saved: bool) -> PowerState:
 
 
 def state_of(domain: libvirt.virDomain) -> PowerState:
-    """Return what one domain is doing."""
+    """Return the power state of a domain."""
     state = power_state(domain.state()[0], saved=False)
-    stopped = state is PowerState.STOPPED  # only then is there a second question to ask
+    stopped = state is PowerState.STOPPED  # only a stopped domain needs the second question
     return PowerState.SUSPENDED if stopped and domain.hasManagedSaveImage() else state
 
 
@@ -78,10 +78,10 @@ def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
 
 
 def stored(domain: libvirt.virDomain, instances: Path) -> metadata.Stored | None:
-    """Return the description that this driver stored in a domain; None if it is not ours.
+    """Return the content of a guest's metadata, with the present directory of the guest's files.
 
-    :return: with the directory that has the guest's files now.
-    :raises MetadataDamaged: if it is ours but cannot be understood.
+    :return: None if the domain is not a guest of this driver.
+    :raises MetadataDamaged: if the metadata cannot be understood.
     """
     text = _metadata(domain)
     if not _is_ours(domain, text, instances):
@@ -110,7 +110,7 @@ def _metadata(domain: libvirt.virDomain) -> str:
     try:
         return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, metadata.NAMESPACE))
     except libvirt.libvirtError as error:
-        # The domain may have gone since it was listed.
+        # Somebody may have removed the domain since it was listed.
         if error.get_error_code() in (
             libvirt.VIR_ERR_NO_DOMAIN_METADATA,
             libvirt.VIR_ERR_NO_DOMAIN,
@@ -120,7 +120,7 @@ def _metadata(domain: libvirt.virDomain) -> str:
 
 
 def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
-    """Return the domain with that UUID, whoever made it; None if there is none."""
+    """Return the domain with that UUID, also of another program; None without such a domain."""
     if not is_uuid(uuid):
         return None
     try:
@@ -132,7 +132,7 @@ def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | Non
 
 
 def lookup_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
-    """Return the domain with that name, whoever made it; None if there is none."""
+    """Return the domain with that name, also of another program; None without such a domain."""
     try:
         return connection.lookupByName(name)
     except libvirt.libvirtError as error:
@@ -144,9 +144,9 @@ def lookup_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain 
 def lookup_ours(
     connection: libvirt.virConnect, uuid: str, instances: Path
 ) -> tuple[libvirt.virDomain, metadata.Stored]:
-    """Return one of our domains and its stored description.
+    """Return the domain of a guest of this driver, and the content of its metadata.
 
-    :raises GuestNotFound: if there is none, or somebody else made it.
+    :raises GuestNotFound: if no domain has that UUID, or the domain is not this driver's.
     """
     domain = lookup(connection, uuid)
     found = stored(domain, instances) if domain is not None else None
@@ -156,27 +156,27 @@ def lookup_ours(
 
 
 def define(connection: libvirt.virConnect, xml: str) -> None:
-    """Make libvirt know a domain, or its new description from the next power-on.
+    """Define a domain, or its new description from the next power-on.
 
-    libvirt checks the XML by its own schema first.
+    libvirt checks the XML against its own schema first.
     """
     connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def description(domain: libvirt.virDomain) -> str:
-    """Return what a domain is from its next power-on, for :func:`define_again`."""
+    """Return the XML of a domain from its next power-on, for :func:`define_again`."""
     return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
 def define_again(connection: libvirt.virConnect, xml: str) -> None:
-    """Make a domain what libvirt itself has described."""
+    """Define a domain from XML that libvirt itself has written."""
     connection.defineXML(xml)
 
 
 def describe(domain: libvirt.virDomain, text: str) -> None:
-    """Store a description in a domain that runs; nothing if it does not.
+    """Store a description in a running domain; do nothing if the domain does not run.
 
-    :param text: what :func:`compute_driver.xml.metadata.content` returned.
+    :param text: the result of :func:`compute_driver.xml.metadata.content`.
     """
     kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
     unless_stopped(
@@ -185,7 +185,7 @@ def describe(domain: libvirt.virDomain, text: str) -> None:
 
 
 def attach(domain: libvirt.virDomain, xml: str) -> None:
-    """Give a device to a domain that runs, and not to its description."""
+    """Attach a device to a running domain, but not to its description."""
     domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
 
@@ -206,13 +206,13 @@ def disk_size(domain: libvirt.virDomain, source: Source) -> int:
 def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:
     """Return libvirt's alias of each interface that a domain has now, by MAC address.
 
-    Only those of a domain that runs have one.
+    Interfaces of a domain that is off have no alias.
     """
     return interface.aliases(etree.fromstring(domain.XMLDesc()))
 
 
 def start(domain: libvirt.virDomain) -> None:
-    """Power a domain on; nothing if it runs."""
+    """Power a domain on; do nothing if the domain runs."""
     try:
         domain.create()
     except libvirt.libvirtError:
@@ -221,20 +221,20 @@ def start(domain: libvirt.virDomain) -> None:
 
 
 def start_paused(domain: libvirt.virDomain) -> None:
-    """Power a domain on; its guest does nothing before it is resumed."""
+    """Power a domain on, paused: the guest does nothing until it is resumed."""
     domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
 
 
 def unless_stopped(call: Callable[[], object]) -> None:
-    """Make a call that needs a running domain; nothing if it has stopped or gone meanwhile."""
+    """Make a call that needs a running domain; pass over a domain that has stopped or gone."""
     _ignoring({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}, call)
 
 
 def agent_answers(domain: libvirt.virDomain) -> bool:
-    """Tell, within :data:`AGENT_SECONDS`, whether the guest's agent is there and answers.
+    """Tell, within :data:`AGENT_SECONDS`, whether the guest's agent answers.
 
-    To be asked before a request that it is to carry out: libvirt waits a minute for an agent that
-    has answered before and hangs now.
+    Callers ask before each request to the agent: libvirt waits a minute for an agent that has
+    answered before and hangs now.
     """
     try:
         domain.agentSetResponseTimeout(AGENT_SECONDS)
@@ -245,7 +245,7 @@ def agent_answers(domain: libvirt.virDomain) -> bool:
 
 
 def power_off(domain: libvirt.virDomain) -> None:
-    """End a domain's process and drop its saved memory; nothing if it has neither."""
+    """End a domain's process and drop its saved memory, if the domain has any."""
     unless_stopped(domain.destroy)
     unless_stopped(functools.partial(_forget_memory, domain))
 
@@ -256,9 +256,9 @@ def _forget_memory(domain: libvirt.virDomain) -> None:
 
 
 def undefine(domain: libvirt.virDomain, *, keep_files: bool = False) -> None:
-    """Remove a domain with all that libvirt keeps for it; nothing if it has gone.
+    """Remove a domain with all that libvirt keeps for it; pass over a domain that has gone.
 
-    :param keep_files: whether the firmware's variables and a TPM's state stay.
+    :param keep_files: whether the firmware's variables and the state of a TPM stay.
     """
     flags = _UNDEFINE | _UNDEFINE_FILES[keep_files]
     _ignoring({libvirt.VIR_ERR_NO_DOMAIN}, functools.partial(domain.undefineFlags, flags))

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guests of this driver: which there are, and what they are doing.
+"""The guests of this driver, their states and their use of resources.
 
-Questions about all guests take a constant number of libvirt calls, and one more for each domain
-to read its metadata, for which libvirt has no bulk call; that one never waits for an emulator.
+A question about all guests takes a constant number of libvirt calls, and one more call for each
+domain to read its metadata, since libvirt has no such call for all domains.  The call for metadata
+never waits for an emulator.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from compute_driver.xml import address, boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
 
-# Not CPU_TOTAL: for that libvirt 9 starts every emulator that is installed, once.
+# Without CPU_TOTAL, for which libvirt 9 starts every installed emulator once.
 _STATS = (
     libvirt.VIR_DOMAIN_STATS_STATE
     | libvirt.VIR_DOMAIN_STATS_BALLOON
@@ -44,7 +45,7 @@ _STATS = (
 
 
 class Inventory:
-    """The guests whose files are in one directory.
+    """The guests of one driver.
 
     :param connection: the gateway to libvirt.
     :param instances: the directory of all guests of this driver.
@@ -58,19 +59,19 @@ class Inventory:
         """Return all guests of this driver, by name."""
         found, damaged = self._connection.run(_list, self.instances)
         for error in damaged:
-            # One guest that cannot be described must not hide the others; 'audit' lists it.
+            # A damaged guest must not hide the others; 'audit' lists the damaged guest.
             LOG.warning("Not listed: %s", error)
         return tuple(sorted(found, key=lambda info: info.guest.name))
 
     def guest(self, uuid: str) -> GuestInfo:
-        """Return what is known of one guest.
+        """Return the description and the state of one guest.
 
         :raises GuestNotFound: if this driver has no such guest.
         """
         return self._connection.run(_show, uuid, self.instances)
 
     def state(self, uuid: str) -> PowerState:
-        """Return what one guest is doing; its description is not looked at.
+        """Return the state of one guest, without reading its description.
 
         :raises GuestNotFound: if this driver has no such guest.
         """
@@ -84,11 +85,11 @@ class Inventory:
         return self._connection.run(_find, name_or_uuid, self.instances)
 
     def console_log(self, uuid: str) -> Path:
-        """Return where the serial console of one guest is logged."""
+        """Return the log of the serial console of one guest."""
         return Path(self.guest(uuid).console)
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest, or by all of this driver."""
+        """Return the use of resources by one guest, or by all guests of this driver."""
         found = self._connection.run(_stats, self.instances, uuid)
         return tuple(sorted(found, key=lambda stats: stats.name))
 
@@ -106,7 +107,7 @@ def _describe(found: metadata.Stored, state: PowerState, accelerator: Accelerato
 def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestInfo:
     domain, found = domains.lookup_ours(connection, uuid, instances)
     xml = etree.fromstring(domain.XMLDesc())
-    # What libvirt really runs it with, whatever was planned.
+    # The accelerator in libvirt's domain counts, not the decision in the metadata.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
     info = _describe(found, domains.state_of(domain), accelerator)
     overhead = tuning.overhead_mib(
@@ -132,9 +133,9 @@ def _state(connection: libvirt.virConnect, uuid: str, instances: Path) -> PowerS
 
 
 def _before(directory: Path) -> Guest | None:
-    """Return what a guest was before a resize that is not confirmed yet.
+    """Return a guest as it was before a resize that is not confirmed yet.
 
-    None as well if that cannot be told, which must not hide what the guest is.
+    None also if the kept description is damaged: such damage must not hide the guest.
     """
     description = directory / exchange.KEPT / layout.DESCRIPTION
     try:
@@ -142,7 +143,7 @@ def _before(directory: Path) -> Guest | None:
             kept = metadata.read(description.read_text(errors="replace"))
     except (exceptions.HostError, exceptions.MetadataDamaged) as error:
         if not isinstance(error.__cause__, FileNotFoundError):
-            LOG.warning("Guest %s: what it was before its resize: %s", directory.name, error)
+            LOG.warning("Guest %s: description before its resize: %s", directory.name, error)
         return None
     return kept.guest if kept else None
 
@@ -152,7 +153,7 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) ->
     if is_uuid(name_or_uuid):
         domain = domains.lookup(connection, name_or_uuid)
         if domain is None and (instances / name_or_uuid / layout.DESCRIPTION).exists():
-            return name_or_uuid  # its files were kept
+            return name_or_uuid  # the domain is gone, its files were kept
     elif is_name(name_or_uuid):
         domain = domains.lookup_name(connection, name_or_uuid)
     if domain is None or not domains.is_ours(domain, instances):
@@ -163,7 +164,7 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) ->
 def _list(
     connection: libvirt.virConnect, instances: Path
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
-    """Return our guests, and what is wrong with those that cannot be described."""
+    """Return the guests of this driver, and the errors of the damaged guests."""
     saved = _saved(connection)
     states = {
         domain.UUIDString(): values["state.state"]
@@ -191,7 +192,7 @@ def _saved(connection: libvirt.virConnect) -> set[str]:
 def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
     saved = _saved(connection)
     if uuid is None:
-        # One guest whose emulator hangs must not hold up the others.
+        # A guest whose emulator hangs must not delay the others.
         flag = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         records = connection.getAllDomainStats(_STATS, flag)
     else:
@@ -211,7 +212,7 @@ def _guest_stats(
         return int(values.get(key, 0))
 
     def counter(key: str) -> int | None:
-        # libvirt counts at the host's end, of which user-mode networking has none.
+        # libvirt counts at the device of the host; user-mode networking has no such device.
         return int(values[key]) if key in values else None
 
     return GuestStats(

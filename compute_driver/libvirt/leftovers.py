@@ -38,7 +38,7 @@ class LeftDirectory:
 
     @property
     def detail(self) -> str:
-        """What is wrong with the directory."""
+        """The fault of the directory, in words."""
         if self.empty:
             return "an embedded libvirt has made it and has left it"
         return "an embedded libvirt has made it with mode 0700: QEMU's user cannot pass it"

@@ -78,7 +78,7 @@ class StartError(Exception):
 
 
 class StopRequest(Exception):
-    """Somebody asked the supervisor to end."""
+    """A signal asks the supervisor to end."""
 
 
 @dataclass
@@ -190,12 +190,12 @@ def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
                 _bind(extended, original)
     except PermissionError as error:
         raise StartError(
-            f"an embedded libvirt of root's needs mounts of its own (CAP_SYS_ADMIN), which this "
+            f"root's embedded libvirt needs private mounts (CAP_SYS_ADMIN), which this "
             f"process may not make ({error}); set [hypervisor] connection_uri to a libvirt that "
             f"runs already, or run as an ordinary user"
         ) from error
     except OSError as error:
-        raise StartError(f"cannot put its directories over the system's: {error}") from error
+        raise StartError(f"cannot mount its directories over the system's: {error}") from error
 
 
 def environment(base: Path) -> dict[str, str]:

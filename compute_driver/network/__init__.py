@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What guests' interfaces are plugged into."""
+"""Plugs guests' interfaces into networks, bridges and switches."""

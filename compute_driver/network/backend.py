@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a kind of interface has to bring, so that guests can use it."""
+"""The functions that each kind of interface brings.
+
+A new kind is a word of :class:`compute_driver.choices.InterfaceKind`, a module with a backend, and
+a row in :mod:`compute_driver.network.kinds`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from compute_driver.guest import Interface
 
 @dataclasses.dataclass(frozen=True)
 class Site:
-    """The host and the driver that interfaces are plugged for.
+    """The host and the driver of the interfaces.
 
     :param conf: configuration with group ``[hypervisor]``.
     :param instances: the directory of all guests of this driver.
@@ -32,10 +36,10 @@ class Site:
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How libvirt's ``<interface>`` says what an interface is plugged into.
+    """How libvirt's ``<interface>`` names the network, bridge or device of an interface.
 
     :param type: the word of ``<interface type=>``.
-    :param source: the attributes of ``<source>``; no such element if empty.
+    :param source: the attributes of ``<source>``; empty for no such element.
     """
 
     type: str
@@ -43,9 +47,9 @@ class Form:
 
 
 class Backend(Protocol):
-    """What interfaces of one kind are plugged into.
+    """The way to plug in interfaces of one kind.
 
-    Interfaces in calls are of that kind and belong to one guest; a backend is not called without.
+    All interfaces of a call have that kind and belong to one guest; no call comes without any.
     """
 
     def form(self, interface: Interface) -> Form:
@@ -54,9 +58,9 @@ class Backend(Protocol):
     def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Refuse interfaces that this host cannot plug.
 
-        :param uuid: the guest's.
+        :param uuid: the guest's UUID.
         :raises InvalidParameter: names the accepted values.
-        :raises HostError: if what they are plugged into does not answer.
+        :raises HostError: if the switch does not answer.
         """
 
     def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
@@ -67,26 +71,26 @@ class Backend(Protocol):
         """
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Plug the interfaces in that :meth:`prepare` has not, once libvirt has made their devices.
+        """Plug in the other interfaces, after libvirt has made their devices.
 
         :raises InvalidParameter: see :meth:`check`.
-        :raises HostError: if one cannot be plugged; then none of them is.
+        :raises HostError: if an interface cannot be plugged in; then all of them are unplugged.
         """
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Unplug the interfaces that are plugged in.
 
-        :raises HostError: if one cannot be unplugged.
+        :raises HostError: if an interface cannot be unplugged.
         """
 
     def plugged(self, site: Site) -> dict[str, list[Interface]]:
-        """Return the interfaces of this driver's guests that are plugged in, by guest's UUID."""
+        """Return the plugged interfaces of this driver's guests, by UUID of the guest."""
 
 
 def not_there(interface: Interface, sources: Collection[str]) -> exceptions.NotOnThisHost:
-    """Return the refusal of an interface whose source the host does not have.
+    """Return the error for an interface whose source the host does not have.
 
-    :param sources: the names of those that the host has.
+    :param sources: the names of the sources that the host has.
     """
     accepted = [f"{interface.kind}={name}" for name in sources] or [str(InterfaceKind.USER)]
     value = f"{interface.kind}={interface.source}"

@@ -23,7 +23,7 @@ class Native:
     """A kind of interface of libvirt's own; see :class:`compute_driver.network.backend.Backend`.
 
     :param type: libvirt's word for the kind, and for the name of its source.
-    :param sources: returns the names of all sources on this host; None if the kind has none.
+    :param sources: returns the names of all sources on this host; None for a kind without sources.
     """
 
     type: str
@@ -48,10 +48,10 @@ class Native:
         """Leave all to libvirt."""
 
     def unplug(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> None:
-        """Leave all to libvirt, which unplugs with the power."""
+        """Leave all to libvirt, which unplugs at power-off."""
 
     def plugged(self, _site: Site) -> dict[str, list[Interface]]:
-        """Return nothing: nothing outlives the guest's power."""
+        """Return no interface: libvirt unplugs them at power-off."""
         return {}
 
 
@@ -71,7 +71,7 @@ def _networks(connection: libvirt.virConnect) -> list[str]:
         active = libvirt.VIR_CONNECT_LIST_NETWORKS_ACTIVE
         return [network.name() for network in connection.listAllNetworks(active)]
     except libvirt.libvirtError as error:
-        # A libvirt without its network driver, such as an ordinary user's.
+        # This libvirt has no network driver: an ordinary user's, for example.
         if error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT:
             return []
         raise

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plugs guests' interfaces into bridges of Open vSwitch, by os-vif.
 
-libvirt makes the device that an interface ends in, whenever the guest is powered on, and the kernel
-removes it with the emulator.  os-vif makes the port of the same name, once the device is there and
-anew each time: Open vSwitch's userspace datapath would hold on to the device of before.
+At each power-on libvirt makes the device of an interface, and the kernel removes the device with
+the emulator.  os-vif makes the port of the same name after libvirt has made the device.  The port
+is made anew each time: Open vSwitch's userspace datapath would keep the device before.
 
-Of a hybrid interface os-vif makes all but that device, before it: a bridge that libvirt plugs it
-into, and from there to Open vSwitch a pair of devices, of which one is the port.
+For a hybrid interface os-vif works before libvirt: os-vif makes a bridge, into which libvirt plugs
+the device, and a pair of devices from the bridge to Open vSwitch; one of the pair is the port.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from compute_driver.network import ovsdb
 from compute_driver.network.backend import Form, Site, not_there
 from compute_driver.system import concurrency
 
-#: What os-vif notes with a port: whose it is.
+#: The external ID in which os-vif notes the guest of a port.
 _GUEST = "vm-uuid"
-#: What we note besides: the directory of this driver's guests.  There may be other drivers.
+#: The external ID in which this driver notes its directory of guests, since a host may have several
+#: drivers.
 _INSTANCES = "compute-driver-instances"
 
 _OPTIONS = "os_vif_ovs"
@@ -76,7 +77,7 @@ class OpenVSwitch:
         self._plug(site, uuid, interfaces, hybrid=False)
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Remove the ports of the interfaces, and the bridges and devices of hybrid ones.
+        """Remove the ports of the interfaces, and the bridges and devices of hybrid interfaces.
 
         :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
         :raises PlugFailed: if one cannot be unplugged.
@@ -89,7 +90,7 @@ class OpenVSwitch:
         try:
             ports = ovsdb.read(_address(site.conf)).ports
         except exceptions.OpenVSwitchUnavailable:
-            return found  # most hosts have none
+            return found  # most hosts have no Open vSwitch
         for name, port in ports.items():
             said = port.external_ids
             if said.get(_INSTANCES) == str(site.instances):
@@ -139,7 +140,7 @@ def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) ->
     for interface in interfaces:
         port = switch.ports.get(interface.switch_port or "")
         if port is None and interface.hybrid:
-            # What else it has may be there without it.
+            # The bridge and the devices may exist without the port.
             port = ovsdb.Port(interface.source or "", {_GUEST: uuid})
         if port is not None and port.external_ids.get(_GUEST) == uuid:
             found = dataclasses.replace(interface, source=port.bridge)
@@ -151,7 +152,7 @@ def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
     import os_vif.exception
     from os_vif import objects
 
-    # The port's, or one that stays the same.
+    # The identity of neutron's port, or else an identity that stays the same.
     identity = interface.port or str(uuidlib.uuid5(uuidlib.UUID(uuid), interface.mac))
     network = objects.network.Network(id=identity, bridge=interface.source)
     if interface.mtu is not None:
@@ -175,7 +176,7 @@ def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
     try:
         getattr(os_vif, verb)(vif, info)
     except os_vif.exception.ExceptionBase as error:
-        # Its text describes the interface over many lines.
+        # The text of os-vif's own error describes the interface over many lines.
         cause = error.__context__ or error
         raise exceptions.PlugFailed(
             f"cannot {verb} {interface.switch_port} of guest {uuid}, {InterfaceKind.OVS}="
@@ -184,7 +185,7 @@ def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
 
 
 def _address(conf: cfg.ConfigOpts) -> str:
-    """Return the address of the database, by which os-vif is ready to reach it, too."""
+    """Return the address of the database, after os-vif has got the same address."""
     chosen: str | None = conf.hypervisor.ovsdb_connection
     if chosen is None and conf is not cfg.CONF:
         chosen = ovsdb.USUAL_ADDRESS
@@ -198,10 +199,10 @@ def _address(conf: cfg.ConfigOpts) -> str:
 
 @functools.cache
 def _prepare(address: str | None) -> str:
-    """Make os-vif ready, once in a process: it has one configuration, oslo.config's global one.
+    """Make os-vif ready, once in a process: os-vif reads oslo.config's global configuration.
 
-    :param address: of Open vSwitch's database; None leaves it to that configuration.
-    :return: the address that holds.
+    :param address: address of Open vSwitch's database; None leaves the choice to os-vif's options.
+    :return: the address that os-vif uses.
     """
     import os_vif
     from vif_plug_ovs import ovs, privsep
@@ -212,6 +213,6 @@ def _prepare(address: str | None) -> str:
     os_vif.initialize(reset=True)
     helper: Any = cfg.CONF[privsep.vif_plug.cfg_section].helper_command
     if os.geteuid() == 0 and not helper and not concurrency.is_patched():
-        # Nothing is gained by a helper process with fewer rights than we have.
+        # Root gains nothing by a helper process.
         privsep.vif_plug.set_client_mode(False)
     return str(cfg.CONF[_OPTIONS].ovsdb_connection)

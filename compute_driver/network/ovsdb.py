@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What Open vSwitch's database says of bridges and ports, asked afresh each time.
+"""Reads and notes bridges and ports in Open vSwitch's database; nothing is kept between calls.
 
 Sources: RFC 7047, "The Open vSwitch Database Management Protocol"; ovs-vswitchd.conf.db(5).
 """
@@ -15,7 +15,7 @@ from typing import Any
 from compute_driver import exceptions
 from compute_driver.system import concurrency
 
-#: Where Open vSwitch listens unless told else.
+#: Open vSwitch's default address.
 USUAL_ADDRESS = "unix:/run/openvswitch/db.sock"
 
 #: Seconds that the database may take to answer.
@@ -26,10 +26,10 @@ _DATABASE = "Open_vSwitch"
 
 @dataclasses.dataclass(frozen=True)
 class Port:
-    """A port with one interface, of the same name.
+    """A port with one interface of the same name.
 
-    :param bridge: the name of its bridge.
-    :param external_ids: what others have noted of the interface.
+    :param bridge: the name of the port's bridge.
+    :param external_ids: the notes of any program with the interface.
     """
 
     bridge: str
@@ -41,7 +41,7 @@ class Switch:
     """All bridges and ports.
 
     :param datapaths: the type of each bridge's datapath, by the bridge's name.
-    :param ports: by name.
+    :param ports: the ports, by name.
     """
 
     datapaths: Mapping[str, str]
@@ -49,10 +49,10 @@ class Switch:
 
 
 def read(address: str) -> Switch:
-    """Return what there is.
+    """Return all bridges and ports.
 
-    :param address: of the database, as ovsdb(7) writes it.
-    :raises OpenVSwitchUnavailable: if it does not answer.
+    :param address: address of the database, in the form of ovsdb(7).
+    :raises OpenVSwitchUnavailable: if the database does not answer.
     """
     bridges, ports, interfaces = _transact(
         address,
@@ -89,15 +89,15 @@ def _select(table: str, *columns: str) -> dict[str, Any]:
 
 
 def _references(value: list[Any]) -> list[str]:
-    """Return the row identifiers of a column; one alone is no set (RFC 7047, section 5.1)."""
+    """Return the row identifiers of a column; a single one is no set (RFC 7047, section 5.1)."""
     kind, content = value
     return [content] if kind == "uuid" else [each[1] for each in content]
 
 
 def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the results of all operations, carried out in one transaction."""
+    """Carry out all operations in one transaction, and return their results."""
     answers: list[Any] = []
-    # Under eventlet this library waits as green threads do: no native thread is needed.
+    # Under eventlet this library waits like a green thread and needs no native thread.
     if not concurrency.within(
         time.monotonic() + TIMEOUT, lambda: answers.append(_call(address, operations))
     ):
@@ -110,7 +110,7 @@ def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]
 
 
 def _call(address: str, operations: tuple[dict[str, Any], ...]) -> Any:
-    from ovs import jsonrpc, stream  # few guests need it
+    from ovs import jsonrpc, stream  # slow to import, and few guests need them
 
     error, opened = stream.Stream.open_block(stream.Stream.open(address))
     if error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plugs the interfaces of guests into what this host has, whatever their kinds are."""
+"""Plugs in the interfaces of guests, of all kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ R = TypeVar("R")
 class Ports:
     """The ports of one driver's guests.
 
-    :param site: what the ports are on.
+    :param site: the host and the driver.
     """
 
     site: Site
@@ -40,21 +40,24 @@ class Ports:
     def prepare(self, guest: Guest) -> bool:
         """Make ready for a power-on; see :meth:`Backend.prepare`.
 
-        :return: whether :meth:`plug` is to be called once libvirt has made the devices.
+        :return: whether interfaces are left for :meth:`plug`.
         """
         return any(self._with_all(guest, lambda backend: backend.prepare))
 
     def plug(self, guest: Guest) -> None:
-        """Plug in the interfaces that :meth:`prepare` has not; see :meth:`Backend.plug`."""
+        """Plug in the interfaces that are left, when libvirt has made their devices.
+
+        See :meth:`Backend.plug`.
+        """
         self._with_all(guest, lambda backend: backend.plug)
 
     def unplug(self, uuid: str, interfaces: Iterable[Interface]) -> None:
-        """Unplug the interfaces that are plugged in; see :meth:`Backend.unplug`."""
+        """Unplug the interfaces of a guest that are plugged in; see :meth:`Backend.unplug`."""
         for backend, own in _by_backend(interfaces):
             backend.unplug(self.site, uuid, own)
 
     def plugged(self) -> dict[str, list[Interface]]:
-        """Return what is plugged in, by the guest's UUID; see :meth:`Backend.plugged`."""
+        """Return the plugged interfaces, by UUID of the guest; see :meth:`Backend.plugged`."""
         found: dict[str, list[Interface]] = {}
         for backend in BACKENDS.values():
             for uuid, interfaces in backend.plugged(self.site).items():
@@ -64,9 +67,9 @@ class Ports:
     def _with_all(
         self, guest: Guest, step: Callable[[Backend], Callable[[Site, str, list[Interface]], R]]
     ) -> list[R]:
-        """Take a step with all of a guest's interfaces; unplug them if one backend fails.
+        """Take a step with all interfaces of a guest; unplug them if a backend fails.
 
-        A backend that fails has undone its own part.
+        A backend that fails has unplugged its own interfaces.
         """
         results = []
         with contextlib.ExitStack() as undo:
@@ -78,7 +81,7 @@ class Ports:
 
 
 def _by_backend(interfaces: Iterable[Interface]) -> Iterator[tuple[Backend, list[Interface]]]:
-    """Yield each backend that there are interfaces for, with those."""
+    """Yield every backend with its interfaces; backends without interfaces are left out."""
     listed = list(interfaces)
     for kind, backend in BACKENDS.items():
         own = [interface for interface in listed if interface.kind is kind]

@@ -14,7 +14,7 @@ from typing import Any
 from compute_driver.choices import Accelerator
 from compute_driver.guest import GIB, MIB
 from compute_driver.hardware import architecture
-from compute_driver.hardware.architecture import Machine
+from compute_driver.hardware.machines import Machine
 from compute_driver.info import ArchitectureInfo, HostInfo
 
 #: The traits of the accelerator that runs guests of the host's own architecture.

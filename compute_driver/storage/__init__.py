@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What guests own on disk: where each file is, and how it is made whole or not at all."""
+"""The disks and files of guests: where they are, and how they are made, complete or not at all."""

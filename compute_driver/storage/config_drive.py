@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes the config drive: what a guest is told about itself, on a small CD-ROM.
+"""Makes the config drive: a small CD-ROM that tells a guest about itself.
 
 Sources: Nova's "Metadata" user guide (layout and keys of ``meta_data.json``), its JSON schema of
 ``network_data.json``, and the cloud-init data source "Config drive" (volume label).  Keys whose
-values are not known here (``project_id``, ``availability_zone``, ``devices``) are left out.
+values this driver does not know (``project_id``, ``availability_zone``, ``devices``) are left out.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
 
 LABEL = "config-2"
 
-#: The newest version that cloud-init asks for by name, and the name that all others ask for.
+#: The newest version that cloud-init reads, and the name by which other programs find a version.
 _VERSIONS = ("2018-08-27", "latest")
 
 _MAX_KEY = 16384
-#: What Nova's interface accepts for names and values of metadata.
+#: Letters that Nova's API accepts in names and values of metadata.
 _MAX_WORD = 255
 
 
 def check(config: ConfigDrive) -> None:
-    """Refuse values that a config drive cannot carry or that no guest could use.
+    """Refuse values that a config drive cannot carry or a guest cannot use.
 
-    :raises InvalidParameter: names the field, and never shows a value.
+    :raises InvalidParameter: names the field and never shows its value.
     """
     _text("hostname", "a name", config.hostname, low=1, high=_MAX_WORD, printable=True)
     if any(character.isspace() or character == "/" for character in config.hostname):
@@ -55,9 +55,9 @@ def check(config: ConfigDrive) -> None:
 
 
 def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
-    """Return the files of one version directory of the drive, name to bytes.
+    """Return the files of one version directory of the drive, from name to bytes.
 
-    :raises InvalidParameter: if a value cannot be carried; see :func:`check`.
+    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check`.
     """
     check(config)
     documents = {
@@ -72,15 +72,15 @@ def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
 
 
 def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
-    """Make the config drive of a guest, complete or not at all, readable by its owner only.
+    """Make the config drive of a guest, complete or not at all; only its owner may read the file.
 
-    :param config: what the guest is told.
-    :param guest: gives its identity and its interfaces.
+    :param config: the content of the drive.
+    :param guest: the guest, for its identity and its interfaces.
     :param target: the ISO 9660 file to make or to replace, with Rock Ridge and Joliet names.
-    :raises InvalidParameter: if a value cannot be carried; see :func:`check`.
+    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check`.
     :raises NotEnoughSpace: if the file system is full.
     """
-    import pycdlib  # slow to import, and not wanted for every guest
+    import pycdlib  # slow to import, and few guests need it
 
     documents = config.files or _versions(contents(config, guest))
     image = pycdlib.PyCdlib()
@@ -154,7 +154,7 @@ def _add_file(image: pycdlib.PyCdlib, path: str, data: bytes) -> None:
 
 
 def _plain(path: str) -> str:
-    """Return a directory in the few characters that ISO 9660 has without extensions."""
+    """Return a directory's name in the characters of ISO 9660 without extensions."""
     return _plain_word(path).replace(".", "_")
 
 

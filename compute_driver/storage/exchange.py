@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Exchanges all files of a guest for others, and keeps the old ones; or brings those back.
+"""Exchanges all files of a guest for new files, keeps the old files, and can bring them back.
 
-The guest's own directory says how far an exchange has come, by the names of directories in it.
-Each step leads from one name to the next by a rename, and can be done again after a sudden death:
+The names of directories in the guest's own directory tell how far an exchange has come.  Each step
+renames one directory to the next name, and can be done again after the driver was killed:
 
 ==================  ==========================================================================
-``resize.making``   new files are being made; nothing has changed yet
-``resize.made``     they are complete: from here on the guest is the new one
-``resize.keeping``  the old files are moved there
-``resize.kept``     all old files are there, until the exchange is confirmed or reverted
-``resize.undoing``  those are to come back: from here on the guest is the old one
-``resize.undone``   the new files are gone; the old ones are moved to where they were
-``resize.dropped``  what was kept, not wanted any more
+``resize.making``   the driver makes new files; the guest has not changed yet
+``resize.made``     the new files are complete: from here on the guest is the new guest
+``resize.keeping``  the driver moves the old files into this directory
+``resize.kept``     all old files are here until a user confirms or reverts the exchange
+``resize.undoing``  the old files come back: from here on the guest is the old guest
+``resize.undone``   the new files are gone; the driver moves the old files to their place
+``resize.dropped``  the old files, which nobody needs any more
 ==================  ==========================================================================
 """
 
@@ -31,32 +31,32 @@ UNDOING = "resize.undoing"
 UNDONE = "resize.undone"
 DROPPED = "resize.dropped"
 
-#: There if the guest was powered on.
+#: Name of an empty file among the kept files of a guest that was powered on.
 POWERED_ON = "powered-on"
 
 _NOTES = frozenset({layout.DESCRIPTION, POWERED_ON})
 
 
 def commit(directory: Path) -> None:
-    """Say that the new files are complete.
+    """Note that the new files are complete.
 
-    :param directory: the guest's own.
+    :param directory: the guest's own directory.
     """
     _rename(directory / MAKING, directory / MADE)
 
 
 def undo(directory: Path) -> None:
-    """Say that the old files are to come back."""
+    """Note that the old files come back."""
     _rename(directory / KEPT, directory / UNDOING)
 
 
 def drop(directory: Path) -> None:
-    """Say that the old files are not wanted any more."""
+    """Note that nobody needs the old files any more."""
     _rename(directory / KEPT, directory / DROPPED)
 
 
 def forward(directory: Path) -> None:
-    """Put new files that are complete where the guest has its files, and keep the old ones."""
+    """Move complete new files to the place of the guest's files, and keep the old files."""
     made = directory / MADE
     if not made.exists():
         return
@@ -76,7 +76,7 @@ def forward(directory: Path) -> None:
 
 
 def backward(directory: Path) -> None:
-    """Put the old files back where they were, if that has been said."""
+    """Move the old files back to their place, if :func:`undo` has noted so."""
     with host_errors(f"the files of {directory} cannot be exchanged"):
         if (directory / UNDOING).exists():
             for path in _files(directory):
@@ -91,7 +91,7 @@ def backward(directory: Path) -> None:
 
 
 def clear(directory: Path) -> None:
-    """Remove new files that were not completed, and old ones that are not wanted any more."""
+    """Remove incomplete new files, and old files that nobody needs any more."""
     with host_errors(f"{directory} cannot be cleared"):
         for name in (MAKING, DROPPED):
             if (directory / name).exists():
@@ -99,7 +99,7 @@ def clear(directory: Path) -> None:
 
 
 def _files(directory: Path) -> list[Path]:
-    """Return the files that make the guest; what it said on its console goes on."""
+    """Return the files that make the guest, without its console log, which stays in its place."""
     return [
         path
         for path in directory.iterdir()

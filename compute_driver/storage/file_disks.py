@@ -31,11 +31,12 @@ def made_format(
 ) -> DiskFormat:
     """Return the format that a guest's disk has, or will have if it is not made yet.
 
-    The file's name tells, so that a changed option ``disk_format`` holds for new guests only.
+    The name of an existing file tells its format, so that a changed option ``disk_format`` holds
+    for new guests only.
 
     :param directory: the guest's own directory.
-    :param name: gives the file's name for each format.
-    :param configured: what option ``disk_format`` says.
+    :param name: returns the file's name for a format.
+    :param configured: the value of option ``disk_format``.
     """
     for known in (DiskFormat.QCOW2, DiskFormat.RAW):
         if (directory / name(known)).exists():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest owns on disk: every file, its format and where the guest sees it.
+"""The disks and files of a guest: where they are, and where the guest sees them.
 
-Pure: nothing is read or made here.  The same guest always has the same layout, so that a stored
-guest's domain can be built again at any time.
+Pure: this module reads and makes nothing.  The same guest always has the same layout, so that the
+driver can build the domain of a stored guest again at any time.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from compute_driver.storage.source import FileSource, Source
 
 CONSOLE_LOG = "console.log"
 
-#: XML of a domain that is not there: of kept files, or of what a guest was before its resize.
+#: XML of a domain that libvirt does not know: of kept files, or of a guest before its resize.
 DESCRIPTION = "domain.xml"
 
-#: How the names of all files begin that are there for a rescue only.
+#: The beginning of the names of all files that only a rescue needs.
 RESCUE_PREFIX = "rescue-"
 
 
@@ -50,7 +50,7 @@ class GuestDisk:
     :param index: place among the guest's ephemeral disks, 0 the first; None for any other role.
     :param source: where the disk's bytes are.
     :param size_bytes: size that the guest sees; 0 means as large as its content.
-    :param bus: where it is attached.
+    :param bus: the bus of the disk.
     :param device: ``disk`` or ``cdrom``, by libvirt's ``<disk device=>`` words.
     :param readonly: whether the guest may only read it.
     :param boot_order: place among the devices to boot from, 1 the first; None means never.
@@ -78,12 +78,12 @@ class GuestDisk:
 class Layout:
     """All files of one guest.
 
-    :param directory: holds them all, and nothing of anybody else.
+    :param directory: the directory of all files, and of no other guest's.
     :param disks: in the guest's order.
-    :param kernel: kernel for direct boot.
-    :param ramdisk: initial ramdisk for direct boot.
+    :param kernel: kernel for direct boot; None without direct boot.
+    :param ramdisk: initial ramdisk for direct boot; None without.
     :param nvram: UEFI's variables; None with any other firmware.
-    :param console_log: what the guest wrote on its serial console.
+    :param console_log: the log of the guest's serial console.
     """
 
     directory: Path
@@ -96,7 +96,7 @@ class Layout:
     def disk(self, name: str) -> GuestDisk | None:
         """Return the disk of that name, or None if the guest has none.
 
-        :param name: a role, or what :attr:`GuestDisk.name` says of an ephemeral disk.
+        :param name: a role, or the :attr:`GuestDisk.name` of an ephemeral disk.
         """
         return next((disk for disk in self.disks if disk.name == name), None)
 
@@ -196,7 +196,7 @@ def rescue_disk(disk_format: DiskFormat) -> str:
 
 
 def boot_files(boot: DirectBoot | None, plan: Layout) -> list[tuple[Image, Path]]:
-    """Return what is started directly, and where its files will be."""
+    """Return the images of a direct boot, and the paths of their files."""
     if boot is None:
         return []
     pairs = [(boot.kernel, plan.kernel), (boot.ramdisk, plan.ramdisk)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which file an overlay is based on: its header says it, and no guest can write there.
+"""Reads the name of an overlay's backing file in its header, which no guest can write.
 
 Source: QEMU, ``docs/interop/qcow2.txt``, "Header".
 """
@@ -13,17 +13,17 @@ from pathlib import Path
 
 from compute_driver import exceptions
 
-#: Magic number, version, place and length of the name.
+#: Magic number, version, and offset and length of the backing file's name.
 _HEADER = struct.Struct(">4sIQI")
 _MAGIC = b"QFI\xfb"
 _MAX_NAME = 1023
 
 
 def base(path: Path) -> Path | None:
-    """Return the file that an overlay is based on; None if it stands alone or is no overlay.
+    """Return the backing file of an overlay; None for a file without a backing file.
 
-    :raises HostError: if it cannot be read.
-    :raises FileNotFoundError: if it is not there.
+    :raises HostError: if the overlay cannot be read.
+    :raises FileNotFoundError: if the overlay does not exist.
     """
     try:
         with path.open("rb") as file:
@@ -45,11 +45,11 @@ def base(path: Path) -> Path | None:
 def bases(
     directory: Path, unreadable: dict[Path, exceptions.HostError]
 ) -> Iterator[tuple[Path, Path]]:
-    """Yield each overlay in a directory, however far down, and the file that it is based on.
+    """Yield every overlay below a directory, and its backing file.
 
-    What vanishes meanwhile is left out.
+    Files that vanish meanwhile are left out.
 
-    :param unreadable: is given the files and directories that cannot be read, and why.
+    :param unreadable: receives the files and directories that cannot be read, and the reasons.
     """
 
     def refuse(error: OSError) -> None:
@@ -57,7 +57,7 @@ def bases(
             reason = f"{error.filename} cannot be read: {error.strerror}"
             unreadable[Path(error.filename)] = exceptions.HostError(reason)
 
-    # Path.glob would say nothing of a directory that it may not list.
+    # Path.glob passes over directories that it may not list, without an error.
     for parent, _directories, names in os.walk(directory, onerror=refuse):
         for path in (Path(parent, name) for name in sorted(names) if name.endswith(".qcow2")):
             try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one place where this package blocks.
+"""The only place where this package blocks.
 
 On native threads a blocking call is a plain call.  If eventlet has monkey-patched the process,
 the call goes to eventlet's pool of native threads, so that other green threads go on running.

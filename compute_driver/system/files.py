@@ -31,6 +31,9 @@ _COPY_CPU_SECONDS = 86400
 _COPY_SECONDS = 600.0
 _SLOWEST_BYTES_PER_SECOND = 4 * MIB
 
+#: Letters of a file's name, of at most four bytes each, that its temporary name begins with.
+_PREFIX = 48
+
 #: The unit of ``st_blocks`` in stat(2).
 _BLOCK_BYTES = 512
 
@@ -52,7 +55,9 @@ def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
     :raises HostError: if the operating system refuses for another reason.
     """
     with host_errors(f"{target} cannot be made"):
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        # Also of a long name, the temporary one has at most 255 bytes.
+        prefix = f".{target.name[:_PREFIX]}."
+        descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
         os.close(descriptor)
         temporary = Path(name)
         try:
@@ -83,7 +88,7 @@ def move(source: Path, target: Path) -> None:
         else:
             source.unlink()
     except FileExistsError as error:
-        raise Taken(f"{target} is there already") from error
+        raise Taken(f"{target} exists already") from error
 
 
 def allocated(path: Path) -> int:
@@ -91,7 +96,7 @@ def allocated(path: Path) -> int:
 
     :raises HostError: if the file does not exist, or stat(2) fails.
     """
-    with host_errors(f"{path} cannot be looked at"):
+    with host_errors(f"{path} cannot be examined"):
         return path.stat().st_blocks * _BLOCK_BYTES
 
 

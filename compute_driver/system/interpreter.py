@@ -14,8 +14,8 @@ def find_python() -> str:
     If another program embeds Python, as uwsgi does, ``sys.executable`` is the other program.
     """
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    beside = [os.path.join(sys.exec_prefix, "bin", name) for name in (version, "python3")]
-    for path in (sys.executable, *beside):
+    installed = [os.path.join(sys.exec_prefix, "bin", name) for name in (version, "python3")]
+    for path in (sys.executable, *installed):
         if path and os.path.basename(path).startswith("python") and os.access(path, os.X_OK):
             return path
     return shutil.which(version) or shutil.which("python3") or "/usr/bin/python3"

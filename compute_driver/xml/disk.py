@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks, CD-ROMs and the controllers they hang on.
+"""Disks, CD-ROMs and their controllers.
 
 Source: libvirt, "Domain XML format", "Hard drives, floppy disks, CDROMs" and "Controllers".
 """
@@ -19,7 +19,7 @@ from compute_driver.storage.layout import GuestDisk, Layout
 from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
 
-#: Beginnings of device names; buses that share one share its letters, too.
+#: Beginnings of device names; buses with the same beginning count letters together.
 _PREFIXES = {
     DiskBus.VIRTIO: "vd",
     DiskBus.SCSI: "sd",
@@ -29,7 +29,7 @@ _PREFIXES = {
 }
 
 
-#: SCSI controllers that see one disk at each target; libvirt would put all at the first one.
+#: SCSI controllers that see one disk at each target; libvirt puts all disks at the first target.
 _ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
 
 
@@ -43,7 +43,7 @@ def controllers(hardware: Hardware) -> list[Element]:
 
 
 def disks(guest: Guest, hardware: Hardware, layout: Layout) -> list[Element]:
-    """Return one ``<disk>`` for each of the guest's drives."""
+    """Return one ``<disk>`` for each disk of the guest."""
     used: Counter[str] = Counter()
     targets = itertools.count()
     elements = []
@@ -62,7 +62,7 @@ def _target(guest: Guest, scsi: ScsiModel, number: int) -> list[Element]:
     address = E.address({"type": "drive"}, place)
     if scsi is not ScsiModel.LSISAS1068:
         return [address]
-    # Linux sees no SAS disk without a name; 3 says that the name means something here only.
+    # Linux needs a name to see a SAS disk; the digit 3 marks a name without meaning elsewhere.
     return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 

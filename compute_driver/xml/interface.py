@@ -20,7 +20,7 @@ from compute_driver.xml.elements import E, Element
 
 
 def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
-    """Return one ``<interface>`` for each of the guest's."""
+    """Return one ``<interface>`` for each interface of the guest."""
     return [
         _interface(interface, card, hardware.virtio)
         for interface, card in zip(guest.interfaces, hardware.cards, strict=True)
@@ -57,7 +57,7 @@ def _limit(direction: str, limit: Bandwidth) -> Element:
 def of(domain: str, mac: str) -> str:
     """Return the element of one interface of a domain.
 
-    :param domain: its XML.
+    :param domain: the domain's XML.
     :param mac: the interface's hardware address.
     """
     (found,) = etree.fromstring(domain).iterfind(f"devices/interface/mac[@address='{mac}']/..")

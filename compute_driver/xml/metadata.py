@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The guest's own description in the domain's ``<metadata>``, both ways.
+"""Writes the description of a guest into the domain's ``<metadata>``, and reads it.
 
-libvirt keeps the element with the domain, so that a restarted driver knows all its guests from
-libvirt alone, and those of others by its absence.
+libvirt keeps the element with the domain, so that a restarted driver learns all its guests from
+libvirt.  A domain without the element belongs to another program.
 
-Source: libvirt, "Domain XML format", "General metadata": applications put one element of their
-own namespace there.
+Source: libvirt, "Domain XML format", "General metadata": each application has one element, in its
+own namespace.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from compute_driver.guest import Guest, stored
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml.elements import Element, maker
 
-#: Ends in the version of the element; attributes and keys may come without a new one.
+#: Ends in the version of the element; new attributes and keys need no new version.
 NAMESPACE = "urn:compute-driver:guest:1"
 PREFIX = "driver"
 
 _TAG = f"{{{NAMESPACE}}}guest"
-#: virDomainGetMetadata takes the namespace off what it returns.
+#: virDomainGetMetadata returns the element without its namespace.
 _ROOT_TAGS = frozenset({_TAG, "guest"})
 _BOOLEANS = {"true": True, "false": False}
 _E = maker(NAMESPACE, PREFIX)
@@ -39,11 +39,11 @@ _E = maker(NAMESPACE, PREFIX)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Stored:
-    """What a domain's metadata says.
+    """The content of a domain's metadata.
 
-    :param guest: its description; fields marked ``secret`` have their defaults.
-    :param directory: holds all the guest's files.
-    :param decision: the accelerator that its domain was built for.
+    :param guest: the guest's description; fields marked ``secret`` have their defaults.
+    :param directory: the directory of the guest's files when the domain was defined.
+    :param decision: the accelerator of the domain, and the reason for it.
     """
 
     guest: Guest
@@ -54,7 +54,7 @@ class Stored:
 def element(guest: Guest, directory: Path, decision: Decision) -> Element:
     """Return the element that stores a guest, without its secrets."""
     return _E.guest(
-        # ASCII, so that libvirt's reading and writing of XML cannot change any of it.
+        # ASCII only: libvirt cannot change any letter when it reads and writes XML.
         json.dumps(_CONVERTER.unstructure(guest), ensure_ascii=True),
         directory=str(directory),
         accelerator=str(decision.accelerator),
@@ -64,7 +64,7 @@ def element(guest: Guest, directory: Path, decision: Decision) -> Element:
 
 
 def content(guest: Guest, directory: Path, decision: Decision) -> str:
-    """Return what virDomainSetMetadata takes: the element, to which it gives the namespace."""
+    """Return the element for virDomainSetMetadata, which adds the namespace."""
     made = element(guest, directory, decision)
     made.tag = etree.QName(made).localname
     etree.cleanup_namespaces(made)
@@ -72,20 +72,20 @@ def content(guest: Guest, directory: Path, decision: Decision) -> str:
 
 
 def read(xml: str) -> Stored | None:
-    """Return what is stored in a domain's XML or in our metadata element alone.
+    """Return the content of a domain's metadata.
 
-    Unknown keys are ignored and missing ones take their defaults, so that versions of this
-    package can follow each other in both directions.
+    Unknown keys are ignored and missing keys take their defaults, so that operators can change to
+    a newer or an older version of this package.
 
-    :param xml: what libvirt's virDomainGetXMLDesc returns, or its virDomainGetMetadata when
-        asked for the element of :data:`NAMESPACE`.
-    :return: None if the domain is not this driver's.
-    :raises MetadataDamaged: if it is, or may be, but cannot be understood.
+    :param xml: the domain's XML, by virDomainGetXMLDesc, or the element of :data:`NAMESPACE`, by
+        virDomainGetMetadata.
+    :return: None if the domain has no such element.
+    :raises MetadataDamaged: if the element cannot be understood.
     """
     try:
         found = _parse(xml)
     except etree.XMLSyntaxError as error:
-        raise exceptions.MetadataDamaged(f"its description is no XML: {error}") from error
+        raise exceptions.MetadataDamaged(f"the description is no XML: {error}") from error
     if found is None:
         return None
     said = {str(name): str(value) for name, value in found.attrib.items()}
@@ -102,17 +102,16 @@ def read(xml: str) -> Stored | None:
     except (ValueError, TypeError, LookupError, BaseValidationError) as bad:
         cause = _first_cause(bad)
         raise exceptions.MetadataDamaged(
-            "the description stored in its metadata cannot be understood"
+            "the description in the metadata cannot be understood"
             f" ({type(cause).__name__}: {cause}); see 'virsh metadata DOMAIN {NAMESPACE}'"
         ) from bad
 
 
 def directory(xml: str) -> Path | None:
-    """Return the directory of the guest that is stored there, even if the rest is damaged.
+    """Return the directory in a domain's metadata, even if the rest of the element is damaged.
 
-    :param xml: what libvirt's virDomainGetXMLDesc returns, or its virDomainGetMetadata when
-        asked for the element of :data:`NAMESPACE`.
-    :return: None if the domain is not this driver's.
+    :param xml: see :func:`read`.
+    :return: None if the domain has no such element.
     """
     found = _parse(xml)
     return None if found is None else Path(found.get("directory", ""))
@@ -124,7 +123,7 @@ def _parse(xml: str) -> Element | None:
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """Return the first of the errors that cattrs gathered over the parts of a guest."""
+    """Return the first error that cattrs has gathered over the parts of a guest."""
     while isinstance(error, BaseValidationError):
         error = error.exceptions[0]
     return error

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the functional tests share: a private host for each test process, and real guests."""
+"""A private host for each test process, and descriptions of real guests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from compute_driver.guest import GIB, DirectBoot, Disk, Guest, Image, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests import guests
 
-#: What runs these tests' guests: ``kvm`` is set where KVM is known to work, so that tests prove it.
+#: Accelerator of the tests' guests. A host with a working KVM sets ``kvm``, and the tests prove it.
 ACCELERATOR = Accelerator(os.environ.get("COMPUTE_DRIVER_TEST_ACCELERATOR", "tcg"))
 VIRT_TYPE = "kvm" if ACCELERATOR is Accelerator.KVM else "qemu"
 
@@ -35,7 +35,7 @@ BOOT_TIMEOUT = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
 
 @functools.cache
 def state_path() -> Path:
-    """Return this process's private state directory; its daemon and it go with the process."""
+    """Return this process's state directory, which goes at exit, after the stop of its libvirt."""
     path = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
     atexit.register(_remove, path)
     return path
@@ -52,7 +52,7 @@ def configuration(**options: Any) -> cfg.ConfigOpts:
     :param options: of group ``[hypervisor]``.
     """
     loaded = conf.load(files=[os.devnull])
-    # Without fallback, so that nothing is emulated that should not be.
+    # Without fallback, a guest that should run on KVM is never emulated.
     ours = {"virt_type": VIRT_TYPE, "emulation_fallback": False, "state_path": str(state_path())}
     for name, value in {**ours, **options}.items():
         loaded.set_override(name, value, group="hypervisor")
@@ -60,7 +60,7 @@ def configuration(**options: Any) -> cfg.ConfigOpts:
 
 
 def guest(**changes: Any) -> Guest:
-    """Describe a guest that boots to the banner, from the basic test image unless told else."""
+    """Return a guest that boots to the banner, by default from the basic test image."""
     number = str(uuid.uuid4())
     fields: dict[str, Any] = {
         "uuid": number,
@@ -94,7 +94,7 @@ def kernel(*words: str, images: guests.GuestImages | None = None) -> DirectBoot:
 
 
 class HostTestCase(unittest.TestCase):
-    """A test with a driver of its own on this process's host; it leaves nothing behind."""
+    """A test with its own driver on this process's host, which checks that nothing remains."""
 
     options: ClassVar[dict[str, Any]] = {}
 
@@ -105,7 +105,7 @@ class HostTestCase(unittest.TestCase):
         self.addCleanup(self._nothing_is_left)
 
     def spawn(self, **changes: Any) -> Guest:
-        """Spawn a guest that goes with the test, and wait for its banner."""
+        """Spawn a guest for the time of the test, and wait for its banner."""
         made = guest(**changes)
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
@@ -113,11 +113,11 @@ class HostTestCase(unittest.TestCase):
         return made
 
     def console(self, made: Guest) -> str:
-        """Return all that a guest wrote on its serial console."""
+        """Return the text of a guest's serial console."""
         return self.driver.console_log(made.uuid).decode(errors="replace")
 
     def fact(self, made: Guest, key: str) -> list[str]:
-        """Return what the guest said of itself at its last boot, in its own order.
+        """Return the values of a fact that the guest printed at its last boot, in order.
 
         :param key: such as ``DISK`` for the lines ``GUEST-DISK: ...``.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bridges of the host that tests plug guests into."""
+"""Bridges of the host for the interfaces of test guests."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from compute_driver.guest import Interface
 
 @contextlib.contextmanager
 def bridge() -> Iterator[str]:
-    """Make a bridge without an address of its own but IPv6's link-local one.
+    """Make a bridge for the time of the block, with a link-local IPv6 address only.
 
-    :return: its name.
+    :return: the bridge's name.
     :raises unittest.SkipTest: if the tests do not run as root.
     """
     if os.geteuid() != 0:
@@ -33,7 +33,7 @@ def bridge() -> Iterator[str]:
 
 
 def can_shape() -> bool:
-    """Tell whether this kernel has what libvirt shapes the traffic of an interface with."""
+    """Tell whether the kernel has the queueing discipline by which libvirt limits traffic."""
     add = ["tc", "qdisc", "add", "dev", "lo", "root", "sfq"]
     unshared = ["unshare", "--net", *add]
     return not subprocess.run(unshared, check=False, capture_output=True).returncode
@@ -45,7 +45,7 @@ def ports(name: str) -> list[str]:
 
 
 def plugged(name: str) -> Interface:
-    """Return a guest's interface on that bridge."""
+    """Return a guest's interface on a bridge."""
     return Interface(kind=InterfaceKind.BRIDGE, source=name)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs the installed command line as a process of its own, on this process's host."""
+"""Runs the installed command line in a process of its own, on this process's host."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base
 from tests.outcome import Outcome
 
-#: Seconds that any one command may take, booting included.
+#: Seconds that a command may take, including a guest's boot.
 DEADLINE = base.BOOT_TIMEOUT
 
 _SCRIPT = Path(sys.executable).with_name("compute-driver")
 COMMAND = [str(_SCRIPT)] if _SCRIPT.exists() else [sys.executable, "-m", "compute_driver.cmd.main"]
 
-#: Signals that the tests' own starter ignores (nohup, a shell's "&") would be ignored by all.
+#: A command would inherit ignored signals from the starter of the tests (nohup, a shell's "&").
 _HEEDFUL = ["env", "--default-signal=HUP,INT,TERM"]
 
 _LINE = re.compile(r"compute-driver: [^\n]+\n")
@@ -36,12 +36,12 @@ _LINE = re.compile(r"compute-driver: [^\n]+\n")
 
 @dataclasses.dataclass(frozen=True)
 class CommandLine:
-    """Runs commands on one state directory; none heeds the configuration of the machine.
+    """Runs commands on one state directory, without the machine's configuration.
 
     :param state: the state directory.
-    :param variables: environment of the commands, the state directory apart.
-    :param command: the program, with what comes before its own arguments.
-    :param directory: where the commands run; None is the test's own.
+    :param variables: environment of the commands, without the state directory.
+    :param command: the program, with the words before its own arguments.
+    :param directory: working directory of the commands; None means the test's.
     """
 
     state: Path
@@ -54,10 +54,10 @@ class CommandLine:
         """Return the command line with the caller's environment.
 
         :param state: None means the state directory of this process's host.
-        :param variables: what differs.
+        :param variables: more variables, which take precedence.
         """
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_HYPERVISOR__")}
-        # Asked for, emulation is nothing to warn of: what is on stderr is the command's own.
+        # With virt_type = qemu the driver does not warn of emulation on stderr.
         own = {"OS_HYPERVISOR__VIRT_TYPE": base.VIRT_TYPE, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
         return cls(state or base.state_path(), clean | own | variables)
 
@@ -66,7 +66,7 @@ class CommandLine:
         return ended(self.start(*words, stdin=subprocess.DEVNULL))
 
     def done(self, *words: str) -> Outcome:
-        """Run a command that must succeed and say nothing on stderr."""
+        """Run a command that must succeed without a message on stderr."""
         outcome = self.run(*words)
         if outcome.status or outcome.err:
             raise AssertionError(f"{words}: status {outcome.status}: {outcome.err}")
@@ -80,7 +80,7 @@ class CommandLine:
         return outcome.err.removeprefix("compute-driver: ").rstrip("\n")
 
     def start(self, *words: str, **streams: Any) -> subprocess.Popen[bytes]:
-        """Start a command in a session of its own; stdin, stdout and stderr are pipes."""
+        """Start a command in its own session; by default stdin, stdout and stderr are pipes."""
         pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         return subprocess.Popen(
             [*_HEEDFUL, *self.command, f"--config-file={os.devnull}", *words],
@@ -95,11 +95,11 @@ class CommandLine:
         return self.done(*spawn_words(name, *words))
 
     def nothing_is_left(self) -> None:
-        """Check that nothing is listed, nor found by the audit, and that no file is left."""
-        found = [self.done(verb, "-f", "json").json for verb in ("list", "audit")]
+        """Check that no guest is listed, the audit has no findings, and no file is left."""
+        listed = [self.done(verb, "-f", "json").json for verb in ("list", "audit")]
         left = [str(path) for path in (self.state / "instances").glob("*")]
-        if any((*found, left)):
-            raise AssertionError(f"left: {found} {left}")
+        if any((*listed, left)):
+            raise AssertionError(f"left: {listed} {left}")
 
     def names(self) -> list[str]:
         """Return the names of all guests."""
@@ -112,7 +112,7 @@ def spawn_words(name: str, *words: str) -> tuple[str, ...]:
 
 
 def ended(process: subprocess.Popen[bytes]) -> Outcome:
-    """Return what a command did, once it has ended; it is killed if it does not."""
+    """Return the outcome of a command, which is killed at the deadline."""
     with process:
         try:
             out, err = process.communicate(timeout=DEADLINE)
@@ -136,14 +136,14 @@ class Terminal:
 
     @property
     def is_raw(self) -> bool:
-        """Whether keys are passed on as they are typed."""
+        """Whether the terminal passes on every key at once."""
         return termios.tcgetattr(self.slave) != self._before
 
     def type(self, keys: bytes) -> None:
         os.write(self._keyboard, keys)
 
     def expect(self, text: bytes) -> bytes:
-        """Return what was shown since the last call, up to *text* at least."""
+        """Return the output since the last call, up to *text* at least."""
         deadline = time.monotonic() + DEADLINE
         while text not in self._seen:
             left = max(0.0, deadline - time.monotonic())
@@ -157,7 +157,7 @@ class Terminal:
 
 @contextlib.contextmanager
 def private_state() -> Iterator[Path]:
-    """Make another state directory; it goes in the end, with the daemon that served it."""
+    """Make another state directory for the time of the block, and stop its libvirt in the end."""
     with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp") as name:
         try:
             yield Path(name)
@@ -166,9 +166,9 @@ def private_state() -> Iterator[Path]:
 
 
 def eventually(condition: Callable[[], bool], seen: Callable[[], object] = str) -> None:
-    """Return when *condition* holds; for what another process does without telling.
+    """Wait until *condition* holds, for an action of another process without a message.
 
-    :param seen: tells what there is instead, if it does not hold in time.
+    :param seen: describes the state for the error when the condition does not hold in time.
     """
     deadline = time.monotonic() + DEADLINE
     while not condition():

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tests do inside a guest, by its serial console, and one guest shared by many tests."""
+"""Commands inside a guest, by its serial console, and one guest for many tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STATUS = "GUEST-RC: "
 
 
 def run(driver: ComputeDriver, made: Guest, command: str) -> str:
-    """Run a shell command in a guest that is up, and return what it wrote."""
+    """Run a shell command in a booted guest, and return its output."""
     session = driver.console_attach(made.uuid)
     try:
         before = len(driver.console_log(made.uuid))
@@ -31,18 +31,18 @@ def run(driver: ComputeDriver, made: Guest, command: str) -> str:
     finally:
         session.close()
     answer = driver.console_log(made.uuid)[before:].decode().replace("\r", "")
-    # What was typed is echoed first, on some consoles twice.
+    # The console echoes the command first, some consoles echo it twice.
     return answer.rpartition(f"run {command}\n")[2].rpartition(_STATUS)[0]
 
 
 def boot_id(driver: ComputeDriver, made: Guest) -> str:
-    """Return what changes with every boot of the guest, and with nothing else."""
+    """Return the kernel's boot ID, which changes only with a boot."""
     return run(driver, made, "cat /proc/sys/kernel/random/boot_id").strip()
 
 
 @contextlib.contextmanager
 def boots(driver: ComputeDriver, made: Guest) -> Iterator[None]:
-    """Expect that the guest comes up anew."""
+    """Expect that the guest boots once more."""
     before = len(driver.console_log(made.uuid))
     yield
     driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
@@ -50,7 +50,7 @@ def boots(driver: ComputeDriver, made: Guest) -> Iterator[None]:
 
 @contextlib.contextmanager
 def connection(driver: ComputeDriver) -> Iterator[libvirt.virConnect]:
-    """Look at the driver's libvirt behind its back."""
+    """Connect to the driver's libvirt, past the driver."""
     opened = libvirt.open(driver.host_show().connection_uri)
     try:
         yield opened
@@ -59,19 +59,19 @@ def connection(driver: ComputeDriver) -> Iterator[libvirt.virConnect]:
 
 
 def domain_xml(driver: ComputeDriver, made: Guest) -> etree._Element:
-    """Return what libvirt knows of a guest's domain."""
+    """Return libvirt's XML of a guest's domain."""
     with connection(driver) as opened:
         return etree.fromstring(opened.lookupByUUIDString(made.uuid).XMLDesc())
 
 
 class SharedGuestTestCase(base.HostTestCase):
-    """Tests of one guest, which boots once for all of them; each leaves it running."""
+    """Tests of one guest, which boots once for the class; every test leaves it running."""
 
     made: Guest
 
     @classmethod
     def changes(cls) -> dict[str, Any]:
-        """Return what makes the guest different from :func:`base.guest`'s."""
+        """Return the fields in which the guest differs from :func:`base.guest`'s."""
         return {}
 
     @classmethod
@@ -86,8 +86,8 @@ class SharedGuestTestCase(base.HostTestCase):
         cls.driver.console_wait(cls.made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
 
     def setUp(self) -> None:
-        """Leave driver and guest to the class."""
+        """Make nothing: the class has a driver and a guest."""
 
     def run_inside(self, command: str) -> str:
-        """Run a shell command in the guest and return what it wrote."""
+        """Run a shell command in the guest and return its output."""
         return run(self.driver, self.made, command)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An Open vSwitch of a test's own, with its userspace datapath, in a network of its own."""
+"""A private Open vSwitch with its userspace datapath, in a private network namespace."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CLONE_NEWNET = 0x40000000
 
 #: The bridge's own address, and its DHCP server's.
 ADDRESS = "192.0.2.1"
-#: What all addresses that it leases begin with.
+#: Beginning of all addresses that the DHCP server leases.
 LEASES = "192.0.2."
 
 #: UUID of a port of the network service.
@@ -35,7 +35,7 @@ PORT = "0f9f2a36-6d4c-44d4-9d4b-ae2b1c1a94d6"
 
 @contextlib.contextmanager
 def network_namespace() -> Iterator[None]:
-    """Give this thread, and what it starts, a network that has nothing but a loopback device.
+    """Give this thread and its children a network with only a loopback device.
 
     :raises unittest.SkipTest: if the tests do not run as root.
     """
@@ -50,13 +50,13 @@ def network_namespace() -> Iterator[None]:
             yield
         finally:
             if libc.setns(before.fileno(), _CLONE_NEWNET):
-                raise OSError(ctypes.get_errno(), "cannot go back to the network of before")
+                raise OSError(ctypes.get_errno(), "cannot return to the first network")
 
 
 class Switch:
-    """Open vSwitch with one bridge, ``br0``, that leases addresses.
+    """Open vSwitch with one bridge, ``br0``, and a DHCP server.
 
-    :param directory: for all its files.
+    :param directory: for all files of the switch.
     """
 
     bridge = "br0"
@@ -69,7 +69,7 @@ class Switch:
         }
 
     def vsctl(self, *words: str) -> str:
-        """Run ``ovs-vsctl`` and return what it printed."""
+        """Run ``ovs-vsctl`` and return its output."""
         command = ["ovs-vsctl", f"--db={self.connection}", "--timeout=10", *words]
         return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
@@ -78,7 +78,7 @@ class Switch:
         return self.vsctl("list-ports", self.bridge).split()
 
     def devices(self, bridge: str | None = None) -> set[str]:
-        """Return the names of this network's devices, all or those in a bridge of the kernel."""
+        """Return the names of the network's devices, or of those in a bridge of the kernel."""
         master = [] if bridge is None else ["master", bridge]
         command = ["ip", "-oneline", "link", "show", *master]
         shown = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
@@ -86,7 +86,7 @@ class Switch:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Run its daemons meanwhile."""
+        """Run the switch's daemons for the time of the block."""
         database = str(self.directory / "conf.db")
         subprocess.run(["ovsdb-tool", "create", database, _SCHEMA], check=True)
         remote = f"--remote=p{self.connection}"
@@ -111,7 +111,7 @@ class Switch:
 
     @contextlib.contextmanager
     def _daemon(self, name: str, *words: str) -> Iterator[None]:
-        """Start a daemon, which is ready when the command returns, and end it by its pid file."""
+        """Start a daemon, which is ready when its command returns, and end it by its pid file."""
         command = [name, *words]
         if name.startswith("ovs"):
             command += ["-vconsole:off", "--log-file"]
@@ -147,7 +147,7 @@ def kernel_only() -> dict[str, Any]:
 
 
 class SwitchTestCase(base.HostTestCase):
-    """A test on an Open vSwitch, which leaves no port and no device."""
+    """A test on an Open vSwitch, which checks that no port and no device remains."""
 
     switch: ClassVar[Switch]
     devices: ClassVar[set[str]]
@@ -159,11 +159,11 @@ class SwitchTestCase(base.HostTestCase):
         stack = contextlib.ExitStack()
         cls.addClassCleanup(stack.close)
         stack.enter_context(network_namespace())
-        # A daemon of its own, in that network.
+        # A private libvirt in the private network.
         state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
         stack.callback(shutil.rmtree, state)
         stack.callback(EmbeddedDaemon(state).stop)
-        # The same for all tests of a process, in which os-vif keeps one connection to one address.
+        # One directory per process: os-vif keeps one connection to one address per process.
         directory = Path(f"/var/tmp/cd-switch-{os.getpid()}")
         directory.mkdir()
         stack.callback(shutil.rmtree, directory)

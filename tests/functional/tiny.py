@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests too small to boot anything, and a look at all that a host keeps of its guests."""
+"""Guests too small to boot, and a list of everything that a host keeps of guests."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ from tests.functional import base
 
 
 def guest(**changes: Any) -> Guest:
-    """Describe a guest whose firmware finds nothing to boot; it starts in half a second."""
+    """Return a guest without a system, which starts in half a second."""
     empty = {"image": None, "root": Disk(size_bytes=MIB), "memory_mib": 16, "interfaces": ()}
     return base.guest(**empty | changes)
 
 
 def libvirt_connection(case: unittest.TestCase) -> libvirt.virConnect:
-    """Return a connection of the test's own to this process's libvirt."""
+    """Return another connection to this process's libvirt."""
     connection = libvirt.open(EmbeddedDaemon(base.state_path()).uri)
     case.addCleanup(connection.close)
     return connection
 
 
 def emulators() -> dict[str, int]:
-    """Return the process ID of each QEMU of this process's host, by the guest's UUID."""
-    found = {}
+    """Return the process IDs of all QEMUs of this process's host, by the guests' UUIDs."""
+    pids = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             words = path.read_bytes().decode(errors="replace").split("\0")
             if words[0].find("qemu-system") >= 0 and str(base.state_path()) in "\0".join(words):
-                found[words[words.index("-uuid") + 1]] = int(path.parent.name)
-    return found
+                pids[words[words.index("-uuid") + 1]] = int(path.parent.name)
+    return pids
 
 
 def kept() -> dict[str, object]:
-    """Return all that there is of any guest: domains, emulators, files, locks, parts of images.
+    """Return domains, emulators, files, locks and partial images of all guests.
 
-    Complete images in the cache are no guest's.
+    Complete images in the cache belong to no guest.
     """
     connection = libvirt.open(EmbeddedDaemon(base.state_path()).uri)
     try:
@@ -58,7 +58,7 @@ def kept() -> dict[str, object]:
 
 
 def files() -> set[Path]:
-    """Return the files of guests and of what is going on, relative to the state directory."""
+    """Return the files of guests and running operations, relative to the state directory."""
     state = base.state_path()
     places = ("instances", "locks", "images/tmp", "images/locks")
     return {p.relative_to(state) for place in places for p in (state / place).rglob("*")}
@@ -66,10 +66,10 @@ def files() -> set[Path]:
 
 @contextlib.contextmanager
 def file_system(size_kib: int, *, at: Path | None = None, readonly: bool = False) -> Iterator[Path]:
-    """Mount a small file system of the test's own.
+    """Mount a small file system for the time of the block.
 
-    :param at: where; a new directory by default.
-    :raises unittest.SkipTest: if this user may not mount.
+    :param at: mount point; a new directory by default.
+    :raises unittest.SkipTest: if the user may not mount.
     """
     with tempfile.TemporaryDirectory() as scratch:
         place = at or Path(scratch)
@@ -84,24 +84,24 @@ def file_system(size_kib: int, *, at: Path | None = None, readonly: bool = False
 
 
 def fill(place: Path) -> None:
-    """Use up the space of a file system."""
+    """Fill the free space of a file system."""
     with contextlib.suppress(OSError), (place / "filler").open("wb", buffering=0) as filler:
         while filler.write(bytes(4096)):
             pass
 
 
 class TinyTestCase(base.HostTestCase):
-    """A test with tiny guests, which checks that nothing at all is left of any."""
+    """A test with tiny guests, which checks that nothing remains of any guest."""
 
     def spawn_tiny(self, **changes: Any) -> Guest:
-        """Spawn a tiny guest that goes with the test."""
+        """Spawn a tiny guest for the time of the test."""
         made = guest(**changes)
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
         return made
 
     def other_driver(self, **options: Any) -> LibvirtDriver:
-        """Return a further driver on the same host."""
+        """Return another driver on the same host."""
         driver = LibvirtDriver(base.configuration(**options))
         self.addCleanup(driver.close)
         return driver

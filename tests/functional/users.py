@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs Python code of the project as an ordinary user, whoever may read the checkout.
+"""Runs Python code of the project as an ordinary user who may not read the checkout.
 
-The package is copied to a world-readable place, and the installed libraries too where the user
-cannot read them; both are removed when the test process ends.
+The package is copied to a world-readable folder, with the installed libraries if the user cannot
+read them. The copies are removed when the test process ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _may(uid: int, test: str, path: Path) -> bool:
 
 @functools.cache
 def python(uid: int = NOBODY) -> str:
-    """Path of an interpreter that the user may run and that fits the installed libraries."""
+    """Return the path of an interpreter that the user may run, of the libraries' Python version."""
     version = f"python3.{sys.version_info.minor}"
     for candidate in (Path("/usr/bin", version), Path(sys.executable).resolve()):
         if candidate.exists() and _may(uid, "-x", candidate):
@@ -48,7 +48,7 @@ def python(uid: int = NOBODY) -> str:
 
 @functools.cache
 def import_path(uid: int = NOBODY) -> str:
-    """``PYTHONPATH`` under which the user can import the project and what it needs."""
+    """Return a ``PYTHONPATH`` by which the user can import the project and its libraries."""
     place = Path(tempfile.mkdtemp(prefix="readable-"))
     atexit.register(shutil.rmtree, place, ignore_errors=True)
     place.chmod(0o755)
@@ -69,7 +69,7 @@ def import_path(uid: int = NOBODY) -> str:
 
 @contextmanager
 def home_directory(uid: int = NOBODY) -> Iterator[Path]:
-    """Make a home directory that only the user can enter, removed at the end."""
+    """Make a home directory for the time of the block, which only the user can enter."""
     with tempfile.TemporaryDirectory(prefix="home-", ignore_cleanup_errors=True) as name:
         os.chown(name, uid, uid)
         yield Path(name)
@@ -83,14 +83,14 @@ def as_ordinary_user(
     environment: Mapping[str, str] | None = None,
     timeout: float = 120.0,
 ) -> subprocess.CompletedProcess[str]:
-    """Run the Python interpreter as an ordinary user and capture what it says.
+    """Run the Python interpreter as an ordinary user and capture its output.
 
     :param argv: the interpreter's arguments: ``["-m", "compute_driver.cmd.main", "list"]``.
     :param home: the user's home directory and working directory.
-    :param uid: user ID and group ID; it has no other groups.
+    :param uid: user ID and group ID; the process has no other groups.
     :param environment: variables besides ``HOME``, ``PATH`` and ``PYTHONPATH``.
-    :param timeout: seconds it may take.
-    :raises unittest.SkipTest: the tests do not run as root, or there is no fitting interpreter.
+    :param timeout: seconds that the interpreter may take.
+    :raises unittest.SkipTest: the tests do not run as root, or no interpreter fits.
     """
     command = ordinary_command(argv, uid=uid)
     return subprocess.run(

@@ -112,7 +112,7 @@ class Parts:
         made = decision or self.decide(guest)
         hardware = resolve.as_configured(guest, made.accelerator, self.conf.hypervisor)
         if decision is None:
-            self.host.detection.check(guest, hardware)
+            self.host.detection.check_hardware(guest, hardware)
         files = self._layout(guest, hardware.drives, uefi=hardware.boot.uefi)
         return Draft(guest, made, hardware, files)
 

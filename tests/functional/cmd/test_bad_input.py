@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What cannot work is refused in words that help, and nothing of it is left."""
+"""Bad input is refused with a helpful message, and leaves nothing."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from tests.functional import base, tiny
 
 HUGE = 10**15
 
-#: Fields by what cannot be in any of them on any host.
+#: Descriptions that no host accepts, by the refused field.
 NEVER: dict[str, tuple[Callable[[], object], ...]] = {
     "disk": (
         lambda: Disk(size_bytes=-512),
@@ -63,12 +63,12 @@ NEVER: dict[str, tuple[Callable[[], object], ...]] = {
     ),
 }
 
-#: Names that are allowed, and hard to carry.
+#: Allowed names with difficult characters.
 NAMES = ("""it's "quoted" <&> ]]>""", "güäst 東京 🐧", "a,b=c;$(d)`e`%s\\", "x" * 128, "*")
 
 
 class BadInputTestCase(tiny.TinyTestCase):
-    """A test whose neighbour, a running guest, must not notice anything."""
+    """A test beside another running guest, which must stay as it is."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -83,19 +83,21 @@ class BadInputTestCase(tiny.TinyTestCase):
         driver: LibvirtDriver | None = None,
         **changes: Any,
     ) -> exceptions.ComputeDriverError:
-        """Expect that spawning is refused with these words, and that nothing is changed by it."""
+        """Expect that a spawn is refused with words in the message, and changes nothing."""
         described = tiny.guest(**changes)
         before = tiny.kept()
         with self.assertRaises(kind) as caught:
             (driver or self.driver).spawn(described)
-            (driver or self.driver).destroy(described.uuid)  # not refused: the test fails
+            (driver or self.driver).destroy(
+                described.uuid
+            )  # only after a spawn that was not refused
         for word in words:
             self.assertIn(word, str(caught.exception))
         self.assertEqual(before, tiny.kept())
         return caught.exception
 
     def wrong(self, field: str, *words: str, **changes: Any) -> None:
-        """Expect that spawning is refused because of one field."""
+        """Expect that a spawn is refused because of one field."""
         error = self.refused(exceptions.InvalidParameter, *words, **changes)
         assert isinstance(error, exceptions.InvalidParameter)
         self.assertEqual(field, error.field)
@@ -163,7 +165,7 @@ class TestDescription(BadInputTestCase):
         for taken in ({"name": info.guest.name}, {"uuid": info.guest.uuid}):
             self.refused(exceptions.GuestExists, *taken.values(), **taken)
 
-    def test_what_is_no_uuid_names_no_guest(self) -> None:
+    def test_bad_uuid_names_no_guest(self) -> None:
         (info,) = self.driver.list()
         before = tiny.kept()
         for name in ("", ".", "../instances", info.guest.name, "x" * 300, info.guest.uuid.upper()):
@@ -174,7 +176,7 @@ class TestDescription(BadInputTestCase):
                 self.driver.destroy(name)
         self.assertEqual(before, tiny.kept())
 
-    def test_names_that_are_hard_to_carry(self) -> None:
+    def test_difficult_names(self) -> None:
         for name in NAMES:
             with self.subTest(name):
                 made = self.spawn_tiny(name=name)
@@ -221,12 +223,12 @@ class TestImages(BadInputTestCase):
 
     def test_mislabelled(self) -> None:
         qcow2 = Path(base.disk_image().location)
-        self.unacceptable(qcow2, "says raw, is qcow2", claimed=DiskFormat.RAW)
+        self.unacceptable(qcow2, "is said to be raw, but is qcow2", claimed=DiskFormat.RAW)
         raw = self.scratch / "raw"
         raw.write_bytes(os.urandom(MIB))
-        self.unacceptable(raw, "says qcow2, is raw", claimed=DiskFormat.QCOW2)
+        self.unacceptable(raw, "is said to be qcow2, but is raw", claimed=DiskFormat.QCOW2)
 
-    def test_that_names_other_files(self) -> None:
+    def test_image_with_a_backing_file(self) -> None:
         path = self.qcow2("backed", "-u", "-F", "raw", "-b", "/etc/shadow", "1M")
         self.unacceptable(path, "accepted")
 
@@ -294,7 +296,7 @@ class TestHost(BadInputTestCase):
                 )
                 self.assertEqual([], list((small / "guests").iterdir()))
 
-    def test_full_state_keeps_no_guest_from_being_destroyed(self) -> None:
+    def test_full_state_directory_allows_destroy(self) -> None:
         made = self.spawn_tiny()
         with tiny.file_system(64, at=base.state_path() / "locks") as small:
             tiny.fill(small)
@@ -337,7 +339,7 @@ class TestHost(BadInputTestCase):
             driver.list()
         self.assertIn("failure", [check.verdict for check in driver.host_check()])
 
-    def test_hard_reboot_to_what_the_host_cannot_give_leaves_the_guest_running(self) -> None:
+    def test_refused_hard_reboot_leaves_the_guest_running(self) -> None:
         made = self.spawn_tiny()
         before = tiny.emulators()
         for options in (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The life of a guest from the command line of an ordinary user, who needs nothing of root's."""
+"""The life of a guest by the command line of an ordinary user, without root."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ print(daemon.short_name(state / "libvirt"))
 
 
 class OrdinaryUser(unittest.TestCase):
-    """One guest in a home directory; every test leaves it running."""
+    """One guest in a home directory, which every test leaves running."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -58,7 +58,7 @@ class OrdinaryUser(unittest.TestCase):
 
     @classmethod
     def daemon_ends(cls) -> None:
-        """Nothing is left of the user's libvirt, neither a process nor its short name."""
+        """Check that neither a process nor the short name of the user's libvirt is left."""
         done = users.as_ordinary_user(["-c", STOP, str(cls.line.state)], home=cls.home)
         left = done.stdout.split()
         eventually(lambda: not mentions(f"{left[-1]}/"), lambda: mentions(f"{left[-1]}/"))
@@ -67,7 +67,7 @@ class OrdinaryUser(unittest.TestCase):
 
     @contextlib.contextmanager
     def boots(self) -> Iterator[None]:
-        """Expect that the guest comes up once more."""
+        """Expect that the guest boots once more."""
         log = functools.partial(Path(self.spawned["console"]).read_text, errors="replace")
         before = log().count(base.BANNER)
         yield
@@ -90,7 +90,7 @@ class OrdinaryUser(unittest.TestCase):
         self.assertIn("GUEST-HOSTNAME: my-guest", log)
         self.assertIn("GUEST-LEASE: eth0 10.0.2.", log)
 
-    def test_all_that_was_made_is_the_users_own(self) -> None:
+    def test_all_files_and_processes_are_the_users_own(self) -> None:
         owners = {path.lstat().st_uid for path in self.line.state.rglob("*")}
         self.assertEqual({users.NOBODY}, owners)
         for line in mentions(f"guest={NAME},"):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest of every architecture, from its first power-on to its own shutdown.
 
-Each row of the table is a test. With ``$COMPUTE_DRIVER_WRITE_TABLE`` each that passes puts what it
-measured into that file, the documentation's table.
+Every row of the table is a test. With ``$COMPUTE_DRIVER_WRITE_TABLE`` a passing test writes its row
+with measured values to that file, the documentation's table.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SHUTDOWN_TIMEOUT = 120.0
 class Row:
     """A way to run guests.
 
-    :param firmware: what starts the boot loader; None: QEMU starts the kernel.
-    :param shutdown: how the guest is told to shut down.
-    :param seen: what the guest says of its firmware and of Secure Boot.
+    :param firmware: starts the boot loader; None: QEMU starts the kernel.
+    :param shutdown: the signal to shut down, for the table.
+    :param seen: the guest's facts about firmware and Secure Boot.
     :param flavour: of test guests.
-    :param told: what else the kernel is told.
+    :param told: more of the kernel's command line.
     """
 
     architecture: str
@@ -51,14 +51,14 @@ class Row:
 
     @property
     def started_by(self) -> str:
-        """What starts it, in words."""
+        """Who starts the system, for the table."""
         if self.firmware is None:
             return "kernel"
         return f"{str(self.firmware).upper()}{', Secure Boot' * self.secure_boot}"
 
     @property
     def name(self) -> str:
-        """What its test is called."""
+        """The name of the row's test."""
         words = f"{self.architecture} {self.machine} {self.started_by}".lower()
         return re.sub(r"\W+", "_", words)
 
@@ -84,7 +84,7 @@ ROWS = (
         machine="microvm",
         shutdown=_ACPI,
         seen=("bios", "none"),
-        # It has no clock by which the processor's could be measured.
+        # The machine has no clock to measure the processor's clock with.
         told="tsc_early_khz=2000000",
     ),
     Row(architecture="i686", machine="q35", **_BIOS, shutdown=_ACPI),
@@ -100,7 +100,7 @@ ROWS = (
 
 
 class ArchitectureTestCase(base.HostTestCase):
-    """What is tested of each row."""
+    """The steps of every row's test."""
 
     options: ClassVar = {
         "virt_type": "kvm",
@@ -165,14 +165,14 @@ class ArchitectureTestCase(base.HostTestCase):
         self.assertEqual("kept\n", self.on_data_disk(made, "cat /disk/mark"))
 
     def on_data_disk(self, made: Guest, command: str) -> str:
-        # Names may change with every boot; the last line is of the last one.
+        # Device names may change with every boot: the last line is of the last boot.
         *_, line = (disk for disk in self.fact(made, "DISK") if "serial=ephemeral0" in disk)
         mount = f"mount -t ext4 /dev/{line.split()[0]} /disk"
         return inside.run(self.driver, made, f"{mount} && {command} && umount /disk")
 
     def check_interrupt(self, row: Row, made: Guest) -> None:
         if row.machine == "microvm":
-            return  # nothing tells the kernel at which pin of the APIC such interrupts come
+            return  # no table names the APIC's pin for such interrupts
         if row.architecture in ("x86_64", "i686"):
             self.driver.inject_nmi(made.uuid)
             self.driver.console_wait(made.uuid, "NMI received", timeout=30)
@@ -188,7 +188,7 @@ class ArchitectureTestCase(base.HostTestCase):
 
 
 class TestPersonalComputers(ArchitectureTestCase):
-    """One test for each row of theirs, made below."""
+    """One test for each row of x86, made below."""
 
 
 class TestOthers(ArchitectureTestCase):
@@ -209,7 +209,7 @@ _make_tests()
 
 
 def description(row: Row, images: guests.GuestImages) -> dict[str, Any]:
-    """Return what makes a row's guest different from :func:`base.guest`'s."""
+    """Return the fields in which a row's guest differs from :func:`base.guest`'s."""
     fields: dict[str, Any] = {
         "architecture": row.architecture,
         "machine": row.machine,
@@ -235,12 +235,12 @@ HEADER = (
     "Shut down by",
     "Accelerator",
 )
-#: How many of these tell one row from another.
+#: Columns that identify a row.
 KEY = 3
 
 
 def record(row: Row, console: str, seconds: float, accelerator: str) -> None:
-    """Put a row into the table that is asked for, in place of an older one."""
+    """Write a row to the table of the variable, in place of an older row."""
     if not (target := os.environ.get("COMPUTE_DRIVER_WRITE_TABLE")):
         return
     line = [row.architecture, row.machine, row.started_by, str(round(seconds))]
@@ -248,7 +248,7 @@ def record(row: Row, console: str, seconds: float, accelerator: str) -> None:
     with Path(target).open("a+", encoding="utf-8", newline="") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
-        known = {(each.architecture, each.machine, each.started_by) for each in ROWS}
+        known = {(other.architecture, other.machine, other.started_by) for other in ROWS}
         lines = {tuple(old[:KEY]): old for old in csv.reader(file) if tuple(old[:KEY]) in known}
         lines[tuple(line[:KEY])] = line
         file.truncate(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every emulator takes all the devices that the table of architectures has for its machines."""
+"""Every emulator accepts all devices that the table of architectures has for its machines."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from typing import Any, ClassVar
 from compute_driver.choices import DiskBus, WatchdogAction
 from compute_driver.guest import GIB, DirectBoot, Disk, Image
 from compute_driver.hardware import architecture
+from compute_driver.hardware.machines import Machine
 from tests import guests
 from tests.functional import tiny
 
 
 class TestDevices(tiny.TinyTestCase):
-    """Guests of one architecture, one after the other; none gets as far as to boot."""
+    """Guests of one architecture, one after the other, without a boot."""
 
     options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
 
     def check(self, name: str) -> None:
         for machine in architecture.get(name).machines:
-            if not machine.firmwares:  # it takes a kernel and no devices but virtio's
+            if not machine.firmwares:  # microvm has virtio devices only
                 continue
-            # There may be no firmware for it on the host.
+            # The host may lack firmware for riscv64.
             kernel = Image(location=str(guests.build("basic", name).kernel))
             boot = DirectBoot(kernel=kernel) if name == "riscv64" else None
             for devices in _devices(machine):
@@ -36,8 +37,8 @@ class TestDevices(tiny.TinyTestCase):
                     self.driver.destroy(made.uuid)
 
 
-def _devices(machine: architecture.Machine) -> Iterator[dict[str, Any]]:
-    """Yield what guests are given until each of the machine's devices has had its turn."""
+def _devices(machine: Machine) -> Iterator[dict[str, Any]]:
+    """Yield fields of guests, until some guest has each of the machine's devices."""
     actions = tuple(WatchdogAction) if machine.watchdogs else ()
     columns: dict[str, tuple[Any, ...]] = {
         "scsi_model": machine.scsis,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every way in which a guest can be booted, and booted again from its stored description."""
+"""Every way to boot a guest, and to boot it again from its stored description."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from compute_driver.system import memory
 from tests import guests
 from tests.functional import base, inside
 
-#: A variable of the guest's own in UEFI's memory, and what writing it takes (efivarfs of Linux).
+#: A UEFI variable of the guest, and the command that writes it (Linux's efivarfs).
 VARIABLE = "/sys/firmware/efi/efivars/Mark-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 WRITE_VARIABLE = rf"printf '\007\000\000\000kept' >{VARIABLE}"
 
-#: qemu-img's words for what an image may come in, and its options.
+#: Formats of images, with qemu-img's name and options.
 IMAGE_FORMATS = {
     DiskFormat.RAW: ["raw"],
     DiskFormat.VMDK: ["vmdk", "-o", "subformat=streamOptimized"],
@@ -32,7 +32,7 @@ IMAGE_FORMATS = {
 
 class BootTestCase(base.HostTestCase):
     def files(self, made: Guest) -> set[str]:
-        """Return the names of what the guest owns."""
+        """Return the names of the guest's files."""
         return {path.name for path in (base.state_path() / "instances" / made.uuid).iterdir()}
 
     def hard_reboot(self, made: Guest) -> None:
@@ -56,7 +56,7 @@ class TestDiskImage(BootTestCase):
         self.assertEqual(["1", "2"], self.fact(made, "BOOTS"))
         self.assertEqual(48, self.translation_buffer_mib(made))
         self.assertIn("virt_type", self.driver.show(made.uuid).reason)
-        # The format of a disk that is there is no matter of configuration any more.
+        # An existing disk keeps its format, whatever the configuration says.
         self.assertEqual({"root.qcow2", "console.log"}, self.files(made))
 
     def translation_buffer_mib(self, made: Guest) -> int:
@@ -116,8 +116,8 @@ class TestWithoutDiskImage(BootTestCase):
             self.assertEqual({"kernel", "ramdisk", "console.log"}, self.files(made))
             self.hard_reboot(made)
 
-    def test_installer_finds_an_empty_disk_and_is_there_after_a_reboot(self) -> None:
-        # The test guest's kernel knows the CD-ROM drive of this machine.
+    def test_installer_has_an_empty_disk_and_stays_after_a_reboot(self) -> None:
+        # The test guest's kernel has a driver for this machine's CD-ROM drive.
         made = self.spawn(
             image=Image(location=str(guests.build().iso)), root=Disk(size_bytes=GIB), machine="pc"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The devices that guests are given, as the guests see them."""
+"""The devices of guests, as the guests see them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ BALLOON = "/sys/bus/virtio/drivers/virtio_balloon"
 
 
 def serial(line: str) -> str:
-    """Return the serial number in what a guest says of a disk."""
+    """Return the serial number of a guest's line about a disk."""
     return line.partition("serial=")[2].partition(" ")[0]
 
 
@@ -71,7 +71,7 @@ class TestDefaults(inside.SharedGuestTestCase):
 
     def test_memory_and_processors_are_as_asked(self) -> None:
         (memory,) = self.fact(self.made, "MEMORY")
-        # In KiB, less what the kernel took for itself.
+        # In KiB, without the kernel's own memory.
         self.assertGreater(int(memory), 0.7 * self.made.memory_mib * 1024)
         self.assertLessEqual(int(memory), self.made.memory_mib * 1024)
         self.assertEqual(["2"], self.fact(self.made, "CPUS"))
@@ -87,7 +87,7 @@ class TestDefaults(inside.SharedGuestTestCase):
 
 
 class TestDiskBuses(base.HostTestCase):
-    """The guest boots from each, and finds its data disks and config drive there."""
+    """The guest boots from each bus, and has its data disks and config drive on it."""
 
     def check(self, bus: DiskBus, **changes: Any) -> Guest:
         disk = Disk(size_bytes=GIB, bus=bus)
@@ -100,7 +100,7 @@ class TestDiskBuses(base.HostTestCase):
         return made
 
     def labels(self, made: Guest) -> list[str]:
-        """Return the labels of all file systems that the guest has found."""
+        """Return the labels of all file systems that the guest sees."""
         lines = self.fact(made, "DISK") + self.fact(made, "PARTITION")
         labels = {line.rpartition("label=")[2] for line in lines}
         return sorted(labels - {"none"})
@@ -128,7 +128,7 @@ class TestDiskBuses(base.HostTestCase):
 
 
 class TestVirtioForms(base.HostTestCase):
-    """Every virtio device is there, whichever way it speaks and wherever it is mapped."""
+    """The guest sees every virtio device, in each form and on each transport."""
 
     def check(self, **changes: Any) -> Guest:
         drive = ConfigDrive(hostname="formed")
@@ -150,19 +150,19 @@ class TestVirtioForms(base.HostTestCase):
         self.check(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
 
     def test_mapped_into_memory_on_a_machine_without_pci(self) -> None:
-        # The machine has no clock by which a busy emulator's one could be measured.
+        # The machine has no clock to measure the processor's clock with on a busy host.
         boot = base.kernel("tsc_early_khz=2000000")
         made = self.check(machine="microvm", boot=boot)
         self.assertEqual("", inside.run(self.driver, made, "ls /sys/bus/pci/devices 2>/dev/null"))
 
 
 class TestOtherModels(base.HostTestCase):
-    def test_what_is_not_wanted_is_not_there(self) -> None:
+    def test_unwanted_devices_are_absent(self) -> None:
         changes = {"rng": False, "balloon": False, "guest_agent": False}
         made = self.spawn(input=InputModel.PS2, video=VideoModel.NONE, interfaces=(), **changes)
         self.assertEqual(["none"], self.fact(made, "RNG"))
         kinds = inside.run(self.driver, made, "cat /sys/bus/virtio/devices/*/device")
-        # The root disk alone (virtio 1.2, section 5).
+        # 2 is a block device, the root disk (virtio 1.2, section 5).
         self.assertEqual(["0x0002"], kinds.split())
 
     def test_keyboard_and_pointer_are_virtio_or_usb(self) -> None:
@@ -194,11 +194,11 @@ class TestProcessor(base.HostTestCase):
         flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
         self.assertIn("aes", flags)
         self.assertNotIn("sse4_2", flags)
-        seen = "cat /sys/devices/system/cpu/cpu0/topology"
-        self.assertEqual("0-3\n", inside.run(self.driver, made, f"{seen}/package_cpus_list"))
-        self.assertEqual("0-1\n", inside.run(self.driver, made, f"{seen}/core_cpus_list"))
+        show = "cat /sys/devices/system/cpu/cpu0/topology"
+        self.assertEqual("0-3\n", inside.run(self.driver, made, f"{show}/package_cpus_list"))
+        self.assertEqual("0-1\n", inside.run(self.driver, made, f"{show}/core_cpus_list"))
 
-    def test_processor_of_the_host_is_all_that_can_be_emulated(self) -> None:
+    def test_processor_of_the_host_has_all_features_that_can_be_emulated(self) -> None:
         made = self.spawn(cpu=Cpu(model="host-passthrough"), interfaces=(), boot=base.kernel())
         self.assertEqual(base.ACCELERATOR, self.driver.show(made.uuid).accelerator)
         flags = inside.run(self.driver, made, "grep -m1 ^flags /proc/cpuinfo").split()
@@ -267,7 +267,7 @@ class TestInterfaceKinds(base.HostTestCase):
 
     @contextmanager
     def network(self, bridge: str) -> Iterator[str]:
-        """Make a libvirt network of a bridge: the one kind that needs neither DHCP nor firewall."""
+        """Make a libvirt network of a bridge, which needs neither DHCP nor firewall."""
         name = f"net-{uuid.uuid4()}"
         inner = f"<name>{name}</name><forward mode='bridge'/><bridge name='{bridge}'/>"
         with inside.connection(self.driver) as opened:
@@ -288,7 +288,7 @@ class TestInterfaceKinds(base.HostTestCase):
             self.assertEqual("1400\n", Path("/sys/class/net", device, "mtu").read_text())
             self.driver.destroy(made.uuid)
 
-    def test_network_or_bridge_that_is_not_there_is_refused(self) -> None:
+    def test_unknown_network_or_bridge_is_refused(self) -> None:
         for kind in (InterfaceKind.NETWORK, InterfaceKind.BRIDGE):
             nowhere = Interface(kind=kind, source="nowhere")
             refused = self.assertRaisesRegex(exceptions.InvalidParameter, "nowhere")

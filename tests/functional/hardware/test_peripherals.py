@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What images and flavors ask for beyond disks and network cards, as guests see it."""
+"""Devices of images and flavors beyond disks and network cards, as guests see them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.functional import base, inside
 #: The bit of packed queues among a virtio device's features (virtio 1.2, section 6).
 _PACKED = 34
 
-#: Starts a watchdog that bites in five seconds, and does not feed it.
+#: Starts a watchdog with a timeout of five seconds, and does not reset its timer in time.
 _STARVE = "watchdog -T 5 -t 600 /dev/watchdog"
 
 
@@ -48,15 +48,15 @@ class TestPeripherals(inside.SharedGuestTestCase):
             "hpet": False,
         }
 
-    def test_config_drive_is_a_cd_rom_on_the_bus_of_such(self) -> None:
+    def test_config_drive_is_a_cd_rom_on_the_bus_for_cd_roms(self) -> None:
         drives = [line for line in self.fact(self.made, "DISK") if "label=config-2" in line]
         self.assertEqual(["sr0"], [line.split()[0] for line in drives])
         self.assertIn(" bus=sata ", drives[0])
 
     def test_cards_are_there(self) -> None:
-        found = self.run_inside("cat /sys/bus/pci/devices/*/vendor /sys/bus/pci/devices/*/device")
+        numbers = self.run_inside("cat /sys/bus/pci/devices/*/vendor /sys/bus/pci/devices/*/device")
         for number in ("0x25ab", "0x293e", "0x1033"):  # the watchdog, ICH9's sound, NEC's USB
-            self.assertIn(number, found)
+            self.assertIn(number, numbers)
 
     def test_watchdog_has_a_driver(self) -> None:
         self.assertEqual(["i6300ESB timer"], self.fact(self.made, "WATCHDOG"))
@@ -66,7 +66,7 @@ class TestPeripherals(inside.SharedGuestTestCase):
         lines = self.run_inside(f"head -n 1 $(dirname $({display}))/resource").split()
         self.assertEqual(32 * 1024**2, int(lines[1], 16) - int(lines[0], 16) + 1)
 
-    def test_second_serial_port_leads_out(self) -> None:
+    def test_second_serial_port_has_a_terminal(self) -> None:
         ports = inside.domain_xml(self.driver, self.made).findall("devices/serial/source")
         descriptor = os.open(ports[1].get("path", ""), os.O_RDWR | os.O_NOCTTY)
         try:
@@ -83,7 +83,7 @@ class TestPeripherals(inside.SharedGuestTestCase):
         clock = "cut -d' ' -f1 /proc/uptime"
         read = "dd if=/dev/hwrng of=/dev/null bs=64 count=80 2>/dev/null"
         before, after = self.run_inside(f"{clock}; {read}; {clock}").split()
-        # Five periods' worth, of which one may have been saved up and one is given at once.
+        # Five periods' amount, of which the guest may get two without a wait.
         self.assertGreater(float(after) - float(before), 2.5)
 
     def test_no_hpet(self) -> None:
@@ -94,12 +94,12 @@ class TestWatchdog(base.HostTestCase):
     def watched(self, action: WatchdogAction) -> Guest:
         return self.spawn(image=base.disk_image("legacy"), interfaces=(), watchdog=action)
 
-    def test_guest_that_does_not_feed_it_is_reset(self) -> None:
+    def test_guest_whose_timer_expires_is_reset(self) -> None:
         made = self.watched(WatchdogAction.RESET)
         with inside.boots(self.driver, made):
             inside.run(self.driver, made, _STARVE)
 
-    def test_guest_that_does_not_feed_it_is_paused(self) -> None:
+    def test_guest_whose_timer_expires_is_paused(self) -> None:
         made = self.watched(WatchdogAction.PAUSE)
         states: queue.SimpleQueue[PowerState] = queue.SimpleQueue()
         self.driver.subscribe(lambda uuid, state: states.put(state))
@@ -139,13 +139,13 @@ class TestScsiModels(base.HostTestCase):
 class TestProcessorAndQueues(base.HostTestCase):
     def test_hypervisor_does_not_show(self) -> None:
         made = self.spawn(hide_hypervisor=True, interfaces=())
-        # KVM leaves the flag, by which the guest knows no more than that it is not alone.
+        # KVM keeps the hypervisor flag, which does not name the hypervisor.
         wanted = {Accelerator.TCG: "none", Accelerator.KVM: "tcg"}[base.ACCELERATOR]
         self.assertEqual([wanted], self.fact(made, "VIRT"))
 
-    def test_windows_meets_hyper_v_where_there_is_kvm(self) -> None:
+    def test_windows_has_hyper_v_features_on_kvm(self) -> None:
         made = self.spawn(os_type=OsType.WINDOWS, interfaces=())
-        # Linux, which boots here, knows KVM better and does not look for more.
+        # Linux prefers KVM's own interface, so the guest does not show Hyper-V's.
         domain = inside.domain_xml(self.driver, made)
         kvm = base.ACCELERATOR is Accelerator.KVM
         self.assertEqual(kvm, domain.find("features/hyperv/synic[@state='on']") is not None)
@@ -155,7 +155,7 @@ class TestProcessorAndQueues(base.HostTestCase):
         drive = ConfigDrive(hostname="packed")
         made = self.spawn(packed_ring=True, config_drive=drive)
         self.assertEqual(["packed"], self.fact(made, "HOSTNAME"))
-        # Of those with a driver: with the others nothing is agreed upon.
+        # Only a device with a driver negotiates features.
         features = inside.run(self.driver, made, "cat /sys/bus/virtio/drivers/*/virtio*/features")
         for device in features.split():
             self.assertEqual("1", device[_PACKED], device)

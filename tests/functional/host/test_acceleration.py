@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests run on what the host can really do, and say so; the same guests with and without KVM."""
+"""Guests run on the accelerator that the host really has: the same guests with and without KVM."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from compute_driver.guest import GIB, ConfigDrive, Disk, Guest
 from compute_driver.info import GuestInfo
 from tests.functional import base, inside
 
-#: What Linux says of its hypervisor as it boots; emulation says nothing.
+#: Linux's line about its hypervisor; under emulation Linux has none.
 KVM_LINE = "Hypervisor detected: KVM"
 
-#: Where the guest finds room on its root disk.
+#: Mounts a partition of the root disk.
 MOUNT = "mkdir -p /disk && mount -t vfat /dev/vda1 /disk"
 
 #: Flags of x86 processors that can run guests.
@@ -45,7 +45,7 @@ class TestGuest(inside.SharedGuestTestCase):
         }
 
     def assert_kept(self, boot: str) -> None:
-        """Check that the guest has not booted since, and has kept what was in its memory."""
+        """Check that the guest has not booted since, and has kept its memory."""
         self.assertEqual(boot, inside.boot_id(self.driver, self.made))
         self.assertEqual("kept\n", self.run_inside("cat /tmp/kept"))
 
@@ -57,10 +57,10 @@ class TestGuest(inside.SharedGuestTestCase):
         domain = inside.domain_xml(self.driver, self.made)
         self.assertEqual(base.ACCELERATOR.domain_type, domain.get("type"))
 
-    def test_guest_says_what_it_runs_on(self) -> None:
+    def test_guest_names_its_accelerator(self) -> None:
         self.assertEqual([str(base.ACCELERATOR)], self.fact(self.made, "VIRT"))
-        said = self.run_inside("dmesg | grep -i hypervisor")
-        self.assertEqual(base.ACCELERATOR is Accelerator.KVM, KVM_LINE in said, said)
+        lines = self.run_inside("dmesg | grep -i hypervisor")
+        self.assertEqual(base.ACCELERATOR is Accelerator.KVM, KVM_LINE in lines, lines)
 
     def test_show_and_list_tell_accelerator_and_reason(self) -> None:
         shown = self.driver.show(self.made.uuid)
@@ -115,18 +115,18 @@ class TestGuest(inside.SharedGuestTestCase):
 
 
 class TestSwitch(base.HostTestCase):
-    """The operator changes ``virt_type`` while there are guests."""
+    """The operator changes ``virt_type`` while guests exist."""
 
     options: ClassVar = {"virt_type": "qemu", "emulation_fallback": True}
 
     def switch(self, virt_type: str) -> None:
-        """Go on with another configuration."""
+        """Use a driver with another configuration from now on."""
         self.driver.close()
         self.driver = LibvirtDriver(base.configuration(**self.options | {"virt_type": virt_type}))
         self.addCleanup(self.driver.close)
 
     def assert_accelerated(self, made: Guest, accelerator: Accelerator, virt_type: str) -> None:
-        """Check that all are at one about what runs the guest, and what was asked for."""
+        """Check that driver, guest and domain name the same accelerator."""
         shown = self.driver.show(made.uuid)
         self.assertEqual(str(accelerator), shown.accelerator)
         self.assertEqual(str(accelerator), self.fact(made, "VIRT")[-1])
@@ -137,7 +137,7 @@ class TestSwitch(base.HostTestCase):
         self.assertIn(expected, shown.reason)
 
     def test_disk_is_kept_under_either_accelerator(self) -> None:
-        # Without firmware and boot loader, to save time where the emulator itself is emulated.
+        # A boot without firmware saves time where the emulator itself is emulated.
         disk = {"image": base.disk_image(), "root": Disk(size_bytes=GIB)}
         made = self.spawn(boot=base.kernel(), interfaces=(), **disk)
         self.assert_accelerated(made, Accelerator.TCG, "qemu")
@@ -160,18 +160,18 @@ class TestSwitch(base.HostTestCase):
 
 
 class TestDecision(base.HostTestCase):
-    """What ``virt_type = kvm`` leads to; the guests need not boot for it."""
+    """The outcome of ``virt_type = kvm``, with guests that need not boot."""
 
     options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
 
     def start(self, **changes: Any) -> GuestInfo:
-        """Spawn a guest that goes with the test, without a disk."""
+        """Spawn a guest without a disk for the time of the test."""
         made = base.guest(boot=base.kernel(), interfaces=(), **changes)
         self.addCleanup(self.driver.destroy, made.uuid)
         return self.driver.spawn(made)
 
     def test_host_check_tells_of_kvm(self) -> None:
-        (check,) = (each for each in self.driver.host_check() if each.subject == "KVM")
+        (check,) = (check for check in self.driver.host_check() if check.subject == "KVM")
         if base.ACCELERATOR is Accelerator.KVM:
             self.assertEqual(("ok", ""), (check.verdict, check.remedy))
             self.assertRegex(check.detail, "^usable.*flag svm.*kvm_amd.*loop ran")
@@ -194,7 +194,7 @@ class TestDecision(base.HostTestCase):
             self.assertIn("no usable KVM", info.reason)
             self.assertIn(info.reason, logs.output[0])
 
-    def test_host_without_kvm_refuses_if_told_so(self) -> None:
+    def test_host_without_kvm_refuses_without_fallback(self) -> None:
         self.driver.close()
         options = self.options | {"emulation_fallback": False}
         self.driver = LibvirtDriver(base.configuration(**options))
@@ -207,7 +207,7 @@ class TestDecision(base.HostTestCase):
             before = list(cached.glob("*"))
             with self.assertRaisesRegex(exceptions.AccelerationUnavailable, "no vmx or svm flag"):
                 self.start()
-            # All else is looked for whenever a test ends.
+            # The end of every test checks the other directories.
             self.assertEqual(before, list(cached.glob("*")))
 
     def test_guest_of_32_bit_is_accelerated_like_the_hosts_own(self) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the host can do is found out rightly, cheaply, and without starting what nobody asked of."""
+"""Detection of the host's abilities is correct and cheap, and starts only needed emulators."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from compute_driver.choices import Firmware
 from compute_driver.guest import MIB, Cpu, DirectBoot, Disk, Image
 from compute_driver.hardware import architecture
 from compute_driver.hardware.acceleration import Ability
+from compute_driver.host import kvm
 from compute_driver.host.detection import Detection
 from compute_driver.libvirt.connection import Connection
 from tests import guests
@@ -30,7 +31,7 @@ _PRETENDS = os.access("/dev/kvm", os.R_OK | os.W_OK) and not (
 
 
 def installed() -> list[str]:
-    """Return the architectures that have an emulator here."""
+    """Return the architectures that have an emulator on this host."""
     return [a.name for a in architecture.TABLE.values() if shutil.which(a.emulator)]
 
 
@@ -38,14 +39,14 @@ def foreign() -> architecture.Architecture:
     """Return an architecture that this host's processors do not have."""
     host = architecture.of_host()
     known = (architecture.get(name) for name in installed())
-    found = next((facts for facts in known if host not in facts.kvm_hosts), None)
-    if found is None:
+    other = next((facts for facts in known if host not in facts.kvm_hosts), None)
+    if other is None:
         raise unittest.SkipTest("needs an emulator of a foreign architecture")
-    return found
+    return other
 
 
 class WatchedTestCase(unittest.TestCase):
-    """Every start of an emulator is written down, whoever starts it."""
+    """A test with a log of every start of an emulator."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -75,7 +76,7 @@ class WatchedTestCase(unittest.TestCase):
         return set(self.log.read_text().split()) if self.log.exists() else set()
 
     def known_to_libvirt(self) -> int:
-        """Return how many emulators the private libvirt has ever looked at."""
+        """Return how many emulators the private libvirt has examined."""
         return len(list(self.state.glob("libvirt/cache/libvirt/qemu/capabilities/*.xml")))
 
     def line(self, **variables: str) -> CommandLine:
@@ -89,15 +90,15 @@ class TestWhatIsStarted(WatchedTestCase):
         shown = line.done("host", "show", "-f", "json").json
         self.assertEqual({wanted.emulator}, self.started())
         self.assertEqual(1, self.known_to_libvirt())
-        found = {each["architecture"]: each for each in shown["architectures"]}
-        self.assertEqual(set(installed()), set(found))
-        for name, each in found.items():
+        rows = {row["architecture"]: row for row in shown["architectures"]}
+        self.assertEqual(set(installed()), set(rows))
+        for name, row in rows.items():
             with self.subTest(name):
-                self.assertIn(each["accelerator"], ("kvm", "tcg"))
-                self.assertTrue(each["reason"])
-                self.assertIn("/qemu-system-", each["emulator"])
-                self.assertEqual(name == wanted.name, bool(each["machines"]))
-        self.assertEqual(shown["qemu_version"], found[wanted.name]["emulator_version"])
+                self.assertIn(row["accelerator"], ("kvm", "tcg"))
+                self.assertTrue(row["reason"])
+                self.assertIn("/qemu-system-", row["emulator"])
+                self.assertEqual(name == wanted.name, bool(row["machines"]))
+        self.assertEqual(shown["qemu_version"], rows[wanted.name]["emulator_version"])
 
         self.log.unlink()
         line.done("host", "check", "-f", "json")
@@ -110,7 +111,7 @@ class TestWhatIsStarted(WatchedTestCase):
         shown = line.done("host", "show", "--arch", asked, "-f", "json").json
         wanted = {architecture.get(name).emulator for name in (architecture.of_host(), asked)}
         self.assertEqual(wanted, self.started())
-        in_full = [each for each in shown["architectures"] if each["emulator_version"]]
+        in_full = [row for row in shown["architectures"] if row["emulator_version"]]
         self.assertEqual(len(wanted), len(in_full))
 
     def test_spawn_starts_its_own_emulator_only(self) -> None:
@@ -124,17 +125,17 @@ class TestWhatIsStarted(WatchedTestCase):
 
 @unittest.skipUnless(_PRETENDS, "needs a /dev/kvm that cannot run ordinary guests")
 class TestPretendedKvm(WatchedTestCase):
-    """The host has a node that opens, libvirt offers KVM, and no ordinary guest can run."""
+    """The host's node for KVM opens and libvirt offers KVM, but no ordinary guest can run."""
 
     def test_host_check_explains_it(self) -> None:
         line = self.line(OS_HYPERVISOR__VIRT_TYPE="kvm")
         checks = line.done("host", "check", "-f", "json").json
-        (kvm,) = (each for each in checks if each["Subject"] == "KVM")
+        (kvm,) = (check for check in checks if check["Subject"] == "KVM")
         self.assertEqual("warning", kvm["Verdict"])
         self.assertRegex(
             kvm["Detail"],
             "^no usable KVM: /dev/kvm exists and opens.*, but the processor has no vmx or svm flag,"
-            " and a probe that ran a small guest loop through it did not end within 1 s:"
+            " and a small guest loop did not end within 1 s:"
             " ordinary guests would hang$",
         )
         self.assertRegex(kvm["Remedy"], "nested virtualisation.*or set virt_type = qemu")
@@ -146,15 +147,22 @@ class TestPretendedKvm(WatchedTestCase):
         self.assertEqual(set(), self.started())
         line.nothing_is_left()
         checks = line.run("host", "check", "-f", "json")
-        verdicts = {each["Subject"]: each["Verdict"] for each in checks.json}
+        verdicts = {check["Subject"]: check["Verdict"] for check in checks.json}
         self.assertEqual((1, "failure"), (checks.status, verdicts["KVM"]))
 
 
-class TestCache(base.HostTestCase):
-    def test_second_look_runs_no_program(self) -> None:
+class DetectionTestCase(base.HostTestCase):
+    """A test with its own connection to this process's libvirt."""
+
+    def connection(self) -> Connection:
         connection = Connection(self.driver.conf)
         self.addCleanup(connection.close)
-        detection = Detection(self.driver.conf, connection)
+        return connection
+
+
+class TestCache(DetectionTestCase):
+    def test_second_look_runs_no_program(self) -> None:
+        detection = Detection(self.driver.conf, self.connection())
         first = list(detection.architectures())
         self.assertTrue(first)
         with mock.patch("subprocess.Popen", side_effect=AssertionError):
@@ -162,11 +170,11 @@ class TestCache(base.HostTestCase):
 
 
 class TestAgreement(base.HostTestCase):
-    """What is refused could not have been started, and what is not refused starts."""
+    """The driver refuses exactly the processors with which QEMU does not start."""
 
     options: ClassVar[dict[str, Any]] = {"virt_type": "qemu"}
 
-    #: Architecture, processor, whether a guest can have it under emulation.
+    #: Architecture, processor, whether an emulated guest can have the processor.
     cases: ClassVar[tuple[tuple[str, Cpu, bool], ...]] = (
         ("x86_64", Cpu(model="Haswell"), True),
         ("x86_64", Cpu(model="Haswel"), False),
@@ -208,22 +216,22 @@ class TestAgreement(base.HostTestCase):
 
 
 def _tiny(name: str) -> dict[str, Any]:
-    """Return what makes a guest that the emulator starts, whether it boots or not."""
+    """Return fields of a guest that the emulator starts; the guest need not boot."""
     if Firmware.BIOS in architecture.get(name).machines[0].firmwares:
         return {"image": None, "root": Disk(size_bytes=MIB)}
     return {"boot": DirectBoot(kernel=Image(location=str(guests.build().kernel)))}
 
 
-class TestWord(base.HostTestCase):
-    def test_a_libvirt_that_offers_no_kvm_is_believed(self) -> None:
-        """As where QEMU's user may not open the node, or the emulator was made without KVM."""
+class TestLibvirt(DetectionTestCase):
+    def test_libvirt_without_kvm_overrules_the_probe(self) -> None:
+        """Such a QEMU's user may not open the node, or the emulator was built without KVM."""
         facts = foreign()
-        detection = self.driver._parts.host.detection
+        detection = Detection(self.driver.conf, self.connection())
         seen = Ability(frozenset({facts.name}), "it was probed")
-        with mock.patch.object(detection._kvm, "ability", return_value=seen):
-            found = detection.ability(facts)
-        self.assertEqual(frozenset(), found.architectures)
+        with mock.patch.object(kvm.Detector, "ability", return_value=seen):
+            ability = detection.ability(facts)
+        self.assertEqual(frozenset(), ability.architectures)
         self.assertRegex(
             found.why_not(facts.name),
-            "it was probed, but libvirt does not offer it: .*kvm.*not supported",
+            "it was probed, but libvirt does not offer KVM: .*kvm.*not supported",
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Quotas of disks and interfaces, measured; of processors, refused where there can be none."""
+"""Quotas of disks and interfaces, measured, and of processors, refused by the embedded libvirt."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside
 
-#: A disk is read once, so that nothing of it is in the guest's memory yet.
+#: Reads a disk for the first time, so the guest's memory does not hold its data.
 _READ = "dd if=/dev/vda of=/dev/null bs=64k 2>/dev/null"
 _CLOCK = "cut -d' ' -f1 /proc/uptime"
 
@@ -22,7 +22,7 @@ _SIZE = 24 * MIB
 
 class TestDisks(base.HostTestCase):
     def seconds(self, limits: DiskLimits | None) -> float:
-        """Return how long a guest takes to read a disk."""
+        """Return the seconds that a guest takes to read a disk."""
         disk = Disk(size_bytes=_SIZE)
         made = self.spawn(ephemerals=(disk,), disk_limits=limits, interfaces=(), boot=base.kernel())
         before, after = inside.run(self.driver, made, f"{_CLOCK}; {_READ}; {_CLOCK}").split()
@@ -30,14 +30,14 @@ class TestDisks(base.HostTestCase):
 
     def test_limited_disk_is_slower(self) -> None:
         free = self.seconds(None)
-        # So that reading takes ten times as long at least, whatever the host is busy with.
+        # A rate at which the read takes ten times as long, on a busy host too.
         slow = max(1, int(_SIZE / max(1.0, 12 * free)))
         self.assertGreater(self.seconds(DiskLimits(read_bytes_sec=slow)), 4 * free)
 
 
 class TestInterfaces(base.HostTestCase):
     def classes(self, device: str) -> str:
-        """Return how Linux shapes what a guest gets."""
+        """Return Linux's limits for the traffic to a guest."""
         tc = tools.locate("tc")
         assert tc is not None
         return subprocess.run(
@@ -47,7 +47,7 @@ class TestInterfaces(base.HostTestCase):
     def check(self, made: Guest, device: str) -> None:
         self.addCleanup(self.driver.destroy, made.uuid)
         if not bridges.can_shape():
-            # What the kernel lacks is told, and nothing is left.
+            # The refusal names the missing program, and nothing is left.
             with self.assertRaisesRegex(exceptions.HostError, "tc"):
                 self.driver.spawn(made)
             return

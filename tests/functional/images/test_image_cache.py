@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""No image goes that a guest needs, and one that went is missed."""
+"""The cache keeps the images that guests need, and the audit reports a lost one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.functional import base, tiny, worker
 class TestCache(tiny.TinyTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.driver.image_prune(unused=0)  # what other tests have left
+        self.driver.image_prune(unused=0)  # images of other tests
         self.addCleanup(lambda: self.driver.image_prune(unused=0))
 
     def image(self, name: str = "small") -> Image:
@@ -32,18 +32,18 @@ class TestCache(tiny.TinyTestCase):
         return self.spawn_tiny(image=source, root=Disk(size_bytes=GIB), **changes)
 
     def base(self, made: Guest) -> Path:
-        found = overlay.base(base.state_path() / "instances" / made.uuid / "root.qcow2")
-        assert found is not None
-        return found
+        path = overlay.base(base.state_path() / "instances" / made.uuid / "root.qcow2")
+        assert path is not None
+        return path
 
     def unreadable(self, name: str) -> Path:
-        """Make a directory that not even root can read: it leads to itself."""
+        """Make a link to itself, which not even root can read."""
         path = base.state_path() / "instances" / name
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(path)
         return path
 
-    def test_base_of_guests_stays_whatever_they_do(self) -> None:
+    def test_base_of_guests_stays_until_they_are_destroyed(self) -> None:
         source = self.image()
         first, second = self.spawned(source), self.spawned(source)
         path = self.base(first)
@@ -58,7 +58,7 @@ class TestCache(tiny.TinyTestCase):
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
         self.assertFalse(path.exists())
 
-    def test_base_of_what_has_no_domain_stays(self) -> None:
+    def test_base_of_a_directory_without_a_domain_stays(self) -> None:
         made = self.spawned(self.image())
         path = self.base(made)
         directory = base.state_path() / "instances" / made.uuid
@@ -70,7 +70,7 @@ class TestCache(tiny.TinyTestCase):
         shutil.rmtree(other)
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
 
-    def test_nothing_goes_while_a_guest_s_directory_cannot_be_read(self) -> None:
+    def test_no_image_goes_while_a_guest_s_directory_is_unreadable(self) -> None:
         self.assertTrue(self.driver.image_cache(self.image()))
         name = str(uuid.uuid4())
         path = self.unreadable(name)
@@ -81,7 +81,7 @@ class TestCache(tiny.TinyTestCase):
             path.unlink()
         self.assertEqual(1, len(self.driver.image_list()))
 
-    def test_what_is_no_guest_s_need_not_be_readable(self) -> None:
+    def test_other_directories_may_be_unreadable(self) -> None:
         self.assertTrue(self.driver.image_cache(self.image()))
         self.addCleanup(self.unreadable("lost+found").unlink)
         self.assertEqual(1, len(self.driver.image_prune(unused=0)))
@@ -89,43 +89,45 @@ class TestCache(tiny.TinyTestCase):
     def test_image_that_a_spawn_is_about_to_use_stays(self) -> None:
         source, number = self.image(), str(uuid.uuid4())
         self.addCleanup(self.driver.destroy, number)
-        with worker.running("spawn", number, pause="directory made", image=source.location) as it:
-            self.assertEqual(worker.PAUSED, it.says())
+        with worker.running(
+            "spawn", number, pause="directory made", image=source.location
+        ) as other:
+            self.assertEqual(worker.PAUSED, other.says())
             self.assertEqual((), self.driver.image_prune(unused=0))
-            it.go_on()
-            self.assertEqual(worker.DONE, it.says())
+            other.go_on()
+            self.assertEqual(worker.DONE, other.says())
         self.assertIs(PowerState.RUNNING, self.driver.show(number).state)
 
-    def test_spawn_that_died_keeps_no_image(self) -> None:
+    def test_killed_spawn_keeps_no_image(self) -> None:
         number = str(uuid.uuid4())
         image = self.image().location
-        with worker.running("spawn", number, pause="directory made", image=image) as it:
-            self.assertEqual(worker.PAUSED, it.says())
+        with worker.running("spawn", number, pause="directory made", image=image) as other:
+            self.assertEqual(worker.PAUSED, other.says())
         self.other_driver()
         self.assertEqual([image], [entry.source for entry in self.driver.image_prune(unused=0)])
 
-    def test_pruning_that_died_harms_nobody_and_can_be_done_again(self) -> None:
+    def test_killed_pruning_does_no_harm_and_can_be_repeated(self) -> None:
         for point, remains in (("image chosen", 1), ("image forgotten", 0)):
             with self.subTest(point):
                 source = self.image()
                 self.assertTrue(self.driver.image_cache(source))
-                with worker.running("prune", pause=point) as it:
-                    self.assertEqual(worker.PAUSED, it.says())
+                with worker.running("prune", pause=point) as other:
+                    self.assertEqual(worker.PAUSED, other.says())
                 self.assertEqual(remains, len(self.driver.image_list()))
-                # The next one who wants it has it whole.
+                # The next spawn gets the whole image.
                 made = self.spawned(source)
                 self.assertTrue(self.base(made).exists())
                 self.driver.destroy(made.uuid)
                 self.assertEqual(1, len(self.driver.image_prune(unused=0)))
                 self.assertEqual((), self.driver.audit())
 
-    def test_base_that_vanished_is_missed_by_the_audit(self) -> None:
+    def test_audit_reports_a_lost_base(self) -> None:
         made = self.spawned(self.image())
         path = self.base(made)
         aside = path.with_name("aside")
         path.rename(aside)
         try:
-            (finding,) = (each for each in self.driver.audit() if each.kind == "missing file")
+            (finding,) = (row for row in self.driver.audit() if row.kind == "missing file")
         finally:
             aside.rename(path)
         self.assertEqual(str(path), finding.subject)

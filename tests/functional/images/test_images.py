@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The image cache with images made by qemu-img and xorriso, many askers, kills and full disks."""
+"""The image cache with images of qemu-img and xorriso, many clients, kills and full disks."""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
 import hashlib
-import json
 import logging
 import os
 import stat
@@ -24,12 +23,13 @@ from compute_driver.choices import DiskFormat
 from compute_driver.guest import MIB, Image
 from compute_driver.images.cache import CachedImage, ImageCache
 from compute_driver.system import tools
+from tests.functional.programs import described, output
 from tests.image_server import DEADLINE, ImageServer, configured
 
 SIZE = 4 * MIB
-PATTERN = bytes(range(1, 129)) * 512  # 64 KiB without a zero byte: nothing of it is left out
+PATTERN = bytes(range(1, 129)) * 512  # 64 KiB without a zero byte, so no tool skips a part
 
-#: qemu-img's format and options, what the image is, what the cache makes of it.
+#: qemu-img's format and options, the image's format, the format in the cache.
 ACCEPTED = {
     "raw": ("raw", "", DiskFormat.RAW, DiskFormat.RAW),
     "qcow2": ("qcow2", "", DiskFormat.QCOW2, DiskFormat.QCOW2),
@@ -58,6 +58,7 @@ import sys
 from pathlib import Path
 from compute_driver.guest import Image
 from compute_driver.images.cache import ImageCache
+from tests.functional.programs import described, output
 from tests.image_server import configured
 conf = configured(Path(sys.argv[1]))
 image = Image(location=sys.argv[2], checksum=sys.argv[3])
@@ -71,19 +72,13 @@ import sys
 from pathlib import Path
 from compute_driver.guest import Image
 from compute_driver.images.cache import ImageCache
+from tests.functional.programs import described, output
 from tests.image_server import configured
 cache, image = ImageCache(configured(Path(sys.argv[1]))), Image(location=sys.argv[2])
 asking = [eventlet.spawn(cache.get, image) for _ in range(30)]
-found = [asked.wait() for asked in asking]
-print(len(found), len(set(found)))
+images = [asked.wait() for asked in asking]
+print(len(images), len(set(images)))
 """
-
-
-def output(*argv: str | Path) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True)
-    if done.returncode:
-        raise AssertionError(f"{argv}: {done.stderr}")
-    return done.stdout
 
 
 def sha256(content: bytes) -> str:
@@ -101,7 +96,7 @@ class ImagesCase(unittest.TestCase):
         self.cache = ImageCache(self.conf)
         self.disk = self.home / "disk.raw"
         self.disk.write_bytes((PATTERN * 2).ljust(SIZE, b"\0"))
-        logging.disable(logging.WARNING)  # of the parsers
+        logging.disable(logging.WARNING)  # warnings of the parsers
         self.addCleanup(logging.disable, logging.NOTSET)
 
     def serve(self, content: bytes) -> ImageServer:
@@ -110,7 +105,7 @@ class ImagesCase(unittest.TestCase):
         return server
 
     def made(self, image_format: str, options: str = "") -> Path:
-        """Return a new image of that format with the content of the disk."""
+        """Return a new image of a format with the content of the disk."""
         path = self.home / f"image.{image_format}"
         argv = ["qemu-img", "convert", "-f", "raw", "-O", image_format]
         argv += ["-o", options] if options else []
@@ -118,7 +113,7 @@ class ImagesCase(unittest.TestCase):
         return path
 
     def content(self, image: CachedImage) -> bytes:
-        """Return what a guest reads from the beginning of the disk."""
+        """Return the bytes of the disk that a guest sees."""
         driver = "qcow2" if image.format is DiskFormat.QCOW2 else "raw"
         copy = self.home / "content"
         output("qemu-img", "convert", "-f", driver, "-O", "raw", image.path, copy)
@@ -138,20 +133,19 @@ class ImagesCase(unittest.TestCase):
 
 class FormatTest(ImagesCase):
     def test_every_format_becomes_a_disk_with_the_same_content(self) -> None:
-        for what, (image_format, options, known_as, wanted) in ACCEPTED.items():
-            with self.subTest(what):
+        for name, (image_format, options, known_as, wanted) in ACCEPTED.items():
+            with self.subTest(name):
                 path = self.made(image_format, options)
-                found = self.cache.get(Image(location=str(path), format=known_as))
-                self.assertEqual((wanted, SIZE), (found.format, found.virtual_size))
-                self.assertEqual(self.disk.read_bytes(), self.content(found))
-                told = output("qemu-img", "info", "-f", str(wanted), "--output=json", found.path)
-                self.assertEqual(SIZE, json.loads(told)["virtual-size"])
+                cached = self.cache.get(Image(location=str(path), format=known_as))
+                self.assertEqual((wanted, SIZE), (cached.format, cached.virtual_size))
+                self.assertEqual(self.disk.read_bytes(), self.content(cached))
+                self.assertEqual(SIZE, described(cached.path, str(wanted))["virtual-size"])
         self.assertEqual([], self.cache.leftovers())
 
     def test_dangerous_formats_are_refused(self) -> None:
-        for what, (image_format, options, reason) in REFUSED.items():
+        for name, (image_format, options, reason) in REFUSED.items():
             with (
-                self.subTest(what),
+                self.subTest(name),
                 self.refusing(exceptions.ImageUnacceptable, reason),
             ):
                 path = self.home / f"bad.{image_format}"
@@ -168,7 +162,7 @@ class FormatTest(ImagesCase):
         with self.refusing(exceptions.ImageUnacceptable, "is encrypted"):
             self.cache.get(Image(location=str(path)))
 
-    def test_an_iso_stays_one_even_if_it_boots_from_a_stick(self) -> None:
+    def test_an_iso_stays_an_iso_even_if_it_boots_from_a_stick(self) -> None:
         tree = self.home / "tree"
         tree.mkdir()
         (tree / "file").write_bytes(PATTERN)
@@ -179,19 +173,19 @@ class FormatTest(ImagesCase):
         self.assertEqual(b"\x55\xaa", hybrid.read_bytes()[510:512])
         for path in (plain, hybrid):
             with self.subTest(path.name):
-                found = self.cache.get(Image(location=str(path), format=DiskFormat.ISO))
-                self.assertEqual(DiskFormat.ISO, found.format)
-                self.assertEqual(path.read_bytes(), found.path.read_bytes())
+                cached = self.cache.get(Image(location=str(path), format=DiskFormat.ISO))
+                self.assertEqual(DiskFormat.ISO, cached.format)
+                self.assertEqual(path.read_bytes(), cached.path.read_bytes())
 
     def test_a_wrong_label_is_refused(self) -> None:
         path = self.made("qcow2")
-        with self.refusing(exceptions.ImageUnacceptable, "says raw, is qcow2"):
+        with self.refusing(exceptions.ImageUnacceptable, "is said to be raw, but is qcow2"):
             self.cache.get(Image(location=str(path), format=DiskFormat.RAW))
 
     def test_a_truncated_image_is_refused(self) -> None:
         for image_format, options, _, _ in ACCEPTED.values():
             if image_format in ("raw", "vdi"):
-                continue  # what is missing at their end reads as zeros
+                continue  # a missing end of such an image reads as zeros
             path = self.made(image_format, options)
             whole = path.read_bytes()
             path.write_bytes(whole[: max(400, len(whole) // 40)])
@@ -206,16 +200,16 @@ class CacheTest(ImagesCase):
     def get(self, **fields: str) -> CachedImage:
         return self.cache.get(Image(location=str(self.disk), **fields))
 
-    def test_qemu_may_read_images_and_nobody_else_what_is_being_made(self) -> None:
+    def test_others_may_read_complete_images_only(self) -> None:
         before = os.umask(0o077)
         self.addCleanup(os.umask, before)
-        found = self.get()
+        cached = self.get()
         modes = {
             path.name: stat.S_IMODE(path.stat().st_mode)
-            for path in (self.store, self.store / "tmp", self.store / "locks", found.path)
+            for path in (self.store, self.store / "tmp", self.store / "locks", cached.path)
         }
         self.assertEqual(
-            {"images": 0o711, "tmp": 0o700, "locks": 0o700, found.path.name: 0o644}, modes
+            {"images": 0o711, "tmp": 0o700, "locks": 0o700, cached.path.name: 0o644}, modes
         )
 
     def test_a_hit_runs_no_program(self) -> None:
@@ -244,17 +238,18 @@ class CacheTest(ImagesCase):
         self.assertEqual(self.cache.get(image), self.cache.get(image))
         self.assertEqual(3, len(server.gets()))
 
-    def test_what_was_lost_or_cut_is_fetched_again(self) -> None:
-        found = self.get()
+    def test_lost_or_truncated_files_are_fetched_again(self) -> None:
+        cached = self.get()
+        note = cached.path.with_name(cached.path.name + ".json")
         for damage in (
-            lambda: found.path.unlink(),
-            lambda: os.truncate(found.path, 1000),
-            lambda: found.path.with_name(found.path.name + ".json").unlink(),
-            lambda: found.path.with_name(found.path.name + ".json").write_text("{"),
+            lambda: cached.path.unlink(),
+            lambda: os.truncate(cached.path, 1000),
+            lambda: note.unlink(),
+            lambda: note.write_text("{"),
         ):
             damage()
-            self.assertEqual(found, self.get())
-            self.assertEqual(self.disk.read_bytes(), found.path.read_bytes())
+            self.assertEqual(cached, self.get())
+            self.assertEqual(self.disk.read_bytes(), cached.path.read_bytes())
         self.assertEqual(2, len(self.files()))
 
     def test_a_checksum_is_verified(self) -> None:
@@ -267,12 +262,12 @@ class CacheTest(ImagesCase):
             os.remove(self.get(checksum=f"{algorithm}:{right}").path)
             self.cache.remove_leftovers()
 
-    def test_a_kernel_is_kept_as_it_is(self) -> None:
-        kernel = self.made("qcow2")  # even if it looks like a disk
-        found = self.cache.get_file(Image(location=str(kernel)))
-        self.assertEqual(kernel.read_bytes(), found.read_bytes())
-        self.assertEqual(found, self.cache.get_file(Image(location=str(kernel))))
-        self.assertNotEqual(found, self.cache.get(Image(location=str(kernel))).path)
+    def test_a_kernel_stays_as_it_is(self) -> None:
+        kernel = self.made("qcow2")  # also a kernel that looks like a disk
+        cached = self.cache.get_file(Image(location=str(kernel)))
+        self.assertEqual(kernel.read_bytes(), cached.read_bytes())
+        self.assertEqual(cached, self.cache.get_file(Image(location=str(kernel))))
+        self.assertNotEqual(cached, self.cache.get(Image(location=str(kernel))).path)
 
     def test_a_kernel_that_is_empty_is_refused(self) -> None:
         (self.home / "kernel").touch()
@@ -301,7 +296,7 @@ class CacheTest(ImagesCase):
             self.cache.get(Image(location=str(path)))
 
 
-class ManyAskersTest(ImagesCase):
+class ManyClientsTest(ImagesCase):
     def test_sixteen_threads_and_four_processes_fetch_once(self) -> None:
         server = self.serve(self.made("vmdk", "subformat=streamOptimized").read_bytes())
         server.gate.clear()
@@ -312,11 +307,11 @@ class ManyAskersTest(ImagesCase):
             futures = [pool.submit(self.cache.get, image) for _ in range(16)]
             server.wait_for(20, "HEAD")
             server.gate.set()
-            found = {future.result(DEADLINE).path for future in futures}
+            paths = {future.result(DEADLINE).path for future in futures}
         for other in others:
-            found.add(Path(other.communicate(timeout=DEADLINE)[0].strip()))
+            paths.add(Path(other.communicate(timeout=DEADLINE)[0].strip()))
             self.assertEqual(0, other.returncode)
-        self.assertEqual(1, len(found), found)
+        self.assertEqual(1, len(paths), paths)
         self.assertEqual(1, len(server.gets()))
         self.assertEqual(2, len(self.files()), self.files())
 
@@ -329,7 +324,7 @@ class ManyAskersTest(ImagesCase):
 
 class KillTest(ImagesCase):
     def killed(self, server: ImageServer) -> None:
-        """Leave what a process leaves that is killed in the middle of a fetch."""
+        """Kill a process in the middle of a fetch."""
         half = len(server.content) // 2
         server.gate.clear()
         argv = [sys.executable, "-c", ASK, str(self.state), server.url, sha256(server.content)]
@@ -339,30 +334,30 @@ class KillTest(ImagesCase):
                 while sum(p.stat().st_size for p in self.store.glob("tmp/*.part")) < half:
                     self.assertLess(time.monotonic(), deadline, "the fetch did not begin")
                     time.sleep(0.02)
-                self.assertEqual([], self.cache.leftovers())  # somebody is at work on it
+                self.assertEqual([], self.cache.leftovers())  # the process still works on the parts
             finally:
                 other.kill()
         server.gate.set()
 
     def setUp(self) -> None:
         super().setUp()
-        # An even number of the pieces that are written at once, so that half of them is seen.
+        # Two buffers of the download, so the first one is a visible half.
         self.server = self.serve(os.urandom(2 * MIB))
 
-    def test_the_next_fetch_goes_on_where_a_killed_one_was(self) -> None:
+    def test_the_next_fetch_continues_a_killed_one(self) -> None:
         self.killed(self.server)
         checksum = sha256(self.server.content)
-        found = self.cache.get(Image(location=self.server.url, checksum=checksum))
-        self.assertEqual(self.server.content, found.path.read_bytes())
+        cached = self.cache.get(Image(location=self.server.url, checksum=checksum))
+        self.assertEqual(self.server.content, cached.path.read_bytes())
         self.assertEqual([None, f"bytes={MIB}-"], [get.range for get in self.server.gets()])
         self.assertEqual([], self.cache.leftovers())
         self.assertEqual(2, len(self.files()))
 
     def test_leftovers_of_a_killed_fetch_are_found_and_removed(self) -> None:
         self.killed(self.server)
-        found = self.cache.leftovers()
-        self.assertEqual({".part", ".validator"}, {path.suffix for path in found})
-        self.assertEqual(found, self.cache.remove_leftovers())
+        leftovers = self.cache.leftovers()
+        self.assertEqual({".part", ".validator"}, {path.suffix for path in leftovers})
+        self.assertEqual(leftovers, self.cache.remove_leftovers())
         self.assertEqual([], self.files())
 
     def test_half_of_a_pair_is_a_leftover(self) -> None:
@@ -375,7 +370,7 @@ class KillTest(ImagesCase):
         self.assertTrue(whole.path.exists())
         self.assertTrue((self.store / "README").exists())
 
-    def test_without_a_cache_nothing_is_left_over_nor_made(self) -> None:
+    def test_search_for_leftovers_makes_no_cache(self) -> None:
         self.assertEqual([], self.cache.leftovers())
         self.assertFalse(self.store.exists())
 
@@ -387,7 +382,7 @@ class FullDiskTest(ImagesCase):
         self.store.mkdir(parents=True)
         output("mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", self.store)
         self.addCleanup(output, "umount", self.store)
-        self.disk.write_bytes(PATTERN * 128)  # 8 MiB, but few when compressed
+        self.disk.write_bytes(PATTERN * 128)  # 8 MiB, but little when compressed
 
     def test_a_local_image_that_does_not_fit_leaves_nothing(self) -> None:
         reason = f"not enough space in {self.store}.*: {8 * MIB} bytes are needed"

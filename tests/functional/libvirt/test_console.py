@@ -18,14 +18,13 @@ from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, inside
 
-#: In KiB, how large a console log may be before it rotates; how many parts there are then, and
-#: what a talkative guest writes.
+#: Size in KiB at which a console log rotates, number of its parts, and a guest's long output.
 LOG_MAX_KIB = 16
 LOG_PARTS = 4
 TALK_LINES = 8000
 TALK = f"i=0; while [ $i -lt {TALK_LINES} ]; do i=$((i+1)); echo line $i of what it says; done"
 
-#: Seconds in which what needs no guest's answer is done, on a busy machine.
+#: Seconds for an action without a guest's answer, on a busy machine.
 SOON = 10.0
 
 
@@ -67,10 +66,10 @@ class TestConsole(inside.SharedGuestTestCase):
             heard.result(SOON)
 
     def listen(self, session: ConsoleSession) -> bytes:
-        """Return all that a session hears until its end."""
+        """Return the output of a session until its end."""
         return b"".join(iter(session.receive, b""))
 
-    def test_what_never_comes_is_waited_for_until_the_deadline(self) -> None:
+    def test_wait_for_a_text_that_never_comes_ends_at_the_deadline(self) -> None:
         began = time.monotonic()
         with self.assertRaisesRegex(exceptions.OperationTimeout, "never said.* within 0.5 s"):
             self.driver.console_wait(self.made.uuid, "never said", timeout=0.5)
@@ -98,7 +97,7 @@ class TestConsole(inside.SharedGuestTestCase):
 
 
 class TestBoundedLog(unittest.TestCase):
-    """With a daemon of its own, which is told the bound when it starts."""
+    """A test with its own libvirt, which reads the bound at its start."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp")
@@ -111,14 +110,14 @@ class TestBoundedLog(unittest.TestCase):
         self.made = base.guest(boot=base.kernel(), interfaces=())
         self.directory = state / "instances" / self.made.uuid
 
-    def test_talkative_guest_fills_no_disk_and_its_latest_words_are_found(self) -> None:
+    def test_log_is_bounded_and_keeps_the_latest_lines(self) -> None:
         self.addCleanup(self.driver.destroy, self.made.uuid)
         self.driver.spawn(self.made)
         self.driver.console_wait(self.made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
         size = len(self.driver.console_log(self.made.uuid))
         with contextlib.closing(self.driver.console_attach(self.made.uuid)) as session:
             session.send(f"run {TALK}\r".encode())
-            # QEMU looks for sessions once a second: what a shorter one typed is lost.
+            # QEMU looks for sessions once a second: the keys of a shorter session are lost.
             self.wait("line 1 of", size)
         self.wait(f"line {TALK_LINES} of", size)
         log = self.driver.console_log(self.made.uuid).decode()

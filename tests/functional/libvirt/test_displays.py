@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Screens of real guests, served by VNC and SPICE."""
+"""Screens of real guests over VNC and SPICE."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class TestServing(tiny.TinyTestCase):
         with self.assertRaisesRegex(exceptions.HostError, "TLS"):
             driver.spawn(tiny.guest())
 
-    def test_port_that_somebody_takes_is_not_waited_for(self) -> None:
+    def test_guest_gets_another_port_when_its_own_is_taken(self) -> None:
         driver = self.other_driver(vnc_listen="127.0.0.1")
         made = self.spawn_tiny()
         driver.reboot(made.uuid, kind=RebootKind.HARD)
@@ -140,11 +140,11 @@ class TestServing(tiny.TinyTestCase):
 
 
 class TestPassword(unittest.TestCase):
-    """With a daemon of its own, whose configuration has a password for all screens."""
+    """A test with its own libvirt, whose configuration has a password for all screens."""
 
     PASSWORD = "T0pSecrt"
 
-    def test_password_of_libvirt_holds_and_is_written_nowhere_else(self) -> None:
+    def test_password_of_libvirt_holds_and_stays_in_its_file(self) -> None:
         folder = tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp")
         self.addCleanup(folder.cleanup)
         state = Path(folder.name)

@@ -129,11 +129,11 @@ class EmbeddedDaemonAsRoot(unittest.TestCase):
         return dict(json.loads(output))
 
     def python(self, code: str, state: Path | None = None, *, check: bool = True) -> dict[str, Any]:
-        """Run code in a process of its own and return its ``answer``."""
+        """Run code in a process of its own and return the code's ``answer``."""
         return self.finish(self.start(self.command(code, state)), check=check)
 
     def pids(self) -> tuple[int, int]:
-        """Supervisor and libvirtd, once they run."""
+        """Start the daemon, and return the process IDs of supervisor and libvirtd."""
         code = "connect()\nanswer |= {'pids': [daemon.pid, daemon.libvirtd_pid]}"
         first, second = self.python(code)["pids"]
         return first, second
@@ -223,16 +223,17 @@ domain.destroy()
     def test_nothing_stays_behind_when_idle(self) -> None:
         self.options["idle_timeout"] = 1
         self.python(START)
-        code = "answer['socket'] = str(daemon.socket_path)\nanswer['home'] = str(daemon._home)"
-        where = self.python(code)
+        code = "answer['socket'] = str(daemon.socket_path)"
+        path = Path(self.python(code)["socket"])
+        home = path.parents[2]
         supervisor, libvirtd = self.pids()
         self.assertFalse(ended([libvirtd], 2.5), "libvirtd ended in spite of a guest")
-        self.assertTrue(mentions(f"virtlogd --config {where['home']}/"), "nobody logs its console")
+        self.assertTrue(mentions(f"virtlogd --config {home}/"), "nobody logs its console")
         self.python("guest().destroy()")
         self.assertTrue(ended([supervisor, libvirtd], PROCESS_SECONDS))
-        self.assertEqual([], mentions(f"{where['home']}/"))
-        self.assertFalse(Path(where["socket"]).exists())
-        self.assertFalse(Path(where["home"]).is_symlink())
+        self.assertEqual([], mentions(f"{home}/"))
+        self.assertFalse(path.exists())
+        self.assertFalse(home.is_symlink())
 
     def test_a_console_log_is_bounded(self) -> None:
         self.options["console_log_max_bytes"] = 32

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Domains that others made in the same libvirt are none of the driver's business."""
+"""The driver leaves the domains of others in the same libvirt alone."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class ForeignTestCase(tiny.TinyTestCase):
         self.connection = tiny.libvirt_connection(self)
 
     def start(self, name: str, directory: str | None = None) -> libvirt.virDomain:
-        """Start a domain behind the driver's back.
+        """Start a domain past the driver.
 
-        :param directory: what damaged metadata in our namespace name; None means no metadata.
+        :param directory: in damaged metadata of the driver's namespace; None means no metadata.
         """
         number = str(uuid.uuid4())
         ours = OURS.format(directory=f"{directory}/{number}", description='{"uuid": ')
@@ -99,7 +99,7 @@ class TestForeignDomains(ForeignTestCase):
                     self.driver.spawn(tiny.guest(**taken))
 
     def test_a_directory_in_use_by_a_foreign_domain_is_not_removed(self) -> None:
-        # As after somebody has defined one of our guests anew, without its metadata.
+        # An administrator may redefine a guest without its metadata.
         directory = base.state_path() / "instances" / self.plain.UUIDString()
         directory.mkdir()
         self.addCleanup(directory.rmdir)
@@ -175,7 +175,7 @@ class TestDamagedMetadata(ForeignTestCase):
         self.assertEqual((self.neighbour.uuid, PowerState.RUNNING), (info.guest.uuid, info.state))
         self.assertIn(self.neighbour.uuid, [stats.uuid for stats in self.driver.stats()])
 
-    def test_its_verbs_say_what_is_wrong(self) -> None:
+    def test_verbs_name_the_damage(self) -> None:
         self.assertEqual(self.damaged.UUIDString(), self.driver.find("damaged"))
         with self.assertRaisesRegex(exceptions.MetadataDamaged, "damaged"):
             self.driver.show(self.damaged.UUIDString())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Power verbs, as a real guest lives through them."""
+"""Power verbs on a real guest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TestPower(inside.SharedGuestTestCase):
     def state(self) -> PowerState:
         return self.driver.show(self.made.uuid).state
 
-    def test_paused_guest_goes_on_where_it_was(self) -> None:
+    def test_paused_guest_goes_on_without_a_boot(self) -> None:
         boot = inside.boot_id(self.driver, self.made)
         session = self.driver.console_attach(self.made.uuid)
         self.addCleanup(session.close)
@@ -32,7 +32,7 @@ class TestPower(inside.SharedGuestTestCase):
         session.close()
         self.assertEqual(boot, inside.boot_id(self.driver, self.made))
 
-    def test_interrupt_makes_a_guest_panic_that_is_set_up_so(self) -> None:
+    def test_interrupt_makes_a_guest_panic(self) -> None:
         self.run_inside("echo 1 >/proc/sys/kernel/unknown_nmi_panic")
         before = self.log_size()
         self.driver.inject_nmi(self.made.uuid)
@@ -40,7 +40,7 @@ class TestPower(inside.SharedGuestTestCase):
         with inside.boots(self.driver, self.made):
             self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
 
-    def test_suspended_guest_goes_on_where_it_was(self) -> None:
+    def test_suspended_guest_goes_on_without_a_boot(self) -> None:
         boot = inside.boot_id(self.driver, self.made)
         self.driver.suspend(self.made.uuid)
         self.assertIs(PowerState.SUSPENDED, self.state())
@@ -63,7 +63,7 @@ class TestPower(inside.SharedGuestTestCase):
         with inside.boots(self.driver, self.made):
             self.driver.start(self.made.uuid)
 
-    def test_stop_without_patience_asks_nobody_and_drops_what_was_suspended(self) -> None:
+    def test_stop_without_a_timeout_is_forced_and_drops_the_suspended_state(self) -> None:
         before = self.log_size()
         self.driver.stop(self.made.uuid, timeout=0)
         self.assertIs(PowerState.STOPPED, self.state())
@@ -81,7 +81,7 @@ class TestPower(inside.SharedGuestTestCase):
             self.assertIs(RebootKind.SOFT, self.driver.reboot(self.made.uuid))
         self.assertRegex(self.said(before), r"(?s)GUEST-POWERBUTTON.*GUEST-DOWN")
 
-    def test_soft_reboot_without_patience_is_hard_and_asks_nobody(self) -> None:
+    def test_soft_reboot_without_a_timeout_is_hard(self) -> None:
         before = self.log_size()
         with inside.boots(self.driver, self.made):
             self.assertIs(RebootKind.HARD, self.driver.reboot(self.made.uuid, timeout=0))

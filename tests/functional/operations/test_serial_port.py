@@ -16,7 +16,7 @@ from compute_driver.info import Address
 from compute_driver.operations.base import serial_port
 from tests.functional import base, inside, tiny
 
-#: Seconds in which what needs no guest's answer is done, on a busy machine.
+#: Seconds for an action without a guest's answer, on a busy machine.
 SOON = 10.0
 
 LISTEN = {"serial_listen": "127.0.0.1"}
@@ -74,7 +74,7 @@ class TestConsoleAtPort(inside.SharedGuestTestCase):
             self.driver.start(self.made.uuid)
 
     def listen(self, session: ConsoleSession) -> bytes:
-        """Return all that a session hears until its end."""
+        """Return the output of a session until its end."""
         return b"".join(iter(session.receive, b""))
 
     def test_suspended_guest_gets_another_port_if_its_own_is_taken(self) -> None:
@@ -90,10 +90,10 @@ class TestConsoleAtPort(inside.SharedGuestTestCase):
 
 
 class TestPorts(tiny.TinyTestCase):
-    """Guests and others who want the same ports."""
+    """Guests and other programs compete for ports."""
 
     def free(self, count: int) -> tuple[int, int]:
-        """Return a range of ports of which, a moment ago, none was taken."""
+        """Return a range of ports that are free at this moment."""
         first = 21000
         while not all(serial_port.is_free("127.0.0.1", first + n) for n in range(count)):
             first += count
@@ -107,11 +107,11 @@ class TestPorts(tiny.TinyTestCase):
         driver.reboot(made.uuid, kind=RebootKind.HARD)
         self.assertEqual("127.0.0.1", driver.console_address(made.uuid).host)
 
-    def test_guests_that_start_together_get_a_port_each_and_no_more_than_there_are(self) -> None:
+    def test_guests_that_start_together_share_the_range(self) -> None:
         first, last = self.free(3)
         wanted = {"serial_port_range": f"{first}:{last}", **LISTEN}
-        drivers = [self.other_driver(**wanted) for _each in range(2)]
-        guests = [tiny.guest() for _each in range(4)]
+        drivers = [self.other_driver(**wanted) for _ in range(2)]
+        guests = [tiny.guest() for _ in range(4)]
         for made in guests:
             self.addCleanup(self.driver.destroy, made.uuid)
 
@@ -124,16 +124,16 @@ class TestPorts(tiny.TinyTestCase):
 
         with ThreadPoolExecutor() as pool:
             made = list(filter(None, pool.map(spawn, range(len(guests)))))
-        ports = {drivers[0].console_address(each.uuid).port for each in made}
+        ports = {drivers[0].console_address(guest.uuid).port for guest in made}
         self.assertEqual(set(range(first, last + 1)), ports)
         self.assertEqual(3, len(made))
         # A port is free again when its guest stops.
         self.driver.stop(made[0].uuid, timeout=0)
-        drivers[0].spawn(next(each for each in guests if each not in made))
+        drivers[0].spawn(next(guest for guest in guests if guest not in made))
         with self.assertRaises(exceptions.NoFreePort):
             drivers[0].start(made[0].uuid)
 
-    def test_lock_of_a_process_that_died_goes_with_the_next_driver(self) -> None:
+    def test_next_driver_removes_the_lock_of_a_dead_process(self) -> None:
         left = base.state_path() / "locks" / "port-21000"
         left.parent.mkdir(exist_ok=True)
         left.touch()

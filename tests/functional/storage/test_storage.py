@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Disks and config drives made by the real tools, and read back by other programs."""
+"""Disks and config drives of the real tools, read by other programs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ PATTERN = bytes(range(256)) * 256
 
 @dataclasses.dataclass(frozen=True)
 class Base:
-    """An image such as the cache hands out."""
+    """An image of the cache."""
 
     path: Path
     format: DiskFormat
@@ -80,7 +80,7 @@ class StorageCase(unittest.TestCase):
 
 
 class RootDiskTest(StorageCase):
-    def test_overlay_states_its_base_and_the_base_s_format(self) -> None:
+    def test_overlay_names_its_base_and_the_base_s_format(self) -> None:
         for base in (self.raw_base(), self.qcow2_base()):
             for asked, expected in ((0, 4 * MIB), (10 * GIB, 10 * GIB)):
                 with self.subTest(base=str(base.format), size=asked):
@@ -95,10 +95,10 @@ class RootDiskTest(StorageCase):
                     self.assert_same_content(disk, base)
 
     def assert_same_content(self, disk: GuestDisk, base: Base) -> None:
-        # Equal but for zeros at the end of the longer one, which qemu-img tolerates and reports.
+        # qemu-img accepts and reports zeros at the end of the longer image.
         formats = ("-f", str(disk.source.format), "-F", str(base.format))
-        said = output("qemu-img", "compare", *formats, disk.source.path, base.path)
-        self.assertIn("Images are identical.", said)
+        report = output("qemu-img", "compare", *formats, disk.source.path, base.path)
+        self.assertIn("Images are identical.", report)
 
     def test_raw_is_a_full_sparse_copy(self) -> None:
         for base in (self.raw_base(), self.qcow2_base()):
@@ -136,7 +136,7 @@ class RootDiskTest(StorageCase):
                 disks.make(self.disk(Role.ROOT, 2 * MIB, image_format), self.raw_base(), LIMITS)
             self.assertEqual(self.names(), [])
 
-    def test_base_that_is_not_what_it_is_said_to_be(self) -> None:
+    def test_base_with_another_format_than_stated(self) -> None:
         liar = dataclasses.replace(self.raw_base(), format=DiskFormat.QCOW2)
         for image_format in (DiskFormat.QCOW2, DiskFormat.RAW):
             with self.subTest(str(image_format)), self.assertRaises(exceptions.ToolFailed):
@@ -209,7 +209,7 @@ class ConfigDriveTest(StorageCase):
                 for path in Path(name).rglob("*")
                 if path.is_file()
             }
-            # What the image says of permissions may hinder the removal of the copy.
+            # The permissions in the image may prevent the removal of the copy.
             output("chmod", "-R", "u+rwX", name)
             return found
 
@@ -228,7 +228,7 @@ class ConfigDriveTest(StorageCase):
         self.assertEqual(output("blkid", "-p", "-o", "value", "-s", "TYPE", drive), "iso9660\n")
 
         by_rock_ridge = self.read_back(drive, ())
-        # Without Rock Ridge, xorriso reads what Windows does: Joliet.
+        # Without Rock Ridge, xorriso reads Joliet, as Windows does.
         by_joliet = self.read_back(drive, ("-read_fs", "norock"))
         self.assertEqual(by_rock_ridge, by_joliet)
         wanted = config_drive.contents(config, self.guest())
@@ -249,7 +249,7 @@ class ConfigDriveTest(StorageCase):
         self.assertEqual(len(by_rock_ridge), 2 * len(wanted))
         self.assertEqual(len(by_rock_ridge["openstack/latest/user_data"]), 65535)
 
-    def test_given_files_are_all_that_is_on_it(self) -> None:
+    def test_drive_with_given_files_has_no_others(self) -> None:
         files = {
             "ec2/1.0/meta-data.json": b"{}",
             "ec2/2009-04-04/user-data": b"#!/bin/sh\n",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest finds on its disks."""
+"""A guest's disks, as the guest sees and uses them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class TestDisks(inside.SharedGuestTestCase):
     @classmethod
     def setUpClass(cls) -> None:
         super().setUpClass()
-        # What the user data writes must not come between what others type.
+        # The output of the user data must not mix with the commands of tests.
         cls.driver.console_wait(cls.made.uuid, "GUEST-USERDATA-RC", timeout=base.BOOT_TIMEOUT)
 
     def disk(self, role: str) -> dict[str, str]:
-        """Return what the guest says of one of its disks."""
+        """Return the guest's facts about one of its disks."""
         (line,) = (line for line in self.fact(self.made, "DISK") if f"serial={role} " in line)
         name, *facts = line.split()
         return {"name": name, **dict(fact.split("=", 1) for fact in facts)}
@@ -72,7 +72,7 @@ class TestDisks(inside.SharedGuestTestCase):
         self.assertEqual(("1", "iso9660"), (drive["ro"], drive["fs"]))
         self.assertEqual("config-2", drive["label"])
 
-    def test_config_drive_tells_who_the_guest_is(self) -> None:
+    def test_config_drive_has_the_guest_s_identity(self) -> None:
         self.assertEqual(["told-so"], self.fact(self.made, "HOSTNAME"))
         self.assertEqual([self.made.uuid], self.fact(self.made, "UUID"))
         self.assertEqual(["yes"], self.fact(self.made, "NETWORKDATA"))

@@ -61,7 +61,7 @@ class TestConcurrency(tiny.TinyTestCase):
         for stop in stops:
             stop.result()
 
-    def test_emulators_that_hang_hold_up_nobody_else(self) -> None:
+    def test_hanging_emulators_delay_no_other_guest(self) -> None:
         hung = [self.spawn_tiny() for _ in range(THREADS)]
         for pid in tiny.emulators().values():
             os.kill(pid, signal.SIGSTOP)
@@ -75,7 +75,7 @@ class TestConcurrency(tiny.TinyTestCase):
             done.result()
 
     def test_processes_share_a_host(self) -> None:
-        # What is known of the host is found out by each of them anew.
+        # Each process examines the host itself.
         with worker.running("cycle") as one, worker.running("cycle") as other:
             for _round in range(2):
                 made = self.spawn_tiny()

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Under eventlet nothing that blocks stops the other green threads; without, it is not imported.
+"""Under eventlet no blocking call stops other green threads; other processes never import eventlet.
 
-Whatever blocks is made to take long: were it to block the hub, the ticking would stop as long.
+Every test makes a blocking call take long. A call that blocks the hub would stop the ticking.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from tests.functional import base
 from tests.functional.command import private_state
 from tests.image_server import ImageServer
 
-#: Seconds that what blocks takes, and how long the ticking may pause on a busy machine meanwhile.
+#: Seconds that a blocking call takes, and the longest pause of the ticking on a busy machine.
 STALL = 4.0
 LONGEST_PAUSE = 2.0
 
-#: Seconds after which a script that hangs tells where, and ends.
+#: Seconds after which a hanging script prints its stack and ends.
 HANGING = base.BOOT_TIMEOUT
 
 NATIVE = f"""
@@ -131,7 +131,7 @@ driver.destroy(guest.uuid)
 
 
 class ScriptTestCase(unittest.TestCase):
-    """Runs scripts in processes of their own, on this process's host."""
+    """Runs scripts in other processes, on this process's host."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -139,7 +139,7 @@ class ScriptTestCase(unittest.TestCase):
         self.variables: dict[str, str] = {}
 
     def script(self, *parts: str, **arguments: object) -> Any:
-        """Run a script, which ends with an answer, to its end; return the answer."""
+        """Run a script, and return the answer in its last line."""
         arguments |= {
             "image": arguments.get("image", base.disk_image().location),
             "banner": base.BANNER,
@@ -158,7 +158,7 @@ class ScriptTestCase(unittest.TestCase):
         return json.loads(done.stdout.splitlines()[-1])
 
     def slow(self, program: str) -> None:
-        """Make a program take long that scripts run."""
+        """Make a program of scripts slow."""
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         path = f"{os.environ['PATH']}:/usr/sbin"
@@ -169,7 +169,7 @@ class ScriptTestCase(unittest.TestCase):
 
 
 class GreenThreads(ScriptTestCase):
-    """One guest runs from the beginning; scripts may use it, and leave it running."""
+    """Scripts share one guest, which they leave running."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -183,7 +183,7 @@ class GreenThreads(ScriptTestCase):
         cls.uuid = guest.uuid
 
     def ticks(self, code: str, **arguments: object) -> None:
-        """Check that the hub runs on while *code* does what takes at least the stall."""
+        """Check that the hub runs on while *code* takes at least the stall."""
         seconds, pause = self.script(
             *(GREEN, DRIVER, "driver.list()\nticker.start()", code, "ticker.report()"),
             uuid=self.uuid,
@@ -270,7 +270,7 @@ class GreenThreads(ScriptTestCase):
         staller = threading.Thread(target=stall)
         staller.start()
         self.addCleanup(staller.join)
-        # Both want the same image: one fetches it, the other waits for the lock.
+        # Both threads need one image: the first fetches it, the second waits for the lock.
         code = """
             for thread in [eventlet.spawn(spawn_and_destroy) for _ in range(2)]:
                 thread.wait()

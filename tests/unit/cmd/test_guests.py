@@ -365,7 +365,7 @@ class Screenshot(CommandLineCase):
     def test_unwritable_file(self) -> None:
         for path in ("/nonexistent/x.png", str(self.directory)):
             with self.subTest(path):
-                self.assertIn(f"cannot write '{path}'", self.refused(1, "screenshot", "web", path))
+                self.assertIn(f"{path} cannot be made", self.refused(1, "screenshot", "web", path))
         self.assertEqual([], list(self.directory.iterdir()))
 
 

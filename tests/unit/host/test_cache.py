@@ -75,7 +75,7 @@ class CacheTest(unittest.TestCase):
         self.assertEqual(["first", "first"], [self.get(cache), self.get(cache)])
 
     def test_a_file_that_cannot_be_written_costs_time_only(self) -> None:
-        with mock.patch.object(json, "dump", side_effect=OSError(28, "No space left")):
+        with mock.patch.object(Path, "write_text", side_effect=OSError(28, "No space left")):
             self.assertEqual("first", self.get(Cache(self.directory)))
         self.assertEqual([], os.listdir(self.directory))
 

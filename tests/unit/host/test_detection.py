@@ -228,7 +228,7 @@ class LibvirtsWordTest(DetectionTestCase):
         decision = self.detection().decide("x86_64")
         self.assertIs(Accelerator.TCG, decision.accelerator)
         self.assertTrue(decision.fallback)
-        self.assertIn("but libvirt does not offer it: invalid argument", decision.reason)
+        self.assertIn("but libvirt does not offer KVM: invalid argument", decision.reason)
 
     def test_libvirts_no_is_doubted_after_a_while(self) -> None:
         self.libvirt.kvm = False
@@ -277,7 +277,7 @@ class LibvirtsWordTest(DetectionTestCase):
         self.ability = dataclasses.replace(self.ability, reason="not opened", proven=False)
         system = self.detection(connection_uri="qemu:///system").decide("x86_64")
         self.assertIs(Accelerator.KVM, system.accelerator)
-        self.assertIn("not opened; libvirt, whose QEMU may, offers it", system.reason)
+        self.assertIn("not opened; QEMU's user may, since libvirt offers KVM", system.reason)
         for uri in (None, "qemu:///session"):
             decision = self.detection(connection_uri=uri).decide("x86_64")
             self.assertIs(Accelerator.TCG, decision.accelerator)
@@ -286,7 +286,7 @@ class LibvirtsWordTest(DetectionTestCase):
         """Neither for architectures that are not looked at in full, nor by the preflight."""
         self.ability = dataclasses.replace(self.ability, reason="not opened", proven=False)
         (self.root / "qemu-system-i386").symlink_to("qemu-system-x86_64")
-        for uri, words in ((None, "not opened"), ("qemu:///system", "may was not asked")):
+        for uri, words in ((None, "not opened"), ("qemu:///system", "libvirt was not asked")):
             with self.subTest(uri):
                 detection = self.detection(connection_uri=uri)
                 self.assertEqual(frozenset(), detection.own_ability().architectures)
@@ -307,7 +307,7 @@ class ModelsTest(DetectionTestCase):
         guest = base.describe(**{"architecture": "x86_64", **changes})
         detection = self.detection()
         detection.check_machine(guest)
-        detection.check(guest, resolve.resolve(guest, accelerator, guest.cpu, Served()))
+        detection.check_hardware(guest, resolve.resolve(guest, accelerator, guest.cpu, Served()))
 
     def refused(self, pattern: str, **changes: Any) -> None:
         with self.assertRaisesRegex(exceptions.InvalidParameter, pattern):
@@ -318,7 +318,7 @@ class ModelsTest(DetectionTestCase):
             guest = base.describe(architecture="x86_64", **changes)
             served = Served(displays=((kind, "127.0.0.1"),))
             hardware = resolve.resolve(guest, Accelerator.TCG, guest.cpu, served)
-            self.detection().check(guest, hardware)
+            self.detection().check_hardware(guest, hardware)
 
         check(DisplayKind.VNC)
         with self.assertRaisesRegex(exceptions.MissingDependency, "qemu-system-modules-spice"):
@@ -513,7 +513,7 @@ class PreflightTest(DetectionTestCase):
         self.libvirt.kvm = False
         found = self.checks()["KVM"]
         self.assertEqual("warning", found.verdict)
-        self.assertIn("it was probed, but libvirt does not offer it", found.detail)
+        self.assertIn("it was probed, but libvirt does not offer KVM", found.detail)
         self.assertIn("group kvm", found.remedy)
 
     def test_without_libvirt_the_rest_is_told(self) -> None:

@@ -31,7 +31,7 @@ RAN = kvm.Probed(reached="ran", problem="", hung=False, remedy="", at=1.0)
 MADE = dataclasses.replace(RAN, reached="made")
 HUNG = dataclasses.replace(
     MADE,
-    problem="a probe that ran a small guest loop through it did not end within 2 s",
+    problem="a small guest loop did not end within 2 s",
     hung=True,
 )
 
@@ -76,8 +76,8 @@ class EvidenceTest(HostTestCase):
         found = self.detector().ability()
         self.assertEqual({"x86_64", "i686"}, found.architectures)
         self.assertEqual(
-            "the processor has flag svm, module kvm_amd is there,"
-            f" {self.places.device} exists and opens, and a small guest loop ran through it",
+            "the processor has flag svm, module kvm_amd is present,"
+            f" {self.places.device} exists and opens, and a small guest loop ran to its end",
             found.reason,
         )
         self.assertEqual("", found.remedy)
@@ -87,7 +87,7 @@ class EvidenceTest(HostTestCase):
         found = self.detector().ability()
         self.assertEqual(frozenset(), found.architectures)
         self.assertEqual(
-            f"{self.places.device} exists and opens (behind it is module kvm_pvm), but the"
+            f"{self.places.device} exists and opens (its module is kvm_pvm), but the"
             " processor has no vmx or svm flag",
             found.reason,
         )
@@ -100,8 +100,8 @@ class EvidenceTest(HostTestCase):
         found = self.detector().ability(thorough=True)
         self.assertRegex(
             found.reason,
-            "exists and opens.*, but the processor has no vmx or svm flag, and a probe that ran a"
-            " small guest loop through it did not end within 2 s: ordinary guests would hang",
+            "exists and opens.*, but the processor has no vmx or svm flag, and a small"
+            " guest loop did not end within 2 s: ordinary guests would hang",
         )
 
     def test_a_probe_that_passes_does_not_replace_the_flag(self) -> None:
@@ -113,7 +113,7 @@ class EvidenceTest(HostTestCase):
         self.probe.return_value = HUNG
         found = self.detector().ability()
         self.assertEqual(frozenset(), found.architectures)
-        self.assertIn(", but a probe that ran a small guest loop", found.reason)
+        self.assertIn(", but a small guest loop did not end", found.reason)
 
     def test_a_module_that_is_not_loaded(self) -> None:
         self.host(SVM, "kvm", node=False)
@@ -199,7 +199,7 @@ class EvidenceTest(HostTestCase):
 
     def test_what_helps_against_a_probe_that_fails(self) -> None:
         busy = dataclasses.replace(
-            MADE, problem="a probe of it failed: Device or resource busy", reached="opened"
+            MADE, problem="the probe failed: Device or resource busy", reached="opened"
         )
         unable = dataclasses.replace(busy, reached="", remedy="see why")
         cases = (
@@ -223,7 +223,7 @@ class EvidenceTest(HostTestCase):
         self.host("", "kvm kvm_hv")
         self.probe.return_value = MADE
         found = self.detector("ppc64le").ability()
-        self.assertIn("a virtual processor could be made through it", found.reason)
+        self.assertIn("KVM made a virtual processor", found.reason)
         self.assertIn("no guest instruction was tried", found.reason)
 
     def test_all_architectures_that_have_kvm_have_a_rule(self) -> None:
@@ -334,23 +334,23 @@ class ProbeTest(unittest.TestCase):
 
     def test_one_that_no_alarm_ends_is_killed(self) -> None:
         found = self.probe("import time; time.sleep(60)", start=-1.7)
-        self.assertIn("came to no end", found.problem)
+        self.assertIn("the probe did not end", found.problem)
         self.assertTrue(found.hung)
 
     def test_what_is_no_kvm(self) -> None:
         found = kvm.probe(Path("/dev/null"), "x86_64")
-        self.assertIn("a probe of it failed: Inappropriate ioctl", found.problem)
+        self.assertIn("the probe failed: Inappropriate ioctl", found.problem)
         self.assertEqual("", found.reached)
 
     def test_no_interpreter(self) -> None:
         with mock.patch.object(interpreter, "find_python", return_value="/nonexistent/python3"):
             found = kvm.probe(Path("/dev/null"), "x86_64")
         self.assertEqual(
-            "no probe of it could be made: python3 does not start: No such file or directory",
+            "the probe did not start: python3 does not start: No such file or directory",
             found.problem,
         )
         self.assertEqual(
-            (False, "see why /nonexistent/python3 does not"), (found.hung, found.remedy)
+            (False, "find out why /nonexistent/python3 does not start"), (found.hung, found.remedy)
         )
 
     @unittest.skipUnless(os.access("/dev/kvm", os.R_OK | os.W_OK), "no /dev/kvm to open")

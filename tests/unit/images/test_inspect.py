@@ -113,9 +113,9 @@ class RefusedTest(InspectCase):
         self.refuse(b"", "is empty")
 
     def test_labels_are_not_believed(self) -> None:
-        self.refuse(qcow2(), "says raw, is qcow2", DiskFormat.RAW)
-        self.refuse(bytes(MIB), "says qcow2, is raw", DiskFormat.QCOW2)
-        self.refuse(iso(), "says raw, is iso", DiskFormat.RAW)
+        self.refuse(qcow2(), "is said to be raw, but is qcow2", DiskFormat.RAW)
+        self.refuse(bytes(MIB), "is said to be qcow2, but is raw", DiskFormat.QCOW2)
+        self.refuse(iso(), "is said to be raw, but is iso", DiskFormat.RAW)
 
     def test_other_files_are_not_read(self) -> None:
         self.refuse(qcow2(backing=512), "backing file")

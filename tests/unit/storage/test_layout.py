@@ -12,7 +12,6 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, Firmware
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.hardware import architecture, drives
-from compute_driver.hardware.drives import RootKind
 from compute_driver.storage import layout
 from compute_driver.storage.layout import Role
 from compute_driver.storage.source import FileSource
@@ -37,20 +36,6 @@ def stored(disk: layout.GuestDisk) -> tuple[str, str]:
 
 def roles(found: layout.Layout) -> list[tuple[str, str, int | None]]:
     return [(disk.name, disk.device, disk.boot_order) for disk in found.disks]
-
-
-class RootKindTest(unittest.TestCase):
-    def test_follows_the_format_that_was_inspected(self) -> None:
-        cases = (
-            (IMAGE, RootKind.DISK),
-            (dataclasses.replace(IMAGE, format=DiskFormat.RAW), RootKind.DISK),
-            (ISO, RootKind.ISO),
-            (None, RootKind.EMPTY),
-        )
-        for image, expected in cases:
-            guest = Guest(uuid=UUID, name="a", architecture="x86_64", image=image, root=Disk())
-            with self.subTest(image=image):
-                self.assertIs(RootKind.of(guest), expected)
 
 
 class DisksTest(unittest.TestCase):

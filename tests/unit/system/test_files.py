@@ -37,6 +37,12 @@ class NewFileTest(FilesCase):
         self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
         self.assertEqual(self.names(), ["root.raw"])
 
+    def test_name_may_be_as_long_as_file_systems_allow(self) -> None:
+        target = self.home / ("\U0001f427" * 63 + "raw")
+        with files.new_file(target) as path:
+            path.write_bytes(b"new")
+        self.assertEqual(target.read_bytes(), b"new")
+
     def test_what_is_there_is_not_replaced_if_that_is_not_wanted(self) -> None:
         self.target.write_bytes(b"old")
         with self.assertRaises(files.Taken), files.new_file(self.target, replace=False) as path:

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest's hardware has every choice made."""
+
+from __future__ import annotations
+
+import dataclasses
+import unittest
+from collections.abc import Iterator
+from typing import Any
+
+from compute_driver.choices import Accelerator, DiskFormat, UsbModel, VideoModel
+from compute_driver.consoles import DisplayKind
+from compute_driver.guest import Image
+from compute_driver.hardware import resolve
+from compute_driver.hardware.description import Addresses, Gic, Hardware, Switch
+from compute_driver.hardware.drives import RootKind
+from tests import devices
+from tests.unit import base
+
+IMAGE = Image(location="/images/a", format=DiskFormat.QCOW2)
+
+
+def hardware(accelerator: Accelerator = Accelerator.TCG, **changes: Any) -> Hardware:
+    made = base.describe(**{"architecture": "x86_64", **changes})
+    options = base.configuration(vnc_listen="127.0.0.1").hypervisor
+    return resolve.as_configured(made, accelerator, options)
+
+
+def missing(value: object, path: str) -> Iterator[str]:
+    """Yield the path of every None in a value."""
+    if value is None:
+        yield path
+    elif dataclasses.is_dataclass(value):
+        for field in dataclasses.fields(value):
+            yield from missing(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, tuple):
+        for member in value:
+            yield from missing(member, path)
+
+
+class ResolveTest(unittest.TestCase):
+    def test_nothing_is_none(self) -> None:
+        options = base.configuration().hypervisor
+        for facts, machine in devices.machines():
+            made = devices.guest(facts, machine, IMAGE)
+            for accelerator in (Accelerator.TCG, *(Accelerator.KVM,) * bool(facts.kvm_hosts)):
+                with self.subTest(f"{facts.name} {machine.name} {accelerator}"):
+                    decided = resolve.as_configured(made, accelerator, options)
+                    self.assertEqual([], list(missing(decided, "hardware")))
+
+    def test_machine_without_a_screen_serves_none(self) -> None:
+        self.assertEqual((DisplayKind.VNC,), hardware().display.kinds)
+        self.assertEqual((), hardware(video=VideoModel.NONE).display.kinds)
+
+    def test_served_screen_brings_usb_devices_to_pseries(self) -> None:
+        self.assertIs(UsbModel.QEMU_XHCI, hardware(architecture="ppc64le").peripherals.usb)
+        dark = hardware(architecture="ppc64le", video=VideoModel.NONE)
+        self.assertIs(UsbModel.NONE, dark.peripherals.usb)
+
+    def test_clocks_follow_the_accelerator(self) -> None:
+        for wish, emulated, accelerated in (
+            (None, Switch.DEFAULT, Switch.OFF),
+            (True, Switch.ON, Switch.ON),
+            (False, Switch.OFF, Switch.OFF),
+        ):
+            self.assertIs(emulated, hardware(hpet=wish).clock.hpet)
+            self.assertIs(accelerated, hardware(Accelerator.KVM, hpet=wish).clock.hpet)
+
+    def test_platform_follows_machine_and_accelerator(self) -> None:
+        for name, accelerator, gic, addresses in (
+            ("aarch64", Accelerator.TCG, Gic.V3, Addresses.ROOT_BUS),
+            ("aarch64", Accelerator.KVM, Gic.HOST, Addresses.ROOT_BUS),
+            ("s390x", Accelerator.TCG, Gic.NONE, Addresses.LIBVIRT),
+        ):
+            made = hardware(accelerator, architecture=name)
+            self.assertEqual((gic, addresses), (made.features.gic, made.addresses))
+
+
+class RootKindTest(unittest.TestCase):
+    def test_follows_the_format_of_the_image(self) -> None:
+        for image, expected in (
+            (IMAGE, RootKind.DISK),
+            (dataclasses.replace(IMAGE, format=DiskFormat.RAW), RootKind.DISK),
+            (dataclasses.replace(IMAGE, format=DiskFormat.ISO), RootKind.ISO),
+            (None, RootKind.EMPTY),
+        ):
+            with self.subTest(image=image):
+                self.assertIs(expected, RootKind.of(base.describe(image=image)))
