@@ -41,7 +41,7 @@ from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.inspect import ImageDetails, inspect
 from compute_driver.info import CacheEntry
-from compute_driver.system import concurrency, filesystem, space, tools
+from compute_driver.system import concurrency, filesystem, space, steps, tools
 from compute_driver.system.concurrency import run_blocking
 
 #: Names of QEMU's block drivers for the formats that cannot be the base of guests' disks.
@@ -399,7 +399,9 @@ class _Entry:
 
     def remove(self) -> None:
         """Remove the image, the note first: without its note a file is no image."""
+        steps.announce("image chosen")
         self.forget()
+        steps.announce("image forgotten")
         self.path.unlink(missing_ok=True)
 
     def forget(self) -> None:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What no guest owns, and what guests lack."""
+"""Finds files, domains and ports that no guest owns, and files that guests lack."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import libvirt
@@ -12,20 +12,38 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt import leftovers
-from compute_driver.operations import destroy, rescue, snapshot
-from compute_driver.operations import image_cache as cached
-from compute_driver.operations.base import journal
+from compute_driver.libvirt.leftovers import find_left_directories
+from compute_driver.operations.base import (
+    disk_copy,
+    image_users,
+    journal,
+    kept_files,
+    removal,
+    rescue_files,
+)
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks, overlay
-from compute_driver.storage.layout import Role
+
+#: Files that an operation on a guest may leave: the kind and detail of a finding, the files, and
+#: their removal.  Recovery removes these files, too, as long as the note of the operation is there.
+_LEFTOVERS: tuple[
+    tuple[str, str, Callable[[Parts, str], list[Path]], Callable[[Parts, str], None]], ...
+] = (
+    (
+        "partial snapshot",
+        "an interrupted snapshot left it",
+        disk_copy.leftovers,
+        disk_copy.mend,
+    ),
+    ("orphan file", "of a rescue that is over", rescue_files.leftovers, rescue_files.mend),
+)
 
 
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
-    """Compare libvirt's domains with the files; what an operation works on now is left alone.
+    """Compare libvirt's domains with the files; guests under an operation are left alone.
 
-    :param repair: remove what nobody owns, and guests of which only the domain is left; one that
-        lacks some of its files is only listed.
+    :param repair: whether to remove findings that no guest owns, and guests that have no files at
+        all; a guest that lacks some of its files is only listed.
     """
     return (
         *_directories(parts, repair),
@@ -40,17 +58,17 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
     root = parts.inventory.instances
     owned = parts.connection.run(_ours, root)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
-        # Others' files, such as lost+found, may be there as well.
+        # Files of others, such as lost+found, may be there as well.
         if path.name in owned or not is_uuid(path.name):
             continue
         with journal.unless_busy(parts, path.name) as idle:
-            # It may have become a guest since the domains were listed.
-            if idle and path.name not in parts.connection.run(_ours, root):
+            # An operation may have removed the directory, or made its guest, since the two lists.
+            if idle and path.exists() and path.name not in parts.connection.run(_ours, root):
                 yield _orphan(parts, path, repair)
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
-    if destroy.is_released(parts, path.name):
+    if kept_files.without_domain(parts, path.name):
         detail = (
             f"destroyed with its files kept; 'spawn --uuid {path.name}', with the image and disks "
             f"that it had, takes them again, 'destroy {path.name}' removes them"
@@ -60,7 +78,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
         detail = "the domain with its UUID lacks this driver's metadata, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
     if repair:
-        destroy.remove_files(parts, path.name)
+        removal.remove_files(parts, path.name)
     return Finding(
         kind="orphan directory", subject=str(path), detail="no guest owns it", repaired=repair
     )
@@ -82,9 +100,9 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return
     if not plan.directory.exists():
-        # libvirt was still busy with a call of a spawn that was killed, say.
+        # libvirt may have defined it after the spawn was killed and undone.
         if repair:
-            destroy.destroy(parts, uuid)
+            removal.remove(parts, uuid)
         yield Finding(
             kind="guest without files",
             subject=uuid,
@@ -92,48 +110,32 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             repaired=repair,
         )
         return
-    yield from _snapshots(parts, uuid, repair)
-    if plan.disk(Role.RESCUE) is None:
-        yield from _rescues(parts, uuid, repair)
+    for kind, detail, leftovers, mend in _LEFTOVERS:
+        found = leftovers(parts, uuid)
+        if found and repair:
+            mend(parts, uuid)
+        for path in found:
+            yield Finding(kind=kind, subject=str(path), detail=detail, repaired=repair)
     for disk in plan.disks:
         if not disks.kind(disk.source).exists(disk.source):
             yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
-    # What cannot be read, QEMU has in hand as another user; or the images cannot be looked for.
-    found = overlay.bases(plan.directory, {})
-    files |= {f"base image of {path.name}": base for path, base in found}
-    for what, path in files.items():
-        if path is not None and not path.exists():
-            yield _missing(what, str(path), uuid)
+    # QEMU, as another user, owns the files that cannot be read.
+    bases = overlay.bases(plan.directory, {})
+    files |= {f"base image of {path.name}": base for path, base in bases}
+    for what, file in files.items():
+        if file is not None and not file.exists():
+            yield _missing(what, str(file), uuid)
 
 
 def _missing(what: str, address: str, uuid: str) -> Finding:
     return Finding(kind="missing file", subject=address, detail=f"the {what} of guest {uuid}")
 
 
-def _snapshots(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
-    # Usually an interrupted one is cleared up by whoever comes next; its note may be lost, though.
-    found = snapshot.leftovers(parts, uuid)
-    if found and repair:
-        snapshot.mend(parts, uuid)
-    for path in found:
-        detail = "an interrupted snapshot left it"
-        yield Finding(kind="partial snapshot", subject=str(path), detail=detail, repaired=repair)
-
-
-def _rescues(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
-    found = rescue.leftovers(parts, uuid)
-    if found and repair:
-        rescue.remove_files(parts, uuid)
-    for path in found:
-        detail = "of a rescue that is over"
-        yield Finding(kind="orphan file", subject=str(path), detail=detail, repaired=repair)
-
-
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
     for uuid, interfaces in parts.ports.plugged().items():
         with journal.unless_busy(parts, uuid) as idle:
-            # Even somebody else's domain of that UUID may use them.
+            # A domain of somebody else with this UUID may use the ports.
             if not idle or parts.connection.run(domains.lookup, uuid) is not None:
                 continue
             if repair:
@@ -148,7 +150,7 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
-    images, used = parts.images, cached.bases(parts).keys()
+    images, used = parts.images, image_users.bases(parts).keys()
     for path in images.remove_leftovers(used) if repair else images.leftovers(used):
         yield Finding(
             kind="partial image",
@@ -159,7 +161,7 @@ def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _system_directories(repair: bool) -> Iterator[Finding]:
-    for left in leftovers.find_left_directories():
+    for left in find_left_directories():
         if repair:
             left.repair()
         yield Finding(

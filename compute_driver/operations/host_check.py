@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The preflight: what this host can run, what it cannot, why, and what to install."""
+"""The preflight: the guests that this host can run, and remedies for those that it cannot."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ ABSENT = "absent"
 WARNING = "warning"
 FAILURE = "failure"
 
-#: Below so much free space a host will soon refuse guests.
+#: A host with less free space than this will soon refuse guests, in bytes.
 _LOW_DISK_BYTES = GIB
 
-#: Programs that only some guests need; without the others there is none.
+#: Programs that only some guests need; all guests need the others.
 _DISPENSABLE = frozenset({"mkfs.ext4", "mkswap"})
 
 
-def check(parts: Parts) -> tuple[Check, ...]:
-    """Look at all that running guests needs; nothing that is found wrong is raised."""
+def host_check(parts: Parts) -> tuple[Check, ...]:
+    """Look at everything that running guests needs; a fault is a result, and never raised."""
     return tuple(result for look in _LOOKS for result in look(parts))
 
 
@@ -103,7 +103,7 @@ def _architectures(parts: Parts) -> Iterator[Check]:
             )
             continue
         if info.accelerator is None:
-            # Of one that was asked in vain, the version is not known.
+            # An emulator that does not answer has no known version.
             broken = facts.name in needed and not info.emulator_version
             yield Check(
                 subject=subject,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interrupt a guest in a way that it cannot mask, so that it writes a crash dump."""
+"""Send a guest an interrupt that it cannot mask, so that the guest writes a crash dump."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
 from compute_driver.operations.base.context import Parts
 
-#: QEMU's words of machines that have none, under libvirt's internal error.
+#: QEMU's words for machines without such interrupts, in libvirt's internal error.
 _UNSUPPORTED = re.compile("does not provide NMIs|not currently supported")
 
 

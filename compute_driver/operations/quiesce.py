@@ -1,33 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Freeze a guest's file systems, and see to it that they thaw.
-
-A file in the guest's directory marks what may be frozen, and by which process.  It is there before
-the agent is asked, and goes when the guest is known to write again: so whoever finds it after a
-failure or a sudden death thaws the guest, be it the next operation on it or, once that process is
-gone, the next driver.
-"""
+"""Freeze the file systems of a running guest."""
 
 from __future__ import annotations
 
-import contextlib
-import functools
-import logging
-import os
-from collections.abc import Iterator
-from pathlib import Path
-
-import libvirt
-
-from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, PowerState, Quiesce
-from compute_driver.libvirt import agent
-from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import freezing
 from compute_driver.operations.base.context import Parts
-from compute_driver.system.filesystem import host_errors
-
-LOG = logging.getLogger(__name__)
-
-_MARK = "frozen"
 
 
 def quiesce(parts: Parts, uuid: str) -> None:
@@ -35,103 +12,4 @@ def quiesce(parts: Parts, uuid: str) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.quiesce`.
     """
-    parts.require_agent(uuid, "quiesce")
-    if not _answers(parts, uuid):
-        raise exceptions.AgentUnavailable(f"no guest agent answers in guest {uuid}")
-    _freeze(parts, uuid)
-
-
-def _freeze(parts: Parts, uuid: str) -> None:
-    mark = _mark(parts, uuid)
-    with host_errors(f"{mark} cannot be made"):
-        mark.touch(0o600)
-        mark.write_text(_identity(os.getpid()))
-    try:
-        parts.on_domain(uuid, functools.partial(agent.freeze, timeout=parts.agent_timeout))
-    except BaseException:
-        mend(parts, uuid)
-        raise
-
-
-def unquiesce(parts: Parts, uuid: str) -> None:
-    """Thaw the file systems of a guest.
-
-    :raises: see :meth:`compute_driver.driver.ComputeDriver.unquiesce`.
-    """
-    parts.require_agent(uuid, "unquiesce")
-    _thaw(parts, uuid, parts.agent_timeout)
-
-
-@contextlib.contextmanager
-def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
-    """Keep a running guest's file systems frozen meanwhile, as far as that is wished and possible.
-
-    :raises: what :func:`quiesce` raises, if it is required; what :func:`unquiesce` raises.
-    """
-    frozen = False
-    if wish is Quiesce.REQUIRE or (wish is Quiesce.TRY and _answers(parts, uuid)):
-        try:
-            (quiesce if wish is Quiesce.REQUIRE else _freeze)(parts, uuid)
-            frozen = True
-        except exceptions.GuestError as error:
-            if wish is Quiesce.REQUIRE:
-                raise
-            LOG.warning("Guest %s is copied without being quiesced: %s", uuid, error)
-    try:
-        yield
-    finally:
-        if frozen:
-            _thaw(parts, uuid, parts.agent_timeout)
-
-
-def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
-    """Thaw a guest that somebody has frozen; one that does not answer is tried again later.
-
-    :param left_only: not if the process that froze it is still there.
-    """
-    mark = _mark(parts, uuid)
-    if mark.exists() and not (left_only and _is_wanted(mark)):
-        try:
-            _thaw(parts, uuid, domains.AGENT_SECONDS)
-        except exceptions.GuestError as error:
-            LOG.warning("Guest %s may still be frozen: %s", uuid, error)
-
-
-def marked(parts: Parts) -> list[str]:
-    """Return the UUIDs of guests that may be frozen."""
-    return [mark.parent.name for mark in parts.inventory.instances.glob(f"*/{_MARK}")]
-
-
-def _mark(parts: Parts, uuid: str) -> Path:
-    return parts.directory(uuid) / _MARK
-
-
-def _identity(pid: int) -> str:
-    """Return a process's number and start (proc(5)): numbers are used again."""
-    return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
-
-
-def _is_wanted(mark: Path) -> bool:
-    """Tell whether the process that made a mark is still there."""
-    try:
-        said = mark.read_text()
-        return said == _identity(int(said.partition(" ")[0]))
-    except (OSError, ValueError):
-        return False
-
-
-def _answers(parts: Parts, uuid: str) -> bool:
-    running = parts.state(uuid) is PowerState.RUNNING
-    return running and parts.on_domain(uuid, domains.agent_answers)
-
-
-def _thaw(parts: Parts, uuid: str, timeout: int) -> None:
-    state = parts.state(uuid)
-    if state in ACTIVE:
-        parts.on_domain(uuid, functools.partial(_thaw_if_active, timeout=timeout))
-    if state is not PowerState.SUSPENDED:  # it will be as it was when its memory was saved
-        _mark(parts, uuid).unlink(missing_ok=True)
-
-
-def _thaw_if_active(domain: libvirt.virDomain, timeout: int) -> None:
-    domains.unless_stopped(lambda: agent.thaw(domain, timeout))
+    freezing.freeze(parts, uuid)

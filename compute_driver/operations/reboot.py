@@ -11,7 +11,7 @@ import libvirt
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations import power
+from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
 
@@ -28,25 +28,25 @@ def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float) -> RebootK
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
         LOG.warning("Guest %s did not reboot softly: hard reboot", uuid)
-    hard(parts, uuid)
+    _hard(parts, uuid)
     return RebootKind.HARD
 
 
-def hard(parts: Parts, uuid: str) -> None:
-    """Build the domain anew from the stored description, power off and on.
+def _hard(parts: Parts, uuid: str) -> None:
+    """Build the domain anew from the stored description, and power the guest off and on.
 
-    What cannot be built, or libvirt refuses, leaves the guest running as it was.
+    If the domain cannot be built, or libvirt refuses it, the guest runs on.
     """
     guest = power.rebuild(parts, uuid)
-    parts.on_domain(uuid, domains.power_off)
+    power.power_off(parts, uuid)
     power.power_on(parts, guest)
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
-    """Ask the guest to reboot; tell whether it did.
+    """Ask the guest to reboot, and tell whether it does so.
 
-    After the power button libvirt resets the guest as it powers off, and keeps its process; a
-    guest that powers off for reasons of its own meanwhile is started again.
+    After the power button libvirt resets the guest when it powers off, and keeps its process.  A
+    guest that powers off for a reason of its own is started again by the hard reboot.
     """
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:

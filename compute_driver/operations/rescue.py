@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boot another system with a guest's disks attached, and go back to its own.
+"""Boot another system with a guest's disks attached.
 
-The rescue is a part of the stored guest, so that reboots, restarts and removal keep knowing it.
-The domain is defined anew last: until then an interruption leaves the guest, stopped perhaps, and
-files that nobody names, which whoever comes next removes; from then on it leaves a rescued guest.
+The rescue is a part of the stored guest, so that reboots, restarts and removal know of it.  The
+domain is defined anew last: an interruption before leaves the guest, stopped perhaps, and files
+that recovery removes; an interruption after leaves a rescued guest.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
@@ -18,16 +17,14 @@ from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import power
-from compute_driver.operations.base.context import Parts, Undo, report
+from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.storage.layout import Role
-from compute_driver.system import concurrency, files, tools
+from compute_driver.system import files, steps, tools
 
-#: The operations that are mended.
-OPERATIONS = frozenset({"rescue", "unrescue"})
-
-#: Not suspended: its memory would be lost.
+#: A suspended guest would lose its memory.
 _ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
 
 
@@ -37,19 +34,21 @@ def rescue(
     wanted: Rescue,
     timeout: float,
     progress: Progress,
-    held: concurrency.Lock,
+    op: Operation,
 ) -> None:
     """Boot another system in place of the guest's own.
 
-    All that is needed is fetched, made and checked before the guest is shut down.
+    All files are fetched, made and checked before the guest is shut down.
 
-    :param timeout: seconds that the guest may take for that.
-    :param held: the guest's lock, whose note stays if something could not be taken back.
+    :param timeout: seconds that the guest may take to shut down.
+    :param op: the operation, whose failure gives the guest its own system back.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.rescue`.
     """
     before = parts.stored(uuid).guest
     if before.rescue is not None:
-        raise exceptions.InvalidGuestState(before.name, "rescue", "being rescued", ["itself"])
+        raise exceptions.InvalidGuestState(
+            before.name, "rescue", "in rescue", ["in its own system"]
+        )
     state = parts.require(uuid, "rescue", _ACCEPTED)
     if wanted.config_drive is not None:
         config_drive.check(wanted.config_drive)
@@ -58,59 +57,15 @@ def rescue(
     boot = wanted.boot and sources.clean_boot(wanted.boot)
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
     made = parts.blueprint(after)
-    undo = Undo()
-    try:
-        with undo:
-            undo.add(f"rescue files of {before.name}", mend, parts, uuid)
-            _make_files(parts, after, wanted, made.layout, base, progress)
-            undo.add(f"power of {before.name}", _restore, parts, before, state)
-            power.stop(parts, uuid, timeout)
-            parts.connection.run(domains.define, made.xml)
-            power.power_on(parts, after)
-            undo.commit()
-    finally:
-        held.keep = undo.failed
-    report(after, made.decision)
-
-
-def unrescue(parts: Parts, uuid: str) -> None:
-    """Boot the guest's own system again.
-
-    :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
-    """
-    before = parts.stored(uuid).guest
-    if before.rescue is None:
-        raise exceptions.InvalidGuestState(before.name, "unrescue", "itself", ["being rescued"])
-    after = dataclasses.replace(before, rescue=None)
-    made = parts.blueprint(after)
-    parts.on_domain(uuid, domains.power_off)
+    op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
+    _make_files(parts, after, wanted, made.layout, base, progress)
+    steps.announce("rescue files made")
+    op.undo.add(f"power of {before.name}", _restore, parts, before, state)
+    power.shut_down(parts, uuid, timeout)
     parts.connection.run(domains.define, made.xml)
-    remove_files(parts, uuid)
+    steps.announce("domain redefined")
     power.power_on(parts, after)
     report(after, made.decision)
-
-
-def mend(parts: Parts, uuid: str) -> None:
-    """Remove the files of a rescue that is over or has never begun."""
-    try:
-        guest = parts.stored(uuid).guest
-    except exceptions.GuestNotFound:
-        return
-    if guest.rescue is None:
-        remove_files(parts, uuid)
-
-
-def leftovers(parts: Parts, uuid: str) -> list[Path]:
-    """Return the files that are there for a rescue."""
-    directory = parts.directory(uuid)
-    prefix = layout.RESCUE_PREFIX
-    return sorted((*directory.glob(f"{prefix}*"), *directory.glob(f".{prefix}*")))
-
-
-def remove_files(parts: Parts, uuid: str) -> None:
-    """Remove the files that are there for a rescue."""
-    for path in leftovers(parts, uuid):
-        path.unlink(missing_ok=True)
 
 
 def _make_files(
@@ -131,10 +86,10 @@ def _make_files(
 
 
 def _restore(parts: Parts, before: Guest, state: PowerState) -> None:
-    """Have the guest's own domain again, and have it run if it did."""
+    """Define the guest's own domain again, and power it on if the guest ran before."""
     own = parts.stored(before.uuid).guest.rescue is None
     if not own:
-        parts.on_domain(before.uuid, domains.power_off)
+        power.power_off(parts, before.uuid)
         parts.connection.run(domains.define, parts.blueprint(before).xml)
     if state is PowerState.RUNNING and parts.state(before.uuid) is not PowerState.RUNNING:
         power.power_on(parts, before)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a guest another size, and keep the old one until that is confirmed or reverted.
+"""Give a guest another size, and keep the old files until the resize is confirmed or reverted.
 
 The new files are made beside the old ones; see :mod:`compute_driver.storage.exchange` for how they
 change places.
@@ -17,14 +17,14 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, power
-from compute_driver.operations.base import admission, settling
+from compute_driver.operations.base import admission, power, settling
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
 from compute_driver.storage.layout import GROWING, Role
-from compute_driver.system import concurrency, files, filesystem, space, tools
+from compute_driver.system import files, filesystem, space, steps, tools
 
-#: Memory that was saved is of no use to a guest of another size.
+#: A suspended guest is refused: saved memory is of no use to a guest of another size.
 _ACCEPTED = OFF | ACTIVE
 
 
@@ -32,10 +32,10 @@ _ACCEPTED = OFF | ACTIVE
 class Change:
     """What a guest is to become.
 
-    :param old: as it is.
-    :param new: as it is to be stored.
-    :param decision: how that is to be accelerated.
-    :param sizes: what the guest sees of its disks now, in bytes, by name.
+    :param old: the guest as it is.
+    :param new: the guest as it is to be stored.
+    :param decision: the accelerator of the new guest.
+    :param sizes: the sizes of the disks that the guest has now, in bytes, by name.
     """
 
     old: Guest
@@ -44,19 +44,17 @@ class Change:
     sizes: dict[str, int]
 
 
-def check(parts: Parts, uuid: str, guest: Guest) -> Change:
+def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     """Refuse what cannot work, before anything is touched.
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
-    state = parts.require(uuid, "resize", _ACCEPTED)
+    parts.require(uuid, "resize", _ACCEPTED)
     old = parts.stored(uuid).guest
     if old.rescue is not None:
-        raise exceptions.InvalidGuestState(old.name, "resize", "being rescued", ["itself"])
+        raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
     if settling.is_kept(parts, uuid):
-        raise exceptions.InvalidGuestState(
-            old.name, "resize", f"{state} after another resize", ["confirmed", "reverted"]
-        )
+        raise exceptions.InvalidGuestState(old.name, "resize", "resized", ["confirmed", "reverted"])
     _refuse_others(old, guest)
     plan = parts.plan(old)
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
@@ -70,82 +68,43 @@ def check(parts: Parts, uuid: str, guest: Guest) -> Change:
 
 
 def resize(
-    parts: Parts,
-    change: Change,
-    held: concurrency.Lock,
-    *,
-    timeout: float,
-    power_on: bool | None,
+    parts: Parts, change: Change, op: Operation, *, timeout: float, power_on: bool | None
 ) -> None:
-    """Stop a guest and make it what it is to become; on failure it is what it was.
+    """Shut a guest down and make it the new one; on failure it becomes the old one again.
 
-    :param change: what :func:`check` returned.
-    :param held: the guest's lock.
-    :param timeout: see :func:`power.stop`.
+    :param change: what :func:`check_resize` returned.
+    :param op: the operation, whose failure takes the change back.
+    :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
-    uuid = change.new.uuid
+    uuid, name = change.new.uuid, change.new.name
     was_on = parts.state(uuid) not in OFF
-    try:
-        power.stop(parts, uuid, timeout)
-    except BaseException:
-        if was_on and parts.state(uuid) in OFF:
-            power.power_on(parts, change.old)
-        raise
-    try:
-        parts.ports.unplug(uuid, change.old.interfaces)
-        with settling.settled(parts, uuid, held, "resize"):
-            _make(parts, change, was_on=was_on)
-        report(change.new, change.decision)
-        if was_on if power_on is None else power_on:
-            power.power_on(parts, change.new)
-    except BaseException:
-        _take_back(parts, change, held, was_on=was_on)
-        raise
+    op.undo.add(f"power of {name}", _power_on_again, parts, change.old, was_on)
+    power.shut_down(parts, uuid, timeout)
+    op.undo.commit()  # the next undo powers the guest on as well, but only after its files are back
+    op.note()
+    op.undo.add(f"resize of {name}", _take_back, parts, change, was_on)
+    parts.ports.unplug(uuid, change.old.interfaces)
+    _make(parts, change, was_on=was_on)
+    settling.mend(parts, uuid)
+    steps.announce("guest resized")
+    report(change.new, change.decision)
+    if was_on if power_on is None else power_on:
+        power.power_on(parts, change.new)
 
 
-def confirm(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was kept of the guest before its resize; nothing if there is none."""
-    parts.stored(uuid)
-    if settling.is_kept(parts, uuid):
-        with settling.settled(parts, uuid, held, "confirm_resize"):
-            exchange.drop(parts.directory(uuid))
+def _power_on_again(parts: Parts, guest: Guest, was_on: bool) -> None:
+    if was_on and parts.state(guest.uuid) in OFF:
+        power.power_on(parts, guest)
 
 
-def revert(
-    parts: Parts, uuid: str, held: concurrency.Lock, *, timeout: float, power_on: bool | None
-) -> None:
-    """Make the guest what it was before its resize; nothing if none waits.
-
-    :param timeout: see :func:`power.stop`.
-    :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
-    """
-    destroy.bring_back(parts, uuid)
-    interfaces = parts.stored(uuid).guest.interfaces
-    if settling.is_kept(parts, uuid):
-        was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
-        power_on = was_on if power_on is None else power_on
-        power.stop(parts, uuid, timeout)
-        parts.ports.unplug(uuid, interfaces)
-        _bring_back(parts, uuid, held)
-    if power_on:
-        power.start(parts, uuid)
-
-
-def _take_back(parts: Parts, change: Change, held: concurrency.Lock, *, was_on: bool) -> None:
-    """Make a guest what it was before its resize, however far that has come."""
+def _take_back(parts: Parts, change: Change, was_on: bool) -> None:
+    """Make a guest the old one, however far its resize has come."""
     uuid = change.old.uuid
-    parts.on_domain(uuid, domains.power_off)  # no emulator may have files that change places
+    power.power_off(parts, uuid)  # no emulator may have files open that change places
     parts.ports.unplug(uuid, change.new.interfaces)
-    _bring_back(parts, uuid, held)
-    if was_on:
-        power.power_on(parts, change.old)
-
-
-def _bring_back(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    with settling.settled(parts, uuid, held, "revert_resize"):
-        if settling.is_kept(parts, uuid):
-            exchange.undo(parts.directory(uuid))
+    settling.bring_back(parts, uuid)
+    _power_on_again(parts, change.old, was_on)
 
 
 def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
@@ -162,7 +121,9 @@ def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
     made = parts.blueprint(change.new, change.decision)
     _make_files(change, parts.plan(change.old), made.layout, making, tools.limits(parts.conf))
     parts.connection.run(domains.define, made.xml)
+    steps.announce("domain redefined")
     exchange.commit(directory)
+    steps.announce("new files complete")
 
 
 def _refuse_others(old: Guest, guest: Guest) -> None:
@@ -181,7 +142,7 @@ def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:
 
 
 def _root(old: Guest, guest: Guest, size: int) -> Disk | None:
-    """Return the root disk: of the size that it has, if no other is wanted."""
+    """Return the root disk, with the size that it has if no size is wanted."""
     wanted = guest.root or old.root
     if size and (wanted is None or wanted.size_bytes == 0 or guest.root is None):
         return dataclasses.replace(wanted or Disk(), size_bytes=size)
@@ -228,6 +189,7 @@ def _make_files(
             kind.clone(there.source, target, limits)
             if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
                 kind.grow(target, disk.size_bytes, limits)
+        steps.announce("disk copied")
 
 
 def _same_firmware(old: Guest, new: Guest) -> bool:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Accounts inside a guest."""
+"""Set the password of an account inside a guest."""
 
 from __future__ import annotations
 

@@ -17,13 +17,13 @@ from compute_driver.images import sources
 from compute_driver.images.cache import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import destroy, power
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import kept_files, power, removal
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.storage.base_image import check_size
 from compute_driver.storage.layout import Role
-from compute_driver.system import concurrency, files, filesystem, tools
+from compute_driver.system import files, filesystem, steps, tools
 
 
 def spawn(
@@ -31,64 +31,70 @@ def spawn(
     guest: Guest,
     decision: acceleration.Decision,
     progress: Progress,
-    held: concurrency.Lock,
+    op: Operation,
     *,
-    network: contextlib.AbstractContextManager[object],
+    network: contextlib.AbstractContextManager[object] | None,
     power_on: bool,
-    told: Callable[[GuestInfo], ConfigDrive | None] | None,
+    make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
-    """Make *guest* and start it if *power_on* says so; on failure nothing of it is left.
+    """Make *guest*, and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
-    :param held: the guest's lock, where the making is noted.
+    :param op: the operation, whose failure removes the guest.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
-    :param told: likewise.
+    :param make_config_drive: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
-    reused = destroy.is_released(parts, guest.uuid)
+    reused = kept_files.without_domain(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     if reused:
-        _refuse_another(guest, destroy.kept(parts, guest.uuid))
+        _refuse_another(guest, kept_files.guest(parts, guest.uuid))
     made = parts.blueprint(guest, decision)
     plan = made.layout
     for disk in plan.disks:
         check_size(disk, base)
 
-    with journal.making(held, "restore" if reused else "spawn") as undo:
-        if reused:
-            undo.add(f"domain {guest.name}", destroy.release_again, parts, guest.uuid)
-        else:
-            undo.add(f"files of {guest.name}", destroy.remove_files, parts, guest.uuid)
-            undo.add(f"domain {guest.name}", destroy.remove_domain, parts, guest.uuid)
-        _make_files(parts, asked, plan, base, progress, later=told is not None)
-        parts.connection.run(domains.define, made.xml)
-        if told is not None:
-            _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
-        if power_on:
-            _start(parts, guest, network)
-        info = parts.inventory.guest(guest.uuid)
-        undo.commit()
-    destroy.forget_description(parts, guest.uuid)
+    op.note(remove=not reused)
+    if reused:
+        op.undo.add(f"domain {guest.name}", kept_files.mend, parts, guest.uuid)
+    else:
+        op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
+        op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
+    _make_files(parts, asked, plan, base, progress, later=make_config_drive is not None)
+    parts.connection.run(domains.define, made.xml)
+    steps.announce("domain defined")
+    if make_config_drive is not None:
+        content = make_config_drive(parts.inventory.guest(guest.uuid))
+        _write_config_drive(guest, plan, content)
+    if power_on:
+        _start(parts, guest, network)
+    info = parts.inventory.guest(guest.uuid)
+    op.undo.commit()
+    if reused:
+        kept_files.forget(parts, guest.uuid)
     report(guest, decision)
     return info
 
 
-def _tell(guest: Guest, plan: layout.Layout, told: ConfigDrive | None) -> None:
+def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive | None) -> None:
     drive = plan.disk(Role.CONFIG_DRIVE)
-    if drive is not None and told is not None:
-        config_drive.check(told)
-        config_drive.build(told, guest, drive.source.path)
+    if drive is not None and content is not None:
+        config_drive.check(content)
+        config_drive.build(content, guest, drive.source.path)
 
 
-def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
-    if isinstance(network, contextlib.nullcontext):
+def _start(
+    parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object] | None
+) -> None:
+    if network is None:
         power.power_on(parts, guest)
         return
     with network:
         power.power_on(parts, guest, release=False)
     parts.on_domain(guest.uuid, libvirt.virDomain.resume)
+    steps.announce("guest released")
 
 
 def _refuse_another(guest: Guest, kept: Guest) -> None:
@@ -103,7 +109,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
-    if parts.directory(guest.uuid).exists() and not destroy.is_released(parts, guest.uuid):
+    if parts.directory(guest.uuid).exists() and not kept_files.without_domain(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )
@@ -142,6 +148,7 @@ def _make_files(
     """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
+    steps.announce("directory made")
     for image, target in layout.boot_files(guest.boot, plan):
         if not target.exists():
             files.place(parts.images.get_file(image, progress), target)
@@ -153,3 +160,4 @@ def _make_files(
             config_drive.build(guest.config_drive, guest, disk.source.path)
         elif not disks.kind(disk.source).exists(disk.source):  # it may have been kept
             disks.make(disk, base, limits)
+            steps.announce("disk made")

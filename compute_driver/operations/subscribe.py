@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells of guests that have changed their state, by themselves or by an operation."""
+"""Tells a listener which guests have changed their state, by themselves or by an operation."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ _KINDS = frozenset(
 class Changes:
     """Calls a listener for changed guests, each on a thread of its own.
 
-    What counts is the state at the end of the operation that is under way, if any; so a guest has
-    one such thread at most.
+    The listener is given the state at the end of the operation that is under way, if any; so a
+    guest has one such thread at most.
 
     :param parts: the parts of the driver.
     :param listener: see :meth:`compute_driver.driver.ComputeDriver.subscribe`.
@@ -67,7 +67,7 @@ class Changes:
     def _listen(self, watch: events.Watch) -> None:
         with self._watching:
             while self._watch is not None:
-                # A lost connection is opened again by the next call, and its events come here, too.
+                # The next call opens a lost connection again, whose events come here, too.
                 event = watch.wait(_KINDS, math.inf)
                 if event is not None:
                     self._changed(event.uuid)
@@ -81,7 +81,7 @@ class Changes:
 
     def _tell(self, uuid: str) -> None:
         try:
-            self._parts.state(uuid)  # no lock for a guest of somebody else
+            self._parts.state(uuid)  # takes no lock for a guest of somebody else
             with journal.exclusive(self._parts, uuid):
                 self._forget(uuid)
                 state = self._parts.state(uuid)

@@ -21,6 +21,7 @@ import shutil
 from pathlib import Path
 
 from compute_driver.storage import layout
+from compute_driver.system import steps
 from compute_driver.system.filesystem import host_errors
 
 MAKING = "resize.making"
@@ -72,6 +73,7 @@ def forward(directory: Path) -> None:
             keeping.rename(directory / KEPT)
         for path in list(made.iterdir()):
             path.rename(directory / path.name)
+        steps.announce("new files moved")
         made.rmdir()
 
 
@@ -87,6 +89,7 @@ def backward(directory: Path) -> None:
             for path in list(undone.iterdir()):
                 if path.name not in _NOTES:
                     path.rename(directory / path.name)
+            steps.announce("old files moved")
             shutil.rmtree(undone)
 
 

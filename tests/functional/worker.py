@@ -6,52 +6,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import functools
 import os
-import pkgutil
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 from compute_driver import conf
-from compute_driver.choices import SnapshotFormat
+from compute_driver.choices import InterfaceKind, RebootKind, SnapshotFormat
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue
+from compute_driver.system import steps
 from tests.functional import base, tiny
-
-#: Where a worker can pause: before or after a call of a function.
-POINTS = {
-    "checked": ("before", "compute_driver.operations.spawn._refuse_taken"),
-    "directory made": ("before", "compute_driver.storage.layout.boot_files"),
-    "disk made": ("after", "compute_driver.storage.disks.make"),
-    "defined": ("before", "libvirt.virDomain.create"),
-    "started": ("after", "libvirt.virDomain.create"),
-    "powered off": ("before", "compute_driver.libvirt.domain.undefine"),
-    "undefined": ("before", "compute_driver.operations.destroy.remove_files"),
-    "image chosen": ("before", "compute_driver.images.cache._Entry.remove"),
-    "image forgotten": ("after", "compute_driver.images.cache._Entry.forget"),
-    "copy begun": ("after", "libvirt.virDomain.backupBegin"),
-    "frozen": ("after", "libvirt.virDomain.fsFreeze"),
-    "rescue made": ("after", "compute_driver.operations.rescue._make_files"),
-    "stopped": ("before", "compute_driver.libvirt.domain.define"),
-    "redefined": ("after", "compute_driver.libvirt.domain.define"),
-    "backed up": ("before", "compute_driver.operations.snapshot._finish"),
-    "converted": ("after", "compute_driver.system.tools.run"),
-    "copied": ("after", "compute_driver.system.files.clone"),
-    "new one defined": ("before", "compute_driver.storage.exchange.commit"),
-    "made": ("before", "compute_driver.storage.exchange.forward"),
-    "moved": ("before", "pathlib.Path.rmdir"),
-    "dropped": ("before", "compute_driver.storage.exchange.clear"),
-    "undoing": ("before", "compute_driver.storage.exchange.backward"),
-    "undone": ("before", "shutil.rmtree"),
-    "described": ("before", "compute_driver.libvirt.domain.attach"),
-    "attached": ("after", "compute_driver.libvirt.domain.attach"),
-    "let go": ("after", "compute_driver.operations.plugging._let_go"),
-}
 
 #: The interface that is attached and detached.
 ADDED = Interface(mac="52:54:00:00:00:ff")
@@ -65,13 +33,27 @@ class Worker:
 
     :param action: a key of :data:`ACTIONS`.
     :param number: UUID of the guest.
-    :param pause: a key of :data:`POINTS`, where it waits until it is told to go on; or nowhere.
+    :param pause: a step that the product announces, or the number of a step from 0 on, after which
+        the worker waits until it is told to go on; by default it waits nowhere.
     :param image: location of an image: the guest's own, whose root disk is empty by default, the
         rescue system's, or the snapshot that is to be made.
+    :param bridge: a bridge of Open vSwitch, which gets the guest's interface.
+    :param configured: options of group ``[hypervisor]``; by default this process's host's.
     """
 
-    def __init__(self, action: str, number: str = "", *, pause: str = "", image: str = "") -> None:
-        options = ["--state", str(base.state_path()), "--pause", pause, "--image", image]
+    def __init__(
+        self,
+        action: str,
+        number: str = "",
+        *,
+        pause: str = "",
+        image: str = "",
+        bridge: str = "",
+        configured: Mapping[str, Any] | None = None,
+    ) -> None:
+        options = [f"--pause={pause}", f"--image={image}", f"--bridge={bridge}"]
+        for name, value in {"state_path": base.state_path(), **(configured or {})}.items():
+            options += ["--set", f"{name}={value}"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__, *options, action, number or str(uuid.uuid4())],
             cwd=Path(__file__).parents[2],
@@ -119,76 +101,97 @@ def larger(driver: LibvirtDriver, number: str) -> Guest:
     return dataclasses.replace(guest, memory_mib=24, root=root, swap=swap)
 
 
-def _pausing(when: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    def pause() -> None:
-        os.write(1, PAUSED.encode())
-        sys.stdin.readline()
+class Pauses:
+    """Waits at a step until the test says something.
 
-    @functools.wraps(function)
-    def wrapper(*arguments: Any, **options: Any) -> Any:
-        if when == "before":
-            pause()
-        result = function(*arguments, **options)
-        if when == "after":
-            pause()
-        return result
+    :param pause: the step's name, or its number.
+    """
 
-    return wrapper
+    def __init__(self, pause: str) -> None:
+        self._pause = pause
+        self.seen: list[str] = []
 
-
-def _guest(image: str, **changes: Any) -> Guest:
-    if image:
-        changes |= {"image": Image(location=image), "root": Disk(size_bytes=GIB)}
-    return tiny.guest(**changes)
+    def __call__(self, step: str) -> None:
+        self.seen.append(step)
+        if self._pause in (step, str(len(self.seen) - 1)):
+            os.write(1, PAUSED.encode())
+            sys.stdin.readline()
 
 
-def _cycle(driver: LibvirtDriver, _number: str, image: str) -> None:
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """What an action works with: see the parameters of :class:`Worker`."""
+
+    image: str = ""
+    bridge: str = ""
+
+    @property
+    def interface(self) -> Interface:
+        """Return the interface that is attached and detached, or that a new guest has."""
+        if not self.bridge:
+            return ADDED
+        return dataclasses.replace(ADDED, kind=InterfaceKind.OVS, source=self.bridge)
+
+    def guest(self, **changes: Any) -> Guest:
+        """Return a tiny guest."""
+        if self.image:
+            changes |= {"image": Image(location=self.image), "root": Disk(size_bytes=GIB)}
+        if self.bridge:
+            changes |= {"interfaces": (self.interface,)}
+        return tiny.guest(**changes)
+
+
+def _cycle(driver: LibvirtDriver, _number: str, given: Given) -> None:
     for _round in range(4):
-        made = _guest(image)
+        made = given.guest()
         driver.spawn(made)
         driver.destroy(made.uuid)
 
 
 #: What is done with a guest, by its UUID, and an image; ``cycle`` spawns and destroys several.
-ACTIONS: dict[str, Callable[[LibvirtDriver, str, str], object]] = {
-    "spawn": lambda driver, number, image: driver.spawn(_guest(image, uuid=number)),
-    "destroy": lambda driver, number, _image: driver.destroy(number),
-    "quiesce": lambda driver, number, _image: driver.quiesce(number),
-    "rescue": lambda driver, number, image: driver.rescue(
-        number, Rescue(image=Image(location=image)), timeout=0
+ACTIONS: dict[str, Callable[[LibvirtDriver, str, Given], object]] = {
+    "spawn": lambda driver, number, given: driver.spawn(given.guest(uuid=number)),
+    "destroy": lambda driver, number, _given: driver.destroy(number),
+    "quiesce": lambda driver, number, _given: driver.quiesce(number),
+    "start": lambda driver, number, _given: driver.start(number),
+    "resume": lambda driver, number, _given: driver.resume(number),
+    "reboot": lambda driver, number, _given: driver.reboot(number, kind=RebootKind.HARD),
+    "rescue": lambda driver, number, given: driver.rescue(
+        number, Rescue(image=Image(location=given.image)), timeout=0
     ),
-    "unrescue": lambda driver, number, _image: driver.unrescue(number),
-    "snapshot": lambda driver, number, image: driver.snapshot(
-        number, Path(image), image_format=SnapshotFormat.RAW
+    "unrescue": lambda driver, number, _given: driver.unrescue(number),
+    "snapshot": lambda driver, number, given: driver.snapshot(
+        number, Path(given.image), image_format=SnapshotFormat.RAW
     ),
-    "resize": lambda driver, number, _image: driver.resize(number, larger(driver, number)),
-    "confirm_resize": lambda driver, number, _image: driver.confirm_resize(number),
-    "revert_resize": lambda driver, number, _image: driver.revert_resize(number),
-    "attach_interface": lambda driver, number, _image: driver.attach_interface(number, ADDED),
-    "detach_interface": lambda driver, number, _image: driver.detach_interface(number, ADDED.mac),
+    "resize": lambda driver, number, _given: driver.resize(number, larger(driver, number)),
+    "confirm_resize": lambda driver, number, _given: driver.confirm_resize(number),
+    "revert_resize": lambda driver, number, _given: driver.revert_resize(number),
+    "attach_interface": lambda driver, number, given: driver.attach_interface(
+        number, given.interface
+    ),
+    "detach_interface": lambda driver, number, _given: driver.detach_interface(number, ADDED.mac),
     "cycle": _cycle,
-    "prune": lambda driver, _number, _image: driver.image_prune(unused=0),
+    "prune": lambda driver, _number, _given: driver.image_prune(unused=0),
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--state", required=True)
-    parser.add_argument("--pause", required=True, choices=["", *POINTS])
+    parser.add_argument("--set", action="append", required=True)
+    parser.add_argument("--pause", required=True)
     parser.add_argument("--image", required=True)
+    parser.add_argument("--bridge", required=True)
     parser.add_argument("action", choices=[*ACTIONS])
     parser.add_argument("number")
     options = parser.parse_args()
     loaded = conf.load(files=[os.devnull])
-    loaded.set_override("state_path", options.state, group="hypervisor")
     loaded.set_override("stop_timeout", 0.0, group="hypervisor")  # tiny guests never answer
+    for option in options.set:
+        name, _, value = option.partition("=")
+        loaded.set_override(name, value, group="hypervisor")
     driver = LibvirtDriver(loaded)
-    with contextlib.ExitStack() as patches:
-        if options.pause:
-            when, target = POINTS[options.pause]
-            wrapper = _pausing(when, pkgutil.resolve_name(target))
-            patches.enter_context(mock.patch(target, wrapper))
-        ACTIONS[options.action](driver, options.number, options.image)
+    with steps.announced_to(Pauses(options.pause)):
+        ACTIONS[options.action](driver, options.number, Given(options.image, options.bridge))
     os.write(1, DONE.encode())
 
 

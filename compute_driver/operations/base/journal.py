@@ -1,143 +1,177 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One operation at a time on a guest, and an end for those that were interrupted.
+"""One operation at a time on a guest, and an end for operations that were interrupted.
 
-Every operation holds its guest's lock and notes its name in the lock's file: ``spawn`` when it
-begins to make what was not there, others at once.  The file of a process that dies stays, but
-nobody holds it: so that operation was interrupted.
+An operation holds its guest's lock and writes a note into the lock's file.  The kernel drops the
+lock of a process that dies, and the file stays: a note in a file that nobody holds means that an
+operation was interrupted.  Whoever takes the lock next ends that operation first.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations import destroy, plugging, quiesce, rescue, snapshot
-from compute_driver.operations.base import settling
-from compute_driver.operations.base.context import Parts, Undo
-from compute_driver.system import concurrency
+from compute_driver.operations.base import freezing, recovery, removal
+from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.undo import Undo
+from compute_driver.system import concurrency, steps
 
 LOG = logging.getLogger(__name__)
 
-#: Operations that, interrupted, leave what is no guest yet or no longer.
-_REMOVING = frozenset({"spawn", "destroy"})
+#: The second line of a note, if the guest is to be removed.
+_REMOVE = "remove"
 
-#: Those that, interrupted, leave a guest to be put in order, and what does.
-_MENDED: Mapping[str, Callable[[Parts, str], None]] = {
-    **{
-        name: module.mend
-        for module in (plugging, rescue, settling, snapshot)
-        for name in module.OPERATIONS
-    },
-    "restore": destroy.release_again,
-}
+#: Notes of the version whose notes were one word: these meant the same.
+_REMOVE_BEFORE = frozenset({"spawn", "destroy"})
+
+
+@dataclasses.dataclass(frozen=True)
+class Note:
+    """What the file of a lock says of the operation that holds the lock.
+
+    :param operation: the operation's name, for people to read.
+    :param remove: whether an interruption leaves no guest, but parts of one that are to be removed.
+    """
+
+    operation: str
+    remove: bool = False
+
+    def __str__(self) -> str:
+        # An empty line ends a note: a longer one of before may be behind it.
+        return "\n".join([self.operation, *[_REMOVE] * self.remove, "", ""])
+
+    @classmethod
+    def read(cls, text: str) -> Note | None:
+        """Return the note that a file has, or None."""
+        if "\n" not in text:
+            return cls(text, text in _REMOVE_BEFORE) if text else None
+        name, *facts = text.partition("\n\n")[0].split("\n")
+        return cls(name, _REMOVE in facts)
+
+
+class Operation:
+    """An operation under way on one guest.
+
+    :ivar undo: what to take back if the operation fails.
+    """
+
+    def __init__(self, held: concurrency.Lock, name: str) -> None:
+        self._held = held
+        self._name = name
+        self.undo = Undo()
+
+    def note(self, *, remove: bool = False) -> None:
+        """Note the operation for whoever comes after a sudden death.
+
+        :param remove: whether the guest is to be removed then, with all that has its UUID.
+        :raises HostError: if the note cannot be written.
+        """
+        self._held.note(str(Note(self._name, remove)))
+        steps.announce("noted")
 
 
 @contextlib.contextmanager
-def exclusive(parts: Parts, uuid: str, operation: str | None = None) -> Iterator[concurrency.Lock]:
+def operation(parts: Parts, uuid: str, name: str, *, removes: bool = False) -> Iterator[Operation]:
     """Let no other operation, of any process, touch the guest meanwhile.
 
-    :param operation: its name, noted for whoever comes after a sudden death; None if the caller
-        notes it when the time has come.
-    :raises GuestNotFound: if *uuid* is none as guests have them, and could name other files.
+    An operation that fails is undone.  If a part of it cannot be undone, the note stays, and the
+    next operation on the guest puts the guest in order.
+
+    :param name: the operation's name, noted for people to read.
+    :param removes: whether the operation removes the guest.  It does so even if the guest cannot be
+        put in order before; if it fails, whoever takes the lock next removes the guest.
+    :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
-    if not is_uuid(uuid) or uuid != uuid.lower():
-        raise exceptions.GuestNotFound(uuid)
-    with concurrency.lock(_directory(parts) / uuid) as held, parts.images.holding():
+    with _lock(parts, uuid) as held, parts.images.holding():
         try:
-            _mend(parts, uuid, held)
-            quiesce.mend(parts, uuid, left_only=operation is None)
+            _end_interrupted(parts, uuid, held)
+            freezing.mend(parts, uuid)
         except exceptions.ComputeDriverError as error:
-            if operation != "destroy":
+            if not removes:
                 raise
             LOG.warning("Guest %s is removed without being put in order: %s", uuid, error)
             held.keep = False
-        if operation is not None:
-            _note(held, uuid, operation)
+        under_way = Operation(held, name)
         try:
-            yield held
+            under_way.note(remove=removes)
+        except exceptions.HostError as error:  # a stop or a removal may make room on a full disk
+            LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, name, error)
+        try:
+            with under_way.undo:
+                yield under_way
+                under_way.undo.commit()
         except BaseException:
-            # What was not removed to the end will be by the next one.
-            held.keep = held.keep or operation in _REMOVING
+            held.keep = removes
             raise
+        finally:
+            held.keep = held.keep or under_way.undo.failed
 
 
 @contextlib.contextmanager
-def making(held: concurrency.Lock, operation: str = "spawn") -> Iterator[Undo]:
-    """Note that a guest is made from now on; on failure undo what was registered.
+def exclusive(parts: Parts, uuid: str) -> Iterator[None]:
+    """Let no operation touch the guest meanwhile, as its caller only looks at the guest.
 
-    The note stays if something could not be undone, for the next one to do it.
-
-    :param held: the guest's lock; whoever finds its note removes whatever has that UUID, so
-        nothing may have it yet.
-    :param operation: another name leaves what was made when a process dies; "restore" leaves
-        the files, but no domain.
-    :raises HostError: if the note cannot be written.
+    :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
-    held.note(operation)
-    undo = Undo()
-    try:
-        with undo:
-            yield undo
-    finally:
-        held.keep = undo.failed
+    with _lock(parts, uuid) as held:
+        _end_interrupted(parts, uuid, held)
+        freezing.mend(parts, uuid, left_only=True)
+        yield
+
+
+@contextlib.contextmanager
+def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
+    """Like :func:`exclusive`, but yield False at once if an operation on the guest is under way.
+
+    If an interrupted operation cannot be ended now, because libvirt does not answer, say, the next
+    caller tries again.
+    """
+    with concurrency.try_lock(_directory(parts) / uuid) as held:
+        if held is not None:
+            try:
+                _end_interrupted(parts, uuid, held)
+                freezing.mend(parts, uuid, left_only=True)
+            except exceptions.ComputeDriverError as error:
+                LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
+        yield held is not None
 
 
 def recover(parts: Parts) -> None:
-    """End every interrupted operation of this driver; those that go on are left alone."""
+    """End every interrupted operation of this driver; operations under way are left alone."""
     directory = _directory(parts)
     try:
         interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        for uuid in {*interrupted, *quiesce.marked(parts)}:
+        for uuid in {*interrupted, *freezing.marked(parts)}:
             with unless_busy(parts, uuid):
                 continue
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
 
 
-@contextlib.contextmanager
-def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
-    """Like :func:`exclusive`, but yield False at once if an operation on the guest is going on.
-
-    An interrupted one that cannot be ended now, because libvirt does not answer, say, is left to
-    the next one who comes.
-    """
-    with concurrency.try_lock(_directory(parts) / uuid) as held:
-        if held is not None:
-            try:
-                _mend(parts, uuid, held)
-                quiesce.mend(parts, uuid, left_only=True)
-            except exceptions.ComputeDriverError as error:
-                LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
-        yield held is not None
-
-
 def _directory(parts: Parts) -> Path:
     return Path(parts.conf.hypervisor.state_path) / "locks"
 
 
-def _note(held: concurrency.Lock, uuid: str, operation: str) -> None:
-    try:
-        held.note(operation)
-    except exceptions.HostError as error:  # a full disk must not keep from making room on it
-        LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, operation, error)
+def _lock(parts: Parts, uuid: str) -> contextlib.AbstractContextManager[concurrency.Lock]:
+    if not is_uuid(uuid) or uuid != uuid.lower():
+        raise exceptions.GuestNotFound(uuid)  # the text could name another file
+    return concurrency.lock(_directory(parts) / uuid)
 
 
-def _mend(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
-    """Remove what was being made or removed, and put in order what was being changed.
-
-    Other operations left a guest that still is one.
-    """
-    if held.interrupted in _REMOVING:
-        LOG.warning("Removing guest %s: its %s was interrupted", uuid, held.interrupted)
-        held.keep = True
-        destroy.destroy(parts, uuid)
-        held.keep = False
-    elif held.interrupted in _MENDED:
-        LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, held.interrupted)
-        held.keep = True
-        _MENDED[held.interrupted](parts, uuid)
-        held.keep = False
+def _end_interrupted(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+    note = Note.read(held.interrupted)
+    if note is None:
+        return
+    held.keep = True
+    if note.remove:
+        LOG.warning("Removing guest %s: its %s was interrupted", uuid, note.operation)
+        removal.remove(parts, uuid)
+    else:
+        LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, note.operation)
+        recovery.mend(parts, uuid)
+    held.keep = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a TCP port for a guest's serial console, which no other guest is given meanwhile."""
+"""Finds a TCP port for a guest's serial console; no other guest is given the port meanwhile."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from compute_driver.xml import console
 def assigned(
     parts: Parts, uuid: str, avoided: Collection[int | None], *, suspended: bool
 ) -> Iterator[int | None]:
-    """Give a guest that is about to be started a port, and hold it until it has been.
+    """Give a guest a port, and hold the port while the guest is started.
 
-    :param avoided: ports that are not free, whatever it looks like.
-    :param suspended: whether it goes on from its saved memory.
+    :param avoided: ports that are taken, though they look free.
+    :param suspended: whether the guest goes on from its saved memory.
     :return: the port; None if its console needs none.
     :raises NoFreePort: if there is none.
     """
@@ -56,20 +56,20 @@ def _read_saved(domain: libvirt.virDomain) -> str:
 def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -> Iterator[int]:
     """Hold a free port of the configured ones.
 
-    Each guest looks from another one on, and finds the same again after a restart as a rule: so a
-    port seldom goes to another guest, whom a client that still thinks of the first would meet.
+    The search begins at a port that depends on the UUID, so a guest has the same port again after
+    most restarts.  A client that kept the address seldom meets another guest.
     """
     first, last = parts.conf.hypervisor.serial_port_range
     count = last - first + 1
     begin = uuidlib.UUID(uuid).int % count
-    # Among the guests' locks: of those whose holder has died, the next driver removes the files.
+    # The next driver removes lock files whose holder has died, as it does for guests' locks.
     locks = Path(parts.conf.hypervisor.state_path) / "locks"
     for step in range(count):
         port = first + (begin + step) % count
         if port in avoided or not is_free(host, port):
             continue
         with concurrency.try_lock(locks / f"port-{port}") as held:
-            # Its last holder's guest may have taken it since.
+            # The guest of the last holder may have taken the port since.
             if held is not None and is_free(host, port):
                 yield port
                 return
@@ -80,7 +80,7 @@ def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether QEMU could listen there; like QEMU, whatever is left of old connections."""
+    """Tell whether QEMU could listen there; QEMU and this check ignore old connections."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

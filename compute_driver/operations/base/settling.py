@@ -3,29 +3,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
-from compute_driver.system import concurrency
-
-#: The operations that are mended.
-OPERATIONS = frozenset({"resize", "confirm_resize", "revert_resize"})
-
-
-@contextlib.contextmanager
-def settled(parts: Parts, uuid: str, held: concurrency.Lock, operation: str) -> Iterator[None]:
-    """Note what is done meanwhile, and settle it; what cannot be settled now the next one does."""
-    held.note(operation)
-    held.keep = True
-    try:
-        yield
-    finally:
-        mend(parts, uuid)
-        held.keep = False
+from compute_driver.system import concurrency, steps
 
 
 def is_kept(parts: Parts, uuid: str) -> bool:
@@ -34,7 +17,7 @@ def is_kept(parts: Parts, uuid: str) -> bool:
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """Make a guest wholly what it was or wholly what it is to be; nothing if it is."""
+    """Make a guest wholly the old or wholly the new one; nothing if it is one of them."""
     directory = parts.directory(uuid)
     if not directory.exists():
         return
@@ -46,6 +29,15 @@ def mend(parts: Parts, uuid: str) -> None:
             _define_again(parts, directory / name)
     concurrency.run_blocking(exchange.backward, directory)
     concurrency.run_blocking(exchange.clear, directory)
+
+
+def bring_back(parts: Parts, uuid: str) -> None:
+    """Make a guest what it was before its resize; nothing if no resize waits."""
+    mend(parts, uuid)
+    if is_kept(parts, uuid):
+        exchange.undo(parts.directory(uuid))
+        steps.announce("old files wanted")
+        mend(parts, uuid)
 
 
 def _define_again(parts: Parts, place: Path) -> None:

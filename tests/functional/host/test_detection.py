@@ -232,6 +232,6 @@ class TestLibvirt(DetectionTestCase):
             ability = detection.ability(facts)
         self.assertEqual(frozenset(), ability.architectures)
         self.assertRegex(
-            found.why_not(facts.name),
+            ability.why_not(facts.name),
             "it was probed, but libvirt does not offer KVM: .*kvm.*not supported",
         )

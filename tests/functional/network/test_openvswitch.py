@@ -9,14 +9,12 @@ from collections.abc import Iterator
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.choices import InterfaceKind, PowerState, RebootKind
+from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Interface
-from compute_driver.libvirt import domain as domains
 from compute_driver.limits import Bandwidth
-from compute_driver.network import openvswitch
-from compute_driver.operations import plugging
-from compute_driver.operations.base import journal
+from compute_driver.network import ovsdb
+from compute_driver.operations.base import interfaces
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside, switches, tiny
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
@@ -117,29 +115,13 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.detach_interface(made.uuid, added.mac)
         self.assertEqual([], self.switch.ports())
         with (
-            mock.patch.object(openvswitch, "_os_vif", side_effect=exceptions.PlugFailed("no")),
+            mock.patch.object(ovsdb, "note", side_effect=exceptions.PlugFailed("no")),
             self.assertRaises(exceptions.PlugFailed),
         ):
             self.driver.attach_interface(made.uuid, plugged())
         self.assertEqual([], self.switch.ports())
         self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
         self.assertEqual((), self.driver.stats(made.uuid)[0].interfaces)
-
-    def test_killed_power_on_is_plugged_in_by_the_next_operation(self) -> None:
-        nic = plugged()
-        made = tiny.guest(interfaces=(nic,))
-        self.addCleanup(self.driver.destroy, made.uuid)
-        self.driver.spawn(made)
-        self.driver.stop(made.uuid, timeout=0)
-        parts = self.driver._parts
-        with journal.exclusive(parts, made.uuid, "start") as held:
-            parts.ports.prepare(made)
-            parts.on_domain(made.uuid, domains.start_paused)
-            held.keep = True  # as of a process that dies here
-        self.assertEqual([], self.switch.ports())
-        self.driver.start(made.uuid)
-        self.assertIs(self.driver.state(made.uuid), PowerState.RUNNING)
-        self.assertEqual([nic.device], self.switch.ports())
 
     def test_port_of_what_is_not_described_is_removed(self) -> None:
         made = tiny.guest()
@@ -148,9 +130,9 @@ class TestOpenVSwitch(SwitchTestCase):
         parts = self.driver._parts
         before = parts.stored(made.uuid)
         self.driver.attach_interface(made.uuid, plugged())
-        plugging._store(parts, before, before.guest)
-        with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
-            plugging.mend(parts, made.uuid)
+        interfaces.store(parts, before, before.guest)
+        with mock.patch.object(interfaces, "TAKE_BACK_SECONDS", 1.0):
+            interfaces.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 
     def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:

@@ -147,7 +147,7 @@ class TestAgent(inside.SharedGuestTestCase):
     def test_killed_quiesce_and_snapshot_are_thawed_by_the_next_driver(self) -> None:
         self.mount()
         with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
-            for action, point in (("quiesce", "frozen"), ("snapshot", "copy begun")):
+            for action, point in (("quiesce", "file systems frozen"), ("snapshot", "copy begun")):
                 with worker.running(
                     action, self.made.uuid, pause=point, image=f"{home}/image"
                 ) as other:

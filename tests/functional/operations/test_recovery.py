@@ -26,8 +26,8 @@ from tests.functional import base, tiny, worker
 from tests.functional.processes import ended
 from tests.image_server import ImageServer
 
-SPAWN_POINTS = ("directory made", "disk made", "defined", "started")
-DESTROY_POINTS = ("powered off", "undefined")
+SPAWN_POINTS = ("directory made", "disk made", "domain defined", "guest started")
+DESTROY_POINTS = ("guest powered off", "domain undefined")
 
 #: Seconds by which a forced end may be later than its deadline, on a busy machine.
 SLACK = 15.0
@@ -62,7 +62,7 @@ class TestInterruptedOperations(RecoveryTestCase):
     def test_killed_spawn_is_undone_by_the_next_spawn_of_that_guest(self) -> None:
         made = tiny.guest()
         self.addCleanup(self.driver.destroy, made.uuid)
-        self.kill_at("started", "spawn", made.uuid)
+        self.kill_at("guest started", "spawn", made.uuid)
         self.driver.spawn(made)
         self.assertEqual([made.uuid], [*tiny.emulators()])
 
@@ -78,7 +78,7 @@ class TestInterruptedOperations(RecoveryTestCase):
     def test_killed_spawn_of_a_taken_uuid_does_no_harm(self) -> None:
         made = self.spawn_tiny()
         before = tiny.kept()
-        self.kill_at("checked", "spawn", made.uuid)
+        self.kill_at("noted", "spawn", made.uuid)
         self.other_driver()
         self.assertEqual(before, tiny.kept())
 
@@ -86,13 +86,13 @@ class TestInterruptedOperations(RecoveryTestCase):
         made = self.spawn_tiny()
         self.driver.destroy(made.uuid, keep_files=True)
         before = tiny.kept()
-        for point in ("defined", "started"):
+        for point in ("domain defined", "guest started"):
             with self.subTest(point):
                 self.kill_at(point, "spawn", made.uuid)
                 (finding,) = self.other_driver().audit()
                 self.assertEqual("kept directory", finding.kind)
                 self.assertEqual(before["emulators"], tiny.emulators())
-        self.kill_at("started", "spawn", made.uuid)
+        self.kill_at("guest started", "spawn", made.uuid)
         self.driver.spawn(made)
         self.assertEqual((), self.driver.audit())
 

@@ -131,7 +131,10 @@ class TestInterrupted(tiny.TinyTestCase):
         self.assertEqual([], self.rescue_files())
 
     def test_killed_before_the_guest_is_redefined(self) -> None:
-        for point, state in (("rescue made", PowerState.RUNNING), ("stopped", PowerState.STOPPED)):
+        for point, state in (
+            ("rescue files made", PowerState.RUNNING),
+            ("guest powered off", PowerState.STOPPED),
+        ):
             with self.subTest(point):
                 self.driver.start(self.made.uuid)
                 self.kill_at("rescue", point)
@@ -144,7 +147,7 @@ class TestInterrupted(tiny.TinyTestCase):
                 self.assertEqual((), driver.audit())
 
     def test_killed_after_the_guest_is_redefined(self) -> None:
-        self.kill_at("rescue", "redefined")
+        self.kill_at("rescue", "domain redefined")
         driver = self.other_driver()
         self.assertEqual((), driver.audit())
         self.assertIsNotNone(driver.show(self.made.uuid).guest.rescue)
@@ -154,7 +157,7 @@ class TestInterrupted(tiny.TinyTestCase):
         self.assertIs(PowerState.RUNNING, driver.show(self.made.uuid).state)
 
     def test_killed_unrescue(self) -> None:
-        for point, over in (("stopped", False), ("redefined", True)):
+        for point, over in (("guest powered off", False), ("domain redefined", True)):
             with self.subTest(point):
                 self.driver.rescue(self.made.uuid, self.wanted, timeout=0)
                 self.kill_at("unrescue", point)

@@ -17,13 +17,13 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, Firmware, PowerState
 from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Guest
-from compute_driver.operations import power
+from compute_driver.operations.base import power
 from compute_driver.storage import exchange, file_disks
 from compute_driver.storage.source import FileSource
 from compute_driver.system import files, tools
 from tests.functional import base, inside, tiny, worker
 
-RESIZE_POINTS = ("copied", "new one defined", "made", "moved")
+RESIZE_POINTS = ("disk copied", "domain redefined", "new files complete", "new files moved")
 
 
 def size(path: Path, disk_format: str = "qcow2") -> int:
@@ -66,12 +66,12 @@ class TestInterruptedResize(ResizeTestCase):
             with self.subTest(point):
                 made = self.spawn_tiny()
                 self.kill_at(point, "resize", made)
-                done = point in ("made", "moved")
+                done = point in ("new files complete", "new files moved")
                 self.assert_wholly(made, resized=done, waits=done)
                 self.driver.destroy(made.uuid)
 
     def test_killed_revert_is_finished(self) -> None:
-        for point in ("undoing", "undone"):
+        for point in ("old files wanted", "old files moved"):
             with self.subTest(point):
                 made = self.spawn_tiny()
                 self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid), timeout=0)
@@ -82,7 +82,7 @@ class TestInterruptedResize(ResizeTestCase):
     def test_killed_confirmation_is_finished(self) -> None:
         made = self.spawn_tiny()
         self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid), timeout=0)
-        self.kill_at("dropped", "confirm_resize", made)
+        self.kill_at("old files given up", "confirm_resize", made)
         self.assert_wholly(made, resized=True, waits=False)
 
     def test_failure_leaves_the_old_guest_as_it_was(self) -> None:
@@ -227,7 +227,7 @@ class TestFiles(ResizeTestCase):
         driver.confirm_resize(made.uuid)
         with self.assertRaises(exceptions.InvalidParameter):
             smaller = dataclasses.replace(made, root=Disk(size_bytes=MIB // 2))
-            driver.resize(made.uuid, smaller, check_only=True)
+            driver.check_resize(made.uuid, smaller)
 
     def test_holes_stay_holes(self) -> None:
         scratch = base.state_path() / "scratch.raw"

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,8 +21,8 @@ from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import snapshot
-from compute_driver.operations.base import journal
-from compute_driver.system import space, tools
+from compute_driver.operations.base import disk_copy, journal
+from compute_driver.system import space, steps, tools
 from tests.functional import base, inside, tiny, worker
 from tests.functional.processes import ended
 from tests.functional.programs import described, output
@@ -102,7 +103,7 @@ class SnapshotCase(tiny.TinyTestCase):
         self.assert_whole()
 
     def leftovers(self) -> list[Path]:
-        return snapshot.leftovers(self.driver._parts, self.made.uuid)
+        return disk_copy.leftovers(self.driver._parts, self.made.uuid)
 
 
 class TestFormats(SnapshotCase):
@@ -204,7 +205,7 @@ class TestFailures(SnapshotCase):
         parts = self.driver._parts
         with (
             self.assertRaisesRegex(exceptions.OperationTimeout, "snapshot_timeout"),
-            journal.exclusive(parts, self.made.uuid, "snapshot") as held,
+            journal.operation(parts, self.made.uuid, "snapshot") as op,
         ):
             snapshot.snapshot(
                 parts,
@@ -214,35 +215,19 @@ class TestFailures(SnapshotCase):
                 Quiesce.NEVER,
                 0,
                 lambda *_: None,
-                held,
+                op,
             )
         self.assert_nothing_remains()
 
     def test_emulator_fails(self) -> None:
-        begin = snapshot._begin
-
-        def begin_and_spoil(domain: libvirt.virDomain, source: Path, target: Path) -> bool:
-            begun = begin(domain, source, target)
-            domain.abortJob()
-            return begun
-
-        with (
-            mock.patch.object(snapshot, "_begin", begin_and_spoil),
-            self.assertRaises(exceptions.SnapshotFailed),
-        ):
+        domain = tiny.libvirt_connection(self).lookupByUUIDString(self.made.uuid)
+        with self.after_begin(domain.abortJob), self.assertRaises(exceptions.SnapshotFailed):
             self.snapshot()
         self.assert_nothing_remains()
 
-    def after_begin(self, action: Any) -> Any:
+    def after_begin(self, action: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
         """Do something as soon as the emulator has begun to copy."""
-        begin = libvirt.virDomain.backupBegin
-
-        def wrapper(*arguments: Any) -> Any:
-            result = begin(*arguments)
-            action()
-            return result
-
-        return mock.patch.object(libvirt.virDomain, "backupBegin", wrapper)
+        return steps.announced_to(lambda step: step == "copy begun" and action())
 
     def test_emulator_that_hangs_does_not_hold_the_next_driver(self) -> None:
         emulator = tiny.emulators()[self.made.uuid]
@@ -251,7 +236,7 @@ class TestFailures(SnapshotCase):
             self.assertEqual(worker.PAUSED, other.says())
             os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
-        with mock.patch.object(snapshot, "_ABORT_SECONDS", 2):
+        with mock.patch.object(disk_copy, "ABORT_SECONDS", 2):
             started = time.monotonic()
             driver = self.other_driver()
             self.assertLess(time.monotonic() - started, 30)
@@ -305,12 +290,9 @@ class TestKilled(SnapshotCase):
         arguments = ("snapshot", self.made.uuid)
         with worker.running(*arguments, pause=point, image=str(self.target)) as other:
             self.assertEqual(worker.PAUSED, other.says())
-            if point == "converted":  # the empty file was another run of qemu-img
-                other.go_on()
-                self.assertEqual(worker.PAUSED, other.says())
 
     def test_killed_snapshot_is_cleared_up_by_the_next_driver(self) -> None:
-        for point in ("copy begun", "backed up", "converted"):
+        for point in ("copy begun", "copy complete", "image converted"):
             with self.subTest(point):
                 self.kill_at(point)
                 self.assertFalse(self.target.exists())

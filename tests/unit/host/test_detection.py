@@ -24,7 +24,7 @@ from compute_driver.host import admission, capabilities, emulator, kvm
 from compute_driver.host.detection import Detection
 from compute_driver.info import Check
 from compute_driver.libvirt.connection import Connection
-from compute_driver.operations import host_check as check
+from compute_driver.operations import host_check
 from tests.unit import base
 
 #: An emulator that knows three machines, and refuses CPU models that begin with "bad".
@@ -455,8 +455,8 @@ class PreflightTest(DetectionTestCase):
         parts.conf = base.configuration(**options)
         parts.host.detection = self.detection(**options)
         looks = (
-            *check._acceleration(parts),
-            *check._architectures(parts),
+            *host_check._acceleration(parts),
+            *host_check._architectures(parts),
         )
         return {found.subject: found for found in looks}
 

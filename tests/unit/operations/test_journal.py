@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was interrupted is ended first, and never stands in the way of a removal."""
+"""An interrupted operation is ended first, and never prevents a removal."""
 
 from __future__ import annotations
 
@@ -12,26 +12,62 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.operations.base import journal
+from compute_driver.operations.base import journal, recovery, removal
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.journal import Note
 from compute_driver.system import concurrency
 from tests.unit import base
 
 UUID = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
+LOGGER = "compute_driver.operations.base.journal"
 
 
-class ExclusiveTest(unittest.TestCase):
+class NoteTest(unittest.TestCase):
+    def test_note_is_read_as_it_was_written(self) -> None:
+        for note in (Note("resize"), Note("destroy", remove=True)):
+            self.assertEqual(note, Note.read(str(note)))
+
+    def test_rest_of_a_longer_note_says_nothing(self) -> None:
+        longer = str(Note("destroy", remove=True))
+        shorter = str(Note("stop"))
+        mixed = shorter + longer[len(shorter) :]
+        self.assertEqual(Note("stop"), Note.read(mixed))
+
+    def test_file_without_a_note(self) -> None:
+        self.assertIsNone(Note.read(""))
+
+    def test_notes_of_one_word(self) -> None:
+        for text, remove in (
+            ("spawn", True),
+            ("destroy", True),
+            ("restore", False),
+            ("resize", False),
+            ("unknown", False),
+        ):
+            self.assertEqual(Note(text, remove), Note.read(text))
+
+    def test_new_spawn_that_has_made_nothing_removes_nothing(self) -> None:
+        self.assertEqual(Note("spawn"), Note.read(str(Note("spawn"))))
+
+
+class JournalTest(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         place = tempfile.TemporaryDirectory()
         self.addCleanup(place.cleanup)
         self.state = Path(place.name)
         self.lock = self.state / "locks" / UUID
-        self.interrupt("resize")
+        self.mend = self.replaced(recovery, "mend")
+        self.remove = self.replaced(removal, "remove")
 
-    def interrupt(self, operation: str) -> None:
+    def replaced(self, module: Any, name: str) -> mock.Mock:
+        patch = mock.patch.object(module, name)
+        self.addCleanup(patch.stop)
+        return patch.start()  # type: ignore[no-any-return]
+
+    def interrupt(self, text: str = str(Note("resize"))) -> None:
         with concurrency.lock(self.lock) as held:
-            held.note(operation)
+            held.note(text)
             held.keep = True
 
     def parts(self) -> Any:
@@ -41,34 +77,79 @@ class ExclusiveTest(unittest.TestCase):
         parts.directory.return_value = self.state / "instances" / UUID
         return parts
 
-    def mending(self, error: Exception | None) -> Any:
-        mend = mock.Mock(side_effect=error)
-        return mock.patch.dict(journal._MENDED, {"resize": mend})
+    def operation(self, name: str = "start", **options: Any) -> Any:
+        return journal.operation(self.parts(), UUID, name, **options)
 
-    def test_what_was_interrupted_is_ended_first(self) -> None:
-        with self.mending(None), journal.exclusive(self.parts(), UUID, "start") as held:
-            journal._MENDED["resize"].assert_called_once()  # type: ignore[attr-defined]
-            self.assertFalse(held.keep)
+    def test_interrupted_operation_is_ended_first(self) -> None:
+        self.interrupt()
+        with self.operation():
+            self.mend.assert_called_once()
+            self.assertEqual(Note("start"), Note.read(self.lock.read_text()))
         self.assertFalse(self.lock.exists())
 
+    def test_guest_that_is_to_be_removed_is_removed(self) -> None:
+        for text in ("spawn", "destroy", str(Note("any", remove=True))):
+            self.interrupt(text)
+            self.remove.reset_mock()
+            with self.operation():
+                self.remove.assert_called_once()
+        self.mend.assert_not_called()
+
+    def test_operation_that_ended_is_not_mended(self) -> None:
+        for _twice in range(2):
+            with self.operation():
+                pass
+        self.mend.assert_not_called()
+
     def test_guest_that_cannot_be_put_in_order_is_tried_again(self) -> None:
-        error = exceptions.MetadataDamaged("damaged")
-        with (
-            self.mending(error),
-            self.assertRaises(exceptions.MetadataDamaged),
-            journal.exclusive(self.parts(), UUID, "start"),
-        ):
-            self.fail("it goes on")
-        self.assertEqual("resize", self.lock.read_text())
+        self.interrupt()
+        self.mend.side_effect = exceptions.MetadataDamaged("damaged")
+        with self.assertRaises(exceptions.MetadataDamaged), self.operation():
+            self.fail("the operation goes on")
+        self.assertEqual(Note("resize"), Note.read(self.lock.read_text()))
 
     def test_guest_that_cannot_be_put_in_order_can_be_removed(self) -> None:
         for error in (exceptions.MetadataDamaged("damaged"), exceptions.GuestNotFound(UUID)):
+            self.interrupt()
+            self.mend.side_effect = error
             with (
                 self.subTest(error),
-                self.mending(error),
-                self.assertLogs("compute_driver.operations.base.journal", logging.WARNING),
-                journal.exclusive(self.parts(), UUID, "destroy"),
+                self.assertLogs(LOGGER, logging.WARNING),
+                self.operation("destroy", removes=True),
             ):
-                self.assertEqual("destroy", self.lock.read_text())
+                self.assertEqual(Note("destroy", True), Note.read(self.lock.read_text()))
             self.assertFalse(self.lock.exists())
-            self.interrupt("resize")
+
+    def test_removal_that_fails_is_left_to_the_next_one(self) -> None:
+        with self.assertRaises(ZeroDivisionError), self.operation("destroy", removes=True):
+            raise ZeroDivisionError
+        self.assertEqual(Note("destroy", True), Note.read(self.lock.read_text()))
+
+    def test_failure_is_undone_and_forgotten(self) -> None:
+        undone: list[str] = []
+        with self.assertRaises(ZeroDivisionError), self.operation() as op:
+            op.undo.add("a step", undone.append, "a step")
+            raise ZeroDivisionError
+        self.assertEqual(["a step"], undone)
+        self.assertFalse(self.lock.exists())
+
+    def test_success_is_not_undone(self) -> None:
+        with self.operation() as op:
+            op.undo.add("a step", self.fail, "the step is undone")
+        self.assertFalse(self.lock.exists())
+
+    def test_note_stays_if_a_step_cannot_be_undone(self) -> None:
+        with self.assertRaises(ZeroDivisionError), self.operation() as op:
+            op.undo.add("a step", mock.Mock(side_effect=OSError("cannot")))
+            with self.assertLogs("compute_driver.operations.base.undo", logging.ERROR):
+                op.undo.close()
+            raise ZeroDivisionError
+        self.assertEqual(Note("start"), Note.read(self.lock.read_text()))
+
+    def test_text_that_is_no_uuid_names_no_guest(self) -> None:
+        for text in ("../locks", UUID.upper()):
+            with (
+                self.assertRaises(exceptions.GuestNotFound),
+                journal.operation(self.parts(), text, "start"),
+            ):
+                self.fail("the operation goes on")

@@ -15,8 +15,7 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations import power
-from compute_driver.operations.base import serial_port
+from compute_driver.operations.base import power, serial_port
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
 from tests.unit import base

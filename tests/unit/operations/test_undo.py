@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import unittest
 
-from compute_driver.operations.base.context import Undo
+from compute_driver.operations.base.undo import Undo
 
 
 class UndoTest(unittest.TestCase):
@@ -32,7 +32,7 @@ class UndoTest(unittest.TestCase):
 
     def test_an_undo_that_fails_hides_nothing(self) -> None:
         with (
-            self.assertLogs("compute_driver.operations.base.context", logging.ERROR) as logged,
+            self.assertLogs("compute_driver.operations.base.undo", logging.ERROR) as logged,
             self.assertRaises(ZeroDivisionError),
             Undo() as undo,
         ):

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The copy of a running guest's disk that its emulator makes: libvirt's backup in push mode.
+
+As long as there may be such a copy, the guest's directory has a file of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, DiskFormat, Quiesce
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.operations.base import freezing
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage.source import FileSource, Source
+from compute_driver.system import concurrency, files, steps, tools
+from compute_driver.xml import backup
+from compute_driver.xml import source as source_xml
+
+#: The emulator's copy, in the guest's directory.
+_COPY = "snapshot.qcow2"
+
+#: In the guest's directory, a link to the file elsewhere that is being made of the copy.
+ELSEWHERE = "snapshot.elsewhere"
+
+#: Seconds that the emulator may take to end a copy.
+ABORT_SECONDS = 30.0
+
+#: Seconds by which libvirt may tell of the end of a guest later than of the end of its jobs.
+_STOP_SECONDS = 2.0
+
+
+def give_up(parts: Parts, uuid: str) -> None:
+    """Make a snapshot of a guest that is to be removed fail soon."""
+    with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits for it, then
+        _aborted(parts, uuid, time.monotonic() + ABORT_SECONDS)
+
+
+def mend(parts: Parts, uuid: str) -> None:
+    """End the copying of a guest's disk, and remove its files; nothing if there are no such files.
+
+    A backup that somebody else makes goes on.
+    """
+    found = leftovers(parts, uuid)
+    if not found:
+        return
+    deadline = time.monotonic() + ABORT_SECONDS
+    with contextlib.suppress(exceptions.GuestNotFound):
+        with parts.connection.watch(uuid) as watch:
+            if _aborted(parts, uuid, deadline):
+                watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
+        concurrency.within(deadline, parts.on_domain, uuid, _settle)
+    for path in found:
+        if path.is_symlink():
+            path.readlink().unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+
+def leftovers(parts: Parts, uuid: str) -> list[Path]:
+    """Return the files of a copy that is being made, or was being made when it was interrupted."""
+    directory = parts.directory(uuid)
+    return sorted((*directory.glob("snapshot.*"), *directory.glob(".snapshot.*")))
+
+
+def source(parts: Parts, uuid: str) -> FileSource:
+    """Return the copy that the emulator makes, or has made."""
+    return FileSource(path=parts.directory(uuid) / _COPY, format=DiskFormat.QCOW2)
+
+
+def make(parts: Parts, uuid: str, disk: Source, size: int, wish: Quiesce, deadline: float) -> bool:
+    """Have the emulator copy a disk; False if the guest stopped meanwhile."""
+    copy = source(parts, uuid).path
+    # This process makes the file: libvirt gives the file back to its owner in the end.
+    with files.new_file(copy) as new:
+        argv = ["qemu-img", "create", "-q", "-f", "qcow2", str(new), str(size)]
+        tools.run(argv, tools.limits(parts.conf))
+    with parts.connection.watch(uuid) as watch:
+        with freezing.quiesced(parts, uuid, wish):
+            begun = parts.on_domain(uuid, functools.partial(_begin, disk=disk, target=copy))
+            steps.announce("copy begun")
+        if not begun:
+            return False
+        return _wait(parts, uuid, watch, deadline)
+
+
+def _begin(domain: libvirt.virDomain, disk: Source, target: Path) -> bool:
+    """Begin to copy; False if the guest has stopped."""
+    try:
+        device = source_xml.device(domain.XMLDesc(), disk)
+        if device is None:
+            raise exceptions.SnapshotFailed(
+                f"guest {domain.name()!r} has no disk {disk.address} now"
+            )
+        job = backup.push(device, target)
+        domain.backupBegin(job, None, libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL)
+    except libvirt.libvirtError:
+        if domain.isActive():
+            raise
+        return False
+    return True
+
+
+def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool:
+    """Return when the copy is whole; False if the guest stopped meanwhile.
+
+    :raises SnapshotFailed: if the emulator fails.
+    :raises OperationTimeout: if it takes too long.
+    """
+    failure: str | None = None
+    while failure is None:
+        event = watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
+        if event is not None and event.kind == events.JOB_ENDED:
+            if event.detail == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
+                failure = event.failure
+            continue
+        if parts.state(uuid) not in ACTIVE:
+            return False
+        if event is None:
+            if time.monotonic() >= deadline:
+                raise exceptions.OperationTimeout(
+                    f"the disk of guest {uuid} was not copied in time; option [hypervisor]"
+                    " snapshot_timeout grants more"
+                )
+            failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
+    if not failure:
+        concurrency.within(deadline, parts.on_domain, uuid, _settle)
+        return True
+    watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
+    if parts.state(uuid) not in ACTIVE:
+        return False
+    full = "No space left on device" in failure
+    kind = exceptions.NotEnoughSpace if full else exceptions.SnapshotFailed
+    raise kind(f"the disk of guest {uuid} could not be copied: {failure}")
+
+
+def _outcome(domain: libvirt.virDomain) -> str | None:
+    """Return why the last job has failed; empty if it succeeded, None if it goes on."""
+    if domain.jobStats().get("type", 0) != libvirt.VIR_DOMAIN_JOB_NONE:
+        return None
+    return events.job_failure(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
+
+
+def _settle(domain: libvirt.virDomain) -> None:
+    """Return when libvirt has closed the files of a job that has ended.
+
+    libvirt tells of the end first, but answers no question about the emulator before the files are
+    closed (seen with 9.0).
+    """
+    domains.unless_stopped(domain.memoryStats)
+
+
+def _aborted(parts: Parts, uuid: str, deadline: float) -> bool:
+    """Make the emulator end its copy; false if the emulator makes none, or hangs."""
+    answers: list[bool] = []
+    concurrency.within(deadline, lambda: answers.append(parts.on_domain(uuid, _abort)))
+    return any(answers)
+
+
+def _abort(domain: libvirt.virDomain) -> bool:
+    """Tell the emulator to end its copy; false if the emulator makes none."""
+    try:
+        domain.backupGetXMLDesc()  # fails if the job is no backup
+        domain.abortJob()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() not in (
+            libvirt.VIR_ERR_NO_DOMAIN_BACKUP,
+            libvirt.VIR_ERR_OPERATION_INVALID,  # the copy or the guest has ended just now
+        ):
+            raise
+        return False
+    return True

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which files the disks of guests are based on."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.guest import is_uuid
+from compute_driver.operations.base.context import Parts
+from compute_driver.storage import overlay
+from compute_driver.system.filesystem import host_errors
+
+#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
+_UUID_LENGTH = 36
+
+
+def bases(parts: Parts) -> Mapping[Path, set[str]]:
+    """Return the files that disks of guests are based on, with the guests' UUIDs.
+
+    The directories of guests are searched, and not only the domains: a guest that is being made,
+    moved here or resized has no domain, or another one; with shared storage the domain may be on
+    another host.
+
+    :raises HostError: if a disk or a directory cannot be read.
+    """
+    found: dict[Path, set[str]] = defaultdict(set)
+    unreadable: dict[Path, exceptions.HostError] = {}
+    instances = parts.inventory.instances
+    with host_errors(f"{instances} cannot be read"):
+        directories = sorted(instances.iterdir()) if instances.is_dir() else []
+    for directory in directories:
+        for _path, base in overlay.bases(directory, unreadable):
+            found[real(base)].add(directory.name)
+    running = parts.connection.run(_chains)
+    for uuid, files in running.items():
+        for file in files:
+            found[real(file)].add(uuid)
+    for path, reason in unreadable.items():
+        name = path.relative_to(instances).parts[0]
+        # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
+        if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
+            raise reason
+    return found
+
+
+def real(path: Path) -> Path:
+    """Return a path without symbolic links."""
+    return Path(os.path.realpath(path))
+
+
+def _chains(connection: libvirt.virConnect) -> dict[str, set[Path]]:
+    """Return all files behind the disks of each domain that runs, whoever made it.
+
+    libvirt does not know the base images of domains that do not run.
+    """
+    active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
+    return {domain.UUIDString(): set(_files(domain)) for domain in active}
+
+
+def _files(domain: libvirt.virDomain) -> Iterator[Path]:
+    try:
+        xml = etree.fromstring(domain.XMLDesc())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
+            return
+        raise
+    for disk in xml.iterfind("devices/disk"):
+        for source in disk.iter("source"):
+            if source.get("file"):
+                yield Path(source.get("file", ""))

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changes the interfaces of guests: descriptions, devices and ports together.
+
+The description of a guest has an interface before the running guest gets the interface, and until
+the guest has let go of it.  So an operation was interrupted if a described interface is not in the
+domain; :func:`mend` ends the operation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import functools
+import logging
+import time
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, OFF
+from compute_driver.guest import Guest, Interface
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.operations.base import power
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import concurrency
+from compute_driver.xml import metadata
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds that a guest may take to let go of an interface that it was given in vain.
+TAKE_BACK_SECONDS = 10.0
+
+#: Seconds that an emulator may take to pass the request to let go on.
+ASK_SECONDS = 30.0
+
+#: A suspended guest goes on with the devices that it was suspended with.
+ACCEPTED = ACTIVE | OFF
+
+#: QEMU's words for a guest that was asked before, and has not answered.
+_PENDING = ("already in the process of unplug", "unplug is pending")
+
+
+def mend(parts: Parts, uuid: str) -> None:
+    """Forget described interfaces that a guest lacks, and plug in the interfaces that it has.
+
+    The guest is asked to let go of interfaces that are not described; these are unplugged anyway.
+    Hybrid interfaces are plugged in before a guest has them, and not again afterwards.
+
+    :raises OperationTimeout: if the emulator does not answer.
+    """
+    with contextlib.suppress(exceptions.GuestNotFound):
+        stored = parts.stored(uuid)
+        there = parts.on_domain(uuid, domains.interfaces)
+        kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
+        guest = dataclasses.replace(stored.guest, interfaces=kept)
+        plugged = parts.ports.plugged().get(uuid, [])
+        ports = {each.switch_port for each in kept}
+        gone = {each.switch_port: each for each in (*plugged, *stored.guest.interfaces)}
+        parts.ports.unplug(uuid, [each for port, each in gone.items() if port not in ports])
+        if guest != stored.guest:
+            store(parts, stored, guest)
+        for mac in there.keys() - {each.mac for each in kept}:
+            try:
+                let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
+            except exceptions.DeviceBusy as error:
+                LOG.warning("%s; the interface stays, unplugged, until power-off", error)
+        if parts.state(uuid) in ACTIVE:
+            ready = {each.switch_port for each in plugged}
+            for interface in kept:
+                if interface.switch_port not in ready:
+                    plug(parts, guest, interface)
+
+
+def only(guest: Guest, interface: Interface) -> Guest:
+    """Return a guest with one of its interfaces."""
+    return dataclasses.replace(guest, interfaces=(interface,))
+
+
+def plug(parts: Parts, guest: Guest, interface: Interface) -> None:
+    """Plug in one interface of a guest that runs."""
+    parts.ports.plug(only(guest, interface))
+
+
+def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
+    """Return the domain of a guest with other interfaces, and the accelerator that it has."""
+    return parts.blueprint(guest, stored.decision).xml
+
+
+def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
+    """Store the description of a guest, from its next power-on and of its domain that runs."""
+    parts.connection.run(domains.define, xml(parts, stored, guest))
+    text = metadata.content(guest, stored.directory, stored.decision)
+    parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, text))
+
+
+def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
+    """Take an interface from a guest whose operation has failed."""
+    try:
+        let_go(parts, uuid, interface.mac, TAKE_BACK_SECONDS)
+    finally:
+        parts.ports.unplug(uuid, [interface])
+
+
+def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
+    """Ask a guest to let go of an interface, until it does so.
+
+    :param timeout: seconds.
+    :raises DeviceBusy: if the guest has not let go by then.
+    :raises OperationTimeout: if the guest's emulator does not answer.
+    """
+    deadline = time.monotonic() + timeout
+    with parts.connection.watch(uuid) as watch:
+        while True:
+            aliases = parts.on_domain(uuid, domains.interfaces)
+            alias = aliases.get(mac)
+            if alias is None:
+                return
+            answered = concurrency.within(
+                time.monotonic() + ASK_SECONDS,
+                parts.on_domain,
+                uuid,
+                functools.partial(_ask, alias=alias),
+            )
+            if not answered:
+                raise exceptions.OperationTimeout(
+                    f"the emulator of guest {uuid} did not answer within {ASK_SECONDS:g} s"
+                )
+            until = min(deadline, time.monotonic() + power.ASK_AGAIN)
+            while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
+                if event.device == alias:
+                    return
+            if time.monotonic() >= deadline:
+                raise exceptions.DeviceBusy(
+                    f"guest {uuid} did not let go of interface {mac} within {timeout:g} s"
+                )
+
+
+def _ask(domain: libvirt.virDomain, alias: str) -> None:
+    try:
+        domain.detachDeviceAlias(alias, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+    except libvirt.libvirtError as error:
+        gone = error.get_error_code() == libvirt.VIR_ERR_DEVICE_MISSING
+        if not gone and not any(text in str(error) for text in _PENDING):
+            raise

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Power a guest on and off.
+
+A guest may have to be paused while it is powered on.  A file in its directory marks this time: so
+whoever finds the file after a sudden death knows that no user has paused the guest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import PowerState
+from compute_driver.guest import Guest
+from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import events
+from compute_driver.operations.base import serial_port
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.system import concurrency, steps
+from compute_driver.system.filesystem import host_errors
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds after which a guest that has not answered is asked again: a guest that was still booting
+#: has missed the first request.
+ASK_AGAIN = 10.0
+
+#: Seconds that an emulator may take to answer a question.
+_ANSWER_SECONDS = 30.0
+
+#: How often a guest is started whose ports somebody else takes each time.
+_TRIES = 10
+
+#: The file that marks a guest which is paused only until it is powered on.  As its name begins with
+#: a dot, no resize moves it.
+_MARK = ".starting"
+
+#: QEMU's words for a port that is taken: of VNC and serial ports, and of SPICE.
+_PORT_TAKEN = re.compile("Address already in use|binding socket to .* failed")
+
+
+def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bool = True) -> None:
+    """Start a guest that does not run, and plug its interfaces; no other code does so.
+
+    Open vSwitch takes devices into its bridges once libvirt has made them and set them up: both
+    would change a device's flags at the same time, and undo each other's changes.  libvirt puts
+    devices of hybrid interfaces into bridges that have to be there before.
+
+    :param suspended: whether the guest goes on from its saved memory.
+    :param release: whether the guest's processors run in the end; else the guest stays paused.
+    :raises InvalidParameter: if a bridge is gone.
+    :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
+    """
+    plugs = parts.ports.prepare(guest)
+    steps.announce("ports prepared")
+    if release and not suspended and not plugs:
+        _start(parts, guest.uuid, domains.start, suspended=False)
+        steps.announce("guest started")
+        return
+    with _marked(parts, guest.uuid):
+        _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
+        steps.announce("guest started, paused")
+        if plugs:
+            try:
+                parts.ports.plug(guest)
+            except BaseException:
+                back = libvirt.virDomain.managedSave if suspended else domains.power_off
+                parts.on_domain(guest.uuid, back)
+                raise
+            steps.announce("ports plugged")
+        if release:
+            parts.on_domain(guest.uuid, release_processors)
+            steps.announce("guest released")
+
+
+def release_processors(domain: libvirt.virDomain) -> None:
+    """Let a paused guest go on."""
+    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+        domain.pMWakeup()  # the guest has put itself to sleep
+    else:
+        domain.resume()
+
+
+def wait(parts: Parts, uuid: str) -> None:
+    """Return when libvirt has carried out the call to start a guest whose caller has died.
+
+    :raises OperationTimeout: if the guest's emulator does not answer.
+    """
+    if _mark(parts, uuid).exists():
+        with contextlib.suppress(exceptions.GuestNotFound):
+            # libvirt answers this question when the call before has ended.
+            answered = concurrency.within(
+                time.monotonic() + _ANSWER_SECONDS,
+                parts.on_domain,
+                uuid,
+                lambda domain: domains.unless_stopped(domain.memoryStats),
+            )
+            if not answered:
+                raise exceptions.OperationTimeout(
+                    f"the emulator of guest {uuid} did not answer within {_ANSWER_SECONDS:g} s"
+                )
+
+
+def mend(parts: Parts, uuid: str) -> None:
+    """Let a guest go on that is paused only because its power-on was interrupted.
+
+    A guest that a user has paused stays paused.  The guest's interfaces are plugged in before.
+    """
+    mark = _mark(parts, uuid)
+    if mark.exists():
+        with contextlib.suppress(exceptions.GuestNotFound):
+            if parts.state(uuid) is PowerState.PAUSED:
+                parts.on_domain(uuid, release_processors)
+        mark.unlink(missing_ok=True)
+
+
+def rebuild(parts: Parts, uuid: str) -> Guest:
+    """Define the domain anew from the stored description, as configuration and host are now.
+
+    The accelerator is decided again.  The new domain holds from the next power-on.
+
+    :return: the stored description.
+    :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
+    """
+    guest = parts.stored(uuid).guest
+    made = parts.blueprint(guest)
+    parts.connection.run(domains.define, made.xml)
+    steps.announce("domain redefined")
+    report(guest, made.decision)
+    return guest
+
+
+def shut_down(parts: Parts, uuid: str, timeout: float) -> None:
+    """Shut down a guest that runs, by force after *timeout* seconds; drop saved memory."""
+    deadline = time.monotonic() + timeout
+    with parts.connection.watch(uuid) as watch:
+        while parts.state(uuid) is PowerState.RUNNING and time.monotonic() < deadline:
+            failure = None
+            try:
+                # An emulator that hangs would hold the call for good.
+                concurrency.within(deadline, parts.on_domain, uuid, _ask_to_shut_down)
+            except exceptions.LibvirtError as error:
+                # QEMU 7.2 exits at once when a riscv64 guest powers off, even amid the question.
+                failure = error
+            stopped = watch.wait({events.STOPPED}, min(deadline, time.monotonic() + ASK_AGAIN))
+            if failure and not stopped:
+                raise failure
+    power_off(parts, uuid)
+
+
+def power_off(parts: Parts, uuid: str) -> None:
+    """Power a guest off at once, and drop its saved memory; nothing if it has neither."""
+    parts.on_domain(uuid, domains.power_off)
+    steps.announce("guest powered off")
+
+
+@contextlib.contextmanager
+def _marked(parts: Parts, uuid: str) -> Iterator[None]:
+    mark = _mark(parts, uuid)
+    with host_errors(f"{mark} cannot be made"):
+        mark.touch(0o600)
+    try:
+        yield
+    finally:
+        mark.unlink(missing_ok=True)
+
+
+def _mark(parts: Parts, uuid: str) -> Path:
+    return parts.directory(uuid) / _MARK
+
+
+def _start(
+    parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None], *, suspended: bool
+) -> None:
+    """Start a domain, and again if somebody has taken a port that its consoles were to have.
+
+    libvirt finds free ports for screens, and this driver finds one for the serial console, but QEMU
+    takes them some time later.
+    """
+    avoided: set[int | None] = set()
+    for left in reversed(range(_TRIES)):
+        with serial_port.assigned(parts, uuid, avoided, suspended=suspended) as port:
+            try:
+                parts.on_domain(uuid, start)
+                return
+            except exceptions.LibvirtError as error:
+                if not left or not _PORT_TAKEN.search(str(error)):
+                    raise
+                LOG.info("Guest %s is started again, with other ports: %s", uuid, error)
+        avoided.add(port)
+
+
+def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
+    # Without flags libvirt asks the agent first.
+    button = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
+    flags = 0 if domains.agent_answers(domain) else button
+    domains.unless_stopped(lambda: domain.shutdownFlags(flags))

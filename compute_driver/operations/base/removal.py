@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remove the domain and the files of a guest."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.guest import Interface
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import concurrency, steps
+
+
+def remove(parts: Parts, uuid: str) -> None:
+    """Remove the domain and the files of a guest; nothing if the guest is gone.
+
+    :raises HostError: if the operating system refuses.
+    """
+    if remove_domain(parts, uuid):
+        remove_files(parts, uuid)
+
+
+def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
+    """Power off, unplug and undefine the domain with that UUID, if this driver made it.
+
+    :param keep_files: whether the files stay that libvirt keeps for the domain.
+    :return: False if somebody else made the domain, which may use the guest's directory.
+    """
+    interfaces = parts.connection.run(_power_off, parts, uuid)
+    if interfaces is None:
+        return False
+    steps.announce("guest powered off")
+    # The domain has the only record of its interfaces: they are unplugged before it goes.
+    parts.ports.unplug(uuid, interfaces)
+    parts.connection.run(_undefine, parts, uuid, keep_files=keep_files)
+    steps.announce("domain undefined")
+    return True
+
+
+def remove_files(parts: Parts, uuid: str) -> None:
+    """Remove the directory of a guest with all that is in it.
+
+    :raises HostError: if the operating system refuses.
+    """
+    concurrency.run_blocking(_remove_tree, parts.directory(uuid))
+
+
+def _power_off(
+    connection: libvirt.virConnect, parts: Parts, uuid: str
+) -> tuple[Interface, ...] | None:
+    """Return the guest's interfaces, none if they are not known; None for a domain of others."""
+    domain = domains.lookup(connection, uuid)
+    if domain is None:
+        return ()
+    if not domains.is_ours(domain, parts.inventory.instances):
+        return None
+    domains.power_off(domain)
+    try:
+        found = domains.stored(domain, parts.inventory.instances)
+    except exceptions.MetadataDamaged:
+        return ()  # the audit finds ports that are still plugged in, by the UUID
+    return found.guest.interfaces if found else ()
+
+
+def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_files: bool) -> None:
+    domain = domains.lookup(connection, uuid)
+    if domain is not None:
+        domains.undefine(domain, keep_files=keep_files)
+        parts.connection.forget_guest(domain.name())
+
+
+def _remove_tree(directory: Path) -> None:
+    try:
+        while directory.exists():
+            # A file that libvirt removes at the same time ends a round, not the work.
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(directory)
+    except OSError as error:
+        raise exceptions.HostError(f"{directory} cannot be removed: {error}") from error

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remove what was kept of a guest before its resize."""
+
+from __future__ import annotations
+
+from compute_driver.operations.base import settling
+from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.journal import Operation
+from compute_driver.storage import exchange
+from compute_driver.system import steps
+
+
+def confirm_resize(parts: Parts, uuid: str, op: Operation) -> None:
+    """Remove what was kept of the guest before its resize; nothing if no resize waits.
+
+    :param op: the operation; once the old files are given up, a failure removes them all the same.
+    """
+    parts.stored(uuid)
+    if settling.is_kept(parts, uuid):
+        op.note()
+        op.undo.add(f"old files of guest {uuid}", settling.mend, parts, uuid)
+        exchange.drop(parts.directory(uuid))
+        steps.announce("old files given up")
+        settling.mend(parts, uuid)

@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Remove the images that no guest needs."""
+
+from __future__ import annotations
+
+from compute_driver.info import CacheEntry
+from compute_driver.operations.base import image_users
+from compute_driver.operations.base.context import Parts
+
+
+def image_prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
+    """Remove what no guest has needed for so many seconds, and return it.
+
+    :raises HostError: if it cannot be told of a guest what it needs; nothing is removed then.
+    """
+    return tuple(parts.images.prune(min_age, lambda: image_users.bases(parts)))

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give a guest that is off other interfaces."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver.choices import OFF
+from compute_driver.guest import Interface
+from compute_driver.operations.base import interfaces
+from compute_driver.operations.base.context import Parts
+
+
+def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -> None:
+    """Give a guest that is off other interfaces, in place of all its interfaces.
+
+    The description changes last, and at once; each power-on plugs the interfaces in.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
+    """
+    parts.require(uuid, "replace the interfaces of", OFF)
+    stored = parts.stored(uuid)
+    before = stored.guest.interfaces
+    guest = dataclasses.replace(stored.guest, interfaces=wanted)
+    parts.ports.check(guest)
+    interfaces.xml(parts, stored, guest)  # refuses what the machine lacks
+    parts.ports.unplug(uuid, [each for each in before if each not in wanted])
+    interfaces.store(parts, stored, guest)

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Save a guest's memory to disk."""
+
+from __future__ import annotations
+
+import libvirt
+
+from compute_driver.choices import ALIVE, PowerState
+from compute_driver.operations.base.context import Parts
+from compute_driver.system import steps
+
+
+def suspend(parts: Parts, uuid: str) -> None:
+    """Save a guest's memory to disk and power the guest off; nothing if it is suspended."""
+    if parts.require(uuid, "suspend", ALIVE) is not PowerState.SUSPENDED:
+        parts.on_domain(uuid, libvirt.virDomain.managedSave)
+        steps.announce("memory saved")

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boot a guest's own system again."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver import exceptions
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base.context import Parts, report
+from compute_driver.system import steps
+
+
+def unrescue(parts: Parts, uuid: str) -> None:
+    """Boot the guest's own system again.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
+    """
+    before = parts.stored(uuid).guest
+    if before.rescue is None:
+        raise exceptions.InvalidGuestState(
+            before.name, "unrescue", "in its own system", ["in rescue"]
+        )
+    after = dataclasses.replace(before, rescue=None)
+    made = parts.blueprint(after)
+    power.power_off(parts, uuid)
+    parts.connection.run(domains.define, made.xml)
+    steps.announce("domain redefined")
+    rescue_files.mend(parts, uuid)
+    steps.announce("rescue files removed")
+    power.power_on(parts, after)
+    report(after, made.decision)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Announces the steps of operations by name, for tests that end a process between two steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+Listener = Callable[[str], object]
+
+_listeners: list[Listener] = []
+
+
+def announce(step: str) -> None:
+    """Say that an operation has taken a step.
+
+    :param step: what is done now, such as ``domain defined``; two steps may have the same name.
+    """
+    for listener in _listeners:
+        listener(step)
+
+
+@contextlib.contextmanager
+def announced_to(listener: Listener) -> Iterator[None]:
+    """Call *listener* with the name of each step that any thread takes meanwhile.
+
+    The operation goes on when the listener returns.
+    """
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest is in order again after a sudden death at any step of an operation on it.
+
+The steps are those that the product announces.  The table of operations, steps and outcomes is
+printed, and added to the file that ``COMPUTE_DRIVER_TEST_STEPS`` names.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from compute_driver import exceptions
+from compute_driver.choices import PowerState
+from compute_driver.drivers.libvirt import LibvirtDriver
+from compute_driver.guest import MIB, Guest, Interface
+from compute_driver.system import steps
+from tests.functional import base, switches, tiny, worker
+
+#: What a guest may be after its recovery.
+RUNNING = "running, plugged"
+STOPPED = "stopped"
+PAUSED = "paused, plugged"
+REMOVED = "removed"
+
+Preparation = Callable[[Guest], object]
+
+
+class KillTestCase(switches.SwitchTestCase):
+    """A tiny guest with one port of Open vSwitch, and operations that die at any of their steps."""
+
+    def setUp(self) -> None:
+        self.options = {**self.options, "stop_timeout": 0.0}  # tiny guests never answer
+        super().setUp()
+        home = tempfile.TemporaryDirectory(dir="/var/tmp")
+        self.addCleanup(home.cleanup)
+        self.image = Path(home.name, "image")
+        self.image.write_bytes(bytes(MIB))
+
+    def given(self, action: str) -> worker.Given:
+        return worker.Given(
+            image=str(self.image) if action == "rescue" else "", bridge=self.switch.bridge
+        )
+
+    def leave(self, made: Guest) -> None:
+        """Leave a guest running, for operations that need no other state."""
+
+    def spawned(self, action: str) -> Guest:
+        """Return a guest that runs, without a port if the operation attaches one."""
+        changes = {"interfaces": ()} if action == "attach_interface" else {}
+        made = tiny.guest(**{"interfaces": (self.given(action).interface,), **changes})
+        self.driver.spawn(made)
+        return made
+
+    def kill_at_each_step(
+        self, action: str, prepare: Preparation | None, *accepted: str, last: str = RUNNING
+    ) -> None:
+        """Kill an operation at each of its steps, each time with a guest of its own.
+
+        :param action: a key of :data:`worker.ACTIONS`.
+        :param prepare: readies a guest that runs for the operation; None if it makes the guest.
+        :param accepted: the outcomes that a recovery may have.
+        :param last: the outcome of the next command, which is ``start``.
+        """
+        table = [
+            self.killed(action, prepare, number, step, accepted, last)
+            for number, step in enumerate(self.steps(action, prepare))
+        ]
+        text = "".join(" | ".join((action, *row)) + "\n" for row in table)
+        print(text)
+        path = os.environ.get("COMPUTE_DRIVER_TEST_STEPS")
+        if path:
+            with Path(path).open("a") as file:
+                file.write(text)
+
+    def steps(self, action: str, prepare: Preparation | None) -> list[str]:
+        """Return the steps that the operation announces when it ends well."""
+        seen: list[str] = []
+        number = self.number(action, prepare)
+        with steps.announced_to(seen.append):
+            worker.ACTIONS[action](self.driver, number, self.given(action))
+        self.driver.destroy(number)
+        return seen
+
+    def number(self, action: str, prepare: Preparation | None) -> str:
+        """Return the UUID of a guest that is ready for the operation."""
+        if prepare is None:
+            return str(uuid.uuid4())
+        made = self.spawned(action)
+        self.addCleanup(self.driver.destroy, made.uuid)
+        prepare(made)
+        return made.uuid
+
+    def killed(
+        self,
+        action: str,
+        prepare: Preparation | None,
+        at: int,
+        step: str,
+        accepted: tuple[str, ...],
+        last: str,
+    ) -> tuple[str, str, str, str]:
+        """Kill the operation at one step; return the step and what becomes of the guest."""
+        number, given = self.number(action, prepare), self.given(action)
+        with worker.running(
+            *(action, number),
+            pause=str(at),
+            image=given.image,
+            bridge=given.bridge,
+            configured=self.options,
+        ) as other:
+            self.assertEqual(worker.PAUSED, other.says())
+        left = self.outcome(number)
+        LibvirtDriver(base.configuration(**self.options)).close()
+        recovered = self.outcome(number)
+        with self.subTest(action, step=step):
+            self.assertIn(recovered, accepted)
+            self.assertEqual((), self.driver.audit())
+        try:
+            self.driver.start(number)
+        except exceptions.GuestNotFound:
+            self.assertEqual(REMOVED, recovered)
+        healed = self.outcome(number)
+        with self.subTest(action, step=step):
+            self.assertEqual(REMOVED if recovered == REMOVED else last, healed)
+            self.assertEqual((), self.driver.audit())
+            self.assert_unmarked(number)
+        self.driver.destroy(number)
+        return step, left, recovered, healed
+
+    def outcome(self, number: str) -> str:
+        try:
+            state = self.driver.state(number)
+            stored = self.driver.show(number).guest.interfaces
+        except exceptions.GuestNotFound:
+            return REMOVED
+        if state in (PowerState.STOPPED, PowerState.SUSPENDED):
+            return str(state)
+        return f"{state}, {'plugged' if self.are_plugged(stored) else 'not plugged'}"
+
+    def are_plugged(self, interfaces: tuple[Interface, ...]) -> bool:
+        """Tell whether the ports of the switch are those of the guest, and have devices."""
+        devices = {interface.device for interface in interfaces}
+        return devices == set(self.switch.ports()) and devices <= self.switch.devices()
+
+    def assert_unmarked(self, number: str) -> None:
+        state = Path(self.options["state_path"])
+        self.assertFalse((state / "locks" / number).exists())
+        self.assertFalse((state / "instances" / number / ".starting").exists())
+
+
+class TestPower(KillTestCase):
+    def stop(self, made: Guest) -> None:
+        self.driver.stop(made.uuid)
+
+    def suspend(self, made: Guest) -> None:
+        self.driver.suspend(made.uuid)
+
+    def test_spawn(self) -> None:
+        self.kill_at_each_step("spawn", None, REMOVED)
+
+    def test_start(self) -> None:
+        self.kill_at_each_step("start", self.stop, STOPPED, RUNNING)
+
+    def test_resume(self) -> None:
+        self.kill_at_each_step("resume", self.suspend, "suspended", RUNNING)
+
+    def test_reboot(self) -> None:
+        self.kill_at_each_step("reboot", self.leave, RUNNING, STOPPED)
+
+
+class TestRescue(KillTestCase):
+    def rescue(self, made: Guest) -> None:
+        worker.ACTIONS["rescue"](self.driver, made.uuid, self.given("rescue"))
+
+    def test_rescue(self) -> None:
+        self.kill_at_each_step("rescue", self.leave, RUNNING, STOPPED)
+
+    def test_unrescue(self) -> None:
+        self.kill_at_each_step("unrescue", self.rescue, RUNNING, STOPPED)
+
+
+class TestResize(KillTestCase):
+    def resize(self, made: Guest) -> None:
+        self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid))
+
+    def test_resize(self) -> None:
+        self.kill_at_each_step("resize", self.leave, RUNNING, STOPPED)
+
+    def test_revert_resize(self) -> None:
+        self.kill_at_each_step("revert_resize", self.resize, RUNNING, STOPPED)
+
+
+class TestInterfaces(KillTestCase):
+    def pause(self, made: Guest) -> None:
+        self.driver.pause(made.uuid)
+
+    def test_attach_interface(self) -> None:
+        self.kill_at_each_step("attach_interface", self.leave, RUNNING)
+
+    def test_guest_that_a_user_has_paused_stays_paused(self) -> None:
+        self.kill_at_each_step("attach_interface", self.pause, PAUSED)
