@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces of guests that run: how their descriptions, devices and ports change together.
+"""Changes the interfaces of guests: descriptions, devices and ports together.
 
 The description of a guest has an interface before the running guest gets the interface, and until
 the guest has let go of it.  So an operation was interrupted if a described interface is not in the
