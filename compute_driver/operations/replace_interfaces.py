@@ -23,6 +23,6 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check(guest)
-    interfaces.xml(parts, stored, guest)  # refuses what the machine lacks
+    parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
     parts.ports.unplug(uuid, [nic for nic in before if nic not in wanted])
     interfaces.store(parts, stored, guest)
