@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a host serves its guests' consoles: its settings, which are no part of any guest."""
+"""How a host serves its guests' consoles: settings of the host, not of a guest."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class DisplayKind(Choice):
 class Spice:
     """How SPICE serves a screen; an empty text leaves a setting to QEMU.
 
-    :param agent: whether there is a channel for SPICE's agent in the guest.
-    :param secure: whether all its channels are encrypted.
-    :param image_compression: see options ``spice_image_compression`` and so on.
+    :param agent: whether the guest has a channel for SPICE's agent.
+    :param secure: whether all of SPICE's channels are encrypted.
+    :param image_compression: see option ``spice_image_compression``; likewise the other fields.
     """
 
     agent: bool = True
@@ -37,12 +37,12 @@ class Spice:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Served:
-    """What is served of guests that are powered on from now on.
+    """The consoles of guests that are powered on from now on.
 
-    :param displays: at which address screens are served, by protocol.
-    :param spice: how SPICE does so.
-    :param serial: at which address the serial console is served by TCP; None leaves it to libvirt's
-        own clients.
+    :param displays: protocols that serve the screen, with their addresses.
+    :param spice: how SPICE serves the screen.
+    :param serial: address at which the serial console is served by TCP; None if only libvirt's
+        clients can use the console.
     """
 
     displays: tuple[tuple[DisplayKind, str], ...] = ()
@@ -51,7 +51,7 @@ class Served:
 
     @classmethod
     def of(cls, options: Any) -> Served:
-        """Return the settings in configuration.
+        """Return the settings of the configuration.
 
         :param options: group ``[hypervisor]``.
         """
@@ -75,24 +75,24 @@ def _word(value: str | bool | None) -> str:
 
 
 def no_display(guest: str, kind: DisplayKind | None) -> exceptions.ConsoleUnavailable:
-    """Return the error of a guest whose screen is not served by *kind*, or not at all."""
+    """Return the error for a guest whose screen is not served by *kind*, or by no protocol."""
     what = f"screen that {str(kind).upper()} serves" if kind else "screen that is served"
     return exceptions.ConsoleUnavailable(guest, what, f"{kind or DisplayKind.VNC}_listen")
 
 
 def no_address(guest: str) -> exceptions.ConsoleUnavailable:
-    """Return the error of a guest whose serial console is not served by TCP."""
+    """Return the error for a guest whose serial console is not served by TCP."""
     return exceptions.ConsoleUnavailable(guest, "serial console at a TCP port", "serial_listen")
 
 
 def in_use(uuid: str) -> exceptions.GuestBusy:
-    """Return the error of a guest whose serial console has another session."""
+    """Return the error for a guest whose serial console has another session."""
     return exceptions.GuestBusy(
         f"the console of guest {uuid} is open elsewhere; close it there first"
     )
 
 
-#: Fields of :class:`Spice` that are named like their options.
+#: Fields of :class:`Spice` with the names of their options.
 _SPICE = (
     "image_compression",
     "jpeg_compression",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What drivers report: frozen records about guests and the host."""
+"""The reports of drivers: frozen records about guests and the host."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from compute_driver.guest import Guest
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device:
-    """Where a disk or an interface is attached, as the guest sees it.
+    """The place of a disk or an interface, as the guest sees it.
 
-    :param name: such as ``vda``, or the host's own name of an interface; empty if there is none.
-    :param mac: an interface's hardware address; None for a disk.
+    :param name: of a disk, such as ``vda``; of an interface, the name of its device on the host;
+        empty without a name.
+    :param mac: an interface's MAC address; None for a disk.
     :param bus: ``pci``, or the bus of the disk.
     :param address: such as ``0000:01:00.0`` on PCI, ``0:0:0:1`` (controller, bus, target, unit) on
-        a bus of drives; empty where there is none.
+        a bus of drives; empty without an address.
     """
 
     name: str
@@ -29,20 +30,21 @@ class Device:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class GuestInfo:
-    """A guest as it is now.
+    """A guest at the time of the report.
 
-    :param guest: its stored description.
-    :param state: what it is doing.
-    :param accelerator: as its domain really has it.
-    :param reason: why that accelerator, in plain words.
-    :param cpu: model of the processor that its domain really has, and what that lacks of it;
-        empty if QEMU chooses, or when it was not looked for.
-    :param overhead_mib: memory in MiB that its emulator takes besides the guest's own, at most;
-        None when it was not looked for.
-    :param console: where its serial console is logged.
-    :param devices: where its disks and interfaces are attached; empty when not looked for.
-    :param before: what it was before a resize that is not confirmed yet; None if there is none, or
-        when it was not looked for.
+    A list of guests leaves ``cpu``, ``overhead_mib``, ``devices`` and ``before`` empty.
+
+    :param guest: the stored description.
+    :param state: the power state.
+    :param accelerator: the accelerator of the guest's domain.
+    :param reason: the reason for the accelerator, in plain words.
+    :param cpu: the CPU model of the domain, and the features of the model that the domain lacks;
+        empty if QEMU chooses the model.
+    :param overhead_mib: the most memory in MiB that the emulator takes besides the guest's memory.
+    :param console: file with the log of the serial console.
+    :param devices: the places of disks and interfaces.
+    :param before: the description before a resize that is neither confirmed nor reverted; None
+        without such a resize.
     """
 
     guest: Guest
@@ -58,12 +60,13 @@ class GuestInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Display:
-    """Where a running guest's screen is served.
+    """The address of a running guest's screen.
 
     :param kind: the protocol.
-    :param host: the address that QEMU listens at.
-    :param port: its TCP port; None if it takes encrypted connections only.
-    :param tls_port: that of SPICE's encrypted connections; VNC has them at the other one.
+    :param host: the address at which QEMU listens.
+    :param port: the TCP port; None if SPICE accepts encrypted connections only.
+    :param tls_port: the TCP port for SPICE's encrypted connections; VNC's encrypted connections use
+        *port*.
     """
 
     kind: DisplayKind
@@ -74,7 +77,7 @@ class Display:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Address:
-    """Where a TCP server listens."""
+    """The address at which a TCP server listens."""
 
     host: str
     port: int
@@ -82,7 +85,7 @@ class Address:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DiskStats:
-    """Counters of one disk since the guest was started."""
+    """Counters of one disk since the start of the guest."""
 
     name: str
     read_bytes: int
@@ -93,9 +96,9 @@ class DiskStats:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class InterfaceStats:
-    """Counters of one interface since the guest was started.
+    """Counters of one interface since the start of the guest.
 
-    All are None of interfaces that nobody counts, such as those of user-mode networking.
+    All counters are None if the host does not count, for example with user-mode networking.
     """
 
     name: str
@@ -109,10 +112,10 @@ class InterfaceStats:
 class GuestStats:
     """Use of resources by one guest.
 
-    :param vcpu_times_ns: time that each virtual processor ran since start, in nanoseconds; empty
-        if the guest does not run.
-    :param memory_bytes: RAM that the guest has now.
-    :param resident_bytes: memory of the host that its process holds.
+    :param vcpu_times_ns: time in nanoseconds that each virtual CPU ran since the start of the
+        guest; empty if the guest does not run.
+    :param memory_bytes: the guest's present RAM.
+    :param resident_bytes: memory of the host that the emulator's process holds.
     """
 
     uuid: str
@@ -127,20 +130,20 @@ class GuestStats:
 
     @property
     def cpu_time_ns(self) -> int:
-        """Time that all its virtual processors ran since start, in nanoseconds.
+        """Time in nanoseconds that all virtual CPUs ran since the start of the guest.
 
-        0 as well if its emulator has one thread for them all, of which libvirt tells nothing.
+        0 as well if the emulator has one thread for all virtual CPUs, which libvirt does not count.
         """
         return sum(self.vcpu_times_ns)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MachineType:
-    """One of an emulator's machine types.
+    """One machine type of an emulator.
 
-    :param alias: another name for it, which newer emulators give to newer types; may be empty.
-    :param default: whether guests get it that name none.
-    :param deprecated: whether it will be gone from newer emulators.
+    :param alias: another name, which each emulator gives to its newest type; may be empty.
+    :param default: whether guests without a named machine type get this type.
+    :param deprecated: whether newer emulators will not have this type.
     """
 
     name: str
@@ -151,22 +154,23 @@ class MachineType:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ArchitectureInfo:
-    """What the host can do for guests of one architecture.
+    """The abilities of the host for guests of one architecture.
 
-    Whatever takes a start of the emulator is left empty unless it was asked for.
+    Only a full description has the facts that take a start of the emulator: the fields after
+    ``reason``.
 
-    :param emulator: path of the program; empty if there is none.
-    :param accelerator: what a guest would really get; None if it would be refused.
-    :param reason: why, in plain words.
+    :param emulator: path of the program; empty without an emulator.
+    :param accelerator: the accelerator of new guests; None if the driver refuses such guests.
+    :param reason: the reason for the accelerator or for the refusal, in plain words.
     :param emulator_version: such as ``7.2.22``.
     :param machines: machine types that guests can have.
-    :param cpu_models: CPU models, and words for CPUs chosen by the host, that guests can have.
-    :param incomplete_cpu_models: those that guests get without some of their features.
-    :param cpu_features: what the processor has of guests that ask for none; empty where libvirt
-        does not know.
-    :param max_vcpus: how many virtual CPUs the default machine takes; None if that is not known.
-    :param firmware: what can start a boot loader on the default machine: ``bios``, ``uefi``,
-        ``uefi with secure boot``; None if that is not known.
+    :param cpu_models: CPU models that guests can have, and words such as ``host-model``.
+    :param incomplete_cpu_models: CPU models that guests get without some of their features.
+    :param cpu_features: the CPU features of guests that name no CPU model; empty if libvirt does
+        not know the features.
+    :param max_vcpus: the largest number of virtual CPUs on the default machine; None if unknown.
+    :param firmware: firmware of the default machine: ``bios``, ``uefi``,
+        ``uefi with secure boot``; None if unknown.
     """
 
     architecture: str
@@ -184,10 +188,10 @@ class ArchitectureInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HostInfo:
-    """The host, as a scheduler or an operator wants to know it.
+    """The host, for a scheduler or an operator.
 
-    :param qemu_version: of the emulator of the host's own architecture, or of another one that
-        was looked at; empty if none was.
+    :param qemu_version: of the emulator for the host's architecture, or of another emulator that
+        is described in full; empty if no emulator is.
     """
 
     hostname: str
@@ -206,13 +210,13 @@ class HostInfo:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Check:
-    """One line of the preflight.
+    """One line of the check of a host.
 
-    :param subject: what was looked at.
-    :param verdict: ``ok``, ``absent`` (not there, and needed only by those who want it),
-        ``warning`` (works, but not as well as it could) or ``failure``.
-    :param detail: what was found, in plain words.
-    :param remedy: what to do or to install; empty if nothing is needed.
+    :param subject: the checked part of the host.
+    :param verdict: ``ok``, ``absent`` (an optional part is not there), ``warning`` (the part works
+        with a disadvantage) or ``failure``.
+    :param detail: the facts, in plain words.
+    :param remedy: the action or the package that helps; empty if no action is needed.
     """
 
     subject: str
@@ -225,12 +229,12 @@ class Check:
 class CacheEntry:
     """One file of the cache of images.
 
-    :param source: where it came from, without credentials; empty if that was not noted.
+    :param source: path or URL of the image, without credentials; empty if unknown.
     :param path: the file.
     :param format: ``qcow2``, ``raw`` or ``iso``.
-    :param size_bytes: what it takes on disk, as far as it is not a hole.
-    :param used_at: when it was last wanted or seen in use, in seconds since the epoch.
-    :param guests: UUIDs of the guests that need it.
+    :param size_bytes: the space on disk, without holes.
+    :param used_at: the time of the last use, in seconds since the epoch.
+    :param guests: UUIDs of the guests that need the file.
     """
 
     source: str
@@ -243,12 +247,12 @@ class CacheEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something that no guest owns, or that a guest lacks.
+    """A resource that no guest owns, or that a guest lacks.
 
-    :param kind: what it is, in one or two words.
-    :param subject: its path or UUID.
-    :param detail: why it is listed.
-    :param repaired: whether it was removed.
+    :param kind: kind of the resource, in one or two words.
+    :param subject: path or UUID of the resource.
+    :param detail: the reason for the finding.
+    :param repaired: whether the resource was removed.
     """
 
     kind: str

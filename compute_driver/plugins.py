@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds entry points by stevedore; the one place where any namespace of plugins is read."""
+"""Loads entry points by stevedore; no other module reads a namespace of plugins."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ OPERATIONS = "compute_driver.operations"
 
 
 class _Manager(stevedore.DriverManager):  # type: ignore[type-arg]
-    """A manager that looks at what is installed now.
+    """A manager that finds the entry points that are installed now.
 
-    stevedore keeps entry points in a file, found again by modification times of a precision of
-    minutes: a verb that was just installed or changed would be missed.
+    stevedore caches entry points in a file and compares modification times, with a precision of
+    minutes: it misses a verb that was installed or changed a moment ago.
     """
 
     def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
-        """Return the entry points of the namespace, loading none of them."""
+        """Return the entry points of the namespace, without loading them."""
         return list(importlib.metadata.entry_points(group=self.namespace))
 
 
 def load(namespace: str, name: str) -> Any:
-    """Return what the entry point *name* of *namespace* names.
+    """Return the object of the entry point *name* of *namespace*.
 
-    :raises PluginError: if there is none or it does not load; names both and the cause.
+    :raises PluginError: if the entry point is absent or does not load; names the cause.
     """
 
     def fail(manager: object, entrypoint: object, error: BaseException) -> NoReturn:
@@ -47,11 +47,11 @@ def load(namespace: str, name: str) -> Any:
         ) from None
     except exceptions.Interrupted:
         raise
-    except (Exception, SystemExit) as error:  # whatever another's module does when imported
+    except (Exception, SystemExit) as error:  # the import of a plugin may raise any error
         cause = " ".join(f"{type(error).__name__}: {error}".split())
         raise exceptions.PluginError(namespace, name, cause) from error
 
 
 def names(namespace: str) -> list[str]:
-    """Return the names of all entry points of *namespace*, loading none of them."""
+    """Return the names of all entry points of *namespace*, without loading them."""
     return sorted({point.name for point in importlib.metadata.entry_points(group=namespace)})

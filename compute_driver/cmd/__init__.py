@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command line: verbs found by entry points, shown by cliff."""
+"""The command line: verbs by entry points, run by cliff."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The application: global options, and the driver on demand."""
+"""The application: the global options, and the driver on demand."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DISTRIBUTION = "compute-driver"
 
 
 class Application(app.App):
-    """Runs one verb; all it knows of the verbs is where they are found."""
+    """Runs one verb, which the manager finds."""
 
     NAME = DISTRIBUTION
 
@@ -41,7 +41,7 @@ class Application(app.App):
         version: str | None,
         argparse_kwargs: dict[str, Any] | None = None,
     ) -> argparse.ArgumentParser:
-        """Return the parser of the global options; they are taken before and after the verb."""
+        """Return the parser of the global options, which stand before or after the verb."""
         parser = Parser(prog=self.NAME, description=description, add_help=False)
         add = parser.add_argument
         add("--version", action="version", version=f"{self.NAME} {version}")
@@ -58,7 +58,7 @@ class Application(app.App):
             action="append",
             default=[],
             metavar="DIR",
-            help="read *.conf in this directory, after the files; can be repeated",
+            help="read *.conf in this directory after the files; can be repeated",
         )
         loudness = parser.add_mutually_exclusive_group()
         loudness.add_argument(
@@ -67,7 +67,7 @@ class Application(app.App):
             dest="verbose_level",
             action="count",
             default=1,
-            help="tell on stderr what is done",
+            help="log to stderr",
         )
         loudness.add_argument(
             "-q",
@@ -75,10 +75,10 @@ class Application(app.App):
             dest="verbose_level",
             action="store_const",
             const=0,
-            help="no warnings, no progress",
+            help="show no warnings and no progress",
         )
-        add("--debug", action="store_true", help="tell everything, and show tracebacks")
-        add("--log-file", metavar="FILE", help="log to this file too")
+        add("--debug", action="store_true", help="log debug messages, and show tracebacks")
+        add("--log-file", metavar="FILE", help="log to this file, too")
         return parser
 
     def run(self, argv: list[str]) -> int:
@@ -95,7 +95,7 @@ class Application(app.App):
         return self.run_subcommand(words)
 
     def run_subcommand(self, argv: list[str]) -> int:
-        """Run the verb that *argv* begins with.
+        """Run the verb at the beginning of *argv*.
 
         :return: the exit status.
         """
@@ -112,7 +112,7 @@ class Application(app.App):
 
     @functools.cached_property
     def driver(self) -> ComputeDriver:
-        """The driver that the configuration names, made when it is first wanted."""
+        """The driver that the configuration names; the first use makes the driver."""
         from compute_driver import conf
         from compute_driver.drivers import loading
 
@@ -121,7 +121,7 @@ class Application(app.App):
         return loading.load_driver(configuration)
 
     def close(self) -> None:
-        """Let go of the driver if there is one."""
+        """Close the driver if there is one."""
         if "driver" in vars(self):
             self.driver.close()
             del self.driver

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tables: their columns, and values that read one way on a screen and another by a program."""
+"""Tables: columns, and values that differ between a screen and a program."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from compute_driver.cmd import errors, verb
 
 
 class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused-ignore]
-    """Refuses columns that there are not, before anything is done.
+    """Refuses unknown columns before the verb does anything.
 
-    cliff does so afterwards, and only if none of those asked for is there.
+    cliff refuses them after the verb is done, and only if all columns are unknown.
     """
 
     columns: ClassVar[Sequence[str]]
@@ -37,11 +37,11 @@ class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused
 
 
 class Lister(_Checked, lister.Lister, verb.Verb):
-    """A verb that shows a row for each thing."""
+    """A verb that shows a table with several rows."""
 
 
 class ShowOne(_Checked, show.ShowOne, verb.Verb):
-    """A verb that shows one thing, a row for each of its ``columns``."""
+    """A verb that shows one object, with a row for each of ``columns``."""
 
 
 class Lines(FormattableColumn):  # type: ignore[misc,type-arg,unused-ignore]
@@ -51,5 +51,19 @@ class Lines(FormattableColumn):  # type: ignore[misc,type-arg,unused-ignore]
         super().__init__(list(items))
 
     def human_readable(self) -> str:
-        """Return the items below each other."""
+        """Return one line for each item."""
         return "\n".join(self._value)
+
+
+class Report(Lister):
+    """A verb that shows a table whose rows decide the exit status."""
+
+    status = 0
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show the table.
+
+        :return: the exit status.
+        """
+        super().run(parsed_args)
+        return self.status

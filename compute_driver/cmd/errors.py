@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the command line refuses by itself, and the exit status of each refusal."""
+"""The refusals of the command line itself, and the exit status of each error."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ BAD_USAGE = 2
 
 
 class UsageError(exceptions.ComputeDriverError):
-    """A command line that cannot be carried out; nothing was done."""
+    """A bad command line; the command has changed nothing."""
 
 
 class UnknownCommandError(UsageError, ValueError):
-    """No such verb; also a ValueError because cliff's ``help`` expects that."""
+    """There is no such verb; a ValueError too, because cliff's ``help`` expects a ValueError."""
 
 
 def status(error: exceptions.ComputeDriverError) -> int:
-    """Return the exit status that tells of *error*."""
+    """Return the exit status of *error*."""
     usage = isinstance(error, UsageError | exceptions.ConfigurationError)
     return BAD_USAGE if usage else FAILED

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a command out of any operation, by its signature and docstring."""
+"""Makes a command from the signature and the docstring of any operation."""
 
 from __future__ import annotations
 
@@ -54,34 +54,34 @@ class GenericVerb(verb.Verb):
 
 
 class BrokenVerb(verb.Verb):
-    """A verb whose operation does not load; it takes any arguments, and says why."""
+    """A verb whose operation does not load; it takes any arguments, and reports the cause."""
 
     error: ClassVar[exceptions.PluginError]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return a parser that takes anything."""
+        """Return a parser that takes any words."""
         parser = super().get_parser(prog_name)
         parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
         return parser
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Say why there is no such operation."""
+        """Report why the operation does not load."""
         raise self.error
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Not reached: see :meth:`run`."""
+        """Never called: :meth:`run` raises first."""
 
 
 def present(name: str, operation: loading.Operation) -> type[GenericVerb]:
     """Return the class of a command for *operation*.
 
-    :param name: its entry point.
-    :raises PluginError: if it has a parameter that a command line cannot give.
+    :param name: the operation's entry point.
+    :raises PluginError: if a command line cannot give one of the operation's parameters.
     """
     summary = loading.documentation(operation).partition("\n\n")[0] or f"Run operation {name}"
     members = {
         "__doc__": " ".join(summary.split()),
-        # cliff tells by the module which distribution a verb is of.
+        # cliff finds the distribution of a verb by the module.
         "__module__": getattr(operation, "__module__", __name__),
         "operation": staticmethod(operation),
         "parameters": _parameters(name, operation),
@@ -98,22 +98,22 @@ def broken(error: exceptions.PluginError) -> type[BrokenVerb]:
 def _parameters(
     name: str, operation: loading.Operation
 ) -> dict[str, tuple[inspect.Parameter, Any]]:
-    """Return the parameters that a command line can give, with the type of each."""
+    """Return the parameters that a command line can give, with their types."""
     try:
         _driver, *declared = inspect.signature(operation).parameters.values()
         hints = typing.get_type_hints(operation)
     except Exception as error:
         raise exceptions.PluginError(loading.OPERATIONS, name, error) from error
-    found = {}
+    given = {}
     for parameter in declared:
         kind = _without_none(hints.get(parameter.name, str))
         if parameter.kind in _NAMED and _is_simple(kind):
-            found[parameter.name] = parameter, kind
+            given[parameter.name] = parameter, kind
         elif parameter.kind in _NAMED and parameter.default is inspect.Parameter.empty:
             raise exceptions.PluginError(
                 loading.OPERATIONS, name, f"a command line cannot give its {parameter}"
             )
-    return found
+    return given
 
 
 def _without_none(hint: Any) -> Any:
@@ -142,7 +142,7 @@ def _add(
     elif kind in _SIMPLE:
         settings["type"] = _SIMPLE[kind]
     else:
-        # argparse compares after conversion, and a member is a string.
+        # argparse compares after the conversion, and members of Choice are strings.
         settings |= {"type": str.lower, "choices": [str(member) for member in kind]}
     if required and kind is not bool:
         parser.add_argument(name, metavar=name.upper(), **settings)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Small files that are given to a guest: user data and public SSH keys."""
+"""Small files for a guest: user data and public SSH keys."""
 
 from __future__ import annotations
 
@@ -16,36 +16,36 @@ _LINE = re.compile(r"(?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/]+={0,2})( .*)?"
 _ACCEPTED = "a file of public SSH keys, such as ~/.ssh/id_ed25519.pub"
 
 
-def read(field: str, path: str, limit: int) -> bytes:
+def read(flag: str, path: str, limit: int) -> bytes:
     """Return the bytes of a small file.
 
-    :param field: the option that names it.
-    :param limit: bytes that it may have.
-    :raises InvalidParameter: if it cannot be read or is larger.
+    :param flag: the option that names the file.
+    :param limit: the largest accepted size in bytes.
+    :raises InvalidParameter: if the file is unreadable or larger.
     """
     try:
         with open(path, "rb") as file:
             data = file.read(limit + 1)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise exceptions.InvalidParameter(field, path, f"a readable file ({reason})") from error
+        raise exceptions.InvalidParameter(flag, path, f"a readable file ({reason})") from error
     if len(data) > limit:
-        raise exceptions.InvalidParameter(field, path, f"a file of at most {limit} bytes")
+        raise exceptions.InvalidParameter(flag, path, f"a file of at most {limit} bytes")
     return data
 
 
 def public_keys(paths: Sequence[str]) -> dict[str, str]:
-    """Return the public SSH keys of some files, by a name for each.
+    """Return the public SSH keys of some files, by names made from the names of the files.
 
-    :raises InvalidParameter: if a file holds anything else; what it holds is never told.
+    :raises InvalidParameter: if a file holds anything else; the error never shows the content.
     """
     keys: dict[str, str] = {}
     for path in paths:
-        text = read("key", path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
+        text = read("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines or not all(map(_is_public_key, lines)):
-            raise exceptions.InvalidParameter("key", path, _ACCEPTED)
+            raise exceptions.InvalidParameter("--key", path, _ACCEPTED)
         for line in lines:
             name = Path(path).stem
             keys[name if name not in keys else f"{name}-{len(keys)}"] = line
@@ -53,7 +53,7 @@ def public_keys(paths: Sequence[str]) -> dict[str, str]:
 
 
 def _is_public_key(line: str) -> bool:
-    """Tell whether a line is one: its binary part begins with the kind that is before it."""
+    """Return whether a line is a public key: its binary part begins with the kind of the key."""
     match = _LINE.fullmatch(line)
     if match is None:
         return False

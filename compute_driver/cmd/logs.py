@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Logging of the command line: warnings in one line each; all by oslo.log where it is wanted.
+"""Logging of the command line: one line for each warning, or everything by oslo.log.
 
-oslo.log's options are in group ``[DEFAULT]`` of the configuration; those of the command line win.
+oslo.log's options are in group ``[DEFAULT]`` of the configuration; the options of the command line
+take precedence.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ if TYPE_CHECKING:
 #: Values of ``verbose_level``.
 QUIET, NORMAL = 0, 1
 
-#: oslo.log's options that say where to log to.
+#: oslo.log's options that set the target of the log.
 _SINKS = ("log_config_append", "log_file", "log_dir", "use_syslog", "use_journal", "use_stderr")
 
 
 @contextlib.contextmanager
 def configured(options: argparse.Namespace) -> Iterator[None]:
-    """Log warnings, unless the global options say otherwise, for the time of one command."""
+    """Log warnings to stderr for the time of one command; with --quiet, log errors only."""
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:
@@ -42,20 +43,20 @@ def configured(options: argparse.Namespace) -> Iterator[None]:
 
 
 def follow(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
-    """Log by oslo.log if the global options or the configuration want it.
+    """Log by oslo.log if the global options or the configuration ask for a log.
 
-    :raises UsageError: if the file of the global options is not usable.
-    :raises ConfigurationError: if what the configuration says cannot be done.
+    :raises UsageError: if the file of option --log-file is not usable.
+    :raises ConfigurationError: if the configuration's log options are not usable.
     """
-    told = options.debug or options.verbose_level > NORMAL
+    verbose = options.debug or options.verbose_level > NORMAL
     quiet = options.verbose_level == QUIET
-    somewhere = options.log_file or any(conf[name] for name in _SINKS)
-    if not (told or somewhere or conf.debug):
+    has_target = options.log_file or any(conf[name] for name in _SINKS)
+    if not (verbose or has_target or conf.debug):
         return
-    if told or options.log_file:
+    if verbose or options.log_file:
         conf.set_override("log_config_append", None)
-    if told or quiet or not somewhere:
-        conf.set_override("use_stderr", told or not quiet)
+    if verbose or quiet or not has_target:
+        conf.set_override("use_stderr", verbose or not quiet)
     if options.debug:
         conf.set_override("debug", True)
     if options.log_file:
@@ -66,7 +67,7 @@ def follow(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
 
 
 class _Once(logging.Filter):
-    """Lets each of this package's messages through once; those of libraries never."""
+    """Passes every message of this package once, and no message of libraries."""
 
     def __init__(self) -> None:
         super().__init__("compute_driver")
@@ -100,7 +101,7 @@ def _set_up(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
     hook = sys.excepthook
     try:
         log.setup(conf, "compute-driver")
-    except Exception as error:  # whatever the values lead to
+    except Exception as error:  # bad values raise errors of many classes
         reason = getattr(error, "strerror", None) or error
         if options.log_file:
             raise errors.UsageError(
@@ -110,9 +111,9 @@ def _set_up(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
             f"log options in [DEFAULT] are not usable: {reason}"
         ) from error
     finally:
-        sys.excepthook = hook  # main reports errors itself
+        sys.excepthook = hook  # oslo.log has changed it; main reports errors itself
     root = logging.getLogger()
     for handler in root.handlers[:]:
-        # Where it finds no place to log to, oslo.log takes stdout, which is for results.
+        # Without a target oslo.log logs to stdout, which takes results only.
         if getattr(handler, "stream", None) is sys.stdout:
             root.removeHandler(handler)

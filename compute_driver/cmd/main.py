@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Entry of ``compute-driver``: errors to one line each, outcomes to exit statuses."""
+"""Entry of ``compute-driver``: one line for each error, and the exit status."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from compute_driver.cmd import errors
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 
-#: How long a command may take to clean up after a signal.
+#: Seconds that a command may take to clean up after a signal.
 UNWIND_SECONDS = 15.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
-    :param argv: its words; None means those of this process.
+    :param argv: the words of the command line; None means the arguments of this process.
     :return: exit status: 0 done, 1 refused or failed, 2 bad usage or configuration.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
     with _leaving_at_once():
-        from compute_driver.cmd import app  # what takes long to import
+        from compute_driver.cmd import app  # slow to import
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     try:
         with _unwinding_signals():
             status = app.Application().run(words)
-        if not sys.stdout.closed:  # cliff's pager closes what nobody reads
+        if not sys.stdout.closed:  # cliff's pager closes stdout when its user leaves
             sys.stdout.flush()
         return status
     except SystemExit as error:
@@ -65,16 +65,16 @@ def _report(text: str, status: int, debug: bool) -> int:
 
 
 def _discard_output() -> None:
-    """Keep the interpreter from complaining as it flushes what nobody reads."""
+    """Prevent an error when the interpreter flushes stdout, which has no reader any more."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
 def _leaving_at_once() -> Iterator[None]:
-    """Let Ctrl-C end the process without a word, while nothing is begun.
+    """Let Ctrl-C end the process silently while the verb has not begun.
 
-    An exception out of the midst of an import is shown as one that was ignored, or lost.
+    Python ignores an exception inside an import, or shows the exception as ignored.
     """
     before = signal.getsignal(signal.SIGINT)
     main_thread = threading.current_thread() is threading.main_thread()
@@ -90,7 +90,7 @@ def _leaving_at_once() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _unwinding_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP unwind as Ctrl-C does, so that nothing half-made is left."""
+    """Let SIGTERM and SIGHUP raise an exception as Ctrl-C does: the verb undoes its steps."""
 
     def leave(number: int, frame: object) -> NoReturn:
         raise exceptions.Interrupted(128 + number)
@@ -98,7 +98,7 @@ def _unwinding_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    # A signal that is ignored, as under nohup, stays so.
+    # An ignored signal stays ignored, for example under nohup.
     numbers = (signal.SIGTERM, signal.SIGHUP)
     handled = [n for n in numbers if signal.getsignal(n) is not signal.SIG_IGN]
     before = {number: signal.signal(number, leave) for number in handled}
@@ -118,9 +118,9 @@ def _unwinding_signals() -> Iterator[None]:
 
 
 def _insist(arrived: socket.socket, done: threading.Event) -> None:
-    """End the process if a signal cannot unwind it: Python waits for a call of libvirt's to return.
+    """End the process if the verb does not end after a signal: Python waits for a call to libvirt.
 
-    What is left half-done is noted, and ended by the next command.
+    The journal notes the unfinished operation, and the next command recovers it.
     """
     with arrived:
         number = arrived.recv(1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds the verbs: entry points of ``compute_driver.operations``, and how each is presented."""
+"""Finds the verbs by the entry points of ``compute_driver.operations``, and their commands."""
 
 from __future__ import annotations
 
@@ -13,57 +13,39 @@ from cliff import command, commandmanager
 from compute_driver import exceptions, plugins
 from compute_driver.cmd import errors
 
-#: Verbs with a presentation of their own, by module and class in this package; any other
-#: operation gets the generic one.
-PRESENTATIONS = {
-    "attach_interface": "interfaces:Attach",
-    "audit": "host:Audit",
-    "console_attach": "console:ConsoleAttach",
-    "console_log": "console:ConsoleLog",
-    "host_check": "host:HostCheck",
-    "host_show": "host:HostShow",
-    "image_cache": "images:Cache",
-    "image_list": "images:List",
-    "image_prune": "images:Prune",
-    "list": "guests:List",
-    "reboot": "guests:Reboot",
-    "rescue": "rescue:Rescue",
-    "resize": "resize:Resize",
-    "screenshot": "screenshot:Screenshot",
-    "set_password": "password:SetPassword",
-    "show": "guests:Show",
-    "spawn": "spawn:Spawn",
-    "stats": "guests:Stats",
-}
+#: Operations with a command of their own; other operations get a generic command.
+PRESENTED = (
+    *("attach_interface", "audit", "console_attach", "console_log", "host_check", "host_show"),
+    *("image_cache", "image_list", "image_prune", "list", "reboot", "rescue", "resize"),
+    *("screenshot", "set_password", "show", "spawn", "stats"),
+)
 
-#: Commands that are no operations of a driver.
-COMMANDS = {
-    "config validate": "config:Validate",
-    "nova link": "nova:Link",
-    "nova unlink": "nova:Unlink",
-}
+#: Commands without an operation of a driver.
+COMMANDS = ("config_validate", "nova_link", "nova_unlink")
 
 
 class Point:
-    """Where the class of a command comes from; it looks like an entry point to cliff."""
+    """A command of this package, with the interface of an entry point for cliff.
 
-    def __init__(self, name: str, value: str) -> None:
+    :param name: the module of the command; the class has the same name, in capital words.
+    """
+
+    def __init__(self, name: str) -> None:
         self.name = name
-        self.value = value
 
     def load(self) -> type[command.Command]:
         """Return the class of the command."""
-        module, _colon, attribute = self.value.partition(":")
+        module = importlib.import_module(f"{__package__}.{self.name}")
         found: type[command.Command]
-        found = getattr(importlib.import_module(f"{__package__}.{module}"), attribute)
+        found = getattr(module, self.name.title().replace("_", ""))
         return found
 
 
 class Operation(Point):
-    """A verb whose presentation is derived from its callable."""
+    """An operation whose command is made from its signature."""
 
     def load(self) -> type[command.Command]:
-        """Return the class of the command; for what does not load, one that says why."""
+        """Return the class of the command; if the operation does not load, the command says why."""
         from compute_driver.cmd import generic
         from compute_driver.drivers import loading
 
@@ -74,25 +56,23 @@ class Operation(Point):
 
 
 class Manager(commandmanager.CommandManager):
-    """Knows all verbs by name, and loads the one that is wanted."""
+    """Knows all verbs by name, and loads the verb of the command line."""
 
     def __init__(self) -> None:
         super().__init__(plugins.OPERATIONS)
 
     def load_commands(self, namespace: str) -> None:
-        """Find the verbs, loading none of them."""
-        points: dict[str, Any] = {}
-        for name in plugins.names(namespace):
-            value = PRESENTATIONS.get(name)
-            point = Operation(name, name) if value is None else Point(name, value)
-            points[name.replace("_", " ")] = point
-        points |= {name: Point(name, value) for name, value in COMMANDS.items()}
-        self.commands.update(points)
+        """Find the names of the verbs, and load no verb."""
+        operations = {name: Operation(name) for name in plugins.names(namespace)}
+        presented = {name: Point(name) for name in PRESENTED if name in operations}
+        commands = {name: Point(name) for name in COMMANDS}
+        points: dict[str, Any] = {**operations, **presented, **commands}
+        self.commands.update({name.replace("_", " "): point for name, point in points.items()})
 
     def find_command(self, argv: list[str]) -> tuple[type[command.Command], str, list[str]]:
-        """Return the class of the verb that *argv* begins with, its name, and the rest.
+        """Return the class of the verb at the beginning of *argv*, its name, and the other words.
 
-        Verbs are not abbreviated: what is unique today may mean another verb tomorrow.
+        A verb cannot be abbreviated: the abbreviation can mean another verb in a later release.
 
         :raises UnknownCommandError: if there is no such verb.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of long steps: a bar on stderr where somebody watches, nothing elsewhere."""
+"""Progress of long steps: a bar on stderr if stderr is a terminal, else nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compute_driver.driver import Progress, no_progress
 
 @contextlib.contextmanager
 def shown(wanted: bool = True) -> Iterator[Progress]:
-    """Yield what a driver reports its progress to."""
+    """Yield a callback for a driver's progress."""
     if not wanted or not sys.stderr.isatty():
         yield no_progress
         return
@@ -31,9 +31,9 @@ def shown(wanted: bool = True) -> Iterator[Progress]:
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         tasks = {}
 
-        def report(what: str, done: int, total: int) -> None:
-            if what not in tasks:
-                tasks[what] = bars.add_task(escape(what))
-            bars.update(tasks[what], completed=done, total=total or None)
+        def report(subject: str, done: int, total: int) -> None:
+            if subject not in tasks:
+                tasks[subject] = bars.add_task(escape(subject))
+            bars.update(tasks[subject], completed=done, total=total or None)
 
         yield report

@@ -1,12 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``rescue``: boot another system from the options of the command line."""
+"""``rescue``: boot another system on a guest's machine."""
 
 from __future__ import annotations
 
 import argparse
 
-from compute_driver import exceptions
-from compute_driver.cmd import errors, options, progress, verb
+from compute_driver import guest
+from compute_driver.choices import DiskBus
+from compute_driver.cmd import options, verb
+from compute_driver.cmd.options import Option, switch
+
+_IMAGE = Option("--image", "path or URL of a disk or ISO image", "SRC", settings={"required": True})
+
+_DISK = (
+    Option(
+        "--last",
+        "attach the rescue disk after the guest's disks, which keep their places"
+        " (default: before them)",
+        settings={"action": "store_true"},
+    ),
+    Option(
+        "--disk-bus",
+        "bus of the rescue disk (default: the bus of the root disk or of the CD-ROM drives)",
+        "BUS",
+    ),
+    switch("--cdrom", "whether the image is in a CD-ROM drive (default: if it is an ISO image)"),
+)
 
 
 class Rescue(verb.Verb):
@@ -16,42 +35,26 @@ class Rescue(verb.Verb):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
-        add = parser.add_argument
-        add("--image", metavar="SRC", required=True, help="path or URL of a disk or ISO image")
-        add("--image-format", metavar="F", help="what the image must be: qcow2, raw, iso...")
-        add("--checksum", metavar="ALG:HEX", help="checksum that the image must have")
-        add("--kernel", metavar="SRC", help="path or URL of a kernel to start directly")
-        add("--ramdisk", metavar="SRC", help="path or URL of the kernel's initial ramdisk")
-        add("--cmdline", metavar="TEXT", help="command line of the kernel")
-        add(
-            "--last",
-            action="store_true",
-            help="attach it after the guest's disks, which keep their places (default: before)",
-        )
-        add(
-            "--disk-bus",
-            metavar="BUS",
-            help="where it is attached (default: like the root disk or the machine's CD-ROM)",
-        )
-        add(
-            "--cdrom",
-            action=argparse.BooleanOptionalAction,
-            help="whether it is in a CD-ROM drive (default: if it is an ISO image)",
-        )
-        add(
-            "--timeout",
-            type=verb.seconds,
-            metavar="SECONDS",
-            help="how long the guest may take to shut down (default: option stop_timeout)",
-        )
+        rows = (_IMAGE, *options.IMAGE, *options.KERNEL, *_DISK, options.STOP_TIMEOUT)
+        options.add(parser, rows)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Boot it."""
+        """Boot the rescue system."""
         uuid = self.find(parsed_args.guest)
-        try:
-            wanted = options.rescue(parsed_args)
-        except exceptions.InvalidParameter as error:
-            raise errors.UsageError(str(error)) from error
-        with progress.shown(self.app.options.verbose_level > 0) as report:
-            self.operate(uuid, wanted, timeout=parsed_args.timeout, progress=report)
+        with options.usage():
+            rescue = _rescue(parsed_args)
+        with self.progress() as report:
+            self.operate(uuid, rescue, timeout=parsed_args.timeout, progress=report)
+
+
+def _rescue(words: argparse.Namespace) -> guest.Rescue:
+    image, bus = options.image(words), words.disk_bus
+    assert image is not None
+    return guest.Rescue(
+        image=image,
+        boot=options.direct_boot(words),
+        last=words.last,
+        bus=None if bus is None else DiskBus.parse("--disk-bus", bus),
+        cdrom=words.cdrom,
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``resize``: give a guest that is there another size."""
+"""``resize``: give a guest another size."""
 
 from __future__ import annotations
 
@@ -8,88 +8,86 @@ import dataclasses
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.cmd import errors, guests, options, verb
-from compute_driver.guest import MIB, Disk, Guest
+from compute_driver.cmd import options, show, verb
+from compute_driver.cmd.options import Option, switch
+from compute_driver.guest import Disk, Guest
 
-#: The options that say what is to change.
-_SIZES = ("vcpus", "memory", "disk", "ephemeral", "swap")
+_SIZES = (
+    Option("--vcpus", "virtual CPUs", "N", verb.whole),
+    Option("--memory", "memory in MiB", "MIB", verb.whole),
+    Option("--disk", "size of the root disk, not less than now", "GIB", verb.number),
+    Option(
+        "--ephemeral",
+        "size of an ephemeral disk, in the disks' order, not less than now; can be repeated",
+        "GIB",
+        verb.number,
+        {"action": "append"},
+    ),
+    Option("--swap", "size of the swap disk; 0 removes the disk", "MIB", verb.whole),
+)
+
+_MANNER = (
+    switch("--power-on", "whether the guest runs in the end (default: as before)"),
+    options.STOP_TIMEOUT,
+    Option(
+        "--check-only",
+        "only check whether the resize is possible",
+        settings={"action": "store_true"},
+    ),
+)
 
 
 class Resize(verb.Verb):
-    """Give a guest another size; what it was is kept until that is confirmed or reverted."""
+    """Give a guest another size; the old size is kept until 'confirm resize'."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
-        add = parser.add_argument
-        add("--vcpus", type=verb.whole, metavar="N", help="virtual CPUs")
-        add("--memory", type=verb.whole, metavar="MIB", help="memory in MiB")
-        add("--disk", type=float, metavar="GIB", help="size of the root disk, not less than now")
-        add(
-            "--ephemeral",
-            type=float,
-            action="append",
-            metavar="GIB",
-            help="size of an empty disk, in their order, not less than now; can be repeated",
-        )
-        add("--swap", type=verb.whole, metavar="MIB", help="size of the disk of swap space; or 0")
-        add(
-            "--power-on",
-            action=argparse.BooleanOptionalAction,
-            help="whether it runs in the end (default: as it did before)",
-        )
-        add(
-            "--timeout",
-            type=verb.seconds,
-            metavar="SECONDS",
-            help="how long it may take to shut down (default: option stop_timeout)",
-        )
-        add("--check-only", action="store_true", help="only find out whether that can be done")
+        options.add(parser, (*_SIZES, *_MANNER))
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Resize it."""
+        """Resize the guest, or check the resize."""
         uuid = self.find(parsed_args.guest)
-        try:
+        with options.usage():
             guest = _resized(self.driver.show(uuid).guest, parsed_args)
-        except exceptions.InvalidParameter as error:
-            raise errors.UsageError(str(error)) from error
-        self.operate(
-            uuid,
-            guest,
-            timeout=parsed_args.timeout,
-            power_on=parsed_args.power_on,
-            check_only=parsed_args.check_only,
-        )
+        if parsed_args.check_only:
+            self.driver.check_resize(uuid, guest)
+        else:
+            timeout, power_on = parsed_args.timeout, parsed_args.power_on
+            self.operate(uuid, guest, timeout=timeout, power_on=power_on)
 
 
 def _resized(guest: Guest, words: argparse.Namespace) -> Guest:
-    """Return the guest with what the command line asks for."""
+    """Return the guest with the sizes of the command line."""
+    if all(getattr(words, option.name) is None for option in _SIZES):
+        flags = ", ".join(option.flag for option in _SIZES)
+        raise exceptions.InvalidParameter("size", None, f"at least one of {flags}")
     changes: dict[str, Any] = {}
     if words.vcpus not in (None, guest.vcpus):
-        # A topology holds for one number of processors.
+        # A topology fits one number of processors only.
         changes = {"vcpus": words.vcpus, "cpu": dataclasses.replace(guest.cpu, topology=None)}
     if words.memory is not None:
         changes["memory_mib"] = words.memory
     if words.disk is not None:
-        changes["root"] = _disk(guest.root, options.gib("disk", words.disk))
+        changes["root"] = _disk(guest.root, options.gib("--disk", words.disk))
     if words.ephemeral is not None:
-        old = [*guest.ephemerals, *[None] * len(words.ephemeral)]
+        present = [*guest.ephemerals, *[None] * len(words.ephemeral)]
         changes["ephemerals"] = tuple(
-            _disk(disk, options.gib("ephemeral", size))
-            for disk, size in zip(old, words.ephemeral, strict=False)
+            _disk(disk, options.gib("--ephemeral", size))
+            for disk, size in zip(present, words.ephemeral, strict=False)
         )
     if words.swap is not None:
-        changes["swap"] = _disk(guest.swap, words.swap * MIB) if words.swap else None
-    if all(getattr(words, option) is None for option in _SIZES):
-        raise exceptions.InvalidParameter("size", None, "at least one option for what is to change")
-    resized = dataclasses.replace(guest, **changes)
-    if resized == guest:
-        # The driver takes it: nova resizes so to move a guest to the host where it is.
-        raise exceptions.InvalidParameter("size", guests.size(guest), "another one than it has now")
-    return resized
+        size_bytes = options.mib("--swap", words.swap)
+        changes["swap"] = _disk(guest.swap, size_bytes) if size_bytes else None
+    wanted = dataclasses.replace(guest, **changes)
+    if wanted == guest:
+        # The driver accepts the present size: nova resizes so to move a guest to its own host.
+        raise exceptions.InvalidParameter("size", show.size(guest), "another size than now")
+    return wanted
 
 
-def _disk(disk: Disk | None, size: int) -> Disk:
-    return dataclasses.replace(disk or Disk(), size_bytes=size)
+def _disk(present: Disk | None, size_bytes: int) -> Disk:
+    """Return the disk with another size; a new disk in place of None."""
+    return dataclasses.replace(present or Disk(), size_bytes=size_bytes)

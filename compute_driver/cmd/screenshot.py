@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``screenshot``: a picture of a guest's screen."""
+"""``screenshot``: save a picture of a guest's screen."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Screenshot(verb.Verb):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
-        parser.add_argument("file", metavar="FILE", help="where to write it; - for stdout")
+        parser.add_argument("file", metavar="FILE", help="file to write; - for stdout")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Take and save it."""
+        """Take the picture and save it."""
         picture = self.operate(self.find(parsed_args.guest))
         if parsed_args.file == "-":
             self.app.stdout.buffer.write(picture)

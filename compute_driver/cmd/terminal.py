@@ -21,9 +21,9 @@ _CHUNK = 65536
 
 @contextlib.contextmanager
 def raw(descriptor: int) -> Iterator[bool]:
-    """Pass every key on as it is typed, and put the terminal back in every case.
+    """Pass every key on at once, and restore the terminal at the end.
 
-    :return: whether *descriptor* is a terminal at all.
+    :return: whether *descriptor* is a terminal.
     """
     if not os.isatty(descriptor):
         yield False
@@ -37,16 +37,16 @@ def raw(descriptor: int) -> Iterator[bool]:
 
 
 def connect(session: ConsoleSession, source: int, sink: int, *, grace: float | None) -> None:
-    """Send what comes from *source*, write what the guest writes to *sink*.
+    """Send the bytes of *source* to the guest, and write the guest's output to *sink*.
 
-    Returns when the console ends, or the escape is typed, or, after the end of *source*, nothing
-    more was written for a while.
+    Returns when the console ends, when the user types the escape, or when, after the end of
+    *source*, the guest wrote nothing for some time.
 
     :param source: descriptor to read from.
     :param sink: descriptor to write to.
-    :param grace: that while, in seconds; None means that *source* is a terminal, whose end ends
-        all and where the escape is looked for.
-    :raises OSError: if *sink* cannot be written to.
+    :param grace: the time without output, in seconds; None if *source* is a terminal: the escape or
+        the end of *source* then ends the connection at once.
+    :raises OSError: if writing to *sink* fails.
     """
     output = _Output(session, sink)
     try:
@@ -66,13 +66,13 @@ def connect(session: ConsoleSession, source: int, sink: int, *, grace: float | N
 
 
 def _readable(source: int, woken: int) -> bool:
-    """Wait for *source*; return False as soon as the console has ended."""
+    """Wait until *source* is readable; return False if the console has ended."""
     ready, _, _ = select.select([source, woken], [], [])
     return woken not in ready
 
 
 class _Output:
-    """A thread that writes what the guest writes."""
+    """A thread that writes the guest's output."""
 
     def __init__(self, session: ConsoleSession, sink: int) -> None:
         self.error: OSError | None = None
@@ -98,7 +98,7 @@ class _Output:
             os.write(self._waker, b"\0")
 
     def wait_for_silence(self, grace: float) -> None:
-        """Return when nothing was written for *grace* seconds, or the console has ended."""
+        """Return when the guest wrote nothing for *grace* seconds, or the console has ended."""
         silent_from = time.monotonic()
         while (left := max(silent_from, self._latest) + grace - time.monotonic()) > 0:
             if self._ended.wait(left):

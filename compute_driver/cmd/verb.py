@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What all verbs share: a terse parser, the driver, the operation behind the verb."""
+"""The base of all verbs: a terse parser, the driver, and the operation of the verb."""
 
 from __future__ import annotations
 
 import argparse
 import math
 import typing
-from typing import Any, NoReturn
+from contextlib import AbstractContextManager
+from typing import Any, NoReturn, Protocol, TextIO
 
 from cliff import command
 
 from compute_driver.cmd import errors
 
-if typing.TYPE_CHECKING:
-    from compute_driver.cmd.app import Application
-    from compute_driver.driver import ComputeDriver
+if typing.TYPE_CHECKING:  # slow to import, and not needed for help
+    from compute_driver.driver import ComputeDriver, Progress
 
 
 class Parser(argparse.ArgumentParser):
     """Refuses a bad command line by one line, and takes no abbreviated options.
 
-    An abbreviation that a script relies on could mean something else in the next release.
+    A script may rely on an abbreviation, which can mean another option in a later release.
     """
 
     def __init__(self, **settings: Any) -> None:
@@ -31,10 +31,26 @@ class Parser(argparse.ArgumentParser):
         raise errors.UsageError(f"{message}; see '{self.prog} --help'")
 
 
+class Context(Protocol):
+    """The part of the application that verbs use.
+
+    :param options: the global options.
+    :param stdout: takes results only.
+    """
+
+    options: argparse.Namespace
+    stdout: TextIO
+    stderr: TextIO
+
+    @property
+    def driver(self) -> ComputeDriver:
+        """The driver that the configuration names."""
+
+
 class Verb(command.Command):
     """A verb of the command line; its docstring is its help."""
 
-    app: Application
+    app: Context  # type: ignore[assignment]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser of the verb's own arguments."""
@@ -46,7 +62,7 @@ class Verb(command.Command):
         return self.app.driver
 
     def operate(self, *arguments: Any, **options: Any) -> Any:
-        """Carry out the operation that is behind this verb."""
+        """Call the operation that has the verb's name, on the driver."""
         from compute_driver.drivers import loading
 
         assert self.cmd_name is not None
@@ -59,6 +75,12 @@ class Verb(command.Command):
 
         return self.driver.find(guest.lower() if is_uuid(guest) else guest)
 
+    def progress(self) -> AbstractContextManager[Progress]:
+        """Return a context with a callback that shows progress, unless the user wants quiet."""
+        from compute_driver.cmd import progress
+
+        return progress.shown(self.app.options.verbose_level > 0)
+
 
 def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
     """Add the positional argument that names a guest."""
@@ -68,7 +90,7 @@ def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
 
 
 def number(text: str) -> float:
-    """Read a finite number for argparse."""
+    """Return a finite number, for argparse."""
     try:
         value = float(text)
     except ValueError:
@@ -79,7 +101,7 @@ def number(text: str) -> float:
 
 
 def whole(text: str) -> int:
-    """Read a whole number for argparse."""
+    """Return a whole number, for argparse."""
     try:
         return int(text)
     except ValueError:
@@ -89,7 +111,7 @@ def whole(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Read a duration for argparse."""
+    """Return a duration, for argparse."""
     value = number(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: seconds, 0 or more")

@@ -19,8 +19,8 @@ SYSTEM_DIRECTORY = Path("/etc") / PROJECT
 
 
 def register(conf: cfg.ConfigOpts) -> None:
-    """Register this package's options with *conf*; nova's own CONF is as good as any."""
-    # A copy: values set on one ConfigOpts would otherwise be those of all in the process.
+    """Register this package's options with *conf*, which may be nova's own CONF."""
+    # A copy, because oslo.config keeps values that are set in the group, for all configurations.
     conf.register_group(copy.deepcopy(hypervisor.GROUP))
     conf.register_opts(hypervisor.OPTIONS, group=hypervisor.GROUP.name)
 
@@ -31,13 +31,14 @@ def list_opts() -> list[tuple[cfg.OptGroup, list[cfg.Opt]]]:
 
 
 def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.ConfigOpts:
-    """Read the configuration for use without a cloud around.
+    """Read the configuration for the command line, without a cloud.
 
-    Sources, later ones winning: ``/etc/compute-driver/*.conf`` (unless *files* or *directories*
-    are given), *files*, ``*.conf`` in *directories*, variables ``OS_HYPERVISOR__<OPTION>``.
+    Sources, in this order; a later source takes precedence: ``/etc/compute-driver/*.conf`` (unless
+    *files* or *directories* are given), *files*, ``*.conf`` in *directories*, environment variables
+    ``OS_HYPERVISOR__<OPTION>``.
 
     :return: a configuration with group ``[hypervisor]`` and oslo.log's options.
-    :raises ConfigurationError: names the option or file and what would be accepted.
+    :raises ConfigurationError: names the option or the file, and the accepted values.
     """
     paths = _paths(files, directories)
     conf = _read(paths)
@@ -51,9 +52,9 @@ def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.Conf
 def problems(files: Sequence[str] = (), directories: Sequence[str] = ()) -> list[str]:
     """Return one line for each bad value, unknown option, driver or CPU model in the sources.
 
-    They are those of :func:`load`.
+    The sources are the sources of :func:`load`.
 
-    :raises ConfigurationError: if a file cannot be read or is no configuration file.
+    :raises ConfigurationError: if a file is unreadable or is not a configuration file.
     """
     paths = _paths(files, directories)
     written = sources.written(paths)
@@ -73,13 +74,13 @@ def _paths(files: Sequence[str], directories: Sequence[str]) -> list[str]:
 def _read(paths: Sequence[str]) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     register(conf)
-    # oslo.log's own function takes long to import, and these for options of the command line.
+    # oslo.log's own function is slow to import, and registers options of the command line too.
     conf.register_opts(_log_options())
     arguments = [f"--config-file={path}" for path in paths]
     try:
         conf(arguments, project=PROJECT, default_config_files=[], default_config_dirs=[])
     except (cfg.Error, ValueError, OSError) as error:
-        sources.written(paths)  # meets the same fault and tells it in one line
+        sources.written(paths)  # raises an error of one line for the same fault
         raise exceptions.ConfigurationError(" ".join(str(error).split())) from error
     return conf
 

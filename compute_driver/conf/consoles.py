@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Options of group ``[hypervisor]`` on how guests' consoles are served."""
+"""Options of group ``[hypervisor]`` for the consoles of guests."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from oslo_config import cfg, types
 
-_HARD = "It holds from the next power-on or hard reboot."
+_HARD = "A change takes effect at the next power-on or hard reboot of a guest."
 
 
 class PortRange(types.ConfigType):
-    """The first and the last of some TCP ports."""
+    """A range of TCP ports, from the first to the last."""
 
     accepted = "FIRST:LAST, two ports of 1 to 65535, the lower one first"
 
@@ -19,7 +19,7 @@ class PortRange(types.ConfigType):
         super().__init__(type_name="range of ports")
 
     def __call__(self, value: Any) -> tuple[int, int]:
-        """Return both."""
+        """Return the first and the last port."""
         words = value if isinstance(value, tuple) else str(value).split(":")
         first, last = map(int, words)
         if not 1 <= first <= last <= 65535:
@@ -40,24 +40,25 @@ OPTIONS = [
     cfg.HostAddressOpt(
         "vnc_listen",
         help="Address at which QEMU serves each guest's screen and keyboard by VNC, such as "
-        "127.0.0.1; 'display' tells the port. Unset, it does not. Whoever reaches the address has "
-        "the guest's keyboard, unless vnc_tls or vnc_password of libvirt's qemu.conf say "
-        f"otherwise. {_HARD}",
+        "127.0.0.1; 'display' shows the port. Unset, there is no VNC. Everybody who can connect to "
+        "the address has the guest's keyboard, unless libvirt's qemu.conf sets vnc_tls or "
+        f"vnc_password. {_HARD}",
     ),
     cfg.HostAddressOpt(
         "spice_listen",
-        help="The same for SPICE, with spice_tls and spice_password. Both can be served at once.",
+        help="The same for SPICE, with spice_tls and spice_password. VNC and SPICE can be used at "
+        "the same time.",
     ),
     cfg.BoolOpt(
         "spice_agent_enabled",
         default=True,
-        help="Whether guests that SPICE serves get a channel for its agent, by which clipboard "
-        "and screen size are passed on.",
+        help="Whether guests with SPICE get a channel for SPICE's agent, which shares the "
+        "clipboard and sets the size of the screen.",
     ),
     cfg.BoolOpt(
         "spice_require_secure",
         default=False,
-        help="Whether SPICE takes encrypted connections only; libvirt's qemu.conf has to have "
+        help="Whether SPICE accepts encrypted connections only; libvirt's qemu.conf must set "
         "spice_tls then.",
     ),
     cfg.StrOpt(
@@ -82,18 +83,20 @@ OPTIONS = [
     cfg.StrOpt(
         "spice_streaming_mode",
         choices=["filter", "all", "off"],
-        help="What SPICE sends as a video stream, with loss. Unset, QEMU decides.",
+        help="Which parts of the screen SPICE sends as a video stream, with loss. Unset, QEMU "
+        "decides.",
     ),
     cfg.HostAddressOpt(
         "serial_listen",
         help="Address at which QEMU serves each guest's serial console by TCP, such as 127.0.0.1; "
-        "'console address' tells the port. Unset, libvirt's clients alone have it. Whoever reaches "
-        f"the address has the guest's console: TCP asks for no password. {_HARD}",
+        "'console address' shows the port. Unset, only libvirt's clients can use the console. "
+        "Everybody who can connect to the address has the guest's console, without a password. "
+        f"{_HARD}",
     ),
     cfg.Opt(
         "serial_port_range",
         type=PortRange(),
         default="10000:20000",
-        help="First and last of the TCP ports for serial consoles; each guest that runs has one.",
+        help="First and last TCP port for serial consoles; each running guest has one port.",
     ),
 ]

@@ -16,10 +16,10 @@ from compute_driver.hardware import architecture
 GROUP = cfg.OptGroup(
     "hypervisor",
     title="Hypervisor",
-    help="How guests are run on this host, and where what they own is kept.",
+    help="How this host runs guests, and where it keeps their files.",
 )
 
-#: How many ports of PCI Express a guest can have to spare.
+#: The largest number of free PCI Express ports of a guest.
 MAX_HOTPLUG_PORTS = 16
 
 
@@ -31,7 +31,7 @@ def _default_state_path() -> str:
 
 
 class AbsolutePath(types.ConfigType):
-    """A path from the root, so that it means the same from every working directory."""
+    """An absolute path, which does not depend on the working directory."""
 
     accepted = "an absolute path"
 
@@ -56,7 +56,7 @@ class AbsolutePath(types.ConfigType):
 
 
 class Architectures(types.List):
-    """Guest architectures, each in any spelling."""
+    """Guest architectures, by any of their names."""
 
     accepted = f"any of {', '.join(architecture.TABLE)}"
 
@@ -77,7 +77,7 @@ class CpuModels(types.Dict):
         super().__init__(type_name="CPU models by architecture")
 
     def __call__(self, value: object) -> dict[str, str]:
-        """Return the models by canonical names of architectures."""
+        """Return the models by the canonical names of the architectures."""
         models: dict[str, str] = {}
         for name, model in super().__call__(value).items():
             if models.setdefault(_canonical(name), _model(model)) != model:
@@ -105,7 +105,7 @@ OPTIONS = [
         "driver",
         default="libvirt",
         help="Which driver runs the guests: the name of an entry point in namespace "
-        "compute_driver.drivers. 'fake' keeps guests in memory only, for trying things out.",
+        "compute_driver.drivers. 'fake' simulates guests in memory, for tests and experiments.",
     ),
     cfg.StrOpt(
         "virt_type",
@@ -114,29 +114,29 @@ OPTIONS = [
             ("kvm", "hardware acceleration (Intel VT, AMD-V, ...) where the host has it"),
             ("qemu", "emulation by QEMU's TCG, on any host and for any guest architecture"),
         ],
-        help="Whether guests are accelerated by the hardware or emulated. A guest of an "
-        "architecture that is not the host's is always emulated.",
+        help="Whether the hardware accelerates guests, or QEMU emulates them. QEMU always emulates "
+        "guests of architectures that the host's processor cannot run.",
     ),
     cfg.BoolOpt(
         "emulation_fallback",
         default=True,
         help="What happens when virt_type is kvm and this host has no usable KVM: true emulates "
-        "the guest and says why in the log and in 'show'; false refuses it before anything is "
-        "made.",
+        "the guest, with the reason in the log and in 'show'; false refuses the guest before any "
+        "change.",
     ),
     cfg.StrOpt(
         "connection_uri",
         help="URI of the libvirt daemon that runs the guests; qemu:///system is the production "
-        "setting. Unset, the driver starts a libvirt daemon of its own, private to state_path, "
-        "on demand.",
+        "setting. Unset, the driver starts its own libvirt daemon on demand, with its files in "
+        "state_path.",
     ),
     cfg.Opt(
         "state_path",
         type=AbsolutePath(),
         default=_default_state_path(),
         sample_default="/var/lib/compute-driver",
-        help="Directory of all that the driver keeps. Ordinary users get a directory of their "
-        "own below $XDG_DATA_HOME by default. Its path must be short enough for UNIX sockets.",
+        help="Directory of all files of the driver. Ordinary users have a directory below "
+        "$XDG_DATA_HOME by default. The path must be short enough for UNIX sockets.",
     ),
     cfg.Opt(
         "instances_path",
@@ -149,22 +149,22 @@ OPTIONS = [
         "image_cache_path",
         type=AbsolutePath(),
         default="$state_path/images",
-        help="Directory of fetched images, the backing files of guests' disks.",
+        help="Directory of fetched images, which are the backing files of guests' disks.",
     ),
     cfg.IntOpt(
         "image_unused_seconds",
         default=86400,
         min=0,
-        help="Seconds after which an image that no guest needs any more may be removed, by 'image "
-        "prune' or, within nova, now and then; nova's [image_cache] "
-        "remove_unused_original_minimum_age_seconds there unless it is set.",
+        help="Seconds without use after which 'image prune', or nova's periodic task, may remove "
+        "an image that no guest needs. Within nova the default is [image_cache] "
+        "remove_unused_original_minimum_age_seconds.",
     ),
     cfg.StrOpt(
         "disk_format",
         default="qcow2",
         choices=[
-            ("qcow2", "an overlay that keeps only what differs from the cached image"),
-            ("raw", "a full copy: more space and a slower spawn, no dependence on the cache"),
+            ("qcow2", "an overlay that stores only the differences from the cached image"),
+            ("raw", "a full copy: needs more space, spawns slower, does not need the cache"),
         ],
         help="Format of the guests' disks.",
     ),
@@ -174,67 +174,66 @@ OPTIONS = [
         choices=[
             (
                 "host-model",
-                "the model nearest to the host's, so that guests can move between like hosts",
+                "the model nearest to the host's processor; guests can move between similar hosts",
             ),
             (
                 "host-passthrough",
-                "the host's own processor with all its features, for guests that stay",
+                "the host's processor with all its features, for guests that never move",
             ),
         ],
-        help="What processor a guest with KVM sees if it does not name one. Architectures for "
-        "which libvirt knows no models (ARM, RISC-V) always get host-passthrough.",
+        help="CPU model of a guest with KVM that names no model. Architectures without models in "
+        "libvirt (ARM, RISC-V) always get host-passthrough.",
     ),
     cfg.Opt(
         "tcg_cpu_models",
         type=CpuModels(),
         default={},
-        help="What processor an emulated guest sees if it does not name one: CPU models by guest "
-        "architecture, such as x86_64:Haswell-noTSX,aarch64:cortex-a72, or 'maximum' for all that "
-        "can be emulated. Architectures that are not named get models that every common "
-        "distribution runs on and that cost little to emulate.",
+        help="CPU models of emulated guests that name no model, by guest architecture, such as "
+        "x86_64:Haswell-noTSX,aarch64:cortex-a72; 'maximum' has all features that QEMU can "
+        "emulate. The default models run every common distribution and are fast to emulate.",
     ),
     cfg.IntOpt(
         "tcg_translation_buffer_mib",
         min=0,
-        help="Memory in MiB in which QEMU keeps the translated code of an emulated guest. Larger "
-        "ones make rebooting slow, since stale code is not dropped before the buffer is full; "
-        "smaller ones make large programs be translated again and again. Unset, it is an "
-        "eighth of the guest's memory, but 64 to 256, and no more than a 32nd of the host's. "
-        "0 leaves it to QEMU (up to 1024).",
+        help="Memory in MiB in which QEMU keeps the translated code of an emulated guest. With a "
+        "larger buffer a reboot is slow, because QEMU drops old code only when the buffer is full; "
+        "with a smaller buffer QEMU translates large programs again and again. Unset, the buffer "
+        "has an eighth of the guest's memory, at least 64 and at most 256, and at most a 32nd of "
+        "the host's memory. 0 leaves the size to QEMU (up to 1024).",
     ),
     cfg.IntOpt(
         "hotplug_ports",
         default=1,
         min=0,
         max=MAX_HOTPLUG_PORTS,
-        help="How many interfaces a running guest can be given before its next power-on, on "
-        "machines with PCI Express (q35, virt); others have slots enough. Each takes a port, and "
-        "every boot a little longer for it. Within nova the default is what [libvirt] "
-        "num_pcie_ports says, or 4 if that is not set.",
+        help="Number of interfaces that can be attached to a running guest before its next "
+        "power-on, on machines with PCI Express (q35, virt); other machines have enough slots. "
+        "Each port makes the boot a little slower. Within nova the default is [libvirt] "
+        "num_pcie_ports, or 4 if num_pcie_ports is unset.",
     ),
     cfg.StrOpt(
         "ovsdb_connection",
-        help="Where Open vSwitch's database listens, for interfaces that are plugged into its "
-        "bridges; such as tcp:127.0.0.1:6640. Unset, it is what [os_vif_ovs] ovsdb_connection says "
-        "within nova, and unix:/run/openvswitch/db.sock elsewhere.",
+        help="Address of Open vSwitch's database, for interfaces on its bridges, such as "
+        "tcp:127.0.0.1:6640. Unset, the address is [os_vif_ovs] ovsdb_connection within nova, and "
+        "unix:/run/openvswitch/db.sock elsewhere.",
     ),
     cfg.FloatOpt(
         "start_timeout",
         default=60.0,
         min=1.0,
-        help="Seconds to wait for the driver's own libvirt daemon to come up.",
+        help="Seconds that the driver's own libvirt daemon may take to start.",
     ),
     cfg.FloatOpt(
         "soft_reboot_timeout",
         default=60.0,
         min=0.0,
-        help="Seconds that a guest may take to answer a soft reboot before it is made hard.",
+        help="Seconds that a soft reboot may take before the driver makes a hard reboot.",
     ),
     cfg.FloatOpt(
         "stop_timeout",
         default=60.0,
         min=0.0,
-        help="Seconds that a guest may take to shut down before it is powered off.",
+        help="Seconds that a guest may take to shut down before the driver powers it off.",
     ),
     cfg.IntOpt(
         "guest_agent_timeout",
@@ -247,25 +246,25 @@ OPTIONS = [
         "snapshot_timeout",
         default=7200.0,
         min=1.0,
-        help="Seconds that the copy of a guest's root disk may take before it is given up.",
+        help="Seconds that the copy of a guest's root disk may take before the snapshot fails.",
     ),
     cfg.FloatOpt(
         "detach_timeout",
         default=60.0,
         min=0.0,
-        help="Seconds that a running guest may take to let go of a device that is detached.",
+        help="Seconds that a running guest may take to release a device that is detached.",
     ),
     cfg.FloatOpt(
         "image_fetch_timeout",
         default=60.0,
         min=1.0,
-        help="Seconds without a byte after which fetching an image is tried again.",
+        help="Seconds without a byte after which the driver fetches an image again.",
     ),
     cfg.IntOpt(
         "image_fetch_retries",
         default=3,
         min=0,
-        help="How often an interrupted fetch is continued before it fails.",
+        help="Number of times that the driver continues an interrupted fetch before it fails.",
     ),
     cfg.IntOpt(
         "image_tool_cpu_seconds",
@@ -283,17 +282,17 @@ OPTIONS = [
         "console_log_max_kib",
         default=2048,
         min=4,
-        help="Size in KiB at which a guest's console log is rotated (three older parts are "
-        "kept). It holds for the driver's own libvirt daemon; with connection_uri, virtlogd's "
-        "own configuration decides.",
+        help="Size in KiB at which a guest's console log is rotated; three older parts are kept. "
+        "The option applies to the driver's own libvirt daemon; with connection_uri, virtlogd's "
+        "configuration applies.",
     ),
     cfg.Opt(
         "architectures",
         type=Architectures(),
         default=[],
-        help="Guest architectures that 'host show' and 'host check' look at in full, which starts "
-        f"their emulators once: {', '.join(architecture.TABLE)}. Unset: the host's own. Guests of "
-        "others run as well.",
+        help="Guest architectures that 'host show' and 'host check' describe in full, by one start "
+        f"of their emulators: {', '.join(architecture.TABLE)}. Unset, the host's architecture. "
+        "Guests of other architectures run as well.",
     ),
     *consoles.OPTIONS,
 ]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where option values come from, so that a bad one is told in one clear line."""
+"""The sources of option values, for errors of one clear line about a bad value."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from compute_driver.hardware import tuning
 
 _GROUP = hypervisor.GROUP.name
 _COMMON = "default"
-#: What oslo.config's environment source puts before an option's name, by group.
+#: Beginnings of the environment variables of oslo.config, by group.
 _VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", _COMMON: "OS_DEFAULT__"}
 
-#: How alike a misspelt name is, from 0 to 1.  Of nova's names in [DEFAULT], and of those of the
-#: libraries that it uses, none is more than 0.76 like one of oslo.log's.
-_ALIKE = 0.85
+#: Similarity of a misspelt name to an option, from 0 to 1.  The names of nova and its libraries in
+#: [DEFAULT] have a similarity of at most 0.76 to the names of oslo.log.
+_SIMILARITY = 0.85
 
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """One option as somebody wrote it.
+    """One option with its value as a text.
 
     :param group: in lower case.
-    :param where: the file or environment variable.
+    :param where: the file or the environment variable that sets the option.
     """
 
     group: str
@@ -41,9 +41,9 @@ class Setting:
 
 
 def files_in(directory: str) -> list[str]:
-    """Return the configuration files in *directory*, in the order they are read.
+    """Return the configuration files in *directory*, in the order of reading.
 
-    :raises ConfigurationError: if it cannot be read.
+    :raises ConfigurationError: if the directory is unreadable.
     """
     try:
         names = sorted(name for name in os.listdir(directory) if name.endswith(".conf"))
@@ -53,18 +53,18 @@ def files_in(directory: str) -> list[str]:
 
 
 def written(paths: Sequence[str]) -> list[Setting]:
-    """Return what files and the environment set, later ones winning.
+    """Return the settings of files and environment; a later setting takes precedence.
 
-    :raises ConfigurationError: if a file cannot be read or is no configuration file.
+    :raises ConfigurationError: if a file is unreadable or is not a configuration file.
     """
     return [setting for path in paths for setting in _in_file(path)] + _in_environment()
 
 
 def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[Setting]) -> str:
-    """Return one line on a value that *option* cannot take: where, what, and what is accepted.
+    """Return one line about a bad value of *option*: its source, the value, the accepted values.
 
-    :param error: what oslo.config says of it.
-    :param settings: where to look for who set it.
+    :param error: the error of oslo.config.
+    :param settings: all settings, one of which has the bad value.
     """
     last = _last(settings, group, option.dest)
     if last is None:
@@ -87,20 +87,20 @@ def unknown_driver(settings: Sequence[Setting]) -> list[str]:
 def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[str]:
     """Return one line for each CPU model of option tcg_cpu_models that libvirt does not know.
 
-    Emulators are not asked: what they lack of those that libvirt knows is refused at spawn.
+    No emulator is started here: spawn refuses the models that an emulator lacks.
     """
-    from compute_driver.conf import cpu_map  # what reads XML takes long to import
+    from compute_driver.conf import cpu_map  # slow to import: it reads XML
 
     last = _last(settings, _GROUP, "tcg_cpu_models")
     lines = []
     for name, model in conf.hypervisor.tcg_cpu_models.items():
         known = cpu_map.models(name)
         if known and model not in known | tuning.CPU_MODES:
-            lowered = {each.lower(): each for each in known}
+            lowered = {word.lower(): word for word in known}
             close = difflib.get_close_matches(model.lower(), lowered, n=5) or sorted(lowered)[:5]
             where = last.where if last else "the defaults"
             field = f"tcg_cpu_models in {where} [{_GROUP}]"
-            accepted = f"for {name}, models such as {', '.join(lowered[each] for each in close)}"
+            accepted = f"for {name}, models such as {', '.join(lowered[key] for key in close)}"
             lines.append(str(exceptions.InvalidParameter(field, f"{name}:{model}", accepted)))
     return lines
 
@@ -108,8 +108,9 @@ def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[st
 def unknown(settings: Sequence[Setting], common: Sequence[cfg.Opt]) -> list[str]:
     """Return one line for each of *settings* that is meant for this package and is no option.
 
-    :param common: the options of group ``[DEFAULT]``, which files that are nova's too share with
-        options of others: of those there, only names much like one of them are meant for it.
+    :param common: this package's options of group ``[DEFAULT]``.  In nova's files the group has
+        options of other packages too: only a name similar to one of *common* is meant for this
+        package.
     """
     names = [option.dest for option in hypervisor.OPTIONS]
     known = {name for option in common for name in _names(option)}
@@ -124,22 +125,24 @@ def unknown(settings: Sequence[Setting], common: Sequence[cfg.Opt]) -> list[str]
         elif setting.group == _COMMON and setting.name not in known:
             where = f"{setting.where} [{_COMMON.upper()}]"
             lines += [
-                f"{setting.name} in {where}: no such option; accepted: {like}"
-                for like in difflib.get_close_matches(setting.name, known, n=1, cutoff=_ALIKE)
+                f"{setting.name} in {where}: no such option; accepted: {similar}"
+                for similar in difflib.get_close_matches(
+                    setting.name, known, n=1, cutoff=_SIMILARITY
+                )
             ]
     return lines
 
 
 def _names(option: cfg.Opt) -> Iterator[str]:
-    """Return what an option can be called in a file."""
+    """Yield the names of an option in a file."""
     yield option.dest
     yield from (old.name.replace("-", "_") for old in option.deprecated_opts if old.name)
 
 
 def _last(settings: Sequence[Setting], group: str, name: str) -> Setting | None:
-    """Return the setting of an option that wins."""
-    found = [each for each in settings if (each.group, each.name) == (group.lower(), name)]
-    return found[-1] if found else None
+    """Return the setting of an option that takes precedence."""
+    matches = (s for s in reversed(settings) if (s.group, s.name) == (group.lower(), name))
+    return next(matches, None)
 
 
 def _in_file(path: str) -> list[Setting]:
@@ -176,7 +179,7 @@ def _unreadable(path: str, error: OSError) -> exceptions.ConfigurationError:
 
 
 def _accepted(kind: Any) -> str:
-    """Say in words what values a type of option takes."""
+    """Return the accepted values of a type of option, in words."""
     if getattr(kind, "choices", None):
         return ", ".join(kind.choices)
     if isinstance(kind, types.Boolean):
@@ -186,5 +189,5 @@ def _accepted(kind: Any) -> str:
         if kind.min is None:
             return noun
         return f"{noun}, {kind.min:g} " + ("or more" if kind.max is None else f"to {kind.max:g}")
-    # Types of our own say it themselves.
+    # The types of this package have an attribute for this text.
     return str(getattr(kind, "accepted", kind.type_name))

@@ -79,9 +79,9 @@ class LibvirtDriver(driver.ComputeDriver):
         guest: Guest,
         *,
         progress: driver.Progress = driver.no_progress,
-        network: contextlib.AbstractContextManager[object] = driver.NO_GATE,
+        network: contextlib.AbstractContextManager[object] | None = None,
         power_on: bool = True,
-        told: Callable[[GuestInfo], ConfigDrive | None] | None = None,
+        make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
         """Make a guest and start it."""
         decision = admission.check(self._parts, guest)
@@ -90,11 +90,11 @@ class LibvirtDriver(driver.ComputeDriver):
                 *(self._parts, guest, decision, progress, op),
                 network=network,
                 power_on=power_on,
-                told=told,
+                make_config_drive=make_config_drive,
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        """Power a guest off and remove all that it owned; no error if there is none."""
+        """Power a guest off and remove everything that the guest owned."""
         disk_copy.give_up(self._parts, uuid)
         if keep_files:
             with (
@@ -112,39 +112,39 @@ class LibvirtDriver(driver.ComputeDriver):
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
     ) -> RebootKind:
-        """Reboot a guest, softly if it answers in time."""
+        """Reboot a guest."""
         deadline = self.conf.hypervisor.soft_reboot_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "reboot"):
             return reboot.reboot(self._parts, uuid, kind, deadline)
 
     def start(self, uuid: str) -> None:
-        """Power a guest on."""
+        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
         with journal.operation(self._parts, uuid, "start"):
             start.start(self._parts, uuid)
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
-        """Shut a guest down, by force if it does not answer in time."""
+        """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "stop"):
             stop.stop(self._parts, uuid, deadline)
 
     def pause(self, uuid: str) -> None:
-        """Freeze a guest in memory."""
+        """Freeze a running guest in memory; nothing if the guest is paused."""
         with journal.operation(self._parts, uuid, "pause"):
             pause.pause(self._parts, uuid)
 
     def resume(self, uuid: str) -> None:
-        """Continue a paused or suspended guest."""
+        """Continue a paused or suspended guest; nothing if the guest runs."""
         with journal.operation(self._parts, uuid, "resume"):
             resume.resume(self._parts, uuid)
 
     def suspend(self, uuid: str) -> None:
-        """Save a guest's memory to disk and power it off."""
+        """Save a guest's memory to disk and power it off; nothing if the guest is suspended."""
         with journal.operation(self._parts, uuid, "suspend"):
             suspend.suspend(self._parts, uuid)
 
     def inject_nmi(self, uuid: str) -> None:
-        """Send a guest's processors a non-maskable interrupt, to make it write a crash dump."""
+        """Send a guest's processors a non-maskable interrupt (NMI), to start a crash dump."""
         with journal.operation(self._parts, uuid, "inject_nmi"):
             inject_nmi.inject_nmi(self._parts, uuid)
 
@@ -157,7 +157,7 @@ class LibvirtDriver(driver.ComputeDriver):
         quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        """Copy a guest's root disk into one image file."""
+        """Copy a guest's root disk, as it is at one moment, into one image file."""
         made = snapshot.check_target(self._parts, target)
         image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
@@ -170,12 +170,12 @@ class LibvirtDriver(driver.ComputeDriver):
             quiesce.quiesce(self._parts, uuid)
 
     def unquiesce(self, uuid: str) -> None:
-        """Thaw the file systems of a guest."""
+        """Thaw the file systems of a guest; nothing if no file system is frozen."""
         with journal.operation(self._parts, uuid, "unquiesce"):
             unquiesce.unquiesce(self._parts, uuid)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
-        """Give an account inside a running guest a password."""
+        """Set the password of an account inside a running guest."""
         with journal.operation(self._parts, uuid, "set_password"):
             set_password.set_password(self._parts, uuid, user, password)
 
@@ -187,85 +187,83 @@ class LibvirtDriver(driver.ComputeDriver):
         timeout: float | None = None,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        """Boot another system on a guest's machine, with its disks attached."""
+        """Shut a guest down and boot another system on its machine, with its disks attached."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "rescue") as op:
             rescues.rescue(self._parts, uuid, rescue, deadline, progress, op)
 
     def unrescue(self, uuid: str) -> None:
-        """Boot a guest's own system again."""
+        """Power the rescue system off, remove it and boot the guest's own system."""
         with journal.operation(self._parts, uuid, "unrescue"):
             unrescue.unrescue(self._parts, uuid)
 
     def resize(
-        self,
-        uuid: str,
-        guest: Guest,
-        *,
-        timeout: float | None = None,
-        power_on: bool | None = None,
-        check_only: bool = False,
+        self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Give a guest another size, and keep the old one."""
+        """Stop a guest and give it another size; the old guest is kept for a revert."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "resize") as op:
             change = resize.check_resize(self._parts, uuid, guest)
-            if not check_only:
-                resize.resize(self._parts, change, op, timeout=deadline, power_on=power_on)
+            resize.resize(self._parts, change, op, timeout=deadline, power_on=power_on)
+
+    def check_resize(self, uuid: str, guest: Guest) -> None:
+        """Raise what :meth:`resize` would raise for a bad request; change nothing."""
+        with journal.exclusive(self._parts, uuid):
+            resize.check_resize(self._parts, uuid, guest)
 
     def confirm_resize(self, uuid: str) -> None:
-        """Let go of what a guest was before its resize."""
+        """Remove the old guest that a resize has kept; nothing if no resize waits for this."""
         with journal.operation(self._parts, uuid, "confirm_resize") as op:
             confirm_resize.confirm_resize(self._parts, uuid, op)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Make a guest what it was before its resize."""
+        """Give a guest the size and the disks that it had before its resize."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "revert_resize") as op:
             revert_resize.revert_resize(self._parts, uuid, op, timeout=deadline, power_on=power_on)
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
-        """Give a guest a further interface."""
+        """Add an interface to a guest: at once if the guest runs, and to its description."""
         with journal.operation(self._parts, uuid, "attach_interface") as op:
             attach_interface.attach_interface(self._parts, uuid, interface, op)
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
-        """Take an interface from a guest."""
+        """Remove an interface from a guest: at once if the guest runs, and from its description."""
         deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
         with journal.operation(self._parts, uuid, "detach_interface") as op:
             detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=deadline)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Give a guest that is off other interfaces, in place of all that it has."""
+        """Give a guest that is off these interfaces, in this order, in place of its old ones."""
         with journal.operation(self._parts, uuid, "replace_interfaces"):
             replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
-        """Call *listener* whenever a guest may have changed its state."""
+        """Call *listener* from now on whenever a guest may have changed its state."""
         told = subscribe.Changes(self._parts, listener)
         told.start()
         self._told.append(told)
 
     def list(self) -> tuple[GuestInfo, ...]:
-        """Return all guests of this driver, by name."""
+        """Return all guests of this driver, sorted by name; no guests of other programs."""
         return self._parts.inventory.guests()
 
     def show(self, uuid: str) -> GuestInfo:
-        """Return what is known of one guest."""
+        """Return everything that is known of one guest."""
         return self._parts.inventory.guest(uuid)
 
     def state(self, uuid: str) -> PowerState:
-        """Return what one guest is doing."""
+        """Return the power state of one guest, also if nothing else of the guest is known."""
         return self._parts.inventory.state(uuid)
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with that name or UUID."""
+        """Return the UUID of the guest with this name or UUID."""
         return self._parts.inventory.find(guest)
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        """Return what the guest wrote on its serial console."""
+        """Return the output of the guest's serial console, of all its boots."""
         log = self._parts.inventory.console_log(uuid)
         return concurrency.run_blocking(console_log.read_log, log, max_bytes)
 
@@ -291,7 +289,7 @@ class LibvirtDriver(driver.ComputeDriver):
         return session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
-        """Tell where a running guest's serial console is served by TCP."""
+        """Return the TCP address of a running guest's serial console."""
         self._parts.require(uuid, "connect to", ACTIVE)
         return self._parts.on_domain(uuid, session.find_address)
 
@@ -303,14 +301,14 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.on_domain(uuid, screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Tell where a running guest's screen is served by VNC or SPICE."""
+        """Return the address of a running guest's screen."""
         from compute_driver.libvirt.consoles import screen
 
         self._parts.require(uuid, "see", ACTIVE)
         return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest or by all of them, by name."""
+        """Return the use of resources by one guest or by all guests, sorted by name."""
         return self._parts.inventory.stats(uuid)
 
     def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
@@ -318,26 +316,26 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.host.show(architectures)
 
     def host_check(self) -> tuple[Check, ...]:
-        """Find out what this host can run, what it cannot and why, and what would help."""
+        """Check what this host can run and what it lacks, with causes and remedies."""
         return host_check.host_check(self._parts)
 
     def image_list(self) -> tuple[CacheEntry, ...]:
-        """Return the images that are kept for guests to come, the latest wanted first."""
+        """Return the cached images, the latest used first."""
         return image_list.image_list(self._parts)
 
     def image_cache(
         self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
     ) -> bool:
-        """Fetch an image for guests to come; tell whether it had to be fetched."""
+        """Fetch an image into the cache, for later guests with an equal image."""
         return self._parts.images.fetch(image, progress, boot=boot)
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
-        """Remove the images that no guest needs and that none has for some time."""
+        """Remove the cached images that no guest needs and that were not used for some time."""
         age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
         return image_prune.image_prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        """List what no guest owns and what guests lack."""
+        """List resources that no guest owns, and resources that guests lack."""
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds drivers and operations by stevedore.
+"""Loads drivers and operations by their entry points.
 
 Namespace ``compute_driver.drivers`` holds subclasses of
-:class:`~compute_driver.driver.ComputeDriver`, namespace ``compute_driver.operations`` callables
-that take a driver first: its own methods, or functions of other distributions.
+:class:`~compute_driver.driver.ComputeDriver`.  Namespace ``compute_driver.operations`` holds
+callables whose first argument is a driver: methods of drivers, or functions of other distributions.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from oslo_config import cfg
@@ -38,7 +37,7 @@ def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
     """Return the driver that option ``[hypervisor] driver`` names, ready for use.
 
     :raises ConfigurationError: if there is no such driver.
-    :raises PluginError: if it does not load.
+    :raises PluginError: if the driver does not load.
     """
     name = conf.hypervisor.driver
     known = names(DRIVERS)
@@ -61,29 +60,37 @@ def load_operation(name: str) -> Operation:
 
 
 def bind(operation: Operation, driver: ComputeDriver) -> Operation:
-    """Return *operation* ready to be called on *driver*.
+    """Return *operation* as a callable without its first argument, which is *driver*.
 
-    An entry point may name the method of one driver class; another driver answers with its own
-    method of that name.  Functions of other distributions get the driver as first argument.
+    If *operation* is a method of another driver class, the driver's own method with the same name
+    is called.  A function of another distribution is called itself.
 
-    :raises HostError: if the operation is another driver's and this one has none of that name.
+    :raises HostError: if *operation* is a method of another driver class and *driver* has no method
+        with its name.
     """
-    if _is_method_of_driver(operation):
-        name = operation.__name__
-        if not hasattr(type(driver), name):
-            raise exceptions.HostError(f"{type(driver).__name__} has no operation {name!r}")
-        operation = getattr(type(driver), name)
-    return functools.partial(operation, driver)
+    name = _method_name(operation)
+    if name is None:
+        return functools.partial(operation, driver)
+    if not hasattr(driver, name):
+        raise exceptions.HostError(f"{type(driver).__name__} has no operation {name!r}")
+    return getattr(driver, name)  # type: ignore[no-any-return]
 
 
 def documentation(operation: Operation) -> str:
-    """Return what *operation* says of itself; for drivers' methods, what the contract says."""
-    if _is_method_of_driver(operation):
-        operation = getattr(ComputeDriver, operation.__name__, operation)
-    return inspect.getdoc(operation) or ""
+    """Return the docstring of *operation*; for a method of a driver, the contract's docstring."""
+    name = _method_name(operation)
+    return inspect.getdoc(getattr(ComputeDriver, name or "", operation)) or ""
 
 
-def _is_method_of_driver(operation: Operation) -> bool:
-    owner, _dot, _name = getattr(operation, "__qualname__", "").rpartition(".")
-    cls = getattr(sys.modules.get(operation.__module__), owner, None) if owner else None
-    return inspect.isclass(cls) and issubclass(cls, ComputeDriver)
+def _method_name(operation: Operation) -> str | None:
+    """Return the name of a method of any driver class; None for other callables."""
+    name = getattr(operation, "__name__", "")
+    methods = (getattr(cls, name, None) for cls in _classes(ComputeDriver))
+    return name if any(method is operation for method in methods) else None
+
+
+def _classes(base: type[Any]) -> Iterator[type[Any]]:
+    """Yield a class and all classes that are derived from it."""
+    yield base
+    for derived in base.__subclasses__():
+        yield from _classes(derived)

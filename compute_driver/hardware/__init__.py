@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What machines there are and what a guest on one of them gets; pure."""
+"""The machines, and the hardware that a guest on a machine gets; pure."""

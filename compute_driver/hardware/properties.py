@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""OpenStack's properties of images and extra specs of flavors, as far as they describe hardware.
+"""OpenStack's properties of images and extra specs of flavors that describe hardware.
 
-Sources: Glance, "Useful image properties"; Nova, "Extra Specs".  The names of this project's own
-are ``hw_cpu_model`` and ``hw_cpu_features`` for images, ``driver:cpu_model`` and
-``driver:cpu_features`` for flavors, since OpenStack has none.
+Sources: Glance, "Useful image properties"; Nova, "Extra Specs".  OpenStack has no names for CPU
+models and CPU features; this project's names are ``hw_cpu_model`` and ``hw_cpu_features`` for
+images, ``driver:cpu_model`` and ``driver:cpu_features`` for flavors.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """What is wanted of a guest's hardware; None where nothing is said.
+    """The user's wishes for a guest's hardware; None for no wish.
 
-    The fields are those of :class:`~compute_driver.guest.Guest` and its parts.  No property of
-    OpenStack's says anything of ``console``, ``virtio`` and ``balloon``.
+    The fields are those of :class:`~compute_driver.guest.Guest` and its parts.  OpenStack has no
+    property for ``console``, ``virtio`` and ``balloon``.
 
     :param topology: numbers of ``sockets``, ``cores`` and ``threads``.
-    :param topology_limits: the most of them.
-    :param video_ram_limit_mib: the most of a display adapter's memory.
+    :param topology_limits: the highest numbers of ``sockets``, ``cores`` and ``threads``.
+    :param video_ram_limit_mib: the highest size of a display adapter's memory, in MiB.
     :param rng_limits: ``size_bytes`` and ``period_ms`` of a :class:`~compute_driver.guest.RngRate`.
     :param disk_quota: the fields of :class:`~compute_driver.limits.DiskLimits`.
-    :param cpu_quota: those of :class:`~compute_driver.limits.CpuLimits`.
-    :param inbound: those of a :class:`~compute_driver.limits.Bandwidth`.
-    :param outbound: likewise.
+    :param cpu_quota: the fields of :class:`~compute_driver.limits.CpuLimits`.
+    :param inbound: the fields of a :class:`~compute_driver.limits.Bandwidth`.
+    :param outbound: the fields of a :class:`~compute_driver.limits.Bandwidth`.
     """
 
     architecture: str | None = None
@@ -92,37 +92,38 @@ class Hardware:
     outbound: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     def devices(self) -> dict[str, Any]:
-        """Return what is said of fields that a guest has too; of others it has the defaults.
+        """Return the wishes for fields of a guest; the guest's other fields keep their defaults.
 
         :raises InvalidParameter: if a quota is out of its bounds; names the property.
         """
-        said = {name: getattr(self, name) for name in _SHARED}
+        wishes = {name: getattr(self, name) for name in _SHARED}
         rate = {name: number for name, number in self.rng_limits.items() if number}
         if "size_bytes" in rate and self.rng is not False:
-            said["rng_rate"] = RngRate(**rate)
+            wishes["rng_rate"] = RngRate(**rate)
         with named({"disk ": "quota:disk_", "cpu ": "quota:cpu_"}):
             if any(self.disk_quota.values()):
-                said["disk_limits"] = DiskLimits(**self.disk_quota)
+                wishes["disk_limits"] = DiskLimits(**self.disk_quota)
             if any(self.cpu_quota.values()):
-                said["cpu_limits"] = CpuLimits(**self.cpu_quota)
-        return {name: value for name, value in said.items() if value is not None}
+                wishes["cpu_limits"] = CpuLimits(**self.cpu_quota)
+        return {name: value for name, value in wishes.items() if value is not None}
 
     def bandwidth(self) -> dict[str, Bandwidth]:
-        """Return the limits of each interface, by its fields.
+        """Return the limits of every interface, by the fields of the interface.
 
-        :raises InvalidParameter: if one has no average or is out of bounds; names the property.
+        :raises InvalidParameter: if a limit has no average or is out of its bounds; names the
+            property.
         """
         limits = {}
-        for name, said in {"inbound": self.inbound, "outbound": self.outbound}.items():
+        for name, wishes in {"inbound": self.inbound, "outbound": self.outbound}.items():
             with named({"nic bandwidth ": f"quota:vif_{name}_"}):
-                if any(said.values()):
-                    limits[name] = Bandwidth(**said)
+                if any(wishes.values()):
+                    limits[name] = Bandwidth(**wishes)
         return limits
 
     def cpu(self, vcpus: int) -> Cpu:
         """Return the processor of a guest with *vcpus* virtual processors.
 
-        :raises InvalidParameter: if the topology does not make that many.
+        :raises InvalidParameter: if the topology makes another number of processors.
         """
         return Cpu(
             model=self.cpu_model,
@@ -134,9 +135,9 @@ class Hardware:
 
 @contextlib.contextmanager
 def named(names: Mapping[str, str]) -> Iterator[None]:
-    """Have refusals name properties, as their user did, rather than the fields that they set.
+    """Make refusals name the user's property in place of the field that the property sets.
 
-    :param names: what names of properties begin with, by what those of fields do.
+    :param names: beginnings of names of properties, by beginnings of names of fields.
     """
     try:
         yield
@@ -155,10 +156,10 @@ _SHARED = {field.name for field in dataclasses.fields(Hardware)} & {
 
 @dataclasses.dataclass(frozen=True)
 class Property:
-    """What one property means.
+    """The meaning of one property.
 
-    :param about: what it says of the guest, in a few words.
-    :param read: from its name and text to the fields of :class:`Hardware` that it sets.
+    :param about: the part of the guest that the property describes, in a few words.
+    :param read: returns the fields of :class:`Hardware` for the property's name and text.
     """
 
     about: str
@@ -166,37 +167,40 @@ class Property:
 
 
 def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
-    """Return what properties say together, in any order.
+    """Return the meaning of all properties together, in any order.
 
-    A more telling name of the architecture wins: ``architecture`` is what the image holds,
-    ``hw_architecture`` what it needs, ``hw_emulation_architecture`` what is to be emulated for it.
-    The lowest of several limits holds, and CPU features add up.  Where nova lets the image have its
-    way, it has; any other contradiction, such as of flavor and image, is refused.
+    The most specific name of the architecture wins: ``architecture`` is the image's architecture,
+    ``hw_architecture`` the architecture that the image needs, ``hw_emulation_architecture`` the
+    architecture to emulate.  The lowest of several limits holds, and CPU features add up.  Where
+    the image wins in nova, the image wins here; every other contradiction is refused, also one of
+    flavor and image.
 
     :param pairs: names and values.
-    :raises InvalidParameter: if a name is not known, a value not accepted, or two contradict.
+    :raises InvalidParameter: if a name is unknown, a value is not accepted, or two values
+        contradict each other.
     """
-    found: dict[str, Any] = {}
-    said: dict[str, Said] = {}
-    for name, text in sorted(pairs, key=lambda pair: _telling(pair[0])):
+    values: dict[str, Any] = {}
+    sources: dict[str, Said] = {}
+    for name, text in sorted(pairs, key=lambda pair: _rank(pair[0])):
         if name not in PROPERTIES:
             raise exceptions.InvalidParameter("property", name, PROPERTIES)
         for field, value in PROPERTIES[name].read(name, text).items():
             now = Said(name, text, value)
-            if field in found and _telling(name) == _telling(said[field].name):
-                value = _together(dataclasses.replace(said[field], value=found[field]), now, field)
-            found[field], said[field] = value, now
-    _check_video_ram(found)
-    return Hardware(**found)
+            if field in values and _rank(name) == _rank(sources[field].name):
+                earlier = dataclasses.replace(sources[field], value=values[field])
+                value = _together(earlier, now, field)
+            values[field], sources[field] = value, now
+    _check_video_ram(values)
+    return Hardware(**values)
 
 
 @dataclasses.dataclass(frozen=True)
 class Said:
-    """What one property says.
+    """One property as the user wrote it.
 
     :param name: its name; extra specs of flavors have a scope.
     :param text: its value.
-    :param value: what that means for one field.
+    :param value: the value of one field that the property sets.
     """
 
     name: str
@@ -205,12 +209,12 @@ class Said:
 
     @property
     def of_flavor(self) -> bool:
-        """Whether it is an extra spec."""
+        """Whether the property is an extra spec of a flavor."""
         return ":" in self.name or self.name == "hide_hypervisor_id"
 
 
 def _together(earlier: Said, now: Said, field: str) -> Any:
-    """Return what two properties say of one field."""
+    """Return the value of one field that two properties set."""
     if isinstance(now.value, tuple):
         return tuple(dict.fromkeys((*earlier.value, *now.value)))
     join = _JOINS.get(field, _same)
@@ -228,7 +232,7 @@ def _together(earlier: Said, now: Said, field: str) -> Any:
 
 def _same(earlier: Said, now: Said) -> Any:
     if earlier.value != now.value:
-        accepted = f"what agrees with {earlier.name}={earlier.text}"
+        accepted = f"a value that agrees with {earlier.name}={earlier.text}"
         raise exceptions.InvalidParameter(now.name, now.text, accepted)
     return now.value
 
@@ -256,7 +260,7 @@ def _image_up_to_flavor(earlier: Said, now: Said) -> Any:
     return value
 
 
-#: How what several properties say of one field goes together, where they need not be the same.
+#: Functions that join several values of one field, where the values can differ.
 #: Source: nova's ``virt/hardware.py`` and ``virt/libvirt/driver.py``.
 _JOINS: Mapping[str, Callable[[Said, Said], Any]] = {
     "topology_limits": _least,
@@ -268,15 +272,15 @@ _JOINS: Mapping[str, Callable[[Said, Said], Any]] = {
 }
 
 
-def _check_video_ram(found: Mapping[str, Any]) -> None:
-    wanted, limit = found.get("video_ram_mib"), found.get("video_ram_limit_mib")
+def _check_video_ram(values: Mapping[str, Any]) -> None:
+    wanted, limit = values.get("video_ram_mib"), values.get("video_ram_limit_mib")
     if wanted is not None and limit is not None and wanted > limit:
         accepted = f"at most {limit}, which hw_video:ram_max_mb of the flavor allows"
         raise exceptions.InvalidParameter("hw_video_ram", str(wanted), accepted)
 
 
 def truth(name: str, text: str) -> bool:
-    """Return what a word of yes or no says.
+    """Return the meaning of a word for yes or no.
 
     :raises InvalidParameter: names the words.
     """
@@ -287,7 +291,7 @@ def truth(name: str, text: str) -> bool:
         raise exceptions.InvalidParameter(name, text, words) from None
 
 
-def _telling(name: str) -> int:
+def _rank(name: str) -> int:
     return _ARCHITECTURES.get(name, 0)
 
 
@@ -336,7 +340,7 @@ def _level(
 
 
 def _no_limit_or_number(name: str, text: str) -> int:
-    """Read a number; a negative one is how some write that there is no limit."""
+    """Read a number; some users write -1 for no limit."""
     return 0 if text == "-1" else number(name, text, 0, _MAX_LONG)
 
 
@@ -345,7 +349,7 @@ def _up_to(high: int) -> Callable[[str, str], int]:
 
 
 def _serial_ports(name: str, text: str) -> Mapping[str, Any]:
-    """Read how many there are; none at all is as good as the one that is always there."""
+    """Read the number of serial ports; 0 means 1: every guest has a console."""
     return {"serial_ports": number(name, text, 0, MAX_SERIAL_PORTS) or 1}
 
 
@@ -370,10 +374,10 @@ def _architecture(name: str, text: str) -> str:
 _MAX_NUMBER = 2**31 - 1
 _MAX_LONG = 2**63 - 1
 
-#: How telling names of the architecture are, the most telling one read last.
+#: The ranks of the names of the architecture; the name with the highest rank wins.
 _ARCHITECTURES = {"architecture": 1, "hw_architecture": 2, "hw_emulation_architecture": 3}
 
-#: "optional" asks for nothing: a guest that can do without gets the simpler firmware.
+#: "optional" is no wish: such a guest gets the simpler firmware.
 _SECURE_BOOT_WORDS: Mapping[str, Mapping[str, bool]] = {
     "required": {"secure_boot": True},
     "optional": {},
@@ -388,7 +392,7 @@ _SECURE_BOOT = Property(
     lambda name, text: _word(name, text, _SECURE_BOOT_WORDS),
 )
 
-#: All properties that are understood, by the names that OpenStack gives them.
+#: All properties that the driver understands, by OpenStack's names.
 PROPERTIES: Mapping[str, Property] = {
     **dict.fromkeys(_ARCHITECTURES, _ARCHITECTURE),
     "hw_machine_type": Property("machine type", _sets("machine", _text)),
@@ -419,16 +423,17 @@ PROPERTIES: Mapping[str, Property] = {
         "memory of the display adapter in MiB", _sets("video_ram_mib", _up_to(MAX_VIDEO_MIB))
     ),
     "hw_video:ram_max_mb": Property(
-        "the most of that, in MiB", _sets("video_ram_limit_mib", _up_to(_MAX_NUMBER))
+        "highest memory of the display adapter in MiB",
+        _sets("video_ram_limit_mib", _up_to(_MAX_NUMBER)),
     ),
     "hw_rng_model": Property("random numbers", _sets("rng", _one_of({"virtio": True}))),
-    "hw_rng:allowed": Property("whether there are random numbers", _sets("rng", truth)),
+    "hw_rng:allowed": Property("whether the guest has random numbers", _sets("rng", truth)),
     "hw_rng:rate_bytes": Property(
-        "how many random bytes there are in each period",
+        "number of random bytes in each period",
         _level("rng_limits", "size_bytes", 0, _MAX_NUMBER),
     ),
     "hw_rng:rate_period": Property(
-        "that period in milliseconds", _level("rng_limits", "period_ms", 0, _MAX_NUMBER)
+        "period of random bytes in milliseconds", _level("rng_limits", "period_ms", 0, _MAX_NUMBER)
     ),
     "hw_qemu_guest_agent": Property("the guest agent's channel", _sets("guest_agent", truth)),
     **{
@@ -438,7 +443,7 @@ PROPERTIES: Mapping[str, Property] = {
             "sound_model": Property("sound card", _sets("sound", SoundModel.parse)),
             "usb_model": Property("USB controller", _sets("usb_model", UsbModel.parse)),
             "watchdog_action": Property(
-                "what a watchdog does, or disabled", _sets("watchdog", _watchdog)
+                "action of the watchdog, or disabled", _sets("watchdog", _watchdog)
             ),
             "boot_menu": Property("the firmware's boot menu", _sets("boot_menu", truth)),
             "pmu": Property("performance monitoring unit", _sets("pmu", truth)),
@@ -448,7 +453,7 @@ PROPERTIES: Mapping[str, Property] = {
     },
     **dict.fromkeys(
         ("img_hide_hypervisor_id", "hw:hide_hypervisor_id", "hide_hypervisor_id"),
-        Property("whether the processor hides what it is run by", _sets("hide_hypervisor", truth)),
+        Property("whether the processor hides its hypervisor", _sets("hide_hypervisor", truth)),
     ),
     **{
         f"quota:disk_{way}_{what}_sec": Property(
@@ -460,7 +465,7 @@ PROPERTIES: Mapping[str, Property] = {
     },
     **{
         f"quota:vif_{way}bound_{what}": Property(
-            f"{what} of what each interface may {verb}, in KiB{per}",
+            f"{what} of the data that each interface may {verb}, in KiB{per}",
             _level(f"{way}bound", what, 0, _MAX_NUMBER),
         )
         for way, verb in (("in", "get"), ("out", "send"))
@@ -470,7 +475,7 @@ PROPERTIES: Mapping[str, Property] = {
         "weight of the guest's processors", _level("cpu_quota", "shares", 0, _MAX_NUMBER)
     ),
     "quota:cpu_period": Property(
-        "period in microseconds in which that of the processors is held",
+        "period of the processors' quota in microseconds",
         _level("cpu_quota", "period_us", 0, _MAX_NUMBER),
     ),
     "quota:cpu_quota": Property(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How virtual processors are arranged when only part of it is said."""
+"""The arrangement of virtual processors, where the user names only a part of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Iterator, Mapping
 from compute_driver import exceptions
 from compute_driver.guest import MAX_VCPUS, Topology
 
-#: What systems license by comes first: libvirt, too, makes sockets if nothing is said.
+#: Sockets come first, because systems are licensed by socket and libvirt makes sockets by default.
 _LEVELS = ("sockets", "cores", "threads")
 
 
 def fit(
     vcpus: int, wanted: Mapping[str, int], limits: Mapping[str, int] | None = None
 ) -> Topology | None:
-    """Return the arrangement with the most sockets, then the most cores, that is as wanted.
+    """Return the wanted arrangement with the most sockets, then the most cores.
 
     :param vcpus: number of virtual processors.
     :param wanted: exact numbers of ``sockets``, ``cores`` or ``threads``.
-    :param limits: the most of them, by the same words.
-    :return: None if nothing is wanted and nothing limited.
-    :raises InvalidParameter: if no arrangement makes that many processors.
+    :param limits: highest numbers of ``sockets``, ``cores`` or ``threads``.
+    :return: None without a wish and without a limit.
+    :raises InvalidParameter: if no arrangement makes *vcpus* processors.
     """
     limits = limits or {}
     if not wanted and not limits:
@@ -35,10 +35,10 @@ def fit(
             numbers[level] <= number for level, number in limits.items()
         ):
             return topology
-    said = [f"{level}={number}" for level, number in wanted.items()]
-    said += [f"max_{level}={number}" for level, number in limits.items()]
+    words = [f"{level}={number}" for level, number in wanted.items()]
+    words += [f"max_{level}={number}" for level, number in limits.items()]
     accepted = f"numbers that make {vcpus} virtual CPUs together, none above its limit"
-    raise exceptions.InvalidParameter("cpu topology", ", ".join(said), accepted)
+    raise exceptions.InvalidParameter("cpu topology", ", ".join(words), accepted)
 
 
 def _arrangements(vcpus: int) -> Iterator[Topology]:

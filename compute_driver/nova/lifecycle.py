@@ -50,7 +50,7 @@ class LifecycleMethods(Section):
                 guest,
                 network=network.plugged(self.virtapi, instance, vifs),
                 power_on=power_on,
-                told=finished_drive,
+                make_config_drive=finished_drive,
             )
 
     def destroy(

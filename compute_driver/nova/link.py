@@ -66,7 +66,7 @@ def link(python: str) -> Path:
         raise exceptions.InvalidParameter("python", f"{python}, which has {nova}", accepted)
     if environment.python != list(sys.version_info[:2]):
         version = "{}.{}".format(*environment.python)
-        accepted = "an interpreter of version {}.{}, which shares its libraries".format(
+        accepted = "an interpreter of version {}.{}, for the shared libraries".format(
             *sys.version_info
         )
         raise exceptions.InvalidParameter("python", f"{python}, version {version}", accepted)

@@ -49,7 +49,7 @@ class ResizeMethods(Section):
                 *(instance, flavor, instance.image_meta, network_info or ()),
                 *(block_device_info, None, before),
             )
-            self._driver.resize(instance.uuid, resized, check_only=True)
+            self._driver.check_resize(instance.uuid, resized)
         self._driver.stop(instance.uuid, timeout=timeout)
         return ""
 

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One verb a module: short scripts of steps that undo themselves."""
+"""One verb per module, which has the verb's name: a short script of steps."""

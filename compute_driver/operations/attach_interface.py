@@ -8,7 +8,7 @@ import dataclasses
 from compute_driver.choices import ACTIVE
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import plugging
+from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import steps
@@ -21,20 +21,20 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     :param op: the operation, whose failure takes the interface from both again.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
     """
-    state = parts.require(uuid, "attach an interface to", plugging.ACCEPTED)
+    state = parts.require(uuid, "attach an interface to", interfaces.ACCEPTED)
     stored = parts.stored(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
-    parts.ports.check(plugging.only(guest, interface))
+    parts.ports.check(interfaces.only(guest, interface))
     # Some options of the guest apply to each of its devices, so the whole domain is built.
-    device = interface_xml.of(plugging.xml(parts, stored, guest), interface.mac)
-    op.undo.add(f"description of {guest.name}", plugging.store, parts, stored, stored.guest)
-    plugging.store(parts, stored, guest)
+    device = interface_xml.of(interfaces.xml(parts, stored, guest), interface.mac)
+    op.undo.add(f"description of {guest.name}", interfaces.store, parts, stored, stored.guest)
+    interfaces.store(parts, stored, guest)
     steps.announce("interface described")
     if state in ACTIVE:
-        op.undo.add(f"interface {interface.mac}", plugging.take_back, parts, uuid, interface)
-        parts.ports.prepare(plugging.only(guest, interface))
+        op.undo.add(f"interface {interface.mac}", interfaces.take_back, parts, uuid, interface)
+        parts.ports.prepare(interfaces.only(guest, interface))
         steps.announce("ports prepared")
         parts.on_domain(uuid, lambda domain: domains.attach(domain, device))
         steps.announce("interface attached")
-        plugging.plug(parts, guest, interface)
+        interfaces.plug(parts, guest, interface)
         steps.announce("ports plugged")

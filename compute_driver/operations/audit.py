@@ -22,7 +22,7 @@ from compute_driver.operations.base import (
     rescue_files,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import overlay
+from compute_driver.storage import disks, overlay
 
 #: Files that an operation on a guest may leave: the kind and detail of a finding, the files, and
 #: their removal.  Recovery removes these files, too, as long as the note of the operation is there.
@@ -116,6 +116,9 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             mend(parts, uuid)
         for path in found:
             yield Finding(kind=kind, subject=str(path), detail=detail, repaired=repair)
+    for disk in plan.disks:
+        if not disks.kind(disk.source).exists(disk.source):
+            yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     # QEMU, as another user, owns the files that cannot be read.
     bases = overlay.bases(plan.directory, {})

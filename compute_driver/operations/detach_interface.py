@@ -7,7 +7,7 @@ import dataclasses
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
-from compute_driver.operations.base import plugging
+from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import steps
@@ -21,18 +21,18 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     :param timeout: seconds that the guest may take to let go.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
-    state = parts.require(uuid, "detach an interface from", plugging.ACCEPTED)
+    state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
     stored = parts.stored(uuid)
     found = [each for each in stored.guest.interfaces if each.mac == mac.lower()]
     if not found:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     if state in ACTIVE:
-        plugging.let_go(parts, uuid, found[0].mac, timeout)
+        interfaces.let_go(parts, uuid, found[0].mac, timeout)
         steps.announce("interface let go")
     # The guest cannot be given the interface back: a failure from here on ends the detachment.
-    op.undo.add(f"interface {mac}", plugging.mend, parts, uuid)
+    op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
     # The description has the only record of the interface: it is unplugged before the record goes.
     parts.ports.unplug(uuid, found)
     steps.announce("ports unplugged")
     rest = tuple(each for each in stored.guest.interfaces if each not in found)
-    plugging.store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))
+    interfaces.store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))

@@ -7,7 +7,7 @@ import dataclasses
 
 from compute_driver.choices import OFF
 from compute_driver.guest import Interface
-from compute_driver.operations.base import plugging
+from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
 
 
@@ -23,6 +23,6 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check(guest)
-    plugging.xml(parts, stored, guest)  # refuses what the machine lacks
+    parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
     parts.ports.unplug(uuid, [each for each in before if each not in wanted])
-    plugging.store(parts, stored, guest)
+    interfaces.store(parts, stored, guest)

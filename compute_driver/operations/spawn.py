@@ -33,16 +33,16 @@ def spawn(
     progress: Progress,
     op: Operation,
     *,
-    network: contextlib.AbstractContextManager[object],
+    network: contextlib.AbstractContextManager[object] | None,
     power_on: bool,
-    told: Callable[[GuestInfo], ConfigDrive | None] | None,
+    make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None,
 ) -> GuestInfo:
     """Make *guest*, and start it if *power_on* says so; on failure nothing of it is left.
 
     :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
     :param op: the operation, whose failure removes the guest.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
-    :param told: likewise.
+    :param make_config_drive: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
@@ -62,11 +62,12 @@ def spawn(
     else:
         op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
         op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
-    _make_files(parts, asked, plan, base, progress, later=told is not None)
+    _make_files(parts, asked, plan, base, progress, later=make_config_drive is not None)
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain defined")
-    if told is not None:
-        _tell(guest, plan, told(parts.inventory.guest(guest.uuid)))
+    if make_config_drive is not None:
+        content = make_config_drive(parts.inventory.guest(guest.uuid))
+        _write_config_drive(guest, plan, content)
     if power_on:
         _start(parts, guest, network)
     info = parts.inventory.guest(guest.uuid)
@@ -77,15 +78,17 @@ def spawn(
     return info
 
 
-def _tell(guest: Guest, plan: layout.Layout, told: ConfigDrive | None) -> None:
+def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive | None) -> None:
     drive = plan.disk(Role.CONFIG_DRIVE)
-    if drive is not None and told is not None:
-        config_drive.check(told)
-        config_drive.build(told, guest, drive.source.path)
+    if drive is not None and content is not None:
+        config_drive.check(content)
+        config_drive.build(content, guest, drive.source.path)
 
 
-def _start(parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object]) -> None:
-    if isinstance(network, contextlib.nullcontext):
+def _start(
+    parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object] | None
+) -> None:
+    if network is None:
         power.power_on(parts, guest)
         return
     with network:

@@ -12,9 +12,9 @@ _listeners: list[Listener] = []
 
 
 def announce(step: str) -> None:
-    """Say that an operation has taken a step.
+    """Announce that an operation has taken a step.
 
-    :param step: what is done now, such as ``domain defined``; two steps may have the same name.
+    :param step: name of the step, such as ``domain defined``; two steps may have the same name.
     """
     for listener in _listeners:
         listener(step)
@@ -22,7 +22,7 @@ def announce(step: str) -> None:
 
 @contextlib.contextmanager
 def announced_to(listener: Listener) -> Iterator[None]:
-    """Call *listener* with the name of each step that any thread takes meanwhile.
+    """Call *listener* with the name of each step of any thread, inside the context.
 
     The operation goes on when the listener returns.
     """

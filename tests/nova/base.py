@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real nova in this process, without a cloud: its objects, its options, its loader."""
+"""Nova's objects, options and loader in this process, without a cloud."""
 
 from __future__ import annotations
 
@@ -22,12 +22,16 @@ from nova.virt import driver, node, virtapi
 
 NODE = "9f8d4d1c-63f0-4ad1-9f0a-b4d3c7a15d0e"
 IMAGE = "5d9c7d4b-24d3-43f5-8b3c-5a8b0d3a4f10"
+PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
 
 
 class VirtAPI(virtapi.VirtAPI):  # type: ignore[misc]
-    """Neutron answers at once; what was waited for is noted."""
+    """Neutron's events come at once.
 
-    #: Differs between releases.
+    :ivar waited: the names and tags of the events that a caller has waited for.
+    """
+
+    #: Nova's releases have different signatures.
     _SIGNATURE = inspect.signature(virtapi.VirtAPI.wait_for_instance_event)
 
     def __init__(self) -> None:
@@ -35,16 +39,16 @@ class VirtAPI(virtapi.VirtAPI):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def wait_for_instance_event(self, *arguments: Any, **named: Any) -> Iterator[None]:
-        asked = self._SIGNATURE.bind(self, *arguments, **named).arguments
+        named_arguments = self._SIGNATURE.bind(self, *arguments, **named).arguments
         yield
-        self.waited += asked["event_names"]
+        self.waited += named_arguments["event_names"]
 
 
 @functools.cache
 def configure() -> Path:
-    """Make nova ready once for this process; return its state directory."""
+    """Configure nova once for this process; return nova's state directory."""
     home = tempfile.TemporaryDirectory(prefix="nova-")
-    configure.home = home  # type: ignore[attr-defined] # removed with the process
+    configure.home = home  # type: ignore[attr-defined] # the process removes it at its end
     path = Path(home.name)
     file = path / "nova.conf"
     file.write_text(
@@ -65,7 +69,11 @@ def configure() -> Path:
 
 
 class NovaCase(unittest.TestCase):
-    """A test with a driver that nova has loaded."""
+    """A test with a driver that nova has loaded.
+
+    :ivar vifs: the ports in nova's database.
+    :ivar disks: the disks in nova's database.
+    """
 
     def setUp(self) -> None:
         super().setUp()
@@ -74,7 +82,6 @@ class NovaCase(unittest.TestCase):
         self.virtapi = VirtAPI()
         self.driver = driver.load_compute_driver(self.virtapi)
         self.addCleanup(self.driver.cleanup_host, "host")
-        #: What the database has of ports and disks.
         self.vifs: list[Any] = []
         self.disks: list[Any] = []
         for kind, known in (
@@ -89,7 +96,7 @@ class NovaCase(unittest.TestCase):
         self.addCleanup(patch.stop)
 
     def image(self, disk_format: str = "qcow2", **properties: Any) -> Any:
-        """Return an ImageMeta as the compute manager has it."""
+        """Return an ImageMeta like the compute manager's."""
         return objects.ImageMeta.from_dict(
             {"id": IMAGE, "disk_format": disk_format, "properties": properties}
         )
@@ -130,7 +137,7 @@ class NovaCase(unittest.TestCase):
 
     @contextlib.contextmanager
     def config_drive(self) -> Iterator[Any]:
-        """Yield an instance with a config drive, and answer for database and neutron meanwhile."""
+        """Yield an instance with a config drive; answer for database and neutron in the block."""
         instance = self.instance()
         instance.config_drive = "True"
         instance.keypairs = objects.KeyPairList(objects=[])
@@ -149,7 +156,7 @@ class NovaCase(unittest.TestCase):
             yield instance
 
     def spawn(self, instance: Any, image: Any = None, vifs: Any = (), **more: Any) -> None:
-        """Spawn an instance that goes with the test."""
+        """Spawn an instance; the end of the test destroys it."""
         self.addCleanup(self.driver.destroy, self.context, instance, [])
         self.driver.spawn(
             self.context, instance, image or self.image(), [], None, {}, [*vifs], **more

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""As much of Glance as it takes to read and to fill images."""
+"""A small Glance: clients read images and fill images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nova.conf import CONF
 
 from tests.nova.base import IMAGE
 
-#: What is no property of the image's own.
+#: The fields of an image that are not its own properties.
 _BASE = frozenset(
     {
         *("id", "name", "status", "visibility", "created_at", "updated_at", "size", "checksum"),
@@ -28,10 +28,10 @@ _TIME = "2026-01-01T00:00:00Z"
 
 
 class Glance:
-    """What is stored.
+    """The stored images.
 
-    :ivar records: what is said of each image, by its UUID.
-    :ivar contents: their bytes.
+    :ivar records: the fields of every image, by its UUID.
+    :ivar contents: the bytes of every image, by its UUID.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Glance:
         self.contents: dict[str, bytes] = {}
 
     def add(self, image_id: str, content: bytes | None = None, **changes: Any) -> None:
-        """Have an image, which is still to be filled if there is no content."""
+        """Store an image; an image without content waits for its upload."""
         self.records[image_id] = {
             "id": image_id,
             "name": "an image",
@@ -125,15 +125,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @contextlib.contextmanager
 def serving(content: bytes = b"", disk_format: str = "raw", **changes: Any) -> Iterator[Glance]:
-    """Be the Glance that nova talks to meanwhile.
+    """Serve nova as Glance inside the ``with`` block.
 
-    :param content: of the image that the tests' instances are made of.
-    :param changes: to what is said of the image.
+    :param content: the bytes of image :data:`IMAGE`.
+    :param changes: other fields of the image.
     """
     store = Glance()
     store.add(IMAGE, content, disk_format=disk_format, container_format="bare", **changes)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The config drive has what nova's metadata service would say."""
+"""The config drive has the contents of nova's metadata service."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Real guests through nova's interface: from an image in Glance to nothing left."""
+"""Real guests through nova's interface, from an image in Glance to the removal of all files."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GuestTest(NovaCase):
         self.guests: ComputeDriver = self.driver._driver
 
     def until(self, transition: int) -> list[int]:
-        """Return what nova is told of before it is told of *transition*."""
+        """Return the transitions that nova hears of before *transition*."""
         return list(iter(lambda: self.told.get(timeout=30).get_transition(), transition))
 
     def boots(self, instance: Any, skip_bytes: int = 0) -> None:
@@ -92,7 +92,7 @@ class GuestTest(NovaCase):
             self.boots(instance, before)
         self.driver.pause(instance)
         self.assertEqual(power_state.PAUSED, self.state(instance))
-        # Neither reboot looked like a stop.
+        # Nova does not hear of a stop during a reboot.
         self.assertNotIn(event.EVENT_LIFECYCLE_STOPPED, self.until(event.EVENT_LIFECYCLE_PAUSED))
         self.driver.unpause(instance)
         self.driver.suspend(self.context, instance)
@@ -134,7 +134,7 @@ class GuestTest(NovaCase):
             self.driver.snapshot(self.context, instance, SNAPSHOT, lambda **_: None)
             self.assertEqual(power_state.RUNNING, self.state(instance))
 
-            # Shelve: as above, but stopped, and the guest goes.
+            # Shelve: a snapshot of a stopped guest; then nova removes the guest.
             self.driver.power_off(instance, 0)
             store.add(SHELVED)
             self.driver.snapshot(self.context, instance, SHELVED, lambda **_: None)
@@ -142,7 +142,7 @@ class GuestTest(NovaCase):
             self.assertFalse(self.driver.instance_on_disk(instance))
 
             for image_id, expected in ((SNAPSHOT, "kept"), (SHELVED, "kept"), (IMAGE, "")):
-                # Unshelve, and rebuild by what nova does where a driver has nothing of its own.
+                # Unshelve, and rebuild with nova's own steps: the driver has no method rebuild.
                 record = store.records[image_id]
                 self.assertEqual("qcow2", record["disk_format"])
                 instance.image_ref = image_id
@@ -181,7 +181,7 @@ class GuestTest(NovaCase):
         self.assertEqual((), self.guests.audit())
 
     def resize_and_revert(self, instance: Any) -> None:
-        """Do what nova does, around the calls of the driver as well."""
+        """Resize and revert, with nova's own steps around the calls of the driver."""
         flavor = instance.flavor.obj_clone()
         flavor.memory_mb, flavor.root_gb, flavor.swap = 256, 2, 16
         here = self.driver.get_host_ip_addr()
@@ -264,7 +264,7 @@ class GuestTest(NovaCase):
         tree.new_root(name, NODE)
         self.driver.update_provider_tree(tree, name)
         traits = tree.data(name).traits
-        # What a Nehalem has, which is emulated by default, and what it has not.
+        # Emulated guests have a Nehalem by default, which has SSE4.2 but not AVX2.
         self.assertLessEqual({"HW_CPU_X86_SSE42", "CUSTOM_ACCELERATOR_TCG"}, traits)
         self.assertNotIn("HW_CPU_X86_AVX2", traits)
         self.assertLessEqual({"COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_FIRMWARE_BIOS"}, traits)

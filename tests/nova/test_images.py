@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images come from Glance through nova: whole and unharmed, or not at all."""
+"""Nova fetches images from Glance: the whole image with its checksum, or no image."""
 
 from __future__ import annotations
 

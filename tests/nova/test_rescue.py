@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's rescues are to guests."""
+"""Nova's rescues of instances as rescues of guests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Snapshots become Glance's images, or what nova expects is raised and nothing is left."""
+"""Snapshots become images in Glance, or nova gets an error and no file is left."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SnapshotTest(NovaCase):
         self.assertEqual(f"qcow2 of {instance.name}\n".encode(), store.contents[SNAPSHOT])
         self.assertEqual("monday", record["name"])
         self.assertEqual(("qcow2", "bare"), (record["disk_format"], record["container_format"]))
-        # What nova-api has said stays, and what is only known here is added.
+        # The properties from nova-api stay, and the driver adds others.
         self.assertEqual(("scsi", "base"), (record["hw_disk_bus"], record["base_image_ref"]))
         self.assertEqual("a-kernel", record["kernel_id"])
         self.assertEqual(("snapshot", "project"), (record["image_location"], record["owner_id"]))
@@ -130,7 +130,7 @@ class SnapshotTest(NovaCase):
             path.touch()
         self.driver.init_host("host")
         self.assertFalse(left.exists())
-        # On shared storage it may be about to be uploaded.
+        # On shared storage another host may be uploading the file.
         self.assertTrue(others.exists())
 
     def test_copies_wait_where_nova_is_configured_for(self) -> None:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operations are built from."""
+"""The parts that verbs share."""

@@ -31,7 +31,7 @@ _COPY = "snapshot.qcow2"
 ELSEWHERE = "snapshot.elsewhere"
 
 #: Seconds that the emulator may take to end a copy.
-_ABORT_SECONDS = 30.0
+ABORT_SECONDS = 30.0
 
 #: Seconds by which libvirt may tell of the end of a guest later than of the end of its jobs.
 _STOP_SECONDS = 2.0
@@ -40,7 +40,7 @@ _STOP_SECONDS = 2.0
 def give_up(parts: Parts, uuid: str) -> None:
     """Make a snapshot of a guest that is to be removed fail soon."""
     with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits for it, then
-        _aborted(parts, uuid, time.monotonic() + _ABORT_SECONDS)
+        _aborted(parts, uuid, time.monotonic() + ABORT_SECONDS)
 
 
 def mend(parts: Parts, uuid: str) -> None:
@@ -51,7 +51,7 @@ def mend(parts: Parts, uuid: str) -> None:
     found = leftovers(parts, uuid)
     if not found:
         return
-    deadline = time.monotonic() + _ABORT_SECONDS
+    deadline = time.monotonic() + ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
         with parts.connection.watch(uuid) as watch:
             if _aborted(parts, uuid, deadline):

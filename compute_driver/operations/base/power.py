@@ -32,6 +32,9 @@ LOG = logging.getLogger(__name__)
 #: has missed the first request.
 ASK_AGAIN = 10.0
 
+#: Seconds that an emulator may take to answer a question.
+_ANSWER_SECONDS = 30.0
+
 #: How often a guest is started whose ports somebody else takes each time.
 _TRIES = 10
 
@@ -86,11 +89,23 @@ def release_processors(domain: libvirt.virDomain) -> None:
 
 
 def wait(parts: Parts, uuid: str) -> None:
-    """Return when libvirt has done what a process that died had it do to power a guest on."""
+    """Return when libvirt has carried out the call to start a guest whose caller has died.
+
+    :raises OperationTimeout: if the guest's emulator does not answer.
+    """
     if _mark(parts, uuid).exists():
         with contextlib.suppress(exceptions.GuestNotFound):
             # libvirt answers this question when the call before has ended.
-            parts.on_domain(uuid, lambda domain: domains.unless_stopped(domain.memoryStats))
+            answered = concurrency.within(
+                time.monotonic() + _ANSWER_SECONDS,
+                parts.on_domain,
+                uuid,
+                lambda domain: domains.unless_stopped(domain.memoryStats),
+            )
+            if not answered:
+                raise exceptions.OperationTimeout(
+                    f"the emulator of guest {uuid} did not answer within {_ANSWER_SECONDS:g} s"
+                )
 
 
 def mend(parts: Parts, uuid: str) -> None:

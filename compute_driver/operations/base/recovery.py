@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from compute_driver.operations.base import (
     disk_copy,
+    interfaces,
     kept_files,
-    plugging,
     power,
     rescue_files,
     settling,
@@ -22,13 +22,13 @@ from compute_driver.operations.base.context import Parts
 
 #: In this order: the domain and its files come first, then the interfaces of the domain; the guest
 #: runs last.
-_MENDERS: tuple[Callable[[Parts, str], None], ...] = (
+MENDERS: tuple[Callable[[Parts, str], None], ...] = (
     settling.mend,
     kept_files.mend,
     power.wait,
     disk_copy.mend,
     rescue_files.mend,
-    plugging.mend,
+    interfaces.mend,
     power.mend,
 )
 
@@ -38,5 +38,5 @@ def mend(parts: Parts, uuid: str) -> None:
 
     :raises ComputeDriverError: if a mender cannot do its work now.  The next call goes on.
     """
-    for mender in _MENDERS:
+    for mender in MENDERS:
         mender(parts, uuid)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directives that list properties, from the code that reads them.
+"""Directives that list the properties of images and flavors, from the tables of the package.
 
-``properties`` has those that describe hardware, ``nova-properties`` what becomes of all of nova's.
+``properties`` lists the properties of hardware, ``nova-properties`` all properties of nova.
 """
 
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ from compute_driver.nova import properties as nova
 
 
 class Properties(Directive):
-    """Lists each property and what it says of the guest."""
+    """Lists each property with its meaning for the guest."""
 
     def run(self) -> list[nodes.Node]:
         """Return a list of definitions."""
@@ -24,7 +24,7 @@ class Properties(Directive):
 
 
 class NovaProperties(Directive):
-    """Lists what becomes of each image property and extra spec that nova knows."""
+    """Lists the effect of each image property and extra spec of nova."""
 
     def run(self) -> list[nodes.Node]:
         """Return a list of definitions."""
@@ -53,7 +53,7 @@ def _listed(pairs: Iterable[tuple[str, str]]) -> nodes.Node:
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    """Register the directive."""
+    """Register the directives."""
     app.add_directive("properties", Properties)
     app.add_directive("nova-properties", NovaProperties)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

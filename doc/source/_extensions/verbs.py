@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directives ``global-options`` and ``verbs``: the command line, described by its own parsers.
+"""Directives ``global-options`` and ``verbs``: the command line, described by its parsers.
 
-cliff's directive takes each entry point of a namespace for a command; ours are operations, for
-which the command line itself finds the commands.  It also takes help texts for markup.
+cliff's directive expects a command behind each entry point, and markup in help texts.  The entry
+points of this package name operations, whose commands the manager finds; help texts are plain text.
 """
 
 import argparse
@@ -26,7 +26,7 @@ class _Directive(sphinxext.AutoprogramCliffDirective):
 
 
 class GlobalOptions(_Directive):
-    """Describes the options that every verb takes."""
+    """Describes the global options."""
 
     def _load_app(self) -> Application:
         return Application()

@@ -36,7 +36,7 @@ USER_DATA = "#!/bin/sh\necho told-by-user-data\n"
 
 
 class CommandLineTestCase(unittest.TestCase):
-    """A test with guests of its own to make and destroy, on this process's host."""
+    """A test that makes and destroys its own guests on the host of this process."""
 
     line: CommandLine
 
@@ -56,7 +56,7 @@ class CommandLineTestCase(unittest.TestCase):
         return terminal
 
     def start(self, *words: str, **streams: int) -> subprocess.Popen[bytes]:
-        """Start a command that is killed with the test at the latest."""
+        """Start a command; the end of the test kills the command."""
         process = self.line.start(*words, **streams)
         self.addCleanup(process.__exit__, None, None, None)
         self.addCleanup(process.kill)
@@ -182,7 +182,7 @@ class OneGuest(CommandLineTestCase):
     def attach_to(self, terminal: Terminal) -> subprocess.Popen[bytes]:
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.slave)
         process = self.start("console", "attach", NAME, **streams)
-        terminal.expect(b"Ctrl-] leaves")
+        terminal.expect(b"Ctrl-] disconnects")
         return process
 
     def test_other_commands_while_one_is_attached(self) -> None:
@@ -232,7 +232,7 @@ class OneGuest(CommandLineTestCase):
 
     @contextlib.contextmanager
     def boots(self) -> Iterator[None]:
-        """Expect that the guest comes up once more."""
+        """Expect another boot of the guest."""
         log = Path(self.spawned["console"])
         before = log.read_text(errors="replace").count(base.BANNER)
         yield
@@ -254,7 +254,7 @@ class OneGuest(CommandLineTestCase):
 
 
 class Lifetimes(CommandLineTestCase):
-    """What happens to guests when commands end in other ways than by success."""
+    """Guests after commands that fail or that a signal ends."""
 
     def test_guest_outlives_the_end_of_its_command_and_of_its_terminal(self) -> None:
         for number, status in ((signal.SIGINT, 130), (signal.SIGHUP, 129)):
@@ -346,7 +346,7 @@ class ImagesByHttp(CommandLineTestCase):
         self.assertEqual([], self.line.done("list", "-f", "json").json)
 
 
-#: Words, and a part of what is said of them.
+#: Command lines, and a part of the error.
 BAD_USAGE = {
     (): "no command given",
     ("spwan",): "no such command: 'spwan'; is it 'spawn'?",
@@ -373,14 +373,14 @@ REFUSED = {
 
 class Refusals(CommandLineTestCase):
     def test_bad_usage(self) -> None:
-        for words, said in BAD_USAGE.items():
+        for words, expected in BAD_USAGE.items():
             with self.subTest(words):
-                self.assertIn(said, self.line.refused(2, *words))
+                self.assertIn(expected, self.line.refused(2, *words))
 
     def test_what_cannot_be_done(self) -> None:
-        for words, said in REFUSED.items():
+        for words, expected in REFUSED.items():
             with self.subTest(words):
-                self.assertIn(said, self.line.refused(1, *words))
+                self.assertIn(expected, self.line.refused(1, *words))
 
     def test_refused_spawn_tells_of_no_emulation(self) -> None:
         line = CommandLine.of_root(OS_HYPERVISOR__VIRT_TYPE="kvm")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The plugin promise: drivers and operations are found by stevedore, and others add their own."""
+"""Stevedore finds drivers and operations, and other projects add operations."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Metadata(unittest.TestCase):
 
 
 class Stevedore(base.HostTestCase):
-    """Nothing but stevedore's own manager between the caller and a guest."""
+    """The caller uses a guest through stevedore's manager alone."""
 
     def load(self, namespace: str, name: str, **options: Any) -> Any:
         return stevedore.DriverManager(namespace, name, **options).driver
@@ -107,7 +107,7 @@ class Stevedore(base.HostTestCase):
 
 
 class OtherDistribution(unittest.TestCase):
-    """A project that pip has installed beside this one."""
+    """Another project, which pip has installed."""
 
     name = "neighbour"
 

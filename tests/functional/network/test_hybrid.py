@@ -14,7 +14,7 @@ from compute_driver.choices import PowerState
 from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
-from compute_driver.operations.base import plugging
+from compute_driver.operations.base import interfaces
 from tests.functional import base, bridges, inside, switches, tiny
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
@@ -113,18 +113,18 @@ class TestHybrid(SwitchTestCase):
             with self.subTest(port_is_there):
                 stored = parts.stored(made.uuid)
                 guest = dataclasses.replace(stored.guest, interfaces=(added,))
-                plugging.store(parts, stored, guest)
+                interfaces.store(parts, stored, guest)
                 parts.ports.prepare(guest)
                 if not port_is_there:
                     self.switch.vsctl("del-port", OUTER)
-                plugging.mend(parts, made.uuid)
+                interfaces.mend(parts, made.uuid)
                 self.assert_nothing()
                 self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
 
     def test_attached_one_is_left_alone_by_what_mends(self) -> None:
         made = self.spawned()
         self.driver.attach_interface(made.uuid, hybrid())
-        plugging.mend(self.driver._parts, made.uuid)
+        interfaces.mend(self.driver._parts, made.uuid)
         self.assert_plugged(TAP)
 
     def test_port_of_another_guest_is_left_alone(self) -> None:

@@ -13,8 +13,8 @@ from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Interface
 from compute_driver.limits import Bandwidth
-from compute_driver.network import openvswitch
-from compute_driver.operations.base import plugging
+from compute_driver.network import ovsdb
+from compute_driver.operations.base import interfaces
 from compute_driver.system import tools
 from tests.functional import base, bridges, inside, switches, tiny
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
@@ -115,7 +115,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.detach_interface(made.uuid, added.mac)
         self.assertEqual([], self.switch.ports())
         with (
-            mock.patch.object(openvswitch, "_os_vif", side_effect=exceptions.PlugFailed("no")),
+            mock.patch.object(ovsdb, "note", side_effect=exceptions.PlugFailed("no")),
             self.assertRaises(exceptions.PlugFailed),
         ):
             self.driver.attach_interface(made.uuid, plugged())
@@ -130,9 +130,9 @@ class TestOpenVSwitch(SwitchTestCase):
         parts = self.driver._parts
         before = parts.stored(made.uuid)
         self.driver.attach_interface(made.uuid, plugged())
-        plugging.store(parts, before, before.guest)
-        with mock.patch.object(plugging, "_TAKE_BACK", 1.0):
-            plugging.mend(parts, made.uuid)
+        interfaces.store(parts, before, before.guest)
+        with mock.patch.object(interfaces, "TAKE_BACK_SECONDS", 1.0):
+            interfaces.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 
     def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:

@@ -17,7 +17,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import plugging
+from compute_driver.operations.base import interfaces
 from tests.functional import base, bridges, inside, tiny, worker
 
 
@@ -50,7 +50,7 @@ class Interfaces(base.HostTestCase):
         parts = self.driver._parts
         stored = parts.stored(made.uuid)
         rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
-        plugging.store(parts, stored, rest)
+        interfaces.store(parts, stored, rest)
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
@@ -98,7 +98,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
     def test_what_is_not_described_is_gone_once_it_is_taken_back(self) -> None:
         self.driver.attach_interface(self.made.uuid, Interface())
         self.forget(self.made)
-        plugging.mend(self.driver._parts, self.made.uuid)
+        interfaces.mend(self.driver._parts, self.made.uuid)
         self.assert_has(self.made, self.made.interfaces[0])
 
     def test_when_it_cannot_be_described_it_is_taken_back(self) -> None:
@@ -182,10 +182,10 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.driver.attach_interface(made.uuid, added)
         self.forget(made)
         with (
-            mock.patch.object(plugging, "_TAKE_BACK", 1.0),
-            self.assertLogs(plugging.LOG, "WARNING") as logged,
+            mock.patch.object(interfaces, "TAKE_BACK_SECONDS", 1.0),
+            self.assertLogs(interfaces.LOG, "WARNING") as logged,
         ):
-            plugging.mend(self.driver._parts, made.uuid)
+            interfaces.mend(self.driver._parts, made.uuid)
         self.assertIn(added.mac, logged.output[0])
         self.driver.reboot(made.uuid, kind=RebootKind.HARD)
         self.assert_has(made)
@@ -198,10 +198,10 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(os.kill, emulator, signal.SIGCONT)
         with (
-            mock.patch.object(plugging, "_ASK_SECONDS", 1.0),
+            mock.patch.object(interfaces, "ASK_SECONDS", 1.0),
             self.assertRaises(exceptions.OperationTimeout),
         ):
-            plugging.mend(self.driver._parts, made.uuid)
+            interfaces.mend(self.driver._parts, made.uuid)
 
     def test_killed_attachment_is_wholly_there_or_not(self) -> None:
         for point, done in (("interface described", False), ("interface attached", True)):

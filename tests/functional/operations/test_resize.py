@@ -227,7 +227,7 @@ class TestFiles(ResizeTestCase):
         driver.confirm_resize(made.uuid)
         with self.assertRaises(exceptions.InvalidParameter):
             smaller = dataclasses.replace(made, root=Disk(size_bytes=MIB // 2))
-            driver.resize(made.uuid, smaller, check_only=True)
+            driver.check_resize(made.uuid, smaller)
 
     def test_holes_stay_holes(self) -> None:
         scratch = base.state_path() / "scratch.raw"

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -21,7 +22,7 @@ from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import snapshot
 from compute_driver.operations.base import disk_copy, journal
-from compute_driver.system import space, tools
+from compute_driver.system import space, steps, tools
 from tests.functional import base, inside, tiny, worker
 from tests.functional.processes import ended
 from tests.functional.programs import described, output
@@ -219,30 +220,14 @@ class TestFailures(SnapshotCase):
         self.assert_nothing_remains()
 
     def test_emulator_fails(self) -> None:
-        begin = disk_copy._begin
-
-        def begin_and_spoil(domain: libvirt.virDomain, source: Path, target: Path) -> bool:
-            begun = begin(domain, source, target)
-            domain.abortJob()
-            return begun
-
-        with (
-            mock.patch.object(disk_copy, "_begin", begin_and_spoil),
-            self.assertRaises(exceptions.SnapshotFailed),
-        ):
+        domain = tiny.libvirt_connection(self).lookupByUUIDString(self.made.uuid)
+        with self.after_begin(domain.abortJob), self.assertRaises(exceptions.SnapshotFailed):
             self.snapshot()
         self.assert_nothing_remains()
 
-    def after_begin(self, action: Any) -> Any:
+    def after_begin(self, action: Callable[[], object]) -> contextlib.AbstractContextManager[None]:
         """Do something as soon as the emulator has begun to copy."""
-        begin = libvirt.virDomain.backupBegin
-
-        def wrapper(*arguments: Any) -> Any:
-            result = begin(*arguments)
-            action()
-            return result
-
-        return mock.patch.object(libvirt.virDomain, "backupBegin", wrapper)
+        return steps.announced_to(lambda step: step == "copy begun" and action())
 
     def test_emulator_that_hangs_does_not_hold_the_next_driver(self) -> None:
         emulator = tiny.emulators()[self.made.uuid]
@@ -251,7 +236,7 @@ class TestFailures(SnapshotCase):
             self.assertEqual(worker.PAUSED, other.says())
             os.kill(emulator, signal.SIGSTOP)
         self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
-        with mock.patch.object(disk_copy, "_ABORT_SECONDS", 2):
+        with mock.patch.object(disk_copy, "ABORT_SECONDS", 2):
             started = time.monotonic()
             driver = self.other_driver()
             self.assertLess(time.monotonic() - started, 30)

@@ -24,7 +24,7 @@ from tests.unit import base
 
 
 class CommandLineCase(unittest.TestCase):
-    """Commands of one test share one driver; no configuration of the machine has a part."""
+    """Commands of one test share one driver; the machine's configuration has no effect."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -53,13 +53,13 @@ class CommandLineCase(unittest.TestCase):
         return Outcome(status, out.buffer.getvalue(), err.buffer.getvalue().decode())
 
     def done(self, *words: str) -> Outcome:
-        """Run a command that must succeed and say nothing on stderr."""
+        """Run a command that must succeed and write nothing to stderr."""
         outcome = self.run_command(*words)
         self.assertEqual((0, ""), (outcome.status, outcome.err), words)
         return outcome
 
     def refused(self, status: int, *words: str) -> str:
-        """Run a command that must fail with one line on stderr; return that line."""
+        """Run a command that must fail with one line on stderr; return the line."""
         outcome = self.run_command(*words)
         self.assertEqual((status, ""), (outcome.status, outcome.out), (words, outcome.err))
         self.assertRegex(outcome.err, r"\Acompute-driver: [^\n]+\n\Z")

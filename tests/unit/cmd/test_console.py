@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Terminals and pipes on one side, a guest's console on the other."""
+"""A guest's console connects with terminals and pipes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.cmd.base import CommandLineCase
 
 
 class Session(ConsoleSession):
-    """A console whose guest says what the test says."""
+    """A console whose output comes from the test."""
 
     def __init__(self, *says: bytes) -> None:
         self.sent = bytearray()

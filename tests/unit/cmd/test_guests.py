@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verbs on guests that are there."""
+"""Verbs on existing guests."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, DiskBus, InterfaceKind, PowerState, RebootKind
-from compute_driver.cmd import host
+from compute_driver.cmd import host_show
 from compute_driver.drivers import fake
 from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology
 from compute_driver.hardware import architecture
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.cmd.base import CommandLineCase
 
-# Verbs that take one guest, with what else they need.
+# Verbs that take one guest, with the other arguments that they need.
 ON_ONE = {
     "destroy": (),
     "start": (),
@@ -169,7 +169,7 @@ class Power(CommandLineCase):
         ):
             text = self.refused(2, "resize", "web", *words)
             self.assertIn("size: '2 vcpus; 512 MiB; root: 4096 MiB, bus default'", text)
-            self.assertIn("another one than it has now", text)
+            self.assertIn("another size than now", text)
         self.assertEqual(made, self.driver.show(made.uuid).guest)
         self.assertIs(self.state(), PowerState.RUNNING)
 
@@ -313,7 +313,7 @@ class Host(CommandLineCase):
             cpu_models=tuple(f"Skylake-Server-{number}" for number in range(9)),
             firmware=("bios", "uefi"),
         )
-        lines = host.Architectures((info,)).human_readable().splitlines()
+        lines = host_show.Architectures((info,)).human_readable().splitlines()
         self.assertEqual(
             [
                 "x86_64: tcg, emulation (as tested)",

@@ -15,7 +15,7 @@ class ImagesTest(CommandLineCase):
     def test_fetched_once_listed_and_removed(self) -> None:
         cache = ("image", "cache", self.image, "--image-format", "qcow2")
         self.assertEqual("fetched", self.done(*cache).out.strip())
-        self.assertEqual("it was there", self.done(*cache).out.strip())
+        self.assertEqual("in the cache already", self.done(*cache).out.strip())
         (row,) = self.done("image", "list", "-f", "json").json
         self.assertEqual((self.image, "qcow2", []), (row["Source"], row["Format"], row["Guests"]))
         self.assertEqual([], self.done("image", "prune", "-f", "json").json)

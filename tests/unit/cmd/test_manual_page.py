@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The manual page that is checked in tells of every verb and option; ``tox -e genconfig``."""
+"""The manual page in the repository has every verb and option; ``tox -e genconfig`` makes it."""
 
 import importlib.metadata
 import unittest
@@ -9,7 +9,7 @@ from compute_driver.cmd.manager import COMMANDS, Manager
 from compute_driver.drivers import loading
 
 PAGE = Path(__file__).parents[3] / "doc" / "man" / "compute-driver.1"
-#: Options that cliff adds to whatever prints a table; the page describes them once.
+#: Options that cliff adds to all verbs with tables; the page describes these options once.
 TABLE = {
     "--column",
     "--fit-width",
@@ -34,7 +34,7 @@ class ManualPageTest(unittest.TestCase):
         self.text = PAGE.read_text(encoding="utf-8").replace("\\-", "-")
         ours = importlib.metadata.distribution("compute-driver").entry_points
         names = ours.select(group=loading.OPERATIONS).names
-        self.verbs = [*COMMANDS, *(name.replace("_", " ") for name in names)]
+        self.verbs = [name.replace("_", " ") for name in (*COMMANDS, *names)]
 
     def test_names_every_verb_and_its_options(self) -> None:
         for verb in self.verbs:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command as a process of its own: signals, pipes, terminals, other distributions."""
+"""The command as a separate process: signals, pipes, terminals, other distributions."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ class Terminal(ProcessCase):
             stderr=self.terminal,
             start_new_session=True,
         )
-        self.expect(b"Ctrl-] leaves")
+        self.expect(b"Ctrl-] disconnects")
 
     def expect(self, text: bytes) -> None:
         seen = b""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress is for those who watch."""
+"""Progress is shown on terminals only."""
 
 from __future__ import annotations
 

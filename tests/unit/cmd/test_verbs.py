@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How verbs are found and derived, global options, help and completion."""
+"""Verbs come from entry points; global options, help and completion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import unittest
 
 from oslo_config import cfg
 
-from compute_driver.cmd.manager import PRESENTATIONS
+from compute_driver.cmd.manager import PRESENTED
 from compute_driver.conf import cpu_map
 from compute_driver.driver import ComputeDriver
 from compute_driver.drivers import loading
@@ -123,7 +123,7 @@ class Derived(PluginCase):
         self.assertIn("which paint, 100% of it.", text)
 
     def test_help_of_a_drivers_method_is_the_contracts(self) -> None:
-        self.assertIn("0 pulls the plug", " ".join(self.done("help", "stop").out.split()))
+        self.assertIn("0 powers the guest off", " ".join(self.done("help", "stop").out.split()))
 
 
 class Broken(PluginCase):
@@ -224,8 +224,8 @@ class Global(CommandLineCase):
         self.assertRegex(self.done("--version").out, r"\Acompute-driver \d+\.\d+")
 
     def test_every_presentation_has_an_operation_and_loads(self) -> None:
-        self.assertLessEqual(set(PRESENTATIONS), set(loading.names(loading.OPERATIONS)))
-        for name in PRESENTATIONS:
+        self.assertLessEqual(set(PRESENTED), set(loading.names(loading.OPERATIONS)))
+        for name in PRESENTED:
             self.assertIn("usage:", self.done(*name.split("_"), "--help").out)
 
     def test_help(self) -> None:
@@ -260,7 +260,7 @@ class Global(CommandLineCase):
                 self.assertIn(expected, self.refused(2, *words))
 
 
-#: The real one; the base class puts another in its place.
+#: The real function, which the base class replaces.
 load_driver = loading.load_driver
 
 

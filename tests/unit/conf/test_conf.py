@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration: where values come from, and what is said of those that cannot be used."""
+"""Configuration: the sources of values, and the errors for bad values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes a tiny distribution with entry points, as another project would install it."""
+"""Makes a small distribution with entry points, like an installed project."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def install(directory: Path, name: str, entry_points: str, **modules: str) -> None:
-    """Write what an installer would write into a directory that is on ``sys.path``.
+    """Write the files of an installed distribution into a directory on ``sys.path``.
 
     :param entry_points: content of ``entry_points.txt``.
     :param modules: source by module name.

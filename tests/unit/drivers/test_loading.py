@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Drivers and operations are found as they are installed now, and bound to the driver."""
+"""Loading finds the installed drivers and operations, and binds operations to the driver."""
 
 from __future__ import annotations
 

@@ -336,6 +336,10 @@ class ModelsTest(DetectionTestCase):
 
     def test_number_of_processors(self) -> None:
         self.refused("vcpus: 256 .*at most 255", vcpus=256)
+        many = base.describe(architecture="s390x", vcpus=300)
+        hardware = resolve.resolve(many, Accelerator.TCG, many.cpu, Served())
+        with self.assertRaisesRegex(exceptions.NotOnThisHost, "vcpus: 300 .*at most 288"):
+            self.detection().check_hardware(many, hardware)
 
     def test_firmware(self) -> None:
         self.libvirt.secure = ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Nova's instances as guests."""
+"""Nova's instances become guests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PORT = "b4f4d4a7-3a8f-4f0e-8df0-3f1d9b7f2a55"
 
 
 class Properties(dict[str, Any]):
-    """Looks like nova's ImageMetaProps."""
+    """Properties like nova's ImageMetaProps."""
 
     @property
     def fields(self) -> list[str]:

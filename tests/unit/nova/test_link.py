@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a nova in another environment finds the driver."""
+"""A nova in another environment finds the driver."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class LinkTest(unittest.TestCase):
         self.packages = Path(home.name, "lib", version, "site-packages")
 
     def install_nova(self, version: str) -> None:
-        """Make what looks like nova."""
+        """Make the files of an installed nova."""
         about = self.packages / f"nova-{version}.dist-info" / "METADATA"
         for file in (
             about,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What nova's scheduler is told of a host."""
+"""A host's resources and traits for placement."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What images and flavors of OpenStack ask for, and what is refused."""
+"""Properties of images and flavors of OpenStack are read, ignored or refused."""
 
 from __future__ import annotations
 

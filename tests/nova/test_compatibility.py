@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether nova's side of the interface is what the adapter was written for."""
+"""Nova's methods, capabilities, properties and extra specs are the ones that this driver knows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SignatureTest(unittest.TestCase):
                 known = _parameters(theirs)
                 taken, later = _parameters(ours)[: len(known)], _parameters(ours)[len(known) :]
                 self.assertEqual(known, taken)
-                # Of a later release than this one.
+                # Parameters of a later release of nova.
                 self.assertNotIn(inspect.Parameter.empty, [default for _name, default in later])
 
 

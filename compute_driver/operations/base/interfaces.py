@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces of guests that run: how their descriptions, devices and ports change together.
+"""Changes the interfaces of guests: descriptions, devices and ports together.
 
 The description of a guest has an interface before the running guest gets the interface, and until
 the guest has let go of it.  So an operation was interrupted if a described interface is not in the
@@ -29,10 +29,10 @@ from compute_driver.xml import metadata
 LOG = logging.getLogger(__name__)
 
 #: Seconds that a guest may take to let go of an interface that it was given in vain.
-_TAKE_BACK = 10.0
+TAKE_BACK_SECONDS = 10.0
 
 #: Seconds that an emulator may take to pass the request to let go on.
-_ASK_SECONDS = 30.0
+ASK_SECONDS = 30.0
 
 #: A suspended guest goes on with the devices that it was suspended with.
 ACCEPTED = ACTIVE | OFF
@@ -62,7 +62,7 @@ def mend(parts: Parts, uuid: str) -> None:
             store(parts, stored, guest)
         for mac in there.keys() - {each.mac for each in kept}:
             try:
-                let_go(parts, uuid, mac, _TAKE_BACK)
+                let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
             except exceptions.DeviceBusy as error:
                 LOG.warning("%s; the interface stays, unplugged, until power-off", error)
         if parts.state(uuid) in ACTIVE:
@@ -97,7 +97,7 @@ def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
 def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
     """Take an interface from a guest whose operation has failed."""
     try:
-        let_go(parts, uuid, interface.mac, _TAKE_BACK)
+        let_go(parts, uuid, interface.mac, TAKE_BACK_SECONDS)
     finally:
         parts.ports.unplug(uuid, [interface])
 
@@ -117,14 +117,14 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
             if alias is None:
                 return
             answered = concurrency.within(
-                time.monotonic() + _ASK_SECONDS,
+                time.monotonic() + ASK_SECONDS,
                 parts.on_domain,
                 uuid,
                 functools.partial(_ask, alias=alias),
             )
             if not answered:
                 raise exceptions.OperationTimeout(
-                    f"the emulator of guest {uuid} did not answer within {_ASK_SECONDS:g} s"
+                    f"the emulator of guest {uuid} did not answer within {ASK_SECONDS:g} s"
                 )
             until = min(deadline, time.monotonic() + power.ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``list``: list the guests."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from compute_driver.cmd.columns import Lister
+from compute_driver.info import GuestInfo
+
+
+class List(Lister):
+    """List all guests of this driver."""
+
+    columns = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")
+
+    def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
+        """Return the table."""
+        return self.columns, [_row(info) for info in self.operate()]
+
+
+def _row(info: GuestInfo) -> list[Any]:
+    guest = info.guest
+    return [
+        guest.uuid,
+        guest.name,
+        str(info.state),
+        guest.architecture,
+        str(info.accelerator),
+        guest.vcpus,
+        guest.memory_mib,
+    ]

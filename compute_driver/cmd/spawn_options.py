@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of ``spawn``, by groups, with the fields of the hardware that the options set."""
+
+from __future__ import annotations
+
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    Firmware,
+    InputModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+)
+from compute_driver.cmd import options, verb
+from compute_driver.cmd.options import Option, choice, repeated, switch
+from compute_driver.hardware import architecture
+
+_IMAGE = (
+    Option("--image", "path or URL of a disk or ISO image", "SRC"),
+    *options.IMAGE,
+    Option("--disk", "size of the root disk (default: the image's size)", "GIB", verb.number),
+    *options.KERNEL,
+    choice("--firmware", "firmware that starts the boot loader", "bios|uefi", Firmware),
+    switch(
+        "--secure-boot",
+        "start boot loaders with a signature by Microsoft's keys only (default: any boot loader)",
+        "secure_boot",
+    ),
+    switch(
+        "--boot-menu",
+        "whether the firmware shows a menu of boot devices (default: no menu)",
+        "boot_menu",
+    ),
+)
+
+_MACHINE = (
+    Option("--vcpus", "virtual CPUs (default: by the topology, or 1)", "N", verb.whole),
+    Option(
+        "--memory", "memory in MiB (default: 512)", "MIB", verb.whole, settings={"default": 512}
+    ),
+    Option(
+        "--arch",
+        "architecture (default: the host's)",
+        "A",
+        field="architecture",
+        read=lambda flag, name: architecture.get(name, flag).name,
+    ),
+    Option("--machine", "QEMU machine type (default: by architecture)", "M", field="machine"),
+    Option(
+        "--cpu",
+        "CPU model, host-model, host-passthrough or maximum (default: by architecture and"
+        " accelerator)",
+        "MODEL",
+        field="cpu_model",
+    ),
+    repeated("--cpu-enable", "FEATURE", "a feature that the CPU has"),
+    repeated("--cpu-disable", "FEATURE", "a feature that the CPU does not have"),
+    Option("--sockets", "CPU sockets", "N", verb.whole),
+    Option("--cores", "CPU cores in each socket", "N", verb.whole),
+    Option("--threads", "CPU threads in each core", "N", verb.whole),
+    choice(
+        "--os-type",
+        "linux or windows; windows has a clock of local time and, with KVM, Hyper-V's interfaces",
+        "OS",
+        OsType,
+    ),
+    Option("--uuid", "UUID of the guest (default: a new one)"),
+    repeated(
+        "--hw",
+        "KEY=VALUE",
+        "OpenStack image property or extra spec for hardware, such as hw_disk_bus=scsi; other"
+        " options take precedence",
+    ),
+)
+
+_DEVICES = (
+    repeated(
+        "--nic",
+        "SPEC",
+        "network interface: user, network=NAME, bridge=NAME, ovs=BRIDGE (of Open vSwitch) or none,"
+        " then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N (default: user)",
+    ),
+    repeated("--ephemeral", "GIB", "an empty, formatted disk", type=verb.number),
+    Option("--swap", "a disk of swap space", "MIB", verb.whole),
+    choice(
+        "--disk-bus",
+        "bus of all disks: virtio or scsi (virtio-scsi), which are paravirtual; sata, ide or usb,"
+        " which are emulated (default: by architecture)",
+        "BUS",
+        DiskBus,
+    ),
+    choice(
+        "--cdrom-bus",
+        "bus of the CD-ROM drives of an ISO image and of the config drive (default: by machine for"
+        " an ISO image, the root disk's bus for the config drive)",
+        "BUS",
+        DiskBus,
+    ),
+    choice(
+        "--scsi-model",
+        "SCSI controller: virtio-scsi, or by machine vmpvscsi, lsilogic, lsisas1068, lsisas1078 or"
+        " ibmvscsi (default: virtio-scsi)",
+        "MODEL",
+        ScsiModel,
+    ),
+    choice(
+        "--usb-model",
+        "USB controller: qemu-xhci, nec-xhci or none (default: one if the guest needs one)",
+        "MODEL",
+        UsbModel,
+    ),
+    choice(
+        "--sound",
+        "sound card: ich9, ich6, ac97, es1370, usb or sb16 (default: none)",
+        "MODEL",
+        SoundModel,
+    ),
+    choice(
+        "--watchdog",
+        "action of a watchdog when the guest hangs: reset, poweroff, pause or none (default: no"
+        " watchdog)",
+        "ACTION",
+        WatchdogAction,
+    ),
+    Option(
+        "--serial-ports",
+        "number of serial ports; the first one is the console (default: 1)",
+        "N",
+        verb.whole,
+        field="serial_ports",
+    ),
+    choice("--video", "display adapter (default: by architecture)", "MODEL", VideoModel),
+    choice("--input", "keyboard and pointer: virtio, usb, ps2 or none", "BUS", InputModel),
+    choice(
+        "--console", "device of the serial console: serial, virtio or sclp", "MODEL", ConsoleModel
+    ),
+    switch("--rng", "whether the guest has a random number generator (default: yes)", "rng"),
+    switch("--balloon", "whether the guest has a memory balloon (default: yes)", "balloon"),
+    choice(
+        "--virtio",
+        "interface of virtio devices: virtio, virtio-transitional (for old guests) or"
+        " virtio-non-transitional (default: virtio, as the machine suggests)",
+        "FORM",
+        VirtioForm,
+    ),
+)
+
+_DATA = (
+    Option("--user-data", "file of user data for cloud-init or similar programs", "FILE"),
+    repeated("--key", "FILE", "file of public SSH keys that may log in"),
+    Option("--hostname", "host name of the guest (default: made from NAME)", "H"),
+    repeated("--meta", "KEY=VALUE", "metadata of any kind"),
+    switch(
+        "--config-drive",
+        "whether the guest has a config drive (default: if there is data for the guest)",
+    ),
+)
+
+_WAITING = (
+    Option("--wait", "return when the serial console has shown TEXT", "TEXT"),
+    Option(
+        "--timeout",
+        "seconds to wait for TEXT (default: 300)",
+        "SECONDS",
+        verb.seconds,
+        settings={"default": 300.0},
+    ),
+)
+
+#: All options of ``spawn``, by the titles of their groups.
+GROUPS = {
+    "boot source": _IMAGE,
+    "machine": _MACHINE,
+    "devices": _DEVICES,
+    "data for the guest": _DATA,
+    "waiting": _WAITING,
+}
+
+#: The options that set a field of the hardware.
+HARDWARE = tuple(option for option in (*_IMAGE, *_MACHINE, *_DEVICES) if option.field)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Requests to the agent inside a guest."""
+
+from __future__ import annotations
+
+import abc
+
+
+class Agent(abc.ABC):
+    """Asks the agent inside a guest to freeze file systems and to set passwords."""
+
+    @abc.abstractmethod
+    def quiesce(self, uuid: str) -> None:
+        """Freeze the file systems of a running guest, after the guest wrote all data to its disks.
+
+        The file systems thaw by :meth:`unquiesce`, by the next operation on the guest, or, after
+        this process has ended, at the next start of a driver.
+
+        :raises InvalidGuestState: if the guest does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises QuiesceUnsupported: if the agent does not know the command.
+        :raises AgentFailed: if the agent fails; no file system stays frozen.
+        """
+
+    @abc.abstractmethod
+    def unquiesce(self, uuid: str) -> None:
+        """Thaw the file systems of a guest; nothing if no file system is frozen.
+
+        Raises the same errors as :meth:`quiesce`.
+        """
+
+    @abc.abstractmethod
+    def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        """Set the password of an account inside a running guest.
+
+        :param user: the account's name.
+        :raises InvalidGuestState: if the guest does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises PasswordUnsupported: if the agent does not know the command.
+        :raises AgentFailed: if the agent fails, for example because there is no such account.
+        """

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is on the host: its guests, their use of resources, and the host itself."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Collection
+
+from compute_driver import exceptions
+from compute_driver.choices import PowerState
+from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
+
+#: Called with a guest's UUID and its state.
+Listener = Callable[[str, PowerState], None]
+
+
+class Host(abc.ABC):
+    """Lists and watches the guests of a host, and describes the host."""
+
+    @abc.abstractmethod
+    def list(self) -> tuple[GuestInfo, ...]:
+        """Return all guests of this driver, sorted by name; no guests of other programs."""
+
+    @abc.abstractmethod
+    def show(self, uuid: str) -> GuestInfo:
+        """Return everything that is known of one guest."""
+
+    def state(self, uuid: str) -> PowerState:
+        """Return the power state of one guest, also if nothing else of the guest is known."""
+        return self.show(uuid).state
+
+    def find(self, guest: str) -> str:
+        """Return the UUID of the guest with this name or UUID.
+
+        A destroyed guest whose files are kept is found by its UUID, too.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        """
+        for info in self.list():
+            if guest in (info.guest.name, info.guest.uuid):
+                return info.guest.uuid
+        raise exceptions.GuestNotFound(guest)
+
+    @abc.abstractmethod
+    def subscribe(self, listener: Listener) -> None:
+        """Call *listener* from now on whenever a guest may have changed its state.
+
+        The driver calls the listener when no operation runs on the guest, with the state at this
+        time: a reboot does not report a stopped guest, and a destroyed guest is not reported.
+        The listener may call the driver; several threads may call the listener at a time.
+        """
+
+    @abc.abstractmethod
+    def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        """Return the use of resources by one guest or by all guests, sorted by name."""
+
+    @abc.abstractmethod
+    def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
+        """Describe the host.
+
+        :param architectures: guest architectures to describe in full, besides those of option
+            architectures; the driver starts the emulators of these architectures only.
+        :raises InvalidParameter: if an architecture is not supported; names the supported ones.
+        """
+
+    @abc.abstractmethod
+    def host_check(self) -> tuple[Check, ...]:
+        """Check what this host can run and what it lacks, with causes and remedies."""
+
+    @abc.abstractmethod
+    def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        """List resources that no guest owns, and resources that guests lack.
+
+        :param repair: remove resources that no guest owns; what a guest lacks is only listed.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close connections and end threads; the guests run on."""

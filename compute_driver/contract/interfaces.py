@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changing the network interfaces of guests."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+from compute_driver.guest import Interface
+
+
+class Interfaces(abc.ABC):
+    """Attaches, detaches and replaces the network interfaces of guests."""
+
+    @abc.abstractmethod
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Add an interface to a guest: at once if the guest runs, and to its description.
+
+        If the attach fails, neither the guest nor its description has the interface.
+
+        :raises InvalidParameter: if the MAC address or the device is taken, or the host has no
+            such network.
+        :raises InvalidGuestState: if the guest is suspended.
+        :raises PlugFailed: if the interface cannot be plugged.
+        :raises HostError: if the host fails otherwise, or the machine has no free slot.
+        """
+
+    @abc.abstractmethod
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Remove an interface from a guest: at once if the guest runs, and from its description.
+
+        :param mac: the interface's MAC address.
+        :param timeout: seconds that the guest may take to release the interface; by default option
+            detach_timeout.
+        :raises InterfaceNotFound: if the guest has no interface with this address.
+        :raises DeviceBusy: if the guest has not released the interface in time and keeps it.
+        :raises OperationTimeout: if the guest's emulator does not answer.
+        :raises InvalidGuestState: if the guest is suspended.
+        """
+
+    @abc.abstractmethod
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off these interfaces, in this order, in place of its old ones.
+
+        If the replacement fails, the guest keeps its old interfaces.
+
+        :raises InvalidParameter: if two interfaces have the same MAC address or device, or the
+            machine or the host cannot have one of the interfaces.
+        :raises InvalidGuestState: if the guest is not off.
+        :raises HostError: if the host fails otherwise.
+        """

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The consoles of simulated guests."""
+
+from __future__ import annotations
+
+import io
+
+from compute_driver import consoles, exceptions
+from compute_driver.choices import ACTIVE, VideoModel
+from compute_driver.consoles import DisplayKind
+from compute_driver.driver import ConsoleSession
+from compute_driver.drivers.fake.machine import Machines, Session
+from compute_driver.info import Address, Display
+
+
+class Consoles(Machines):
+    """Shows the log and a picture of simulated guests."""
+
+    def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        """Return the output of the guest's serial console, of all its boots."""
+        with self._machine(uuid) as machine:
+            kept = len(machine.log) if max_bytes is None else max_bytes
+            return bytes(machine.log[max(0, len(machine.log) - kept) :])
+
+    def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
+        """Return when the serial console has shown *text*."""
+        wanted = text.encode()
+        with self._machine(uuid) as machine:
+
+            def shown() -> bool:
+                return machine.log.find(wanted, skip_bytes) >= 0
+
+            machine.changed.wait_for(lambda: shown() or machine.state not in ACTIVE, timeout)
+            if shown():
+                return
+            machine.require(f"see {text!r} of", *ACTIVE)
+            raise exceptions.OperationTimeout(
+                f"the console of guest {machine.guest.name!r} did not show {text!r} within"
+                f" {timeout:g} s"
+            )
+
+    def console_attach(self, uuid: str) -> ConsoleSession:
+        """Open the interactive serial console of a running guest."""
+        with self._machine(uuid) as machine:
+            machine.require("attach to", *ACTIVE)
+            if machine.session is not None:
+                raise exceptions.GuestBusy(
+                    f"the console of guest {machine.guest.name!r} is open elsewhere"
+                )
+            machine.session = Session(machine)
+            return machine.session
+
+    def console_address(self, uuid: str) -> Address:
+        """Return the TCP address of a running guest's serial console."""
+        with self._machine(uuid) as machine:
+            machine.require("connect to", *ACTIVE)
+            if machine.address is None:
+                raise consoles.no_address(machine.guest.name)
+            return machine.address
+
+    def screenshot(self, uuid: str) -> bytes:
+        """Return the guest's first screen as a PNG image."""
+        with self._machine(uuid) as machine:
+            machine.require("take a screenshot of", *ACTIVE)
+            hardware = self._hardware(machine.guest, machine.decision)
+            if hardware.display.model is VideoModel.NONE:
+                raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
+        return _picture()
+
+    def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
+        """Return the address of a running guest's screen."""
+        with self._machine(uuid) as machine:
+            machine.require("see", *ACTIVE)
+            for each in machine.displays if kind is None else (kind,):
+                if each in machine.displays:
+                    return machine.displays[each]
+            raise consoles.no_display(machine.guest.name, kind)
+
+
+def _picture() -> bytes:
+    from PIL import Image  # slow to load, and rarely wanted
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), "navy").save(buffer, "PNG")
+    return buffer.getvalue()

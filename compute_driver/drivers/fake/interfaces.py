@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The network interfaces of simulated guests."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, PowerState
+from compute_driver.drivers.fake.machine import Machines
+from compute_driver.guest import Interface
+
+
+class Interfaces(Machines):
+    """Changes the interfaces of simulated guests."""
+
+    def attach_interface(self, uuid: str, interface: Interface) -> None:
+        """Add an interface to a guest: at once if the guest runs, and to its description."""
+        with self._machine(uuid) as machine:
+            machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
+            nics = (*machine.guest.interfaces, interface)
+            guest = dataclasses.replace(machine.guest, interfaces=nics)
+            self._hardware(guest, machine.decision)
+            machine.guest = guest
+
+    def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        """Remove an interface from a guest: at once if the guest runs, and from its description."""
+        with self._machine(uuid) as machine:
+            machine.require("detach an interface from", *ACTIVE, PowerState.STOPPED)
+            guest = machine.guest
+            nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
+            if nics == guest.interfaces:
+                raise exceptions.InterfaceNotFound(guest.name, mac)
+            machine.guest = dataclasses.replace(guest, interfaces=nics)
+
+    def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Give a guest that is off these interfaces, in this order, in place of its old ones."""
+        with self._machine(uuid) as machine:
+            machine.require("replace the interfaces of", PowerState.STOPPED)
+            guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
+            self._hardware(guest, machine.decision)
+            machine.guest = guest

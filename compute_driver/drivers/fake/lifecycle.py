@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Making, changing and removing simulated guests."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+from collections.abc import Callable
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, PowerState
+from compute_driver.driver import Progress, no_progress
+from compute_driver.drivers.fake.machine import Machine, Machines
+from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.info import GuestInfo
+
+
+class Lifecycle(Machines):
+    """Makes, resizes and removes simulated guests."""
+
+    def spawn(
+        self,
+        guest: Guest,
+        *,
+        progress: Progress = no_progress,
+        network: contextlib.AbstractContextManager[object] | None = None,
+        power_on: bool = True,
+        make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
+    ) -> GuestInfo:
+        """Make a guest and start it."""
+        decision = self._decide(guest.architecture)
+        self._hardware(guest, decision)
+        if guest.image is not None:
+            self.image_cache(guest.image, progress=progress)
+        machine = Machine(guest, decision)
+        self._serve(machine)
+        with machine.changed:
+            self._add(machine)
+            try:
+                if make_config_drive is not None:
+                    make_config_drive(machine.info())
+                if power_on:
+                    machine.start(network)
+            except BaseException:
+                self._remove(machine)
+                raise
+            made = machine.info()
+        self._released.pop(guest.uuid, None)
+        self._report(guest.uuid, made.state)
+        return made
+
+    def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
+        """Power a guest off and remove everything that the guest owned."""
+        with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
+            self._remove(machine)
+            if keep_files:
+                self._released[uuid] = machine
+        if not keep_files:
+            self._released.pop(uuid, None)
+
+    def resize(
+        self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Stop a guest and give it another size; the old guest is kept for a revert."""
+        with self._machine(uuid) as machine:
+            self._check_resize(machine, guest)
+            was_on = machine.state in ACTIVE
+            machine.before = (machine.guest, machine.decision, was_on)
+            machine.enter(PowerState.STOPPED)
+            if guest.root is None or guest.root.size_bytes == 0:
+                guest = dataclasses.replace(guest, root=machine.guest.root)
+            machine.guest = guest
+            if was_on if power_on is None else power_on:
+                machine.boot()
+
+    def check_resize(self, uuid: str, guest: Guest) -> None:
+        """Raise what :meth:`resize` would raise for a bad request; change nothing."""
+        with self._machine(uuid) as machine:
+            self._check_resize(machine, guest)
+
+    def confirm_resize(self, uuid: str) -> None:
+        """Remove the old guest that a resize has kept; nothing if no resize waits for this."""
+        with self._machine(uuid) as machine:
+            machine.before = None
+
+    def revert_resize(
+        self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
+    ) -> None:
+        """Give a guest the size and the disks that it had before its resize."""
+        if uuid in self._released:
+            self._restore(self._released.pop(uuid))
+        with self._machine(uuid) as machine:
+            if machine.before is not None:
+                machine.enter(PowerState.STOPPED)
+                machine.guest, machine.decision, was_on = machine.before
+                machine.before = None
+                power_on = was_on if power_on is None else power_on
+            if power_on and machine.state is PowerState.STOPPED:
+                machine.boot()
+
+    def _restore(self, machine: Machine) -> None:
+        machine.removed = False
+        self._add(machine)
+
+    def _check_resize(self, machine: Machine, new: Guest) -> None:
+        """Refuse a resize by the guest's present state or by the new description."""
+        old = machine.guest
+        machine.require("resize", *ACTIVE, PowerState.STOPPED)
+        if old.rescue is not None:
+            raise exceptions.InvalidGuestState(
+                old.name, "resize", "in rescue", ["in its own system"]
+            )
+        if machine.before is not None:
+            raise exceptions.InvalidGuestState(
+                old.name, "resize", "resized already", ["confirmed", "reverted"]
+            )
+        self._hardware(new, machine.decision)
+        for field in ("uuid", "name", "architecture"):
+            if getattr(old, field) != getattr(new, field):
+                raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
+        _refuse_shrinking(old, new)
+
+
+def _refuse_shrinking(old: Guest, new: Guest) -> None:
+    for role, before, after in (
+        ("root", old.root, new.root),
+        *(("ephemeral", *pair) for pair in itertools.zip_longest(old.ephemerals, new.ephemerals)),
+    ):
+        size = before.size_bytes if before else 0
+        wanted = after.size_bytes if after else 0
+        if wanted < size and (wanted or role != "root"):
+            raise exceptions.InvalidParameter(role, wanted, f"{size} bytes or more")

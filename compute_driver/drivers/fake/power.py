@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Powering simulated guests on and off."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver import exceptions
+from compute_driver.choices import ACTIVE, ALIVE, PowerState, RebootKind
+from compute_driver.driver import Progress, no_progress
+from compute_driver.drivers.fake import images
+from compute_driver.drivers.fake.machine import Machines
+from compute_driver.guest import Rescue
+from compute_driver.hardware import architecture
+
+
+class Power(Machines):
+    """Starts, stops and reboots simulated guests."""
+
+    def start(self, uuid: str) -> None:
+        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
+        with self._machine(uuid) as machine:
+            if machine.state in ALIVE:
+                machine.enter(PowerState.RUNNING)
+            else:
+                self._serve(machine)
+                machine.boot()
+
+    def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
+        with self._machine(uuid) as machine:
+            machine.enter(PowerState.STOPPED)
+
+    def reboot(
+        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+    ) -> RebootKind:
+        """Reboot a guest."""
+        with self._machine(uuid) as machine:
+            if kind is RebootKind.SOFT:
+                machine.require("reboot", PowerState.RUNNING)
+            else:
+                machine.enter(PowerState.STOPPED)
+                self._serve(machine)
+            machine.boot()
+        return kind
+
+    def pause(self, uuid: str) -> None:
+        """Freeze a running guest in memory; nothing if the guest is paused."""
+        with self._machine(uuid) as machine:
+            machine.require("pause", *ACTIVE)
+            machine.enter(PowerState.PAUSED)
+
+    def resume(self, uuid: str) -> None:
+        """Continue a paused or suspended guest; nothing if the guest runs."""
+        with self._machine(uuid) as machine:
+            machine.require("resume", *ALIVE)
+            machine.enter(PowerState.RUNNING)
+
+    def suspend(self, uuid: str) -> None:
+        """Save a guest's memory to disk and power it off; nothing if the guest is suspended."""
+        with self._machine(uuid) as machine:
+            machine.require("suspend", *ALIVE)
+            machine.enter(PowerState.SUSPENDED)
+
+    def inject_nmi(self, uuid: str) -> None:
+        """Send a guest's processors a non-maskable interrupt (NMI), to start a crash dump."""
+        with self._machine(uuid) as machine:
+            machine.require("interrupt", *ACTIVE)
+            if not architecture.machine(machine.guest).nmi:
+                raise exceptions.InterruptUnsupported(
+                    f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
+                )
+            machine.write(b"NMI received\r\n")
+
+    def rescue(
+        self,
+        uuid: str,
+        rescue: Rescue,
+        *,
+        timeout: float | None = None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Shut a guest down and boot another system on its machine, with its disks attached."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is not None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "rescue", "in rescue", ["in its own system"]
+                )
+            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            guest = dataclasses.replace(guest, rescue=rescue)
+            self._hardware(guest, machine.decision)
+            progress(rescue.image.location, images.size_bytes(rescue.image.location), 0)
+            machine.guest = guest
+            machine.enter(PowerState.STOPPED)
+            machine.boot()
+
+    def unrescue(self, uuid: str) -> None:
+        """Power the rescue system off, remove it and boot the guest's own system."""
+        with self._machine(uuid) as machine:
+            guest = machine.guest
+            if guest.rescue is None:
+                raise exceptions.InvalidGuestState(
+                    guest.name, "unrescue", "in its own system", ["in rescue"]
+                )
+            machine.guest = dataclasses.replace(guest, rescue=None)
+            machine.enter(PowerState.STOPPED)
+            machine.boot()

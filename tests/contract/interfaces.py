@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Changing the network interfaces of guests."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from compute_driver import exceptions
+from compute_driver.choices import InterfaceKind, NicModel
+from compute_driver.guest import Guest, Interface
+from tests.contract.base import Case
+
+
+class Interfaces(Case):
+    """See :class:`compute_driver.contract.interfaces.Interfaces`."""
+
+    def test_interface_is_attached_and_detached(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.assertEqual((*guest.interfaces, added), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.assertIn(added.mac, [each.mac for each in self.driver.show(guest.uuid).devices])
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, added.mac.upper())
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        with self.assertRaises(exceptions.InterfaceNotFound):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_changed(self) -> None:
+        guest = self.make_guest()
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        added = Interface()
+        self.driver.attach_interface(guest.uuid, added)
+        self.driver.detach_interface(guest.uuid, guest.interfaces[0].mac)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        self.assertEqual((added,), self.interfaces(guest))
+        self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
+        self.driver.suspend(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.attach_interface(guest.uuid, Interface())
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.detach_interface(guest.uuid, added.mac)
+
+    def test_interfaces_of_a_guest_that_is_off_are_replaced_in_order_or_not_at_all(self) -> None:
+        first, second = Interface(), Interface()
+        guest = self.make_guest(interfaces=(first, second))
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        changed = dataclasses.replace(first, model=NicModel.E1000)
+        for wanted in ((changed, second), (second, Interface(), changed), ()):
+            self.driver.replace_interfaces(guest.uuid, wanted)
+            self.assertEqual(wanted, self.interfaces(guest))
+        self.driver.replace_interfaces(guest.uuid, [first, second])
+        many = Interface(kind=InterfaceKind.BRIDGE, source="br0", queues=guest.vcpus + 1)
+        for refused in ((first, first), (Interface(), many)):
+            with self.assertRaises(exceptions.InvalidParameter):
+                self.driver.replace_interfaces(guest.uuid, refused)
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.driver.start(guest.uuid)
+        with self.assertRaises(exceptions.InvalidGuestState):
+            self.driver.replace_interfaces(guest.uuid, ())
+        self.assertEqual((first, second), self.interfaces(guest))
+        self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
+
+    def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
+        return self.driver.show(guest.uuid).guest.interfaces
