@@ -14,7 +14,7 @@ from compute_driver.driver import Progress
 from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.hardware import acceleration
 from compute_driver.images import sources
-from compute_driver.images.cache import CachedImage
+from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import kept_files, power, removal
