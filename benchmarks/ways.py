@@ -24,7 +24,7 @@ import pycdlib
 
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import ConfigDrive, Guest
-from compute_driver.images.cache import CachedImage
+from compute_driver.images.entry import CachedImage
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage.layout import Layout, Role

@@ -45,7 +45,7 @@ class GenericVerb(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Carry out the operation and print what it returns."""
+        """Call the operation and print its result."""
         driver = self.driver
         values = {name: getattr(parsed_args, name) for name in self.parameters}
         if values.get("uuid") is not None:

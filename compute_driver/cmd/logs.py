@@ -96,7 +96,7 @@ def _warnings(options: argparse.Namespace) -> logging.Handler:
 
 
 def _set_up(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
-    from oslo_log import log  # slow to import, and rarely wanted
+    from oslo_log import log  # slow to import, and rarely used
 
     hook = sys.excepthook
     try:

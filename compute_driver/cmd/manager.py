@@ -45,7 +45,7 @@ class Operation(Point):
     """An operation whose command is made from its signature."""
 
     def load(self) -> type[command.Command]:
-        """Return the class of the command; if the operation does not load, the command says why."""
+        """Return the class of the command, which shows the cause if the operation does not load."""
         from compute_driver.cmd import generic
         from compute_driver.drivers import loading
 

@@ -216,6 +216,10 @@ def mib(flag: str, size: int) -> int:
     return size * MIB
 
 
+#: The forms of option ``--nic``, one for each kind of port.
+PORTS = ", ".join(f"{kind}=NAME" if kind.thing else str(kind) for kind in InterfaceKind)
+
+
 def interface(spec: str, hardware: Wishes) -> Interface:
     """Return the interface that the value of option ``--nic`` describes.
 
@@ -229,8 +233,7 @@ def interface(spec: str, hardware: Wishes) -> Interface:
         raise exceptions.InvalidParameter(
             "nic",
             spec,
-            "user, network=NAME, bridge=NAME or ovs=BRIDGE, then ,model=MODEL, ,mac=MAC, ,mtu=BYTES"
-            " and ,queues=N",
+            f"{PORTS}, then ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N",
         )
     limits = hardware.bandwidth()
     with properties.named({f"nic {way}": f"quota:vif_{way}_*" for way in limits}):

@@ -82,7 +82,7 @@ _DEVICES = (
     repeated(
         "--nic",
         "SPEC",
-        "network interface: user, network=NAME, bridge=NAME, ovs=BRIDGE (of Open vSwitch) or none,"
+        f"network interface: {options.PORTS} (a bridge of Open vSwitch) or none,"
         " then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N (default: user)",
     ),
     repeated("--ephemeral", "GIB", "an empty, formatted disk", type=verb.number),

@@ -36,7 +36,7 @@ class Power(abc.ABC):
         :param timeout: seconds that a soft reboot may take before the driver makes a hard reboot;
             by default option soft_reboot_timeout.
         :return: the kind of the reboot that the driver made in the end.
-        :raises InvalidGuestState: if a soft reboot is wanted of a guest that does not run.
+        :raises InvalidGuestState: if *kind* is soft and the guest does not run.
         """
 
     @abc.abstractmethod

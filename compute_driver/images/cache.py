@@ -20,9 +20,6 @@ the image in the header of a disk, or a second name of the image's file.
 from __future__ import annotations
 
 import contextlib
-import contextvars
-import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +27,7 @@ import re
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from oslo_config import cfg
@@ -39,9 +37,10 @@ from compute_driver.choices import DiskFormat
 from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import Image
 from compute_driver.images import sources
+from compute_driver.images.entry import CachedImage, Entry, holding
 from compute_driver.images.inspect import ImageDetails, inspect
 from compute_driver.info import CacheEntry
-from compute_driver.system import concurrency, filesystem, space, steps, tools
+from compute_driver.system import concurrency, filesystem, space, tools
 from compute_driver.system.concurrency import run_blocking
 
 #: Names of QEMU's block drivers for the formats that cannot be the base of guests' disks.
@@ -55,27 +54,8 @@ _CONVERTED = {
 #: Exit status of "qemu-img check" for wasted clusters, which do no harm; qemu-img(1).
 _ONLY_LEAKS = 3
 
-#: The shared locks of :meth:`ImageCache.holding`.
-_holds: contextvars.ContextVar[contextlib.ExitStack | None] = contextvars.ContextVar(
-    "holds", default=None
-)
-
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1024**2
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class CachedImage:
-    """An image that is ready for use and never changes.
-
-    :param path: the file, absolute; any user who knows the path can read the file.
-    :param format: ``qcow2``, ``raw`` or ``iso``.
-    :param virtual_size: size of the disk that a guest sees, in bytes.
-    """
-
-    path: Path
-    format: DiskFormat
-    virtual_size: int
 
 
 class ImageCache:
@@ -123,15 +103,9 @@ class ImageCache:
             return self._cached("file", image, progress, _prepare_file)[1]
         return self._cached("disk", image, progress, self._prepare_disk)[1]
 
-    @contextlib.contextmanager
-    def holding(self) -> Iterator[None]:
+    def holding(self) -> AbstractContextManager[None]:
         """Protect all images that this thread asks for meanwhile from removal."""
-        with contextlib.ExitStack() as stack:
-            token = _holds.set(stack)
-            try:
-                yield
-            finally:
-                _holds.reset(token)
+        return holding()
 
     def entries(self) -> list[CacheEntry]:
         """Return the complete images, the latest used first, without their users."""
@@ -181,9 +155,9 @@ class ImageCache:
                 removed.append(path)
         return removed
 
-    def _whole(self) -> Iterator[_Entry]:
+    def _whole(self) -> Iterator[Entry]:
         for path in sorted(self._directory.glob("*.json")):
-            entry = _Entry(self._directory, path.stem)
+            entry = Entry(self._directory, path.stem)
             if _KEY.fullmatch(path.stem) and entry.read():
                 yield entry
 
@@ -197,7 +171,7 @@ class ImageCache:
             identity = image.location if image.checksum else uuid.uuid4().hex
         told_apart = [kind, identity, image.checksum, image.format]
         key = hashlib.sha256(json.dumps(told_apart).encode()).hexdigest()
-        entry = _Entry(self._directory, key)
+        entry = Entry(self._directory, key)
         fetched = False
         while True:
             found = entry.read()
@@ -215,7 +189,7 @@ class ImageCache:
 
     def _make(
         self,
-        entry: _Entry,
+        entry: Entry,
         source: sources.ImageSource,
         image: Image,
         progress: Progress,
@@ -230,7 +204,7 @@ class ImageCache:
             entry.discard()
 
     def _prepare_disk(
-        self, entry: _Entry, image: Image, progress: Progress
+        self, entry: Entry, image: Image, progress: Progress
     ) -> tuple[Path, ImageDetails]:
         name = sources.shown(image.location)
         details = run_blocking(inspect, entry.part, claimed=image.format, name=name)
@@ -266,160 +240,21 @@ class ImageCache:
             for path in (self._directory / directory).glob("*")
         }
         for key in sorted(filter(_KEY.fullmatch, names)):
-            entry = _Entry(self._directory, key)
+            entry = Entry(self._directory, key)
             # The release of a dead process's lock also removes the lock's file.
             with concurrency.try_lock(entry.lock) as held:
                 if held:
                     yield from entry.remains()
 
 
-_Preparation = Callable[["_Entry", Image, Progress], tuple[Path, ImageDetails]]
+_Preparation = Callable[[Entry, Image, Progress], tuple[Path, ImageDetails]]
 
 
-def _prepare_file(entry: _Entry, image: Image, progress: Progress) -> tuple[Path, ImageDetails]:
+def _prepare_file(entry: Entry, image: Image, progress: Progress) -> tuple[Path, ImageDetails]:
     size = entry.part.stat().st_size
     if not size:
         raise exceptions.ImageUnacceptable(f"file {sources.shown(image.location)} is empty")
     return entry.part, ImageDetails(format=DiskFormat.RAW, virtual_size=size)
-
-
-class _Entry:
-    """The files of one KEY; all methods except :meth:`read` need the lock of the KEY."""
-
-    def __init__(self, directory: Path, key: str) -> None:
-        self.path = directory / key
-        self.note = directory / f"{key}.json"
-        self.part = directory / "tmp" / f"{key}.part"
-        self.converted = directory / "tmp" / f"{key}.qcow2"
-        self.lock = directory / "locks" / key
-
-    def read(self) -> CachedImage | None:
-        """Return the image if the cache has it complete."""
-        try:
-            note = json.loads(self.note.read_bytes())
-            if self.path.stat().st_size != note["bytes"]:
-                return None
-            return CachedImage(
-                path=self.path,
-                format=DiskFormat(note["format"]),
-                virtual_size=note["virtual_size"],
-            )
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def publish(self, path: Path, details: ImageDetails, source: str) -> CachedImage:
-        """Move a complete file to its place.
-
-        :param source: the location of the image, without credentials.
-        """
-        note = dataclasses.asdict(details) | {"bytes": path.stat().st_size, "source": source}
-        draft = self.part.with_name(self.note.name)
-        draft.write_text(json.dumps(note))
-        for file in (path, draft):
-            file.chmod(0o644)
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
-        path.replace(self.path)
-        draft.replace(self.note)
-        return CachedImage(path=self.path, **dataclasses.asdict(details))
-
-    def describe(self) -> CacheEntry | None:
-        """Return the image's row of the table of images; None if the image is gone."""
-        found = self.read()
-        if found is None:
-            return None
-        try:
-            source = str(json.loads(self.note.read_bytes()).get("source", ""))
-            used_at, size = self.note.stat().st_mtime, self.path.stat().st_blocks * 512
-        except (OSError, ValueError):
-            return None
-        return CacheEntry(
-            source=source,
-            path=str(self.path),
-            format=found.format,
-            size_bytes=size,
-            used_at=used_at,
-        )
-
-    def hold(self) -> bool:
-        """Note a use of the image, and protect the image; tell whether the cache still has it.
-
-        The protection ends with the innermost :meth:`ImageCache.holding` of this thread.
-        """
-        stack = _holds.get()
-        if stack is None:
-            return self.touch()
-        return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH, wait=True) and self.touch()
-
-    def lock_alone(self, stack: contextlib.ExitStack) -> bool:
-        """Lock the image until *stack* ends; tell whether no other process had a lock."""
-        # On NFS an exclusive lock needs a file that is open for writing.
-        return self._lock(stack, os.O_RDWR, fcntl.LOCK_EX, wait=False)
-
-    def _lock(self, stack: contextlib.ExitStack, mode: int, kind: int, *, wait: bool) -> bool:
-        try:
-            descriptor = os.open(self.note, mode | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            try:
-                run_blocking(fcntl.flock, descriptor, kind | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if not wait:
-                    raise
-                # At most one thread of a process waits here: a process that prunes has locked many
-                # images, and may need a thread of eventlet's pool to end.
-                with concurrency.within_process(str(self.path.parent)):
-                    run_blocking(fcntl.flock, descriptor, kind)
-            held = os.path.samestat(os.fstat(descriptor), os.stat(self.note))
-        except (BlockingIOError, FileNotFoundError):
-            held = False
-        except BaseException:
-            os.close(descriptor)
-            raise
-        if held:
-            stack.callback(os.close, descriptor)
-        else:
-            os.close(descriptor)
-        return held
-
-    def touch(self) -> bool:
-        """Note a use of the image; tell whether the cache has it."""
-        try:
-            os.utime(self.note)
-        except FileNotFoundError:
-            return False
-        except PermissionError:  # only the owner of a cache prunes it
-            return True
-        return True
-
-    def is_linked(self) -> bool:
-        """Tell whether a guest has a second name of the file."""
-        return self.path.stat().st_nlink > 1
-
-    def remove(self) -> None:
-        """Remove the image, the note first: without its note a file is no image."""
-        steps.announce("image chosen")
-        self.forget()
-        steps.announce("image forgotten")
-        self.path.unlink(missing_ok=True)
-
-    def forget(self) -> None:
-        """Remove the note."""
-        self.note.unlink(missing_ok=True)
-
-    def discard(self) -> None:
-        """Remove the temporary files."""
-        for path in self._temporary():
-            path.unlink(missing_ok=True)
-
-    def remains(self) -> list[Path]:
-        """Return the files that only a later fetch can use."""
-        broken = [] if self.read() else [self.path, self.note]
-        return [path for path in broken if path.exists()] + self._temporary()
-
-    def _temporary(self) -> list[Path]:
-        return sorted(self.part.parent.glob(f"{self.path.name}.*"))
 
 
 def _verify(path: Path, image: Image) -> None:

@@ -100,7 +100,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return
     if not plan.directory.exists():
-        # libvirt may have defined it after the spawn was killed and undone.
+        # libvirt may have defined the domain after the spawn was killed and undone.
         if repair:
             removal.remove(parts, uuid)
         yield Finding(

@@ -23,7 +23,7 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     """
     state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
     stored = parts.stored(uuid)
-    found = [each for each in stored.guest.interfaces if each.mac == mac.lower()]
+    found = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
     if not found:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     if state in ACTIVE:
@@ -34,5 +34,5 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     # The description has the only record of the interface: it is unplugged before the record goes.
     parts.ports.unplug(uuid, found)
     steps.announce("ports unplugged")
-    rest = tuple(each for each in stored.guest.interfaces if each not in found)
+    rest = tuple(nic for nic in stored.guest.interfaces if nic not in found)
     interfaces.store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))

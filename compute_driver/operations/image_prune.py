@@ -11,6 +11,6 @@ from compute_driver.operations.base.context import Parts
 def image_prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
     """Remove what no guest has needed for so many seconds, and return it.
 
-    :raises HostError: if it cannot be told of a guest what it needs; nothing is removed then.
+    :raises HostError: if a file that a guest may need cannot be read; nothing is removed then.
     """
     return tuple(parts.images.prune(min_age, lambda: image_users.bases(parts)))

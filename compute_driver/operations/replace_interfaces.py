@@ -24,5 +24,5 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check(guest)
     parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
-    parts.ports.unplug(uuid, [each for each in before if each not in wanted])
+    parts.ports.unplug(uuid, [nic for nic in before if nic not in wanted])
     interfaces.store(parts, stored, guest)

@@ -15,7 +15,7 @@ from compute_driver.choices import PowerState
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
-from compute_driver.images.cache import CachedImage
+from compute_driver.images.entry import CachedImage
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report

@@ -45,7 +45,7 @@ class Change:
 
 
 def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
-    """Refuse what cannot work, before anything is touched.
+    """Refuse a change that cannot work, before anything is touched.
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
@@ -130,7 +130,7 @@ def _refuse_others(old: Guest, guest: Guest) -> None:
     for field in ("uuid", "name", "architecture"):
         before, wanted = getattr(old, field), getattr(guest, field)
         if before != wanted:
-            raise exceptions.InvalidParameter(field, wanted, f"{before}: it stays the same guest")
+            raise exceptions.InvalidParameter(field, wanted, f"{before}, which no resize changes")
 
 
 def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:

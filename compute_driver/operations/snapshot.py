@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Copy a guest's root disk into one image file, while the guest goes on.
 
-Of a running guest its emulator makes the copy, as the disk is at one moment: what is not copied yet
-is saved before the guest overwrites it (libvirt's backup in push mode).  That needs no transient
-domain, as a block copy does, and ends by itself if this process dies, where a block copy would
-mirror the guest's writes for good.
+The emulator of a running guest copies the disk as it is at one moment: the emulator saves a part
+that is not copied yet before the guest overwrites the part (libvirt's backup in push mode).  Unlike
+a block copy, a backup needs no transient domain, and ends by itself if this process dies; a block
+copy would then mirror the guest's writes without an end.
 
-The emulator always writes qcow2, into the guest's own directory: there it may write, and a raw file
-would take the space of all that is empty, too.
+The emulator writes qcow2 into the guest's own directory, where it may write.  A raw file would take
+the space of the disk's empty parts, too.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from compute_driver.xml import source as source_xml
 
 
 def check_target(parts: Parts, target: Path) -> Path:
-    """Refuse what cannot work, before anything is made.
+    """Refuse a target that cannot be made, before anything is made.
 
     :return: the target's absolute path.
     :raises InvalidParameter: names what is accepted.

@@ -14,7 +14,7 @@ from compute_driver.driver import Progress
 from compute_driver.guest import ConfigDrive, Guest
 from compute_driver.hardware import acceleration
 from compute_driver.images import sources
-from compute_driver.images.cache import CachedImage
+from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import kept_files, power, removal
@@ -98,7 +98,7 @@ def _start(
 
 
 def _refuse_another(guest: Guest, kept: Guest) -> None:
-    """Refuse a description that the files of a guest, which were kept, do not fit."""
+    """Refuse a description that does not fit the kept files of the guest."""
     for field, wanted, there in (
         ("image", guest.image and guest.image.location, kept.image and kept.image.location),
         ("disk", guest.root and guest.root.size_bytes, kept.root and kept.root.size_bytes),
@@ -116,7 +116,7 @@ def _refuse_taken(parts: Parts, guest: Guest) -> None:
 
 
 def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
-    # A list of all would wait for every guest whose emulator hangs.
+    # A list of all domains would wait for every guest whose emulator hangs.
     if domains.lookup_name(connection, guest.name) is not None:
         raise exceptions.GuestExists(f"name {guest.name!r} is taken on this host")
     if domains.lookup(connection, guest.uuid) is not None:
@@ -124,7 +124,7 @@ def _refuse_duplicate(connection: libvirt.virConnect, guest: Guest) -> None:
 
 
 def _to_store(guest: Guest, base: CachedImage | None) -> Guest:
-    """Return the guest as its domain will store it: format known, no secret in any URL."""
+    """Return the guest as its domain will store it, with the image's format and without secrets."""
     if guest.image and base:
         image = dataclasses.replace(sources.clean(guest.image), format=base.format)
         guest = dataclasses.replace(guest, image=image)
@@ -144,7 +144,7 @@ def _make_files(
 ) -> None:
     """Make a guest's files.
 
-    :param later: whether its config drive is made when more is known.
+    :param later: whether the config drive is made later, when the guest is defined.
     """
     limits = tools.limits(parts.conf)
     filesystem.make_directory(plan.directory, filesystem.PASSABLE)
@@ -158,6 +158,6 @@ def _make_files(
                 continue
             assert guest.config_drive is not None
             config_drive.build(guest.config_drive, guest, disk.source.path)
-        elif not disks.kind(disk.source).exists(disk.source):  # it may have been kept
+        elif not disks.kind(disk.source).exists(disk.source):  # kept files stay
             disks.make(disk, base, limits)
             steps.announce("disk made")

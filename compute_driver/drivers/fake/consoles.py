@@ -78,7 +78,7 @@ class Consoles(Machines):
 
 
 def _picture() -> bytes:
-    from PIL import Image  # slow to load, and rarely wanted
+    from PIL import Image  # slow to import, and rarely used
 
     buffer = io.BytesIO()
     Image.new("RGB", (64, 48), "navy").save(buffer, "PNG")

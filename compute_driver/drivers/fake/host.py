@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated guests as a list, and the host."""
+"""The list of simulated guests, and the host."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class Host(Machines):
                 subject="driver",
                 verdict="warning",
                 detail="guests are simulated in memory and end with this process",
-                remedy="set driver = libvirt to run real ones",
+                remedy="set driver = libvirt to run real guests",
             ),
         )
 
@@ -100,7 +100,7 @@ class Host(Machines):
         return ()  # memory has no leftovers
 
     def close(self) -> None:
-        """Do nothing: there is nothing to let go of."""
+        """Do nothing: the driver has neither connections nor threads."""
 
 
 def _stats(machine: Machine) -> GuestStats:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The cache of images, of which the in-memory driver keeps the names only."""
+"""A cache of images that holds the names of images only."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Images(Machines):
         """Remove the cached images that no guest needs and that were not used for some time."""
         age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
         with self._guard:
-            found = [(image, self._entry(image)) for image in self._images]
+            cached = [(image, self._entry(image)) for image in self._images]
             removed = [
                 (image, entry)
-                for image, entry in found
+                for image, entry in cached
                 if not entry.guests and entry.used_at <= time.time() - age
             ]
             for image, _entry in removed:

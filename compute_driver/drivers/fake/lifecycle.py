@@ -89,7 +89,9 @@ class Lifecycle(Machines):
     ) -> None:
         """Give a guest the size and the disks that it had before its resize."""
         if uuid in self._released:
-            self._restore(self._released.pop(uuid))
+            machine = self._released.pop(uuid)
+            machine.removed = False
+            self._add(machine)
         with self._machine(uuid) as machine:
             if machine.before is not None:
                 machine.enter(PowerState.STOPPED)
@@ -98,10 +100,6 @@ class Lifecycle(Machines):
                 power_on = was_on if power_on is None else power_on
             if power_on and machine.state is PowerState.STOPPED:
                 machine.boot()
-
-    def _restore(self, machine: Machine) -> None:
-        machine.removed = False
-        self._add(machine)
 
     def _check_resize(self, machine: Machine, new: Guest) -> None:
         """Refuse a resize by the guest's present state or by the new description."""

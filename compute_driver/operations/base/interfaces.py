@@ -51,22 +51,22 @@ def mend(parts: Parts, uuid: str) -> None:
     """
     with contextlib.suppress(exceptions.GuestNotFound):
         stored = parts.stored(uuid)
-        there = parts.on_domain(uuid, domains.interfaces)
-        kept = tuple(each for each in stored.guest.interfaces if each.mac in there)
+        aliases = parts.on_domain(uuid, domains.interfaces)
+        kept = tuple(nic for nic in stored.guest.interfaces if nic.mac in aliases)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
         plugged = parts.ports.plugged().get(uuid, [])
-        ports = {each.switch_port for each in kept}
-        gone = {each.switch_port: each for each in (*plugged, *stored.guest.interfaces)}
-        parts.ports.unplug(uuid, [each for port, each in gone.items() if port not in ports])
+        ports = {nic.switch_port for nic in kept}
+        known = {nic.switch_port: nic for nic in (*plugged, *stored.guest.interfaces)}
+        parts.ports.unplug(uuid, [nic for port, nic in known.items() if port not in ports])
         if guest != stored.guest:
             store(parts, stored, guest)
-        for mac in there.keys() - {each.mac for each in kept}:
+        for mac in aliases.keys() - {nic.mac for nic in kept}:
             try:
                 let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
             except exceptions.DeviceBusy as error:
                 LOG.warning("%s; the interface stays, unplugged, until power-off", error)
         if parts.state(uuid) in ACTIVE:
-            ready = {each.switch_port for each in plugged}
+            ready = {nic.switch_port for nic in plugged}
             for interface in kept:
                 if interface.switch_port not in ready:
                     plug(parts, guest, interface)

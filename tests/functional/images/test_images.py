@@ -21,7 +21,8 @@ from unittest import mock
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import MIB, Image
-from compute_driver.images.cache import CachedImage, ImageCache
+from compute_driver.images.cache import ImageCache
+from compute_driver.images.entry import CachedImage
 from compute_driver.system import tools
 from tests.functional.programs import described, output
 from tests.image_server import DEADLINE, ImageServer, configured

@@ -60,7 +60,7 @@ BAD_OPTIONS = {
     (
         "--nic",
         "tap",
-    ): "nic: 'tap' is not usable; accepted: user, network=NAME, bridge=NAME or ovs=BRIDGE",
+    ): "nic: 'tap' is not usable; accepted: user, network=NAME, bridge=NAME, ovs=NAME, then",
     ("--nic", "ovs"): "nic: 'ovs' is not usable; accepted: ovs=NAME, the name of a bridge of Open",
     ("--nic", "ovs=br0,mtu=big"): "nic mtu: 'big' is not usable; accepted: a whole number",
     ("--nic", "ovs=br0,mtu=9"): "--nic mtu: 9 is not usable",

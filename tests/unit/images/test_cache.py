@@ -14,7 +14,8 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.guest import Image
-from compute_driver.images.cache import ImageCache, _Entry
+from compute_driver.images.cache import ImageCache
+from compute_driver.images.entry import Entry
 from compute_driver.system import concurrency
 from tests.image_server import ImageServer
 from tests.unit import base
@@ -112,7 +113,7 @@ class PruneTest(unittest.TestCase):
 
     def test_who_fetches_it_anew_while_it_is_removed_keeps_it(self) -> None:
         path = self.cache.get_file(self.image)
-        forget = _Entry.forget
+        forget = Entry.forget
 
         def fetch() -> None:
             with self.cache.holding():
@@ -120,12 +121,12 @@ class PruneTest(unittest.TestCase):
 
         fetcher = threading.Thread(target=fetch)
 
-        def forget_slowly(entry: _Entry) -> None:
+        def forget_slowly(entry: Entry) -> None:
             forget(entry)
             fetcher.start()
             fetcher.join(0.2)
 
-        with mock.patch.object(_Entry, "forget", forget_slowly):
+        with mock.patch.object(Entry, "forget", forget_slowly):
             self.assertEqual([str(path)], self.pruned())
         fetcher.join(10)
         self.assertEqual(b"a kernel", path.read_bytes())
