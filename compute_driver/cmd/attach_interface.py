@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 
 from compute_driver.cmd import options, verb
-from compute_driver.hardware.properties import Hardware
+from compute_driver.hardware.properties import Wishes
 
 
 class AttachInterface(verb.Verb):
@@ -25,6 +25,6 @@ class AttachInterface(verb.Verb):
         """Attach the interface."""
         uuid = self.find(parsed_args.guest)
         with options.usage({}):
-            interface = options.interface(parsed_args.nic, Hardware())
+            interface = options.interface(parsed_args.nic, Wishes())
         self.operate(uuid, interface)
         self.app.stdout.write(f"{interface.mac}\n")

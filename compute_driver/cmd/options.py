@@ -24,7 +24,7 @@ from compute_driver.guest import (
     random_mac,
 )
 from compute_driver.hardware import properties
-from compute_driver.hardware.properties import Hardware
+from compute_driver.hardware.properties import Wishes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Option:
     :param metavar: placeholder of the value in the help.
     :param type: makes the value from the word, or raises ArgumentTypeError.
     :param settings: other settings of argparse.
-    :param field: the field of :class:`~compute_driver.hardware.properties.Hardware` that the option
+    :param field: the field of :class:`~compute_driver.hardware.properties.Wishes` that the option
         sets, if it sets one.
     :param read: makes the value of the field from the flag and the option's value, or raises
         InvalidParameter.
@@ -220,7 +220,7 @@ def mib(flag: str, size: int) -> int:
 PORTS = ", ".join(f"{kind}=NAME" if kind.thing else str(kind) for kind in InterfaceKind)
 
 
-def interface(spec: str, hardware: Hardware) -> Interface:
+def interface(spec: str, hardware: Wishes) -> Interface:
     """Return the interface that the value of option ``--nic`` describes.
 
     :param hardware: gives the model and the bandwidth of all interfaces.

@@ -25,7 +25,7 @@ from compute_driver.guest import (
     Interface,
 )
 from compute_driver.hardware import architecture, properties
-from compute_driver.hardware.properties import Hardware
+from compute_driver.hardware.properties import Wishes
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
@@ -92,7 +92,7 @@ def _guest(words: argparse.Namespace) -> Guest:
     )
 
 
-def _hardware(words: argparse.Namespace) -> Hardware:
+def _hardware(words: argparse.Namespace) -> Wishes:
     """Return the hardware of the properties, changed by the options."""
     wanted = properties.read(options.pair("--hw", pair) for pair in words.hw)
     changes = {
@@ -127,7 +127,7 @@ def _root(size_gib: float | None, image: Image | None, bus: DiskBus | None) -> D
     return Disk(size_bytes=size_bytes, bus=bus)
 
 
-def _interfaces(specs: Sequence[str], hardware: Hardware) -> tuple[Interface, ...]:
+def _interfaces(specs: Sequence[str], hardware: Wishes) -> tuple[Interface, ...]:
     if "none" in specs:
         if len(specs) > 1:
             raise exceptions.InvalidParameter("--nic", "none", "none without other interfaces")

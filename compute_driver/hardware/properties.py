@@ -36,7 +36,7 @@ from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Hardware:
+class Wishes:
     """The user's wishes for a guest's hardware; None for no wish.
 
     The fields are those of :class:`~compute_driver.guest.Guest` and its parts.  OpenStack has no
@@ -149,7 +149,7 @@ def named(names: Mapping[str, str]) -> Iterator[None]:
         raise
 
 
-_SHARED = {field.name for field in dataclasses.fields(Hardware)} & {
+_SHARED = {field.name for field in dataclasses.fields(Wishes)} & {
     field.name for field in dataclasses.fields(Guest)
 } - {"architecture"}
 
@@ -159,14 +159,14 @@ class Property:
     """The meaning of one property.
 
     :param about: the part of the guest that the property describes, in a few words.
-    :param read: returns the fields of :class:`Hardware` for the property's name and text.
+    :param read: returns the fields of :class:`Wishes` for the property's name and text.
     """
 
     about: str
     read: Callable[[str, str], Mapping[str, Any]]
 
 
-def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
+def read(pairs: Iterable[tuple[str, str]]) -> Wishes:
     """Return the meaning of all properties together, in any order.
 
     The most specific name of the architecture wins: ``architecture`` is the image's architecture,
@@ -191,7 +191,7 @@ def read(pairs: Iterable[tuple[str, str]]) -> Hardware:
                 value = _together(earlier, now, field)
             values[field], sources[field] = value, now
     _check_video_ram(values)
-    return Hardware(**values)
+    return Wishes(**values)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,7 +15,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Interface
 from compute_driver.hardware import architecture
-from compute_driver.hardware.properties import Hardware, truth
+from compute_driver.hardware.properties import Wishes, truth
 from compute_driver.limits import Bandwidth
 from compute_driver.nova import SCHEME, properties
 
@@ -134,7 +134,7 @@ def direct_boot(
     )
 
 
-def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectBoot | None:
+def _boot(instance: Any, hardware: Wishes, guest_architecture: str) -> DirectBoot | None:
     if not instance.kernel_id:
         return None
     return direct_boot(
@@ -143,12 +143,12 @@ def _boot(instance: Any, hardware: Hardware, guest_architecture: str) -> DirectB
     )
 
 
-def _root(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk:
+def _root(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> Disk:
     description: Mapping[str, Any] = next(iter(disks.get("image") or ()), {})
     return _disk("image", description, flavor.root_gb * GIB, hardware)
 
 
-def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> tuple[Disk, ...]:
+def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> tuple[Disk, ...]:
     descriptions = disks.get("ephemerals") or ()
     if not descriptions and flavor.ephemeral_gb:
         descriptions = ({"size": flavor.ephemeral_gb},)
@@ -161,13 +161,13 @@ def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> tu
     )
 
 
-def _swap(flavor: Any, disks: Mapping[str, Any], hardware: Hardware) -> Disk | None:
+def _swap(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> Disk | None:
     description = disks.get("swap") or {"swap_size": flavor.swap}
     size = description["swap_size"] * MIB
     return _disk("swap", description, size, hardware) if size else None
 
 
-def _disk(kind: str, description: Mapping[str, Any], size: int, hardware: Hardware) -> Disk:
+def _disk(kind: str, description: Mapping[str, Any], size: int, hardware: Wishes) -> Disk:
     """Return a local disk, on the bus of its description or on the bus of the image's disks."""
     if description.get("device_type") not in (None, "disk"):
         value = description["device_type"]

@@ -112,7 +112,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Hardware:
+def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Wishes:
     """Return the hardware that an image and a flavor describe.
 
     :param image: the image's properties, by nova's names.

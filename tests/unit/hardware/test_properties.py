@@ -19,7 +19,7 @@ from compute_driver.choices import (
     WatchdogAction,
 )
 from compute_driver.guest import Cpu, RngRate, Topology
-from compute_driver.hardware.properties import PROPERTIES, Hardware, read
+from compute_driver.hardware.properties import PROPERTIES, Wishes, read
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 
@@ -40,7 +40,7 @@ class ReadTest(unittest.TestCase):
             "os_command_line": "console=ttyS0 quiet",
         }
         self.assertEqual(
-            Hardware(
+            Wishes(
                 machine="pc",
                 firmware=Firmware.UEFI,
                 secure_boot=True,

@@ -7,7 +7,7 @@ import unittest
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, Firmware
-from compute_driver.hardware.properties import Hardware
+from compute_driver.hardware.properties import Wishes
 from compute_driver.nova import properties
 
 
@@ -15,7 +15,7 @@ class ReadTest(unittest.TestCase):
     def test_image_and_flavor_together(self) -> None:
         image = {"hw_disk_bus": "scsi", "img_signature": "abc", "os_distro": "debian"}
         flavor = {"os:secure_boot": "required", "resources:VGPU": "1", "trait:HW_CPU_X86_AVX": "x"}
-        wanted = Hardware(disk_bus=DiskBus.SCSI, secure_boot=True)
+        wanted = Wishes(disk_bus=DiskBus.SCSI, secure_boot=True)
         self.assertEqual(wanted, properties.read(image, flavor))
 
     def test_what_the_operator_s_schedulers_read_is_left_alone(self) -> None:
@@ -28,7 +28,7 @@ class ReadTest(unittest.TestCase):
             "mycloud:tier",
             "trait3:CUSTOM_X",
         ):
-            self.assertEqual(Hardware(), properties.read({}, {name: "true"}))
+            self.assertEqual(Wishes(), properties.read({}, {name: "true"}))
 
     def test_the_image_s_word_stands_against_the_scheduler_s(self) -> None:
         read = properties.read({"hw_disk_bus": "scsi"}, {"hw_disk_bus": "ide"})
@@ -55,7 +55,7 @@ class ReadTest(unittest.TestCase):
 
     def test_asking_for_nothing_is_not_refused(self) -> None:
         image = {"hw_locked_memory": "False", "hw_ipxe_boot": "no"}
-        self.assertEqual(Hardware(), properties.read(image, {"hw:cpu_policy": "shared"}))
+        self.assertEqual(Wishes(), properties.read(image, {"hw:cpu_policy": "shared"}))
 
     def test_memory_of_the_display_adapter_is_the_flavor_s_to_give(self) -> None:
         read = properties.read({"hw_video_ram": "16"}, {"hw_video:ram_max_mb": "32"})
