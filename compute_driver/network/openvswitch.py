@@ -197,9 +197,11 @@ def _address(conf: cfg.ConfigOpts) -> str:
         return _prepare(chosen)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=1)
 def _prepare(address: str | None) -> str:
-    """Make os-vif ready, once in a process: os-vif reads oslo.config's global configuration.
+    """Make os-vif ready for one address: os-vif reads oslo.config's global configuration.
+
+    The address of the last call holds; a call with the same address does nothing.
 
     :param address: address of Open vSwitch's database; None leaves the choice to os-vif's options.
     :return: the address that os-vif uses.
