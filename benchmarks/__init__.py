@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long things take, side by side with the plainest way to do them; see ``README.rst``."""
+"""Durations of operations, beside the plainest way to do them; see ``README.rst``."""

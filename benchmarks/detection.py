@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find out what the host can do: with and without anything known of it.
+"""Detect the host's abilities, with and without earlier results.
 
 ``python -m benchmarks.detection`` from the top of a checkout.
 """
@@ -29,7 +29,7 @@ AIMS = {"cold": 3.0, "restarted": 0.05, "running": 0.05}
 
 
 def driver(state: Path) -> LibvirtDriver:
-    """Return a driver with a state directory of its own, which is asked about one architecture."""
+    """Return a driver of a state directory that looks at one architecture only."""
     loaded = conf.load(files=[os.devnull])
     loaded.set_override("state_path", str(state), group="hypervisor")
     loaded.set_override("architectures", [architecture.of_host()], group="hypervisor")
@@ -46,7 +46,7 @@ def ask(asked: LibvirtDriver) -> measure.Sample:
 
 
 def cold() -> measure.Sample:
-    """Ask where nothing is known: neither our cache nor libvirt's, and no libvirt runs yet."""
+    """Ask without caches of the driver and of libvirt, and without a running libvirt."""
     with tempfile.TemporaryDirectory(prefix="cd-", dir="/var/tmp") as name:
         fresh = driver(Path(name))
         try:
@@ -57,7 +57,7 @@ def cold() -> measure.Sample:
 
 
 def restarted(state: Path) -> measure.Sample:
-    """Ask as a new process does, but for its imports and its first connection."""
+    """Ask as a new process, without its imports and its first connection."""
     fresh = driver(state)
     try:
         fresh.list()

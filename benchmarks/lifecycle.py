@@ -52,7 +52,7 @@ def run(count: int, *, cached: bool, boot: bool) -> Report:
     """Run the benchmark.
 
     :param count: rounds.
-    :param cached: whether the image is there already.
+    :param cached: whether the image is in the cache already.
     :param boot: whether the guests boot to their banner.
     """
     with contextlib.ExitStack() as stack:
@@ -77,7 +77,7 @@ def main() -> int:
         "--image",
         choices=["cached", "cold"],
         default="cached",
-        help="whether it was fetched before, or is fetched (plain ways: copied) for each guest",
+        help="whether the image is in the cache, or is fetched (plain ways: copied) for each guest",
     )
     parser.add_argument(
         "--boot",

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Measuring several ways of doing one thing, so that they share the machine's noise.
+"""Measures several ways of one operation under the same noise of the machine.
 
-Each round runs every way once, beginning with another one each time.  Ways are compared round by
-round: what slowed a machine down for some seconds, slowed down all of them.
+Each round runs every way once and begins with another way. Ways are compared round by round: a
+machine that is slow for some seconds slows all ways down.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import dataclasses
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-#: What one run took: seconds by phase.
+#: Durations of one run: seconds by phase.
 Sample = Mapping[str, float]
 
 #: All runs of one way: seconds by phase, in the order of the rounds.
@@ -20,7 +20,7 @@ Samples = Mapping[str, Sequence[float]]
 
 @dataclasses.dataclass(frozen=True)
 class Spread:
-    """How some values are spread; in their unit."""
+    """Extremes and quartiles of values, in the values' unit."""
 
     minimum: float
     lower: float
@@ -40,10 +40,10 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One way held against the baseline, round by round.
+    """One way compared with the baseline, round by round.
 
-    :param difference: seconds that it took longer.
-    :param ratio: how many times as long it took.
+    :param difference: additional seconds of the way.
+    :param ratio: the way's duration over the baseline's.
     """
 
     difference: Spread
@@ -51,7 +51,7 @@ class Comparison:
 
 
 def compare(values: Sequence[float], baseline: Sequence[float]) -> Comparison:
-    """Compare what one phase took with what it took the baseline in the same rounds."""
+    """Compare a phase's durations with the baseline's in the same rounds."""
     pairs = list(zip(values, baseline, strict=True))
     return Comparison(
         difference=Spread.of(value - base for value, base in pairs),
@@ -64,7 +64,7 @@ def interleave(
 ) -> dict[str, dict[str, list[float]]]:
     """Run every way once in each round, after one round that warms up and does not count.
 
-    :param ways: what runs one way once, by the way's name.
+    :param ways: functions that run a way once, by the way's name.
     :param rounds: one item for each round that counts; a progress bar, say.
     :return: seconds by way and phase.
     """
@@ -76,6 +76,6 @@ def interleave(
         for name in order:
             for phase, seconds in ways[name]().items():
                 taken[name].setdefault(phase, []).append(seconds)
-        # None is always first: it would find the caches as another way left them.
+        # The first way of a round finds the caches in another state, so ways take turns as first.
         order.append(order.pop(0))
     return taken

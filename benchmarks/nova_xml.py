@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Print the domain XML that nova's own libvirt driver writes for a guest under ``virt_type=qemu``.
 
-Run by an interpreter that has nova 34; nothing of this project is imported, and nova's options are
-all at their defaults.  Nova looks at the libvirt that it is given, and starts nothing there.
+An interpreter with nova 34 runs this program, which imports nothing of this project. All options of
+nova have their defaults. Nova reads from the given libvirt, and starts nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CONF = nova.conf.CONF
 
 
 def configure(state: Path, uri: str) -> None:
-    """Set what has no default that works here.
+    """Set the options whose defaults do not work here.
 
     :param state: an empty directory.
     :param uri: of the libvirt to look at.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest's QEMU has used so far, whoever started it.
+"""Processor time of a guest's QEMU, with any starter.
 
 Source: proc(5), ``/proc/PID/stat`` and ``cmdline``.
 """
@@ -13,14 +13,14 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def find(uuid: str) -> int:
-    """Return the process id of the QEMU whose command line names a guest.
+    """Return the process ID of the QEMU whose command line names a guest.
 
-    :raises LookupError: if none does.
+    :raises LookupError: if no process does.
     """
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             words = (entry / "cmdline").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError):  # it has ended
+        except (FileNotFoundError, ProcessLookupError):  # the process has ended
             continue
         if uuid.encode() in words:
             return int(entry.name)
@@ -34,6 +34,6 @@ def cpu_seconds(pid: int) -> float:
 
 def parse(stat: str) -> int:
     """Return user and system time in clock ticks, from the text of ``/proc/PID/stat``."""
-    # The second field, in parentheses, is a name that may hold blanks and parentheses.
+    # The second field, in parentheses, is a name that may have blanks and parentheses.
     fields = stat.rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])

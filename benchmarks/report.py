@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was measured, as a text for people and as JSON."""
+"""Reports of measurements, as text for people and as JSON."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Report:
     """One run of a benchmark.
 
     :param benchmark: its name.
-    :param conditions: what the figures depend on, by name.
-    :param baseline: the way that the others are compared with.
+    :param conditions: parameters of the measurement, by name.
+    :param baseline: the way that other ways are compared with.
     :param taken: seconds by way and phase; all ways have the same phases and rounds.
     :param aims: the most seconds that the median may be, by way and phase.
     """
@@ -35,7 +35,7 @@ class Report:
         return list(self.taken[self.baseline])
 
     def comparisons(self, phase: str) -> dict[str, Comparison]:
-        """Return how each way but the baseline compares with it in one phase."""
+        """Return the comparison of each other way with the baseline in a phase."""
         reference = self.taken[self.baseline][phase]
         return {
             way: compare(samples[phase], reference)
@@ -55,7 +55,7 @@ class Report:
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it in JSON's types, the single values included; times in seconds."""
+        """Return the report with all single values in JSON's types; times in seconds."""
         return {
             "benchmark": self.benchmark,
             "conditions": dict(self.conditions),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Other people's ways to run the same image emulated: nova's in-tree driver, and an expert's QEMU.
+"""Other ways to emulate the same image: nova's in-tree driver, and an expert's QEMU.
 
 Both run the disk, the config drive and the user-mode network of :mod:`benchmarks.ways`, and log
-their console to the same file; all else is theirs.
+their console to the same file; all other settings are theirs.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class NovaLibvirt(ways.PlainLibvirt):
 
 
 class HandTunedQemu(ways.PlainQemu):
-    """What somebody who knows QEMU's translator types for this guest, and nothing more.
+    """The command line of an expert in QEMU's translator for this guest.
 
-    :param script: what the guests run.
+    :param script: user data of the guests.
     """
 
     def __init__(self, *, script: bytes | None = None) -> None:
@@ -86,10 +86,10 @@ class HandTunedQemu(ways.PlainQemu):
 
 
 def relocate(xml: str, layout: Layout) -> str:
-    """Return nova's XML with the files of a layout, and a network that needs no preparation.
+    """Return nova's XML with the files of a layout and a user-mode network.
 
     :param xml: a domain with a root disk, a config drive and one interface.
-    :raises ValueError: if it has others.
+    :raises ValueError: if the domain has others.
     """
     domain = etree.fromstring(xml)
     sources = domain.findall("devices/disk/source")

@@ -20,8 +20,8 @@ BASELINE = "driver"
 _BEGIN = "WORK-BEGIN"
 _END = "WORK-END"
 
-#: What the guest works on: checksums of much data (little code, all of it translated once), a
-#: compressor, many short processes (page tables, much kernel code) and two interpreters.
+#: The guest's work: checksums of much data (little code, translated once), a compressor, many short
+#: processes (page tables, much kernel code) and two interpreters.
 SCRIPT = f"""#!/bin/sh
 sleep 1
 echo {_BEGIN} >/dev/console
@@ -88,7 +88,9 @@ def main() -> int:
     """Run the command line and return its exit status."""
     parser = command.parser("tcg", __doc__, count=5)
     parser.add_argument(
-        "--nova", metavar="PYTHON", help="an interpreter that has nova 34; without, it is left out"
+        "--nova",
+        metavar="PYTHON",
+        help="an interpreter that has nova 34; without this option nova is left out",
     )
     options = command.options(parser)
     return command.show(run(options.count, options.nova), as_json=options.json)

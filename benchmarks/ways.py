@@ -35,7 +35,7 @@ from tests.functional import base
 def describe(script: bytes | None = None) -> Guest:
     """Return a new guest: 192 MiB, a disk image, one user-mode interface, a config drive.
 
-    :param script: what it runs once it is up.
+    :param script: user data of the guest.
     """
     return base.guest(config_drive=ConfigDrive(hostname="benchmark", user_data=script))
 
@@ -43,14 +43,14 @@ def describe(script: bytes | None = None) -> Guest:
 class Way(abc.ABC):
     """One way to run a guest, for one guest at a time.
 
-    :ivar guest: the guest that is next, or runs.
+    :ivar guest: the next guest, or the running one.
     """
 
     guest: Guest
 
     @abc.abstractmethod
     def prepare(self) -> None:
-        """Decide which guest is next; what no way can do without is not measured."""
+        """Choose the next guest; work that every way needs is done here, unmeasured."""
 
     @abc.abstractmethod
     def spawn(self) -> None:
@@ -58,22 +58,22 @@ class Way(abc.ABC):
 
     @abc.abstractmethod
     def wait(self, text: str = base.BANNER) -> None:
-        """Return when the guest has written *text* on its console."""
+        """Wait until the guest's console shows *text*."""
 
     @abc.abstractmethod
     def destroy(self) -> None:
-        """End the guest and remove it; a spawn that failed has left parts of it only."""
+        """End and remove the guest; after a failed spawn, remove its parts."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Give back what was held over all guests."""
+        """Release the resources of all guests."""
 
 
 class Driver(Way):
-    """The way that is measured.
+    """The measured way.
 
     :param cached: whether its image cache keeps the image from one guest to the next.
-    :param script: what the guests run.
+    :param script: user data of the guests.
     :param options: of group ``[hypervisor]``.
     """
 
@@ -108,15 +108,15 @@ class Driver(Way):
 
 
 class Plain(Way):
-    """What plain ways share: a guest as the driver would make it, in a directory of its own.
+    """Common parts of the plain ways: the driver's guest, in another directory.
 
     :param cached: whether the image needs no copy for each guest.
-    :param script: what the guests run.
+    :param script: user data of the guests.
     :param options: of group ``[hypervisor]``.
     """
 
     def __init__(self, *, cached: bool, script: bytes | None = None, **options: object) -> None:
-        # Another instances_path, so that the driver does not take the domains for its own.
+        # With another instances_path the driver does not take the domains for its own.
         conf = base.configuration(instances_path=str(base.state_path() / "plain"), **options)
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
@@ -126,7 +126,7 @@ class Plain(Way):
         self.prepare()
 
     def prepare(self) -> None:
-        """Write the domain's XML, by the driver's own hand."""
+        """Let the driver write the domain's XML."""
         guest = describe(self._script)
         assert guest.image is not None
         self._image: CachedImage = self._parts.images.get(guest.image)
@@ -136,7 +136,7 @@ class Plain(Way):
         self.guest = guest
 
     def wait(self, text: str = base.BANNER) -> None:
-        """Read the console's log whenever it changes."""
+        """Read the console's log at every change."""
         log = self._plan.console_log
         deadline = time.monotonic() + base.BOOT_TIMEOUT
         inotify_simple = concurrency.native_library("inotify_simple", "select")
@@ -174,7 +174,7 @@ class Plain(Way):
 
 
 class PlainLibvirt(Plain):
-    """The fewest calls of libvirt's API that run the domain."""
+    """The minimal calls of libvirt's API that run the domain."""
 
     def spawn(self) -> None:
         """Define and create."""
@@ -192,7 +192,7 @@ class PlainLibvirt(Plain):
 
 
 class PlainQemu(Plain):
-    """QEMU without libvirt, by the command line that libvirt writes for the domain."""
+    """QEMU without libvirt, with libvirt's command line of the domain."""
 
     _process: subprocess.Popen[str] | None = None
 
@@ -203,7 +203,7 @@ class PlainQemu(Plain):
         self._command = _standalone(native, self._plan.directory)
 
     def spawn(self) -> None:
-        """Start QEMU; its monitor greets once the guest runs."""
+        """Start QEMU, and wait for the greeting of its monitor."""
         self._make_files()
         self._process = subprocess.Popen(
             self._command,
@@ -211,7 +211,7 @@ class PlainQemu(Plain):
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # As libvirt's do: the kernel shares processors between sessions (sched(7), autogroup).
+            # As under libvirt: the kernel shares processors between sessions (sched(7), autogroup).
             start_new_session=True,
         )
         assert self._process.stdout is not None
@@ -253,10 +253,10 @@ def _make_config_drive(guest: Guest, target: Path) -> None:
 
 
 def _standalone(native: str, directory: Path) -> list[str]:
-    """Return a command line of libvirt's as one that works without libvirt.
+    """Change a command line of libvirt to work without libvirt.
 
-    :param native: environment and command, as ``virsh domxml-to-native`` shows it.
-    :param directory: where QEMU is to make its sockets.
+    :param native: environment and command, in the form of ``virsh domxml-to-native``.
+    :param directory: for QEMU's sockets.
     """
     words = shlex.split(native)
     while "=" in words[0]:

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from compute_driver import exceptions
 from compute_driver.limits import CpuLimits
 
-_MOUNTS = Path("/proc/mounts")
+#: The table of mounted file systems.
+MOUNTS = Path("/proc/mounts")
 
 #: Lowest and highest shares of a group, by version of control groups.
 _SHARES = {1: (2, 262_144), 2: (1, 10_000)}
@@ -46,7 +47,7 @@ def _refusal(limits: CpuLimits, accepted: str) -> exceptions.NotOnThisHost:
 
 def _version() -> int | None:
     """Return the version of control groups with a cpu controller; None if the host has none."""
-    for line in _MOUNTS.read_text(errors="replace").splitlines():
+    for line in MOUNTS.read_text(errors="replace").splitlines():
         _device, path, kind, options, *_rest = line.split()
         if kind == "cgroup" and "cpu" in options.split(","):
             return 1

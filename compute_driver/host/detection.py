@@ -32,7 +32,7 @@ from compute_driver.libvirt.connection import Connection
 
 #: The emulator of the host's own architecture on distributions that use another name than QEMU.
 #: Source: libvirt's virQEMUCapsGetDefaultEmulator.
-_NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
+NATIVE_EMULATOR = "/usr/libexec/qemu-kvm"
 
 _REMEDY = "let the user that libvirt runs QEMU as open /dev/kvm: add it to group kvm"
 
@@ -139,7 +139,7 @@ class Detection:
         The driver looks by itself, because libvirt starts every emulator to answer.
         """
         names = [f"qemu-system-{facts.name}", facts.emulator]
-        names += [_NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
+        names += [NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
         return next(filter(None, map(shutil.which, names)), None)
 
     def check_machine(self, guest: Guest) -> None:

@@ -21,9 +21,9 @@ from compute_driver.host.cache import Cache
 from compute_driver.system import programs, tools
 
 #: Seconds that an emulator may take to answer; usually 0.05.
-_DEADLINE = 20
+DEADLINE = 20
 #: Limits of the emulator, as options of prlimit(1).
-_LIMITS = ("--core=0", f"--cpu={_DEADLINE}", f"--as={8 * GIB}")
+_LIMITS = ("--core=0", f"--cpu={DEADLINE}", f"--as={8 * GIB}")
 
 #: Options of an emulator without default devices and configuration, with stopped processors.
 _BARE = ["-nodefaults", "-no-user-config", "-display", "none", "-S", "-qmp", "stdio"]
@@ -105,7 +105,7 @@ class Emulators:
             f"{os.path.basename(path)}-rehearsals",
             [*fingerprint(path), machine, cpu],
             Rehearsal,
-            lambda: _rehearse(path, machine, cpu),
+            lambda: rehearse(path, machine, cpu),
             most=_REHEARSALS,
         )
 
@@ -147,7 +147,14 @@ def _describe(path: str) -> Description:
     )
 
 
-def _rehearse(path: str, machine: str, cpu: str) -> Rehearsal:
+def rehearse(path: str, machine: str, cpu: str) -> Rehearsal:
+    """Start an emulator with a processor, without a guest.
+
+    :param path: of the emulator.
+    :param machine: a machine type of the emulator.
+    :param cpu: value of QEMU's option ``-cpu``.
+    :return: the emulator's refusal, if any, and the features that it leaves out.
+    """
     options = ["-machine", f"{machine},accel=tcg", "-cpu", cpu]
     status, _answers, errors = _run(path, options, [])
     return Rehearsal(
@@ -170,7 +177,7 @@ def _run(
         [*([prlimit, *_LIMITS, "--"] if prlimit else ()), path, *options, *_BARE],
         text="".join(json.dumps(question) + "\n" for question in script),
         environment={"LC_ALL": "C"},
-        timeout=_DEADLINE,
+        timeout=DEADLINE,
     )
     if done.status < 0:
         raise exceptions.ToolFailed(f"emulator {path} was killed by signal {-done.status}")

@@ -34,7 +34,7 @@ DEADLINE = 2
 #: Seconds that the guest loop may take if the probe only adds evidence.
 _CURIOSITY = 1
 #: Seconds that the probe's interpreter may take to start.
-_START = 10
+START_SECONDS = 10
 
 #: Errors of opening a device node without permission.
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
@@ -287,7 +287,7 @@ def probe(device: Path, host_architecture: str, deadline: int = DEADLINE) -> Pro
     words: list[str] = []
     hung, remedy = False, ""
     try:
-        ended = programs.run(command, timeout=_START + deadline)
+        ended = programs.run(command, timeout=START_SECONDS + deadline)
     except programs.TookTooLong as error:
         problem, hung = f"the probe did not end: {error}", True
     except exceptions.ToolFailed as error:

@@ -15,7 +15,8 @@ import libvirt
 from compute_driver.guest import Interface
 from compute_driver.network.backend import Form, Site, not_there
 
-_DEVICES = Path("/sys/class/net")
+#: The network devices of the host.
+DEVICES = Path("/sys/class/net")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +64,7 @@ def networks(site: Site) -> list[str]:
 
 def bridges(_site: Site) -> list[str]:
     """Return the names of the kernel's bridges."""
-    return [path.parent.name for path in _DEVICES.glob("*/bridge")]
+    return [path.parent.name for path in DEVICES.glob("*/bridge")]
 
 
 def _networks(connection: libvirt.virConnect) -> list[str]:

@@ -199,9 +199,9 @@ def _address(conf: cfg.ConfigOpts) -> str:
 
 @functools.lru_cache(maxsize=1)
 def _prepare(address: str | None) -> str:
-    """Make os-vif ready for one address: os-vif reads oslo.config's global configuration.
+    """Make os-vif ready, again if the address changes.
 
-    The address of the last call holds; a call with the same address does nothing.
+    A process has one os-vif at a time, which reads oslo.config's global configuration.
 
     :param address: address of Open vSwitch's database; None leaves the choice to os-vif's options.
     :return: the address that os-vif uses.

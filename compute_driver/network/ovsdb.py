@@ -99,7 +99,7 @@ def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]
     answers: list[Any] = []
     # Under eventlet this library waits like a green thread and needs no native thread.
     if not concurrency.within(
-        time.monotonic() + TIMEOUT, lambda: answers.append(_call(address, operations))
+        time.monotonic() + TIMEOUT, lambda: answers.append(call(address, operations))
     ):
         raise _unavailable(address, f"no answer within {TIMEOUT:g} s")
     results: list[dict[str, Any]] = answers[0]
@@ -109,7 +109,14 @@ def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]
     return results
 
 
-def _call(address: str, operations: tuple[dict[str, Any], ...]) -> Any:
+def call(address: str, operations: tuple[dict[str, Any], ...]) -> Any:
+    """Send one transaction to the database, without a deadline.
+
+    :param address: of the database server.
+    :param operations: of RFC 7047, section 5.2.
+    :return: the results of the operations.
+    :raises OpenVSwitchUnavailable: if the server does not answer.
+    """
     from ovs import jsonrpc, stream  # slow to import, and few guests need them
 
     error, opened = stream.Stream.open_block(stream.Stream.open(address))

@@ -29,7 +29,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 #: Longest wait of one system call, in seconds: the kernel's limit is 24 days.
-_LONGEST_WAIT = 86400.0
+LONGEST_WAIT = 86400.0
 
 _registry_guard = threading.Lock()
 _registry: dict[str, tuple[threading.Lock, int]] = {}
@@ -120,8 +120,8 @@ def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
     """
     while True:
         left = max(0.0, deadline - time.monotonic())
-        ready = _readable(descriptors, min(left, _LONGEST_WAIT))
-        if ready or left <= _LONGEST_WAIT:
+        ready = _readable(descriptors, min(left, LONGEST_WAIT))
+        if ready or left <= LONGEST_WAIT:
             return ready
 
 

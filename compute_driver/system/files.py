@@ -28,7 +28,7 @@ _UNLINKABLE = _NO_LINKS | {errno.EXDEV, errno.EMLINK}
 _COPY_CPU_SECONDS = 86400
 
 #: A copy may take this time plus the time that a slow disk needs for the bytes.
-_COPY_SECONDS = 600.0
+COPY_SECONDS = 600.0
 _SLOWEST_BYTES_PER_SECOND = 4 * MIB
 
 #: Letters of a file's name, of at most four bytes each, that its temporary name begins with.
@@ -129,7 +129,7 @@ def clone(source: Path, target: Path, limits: tools.ToolLimits) -> None:
     :raises HostError: if the operating system refuses, or the copy takes too long.
     """
     limits = dataclasses.replace(limits, cpu_seconds=_COPY_CPU_SECONDS)
-    timeout = _COPY_SECONDS + allocated(source) / _SLOWEST_BYTES_PER_SECOND
+    timeout = COPY_SECONDS + allocated(source) / _SLOWEST_BYTES_PER_SECOND
     with new_file(target) as path:
         sharing = ["--reflink=auto", "--sparse=auto", "--preserve=mode,ownership"]
         tools.run(["cp", *sharing, "--", str(source), str(path)], limits, timeout=timeout)

@@ -42,7 +42,7 @@ EXTERNAL_NETWORK = "172.31.240.0/24"
 #: Variable in the environment of every process of the cloud; services pass it to their children.
 MARK = "COMPUTE_DRIVER_CLOUD_PROCESS"
 
-_DEFAULT = "/var/cache/compute-driver-cloud"
+DEFAULT = "/var/cache/compute-driver-cloud"
 
 #: Seconds without a client after which libvirt ends. nova-compute may be down for some time.
 _LIBVIRT_IDLE_SECONDS = 24 * 3600
@@ -53,7 +53,7 @@ def default() -> Path:
 
     Root's home does not do: servers that give up root, such as dnsmasq, cannot read it.
     """
-    return Path(os.environ.get("COMPUTE_DRIVER_CLOUD") or _DEFAULT).absolute()
+    return Path(os.environ.get("COMPUTE_DRIVER_CLOUD") or DEFAULT).absolute()
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Apt:
 
     @property
     def _accepted(self) -> tuple[str, ...]:
-        return self.suites or (_own_release(),)
+        return self.suites or (own_release(),)
 
     @property
     def _state(self) -> Path:
@@ -121,7 +121,8 @@ class Apt:
         return [f"--option={name}={value}" for name, value in options.items()]
 
 
-def _own_release() -> str:
+def own_release() -> str:
+    """Return the code name of the release of Debian that this machine runs."""
     try:
         return platform.freedesktop_os_release()["VERSION_CODENAME"]
     except (OSError, KeyError) as error:
@@ -132,7 +133,7 @@ def _sites() -> list[str]:
     """Return the sites that the machine gets its release from."""
     fields = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = run(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])
-    own = [_own_release(), _COMPONENT]
+    own = [own_release(), _COMPONENT]
     sites = [site for site, *rest in map(str.split, targets.splitlines()) if rest == own]
     if not sites:
         raise GuestBuildError(f"apt's sources lack the suite {' '.join(own)}: add it")

@@ -22,7 +22,7 @@ class CgroupsTest(unittest.TestCase):
         home = tempfile.TemporaryDirectory()
         self.addCleanup(home.cleanup)
         self.home = Path(home.name)
-        mounts = mock.patch.object(control_groups, "_MOUNTS", self.home / "mounts")
+        mounts = mock.patch.object(control_groups, "MOUNTS", self.home / "mounts")
         mounts.start()
         self.addCleanup(mounts.stop)
         self.mounted("proc /proc proc rw 0 0")

@@ -212,7 +212,7 @@ class ArchitecturesTest(DetectionTestCase):
     def test_emulator_of_another_name_runs_the_hosts_own_architecture(self) -> None:
         program = self.root / "qemu-kvm"
         (self.root / "qemu-system-x86_64").rename(program)
-        with mock.patch("compute_driver.host.detection._NATIVE_EMULATOR", str(program)):
+        with mock.patch("compute_driver.host.detection.NATIVE_EMULATOR", str(program)):
             detection = self.detection()
             for name in ("x86_64", "i686"):  # those that the host's KVM runs
                 self.assertEqual(str(program), detection.emulator(architecture.get(name)))
@@ -412,7 +412,7 @@ class ModelsTest(DetectionTestCase):
                 program.write_text(text.replace("import json, os, sys", f"import os, sys\n{line}"))
                 emulators = self.detection()._emulators
                 with (
-                    mock.patch.object(emulator, "_DEADLINE", 1),
+                    mock.patch.object(emulator, "DEADLINE", 1),
                     self.assertRaises(exceptions.ToolFailed),
                 ):
                     emulators.rehearse(str(program), machine, cpu)
@@ -422,7 +422,7 @@ class ModelsTest(DetectionTestCase):
     def test_what_is_kept_of_rehearsals_is_bounded(self) -> None:
         emulators = self.detection()._emulators
         done = emulator.Rehearsal(refusal="", left_out=())
-        with mock.patch.object(emulator, "_rehearse", return_value=done):
+        with mock.patch.object(emulator, "rehearse", return_value=done):
             for number in range(100):
                 emulators.rehearse(str(self.root / "qemu-system-x86_64"), "q35", f"max,f{number}")
         (kept,) = (self.root / "state" / "detection").iterdir()

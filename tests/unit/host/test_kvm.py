@@ -312,7 +312,7 @@ class ProbeTest(unittest.TestCase):
             program.write_text(textwrap.dedent(script))
             with (
                 mock.patch.object(kvm_probe, "__file__", str(program)),
-                mock.patch.object(kvm, "_START", start),
+                mock.patch.object(kvm, "START_SECONDS", start),
             ):
                 return kvm.probe(Path("/dev/null"), "x86_64")
 

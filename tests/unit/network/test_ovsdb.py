@@ -13,7 +13,7 @@ ADDRESS = "unix:/run/db.sock"
 
 
 def answer(*results: object) -> mock._patch[mock.MagicMock]:
-    return mock.patch.object(ovsdb, "_call", autospec=True, return_value=list(results))
+    return mock.patch.object(ovsdb, "call", autospec=True, return_value=list(results))
 
 
 class ReadTest(unittest.TestCase):

@@ -77,7 +77,7 @@ class CheckTest(unittest.TestCase):
         self.assertIn("network=default, network=other", text)
 
     def test_bridge_that_the_host_has_not(self) -> None:
-        with mock.patch.object(native, "_DEVICES", Path("/nowhere")):
+        with mock.patch.object(native, "DEVICES", Path("/nowhere")):
             text = self.refused(INTERFACES[InterfaceKind.BRIDGE])
         self.assertIn("bridge=br0", text)
         self.assertIn("accepted: user", text)

@@ -123,7 +123,7 @@ class CloneTest(FilesCase):
         os.mkfifo(source)
         limits = tools.ToolLimits(cpu_seconds=10, memory_bytes=GIB)
         with (
-            mock.patch.object(files, "_COPY_SECONDS", 0.2),
+            mock.patch.object(files, "COPY_SECONDS", 0.2),
             self.assertRaisesRegex(exceptions.ToolFailed, "took longer"),
         ):
             files.clone(source, self.target, limits)

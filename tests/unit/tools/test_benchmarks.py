@@ -22,7 +22,7 @@ from compute_driver.storage.source import FileSource
 
 
 class TestSpread(unittest.TestCase):
-    def test_quartiles_are_those_of_the_values_whatever_their_order(self) -> None:
+    def test_quartiles_do_not_depend_on_the_order_of_values(self) -> None:
         self.assertEqual(Spread(1.0, 2.0, 3.0, 4.0, 5.0), Spread.of([5.0, 1.0, 4.0, 2.0, 3.0]))
 
     def test_quartiles_lie_between_values(self) -> None:
@@ -108,7 +108,7 @@ class TestReport(unittest.TestCase):
 
 
 class TestBar(unittest.TestCase):
-    def test_it_shows_extremes_quartiles_and_median(self) -> None:
+    def test_bar_shows_extremes_quartiles_and_median(self) -> None:
         spread = Spread(minimum=1.0, lower=3.0, median=5.0, upper=7.0, maximum=9.0)
         self.assertEqual(" --==|==--", bar(spread, low=0.0, high=10.0, width=11))
 
@@ -124,7 +124,7 @@ class TestProcess(unittest.TestCase):
     def test_this_process_has_used_some(self) -> None:
         self.assertGreater(process.cpu_seconds(os.getpid()), 0.0)
 
-    def test_guest_that_nobody_runs_has_no_process(self) -> None:
+    def test_guest_without_a_process_is_an_error(self) -> None:
         with self.assertRaises(LookupError):
             process.find(str(uuid.uuid4()))
 

@@ -18,11 +18,11 @@ from tests.cloud.layout import Layout
 
 class TestFolder(unittest.TestCase):
     def test_an_empty_variable_means_the_default(self) -> None:
-        for value, expected in {"": layout._DEFAULT, "/else/where": "/else/where"}.items():
+        for value, expected in {"": layout.DEFAULT, "/else/where": "/else/where"}.items():
             with mock.patch.dict(os.environ, {"COMPUTE_DRIVER_CLOUD": value}):
                 self.assertEqual(Path(expected), layout.default())
 
-    def test_what_not_everybody_may_enter_is_refused(self) -> None:
+    def test_private_folder_is_refused(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o700)
             with self.assertRaisesRegex(CloudError, f"{folder}: set COMPUTE_DRIVER_CLOUD"):
@@ -68,7 +68,7 @@ class TestConfiguration(unittest.TestCase):
 
 
 class TestLevels(unittest.TestCase):
-    def test_what_is_needed_comes_before(self) -> None:
+    def test_needs_come_before(self) -> None:
         levels = services.levels({"c": ["a", "b"], "b": ["a"], "a": [], "d": []})
         self.assertEqual([["a", "d"], ["b"], ["c"]], levels)
 
@@ -82,7 +82,7 @@ class TestLevels(unittest.TestCase):
 
 
 class TestResults(unittest.TestCase):
-    def test_each_operation_is_a_line_also_one_that_failed(self) -> None:
+    def test_every_operation_is_a_line_also_a_failed_one(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "results.csv")
             with mock.patch.dict(os.environ, {results.VARIABLE: str(path)}):

@@ -25,13 +25,13 @@ class TestInitrd(unittest.TestCase):
         self.assertEqual(0, len(data) % 4)
         self.assertEqual(0, data.index(b"12345") % 4)
 
-    def test_programs_lie_below_usr_whichever_way_their_package_says(self) -> None:
+    def test_programs_lie_below_usr_with_either_path_in_their_package(self) -> None:
         tree = {"bin/old": initrd.regular(b""), "usr/bin/new": initrd.regular(b"")}
         data = gzip.decompress(initrd.archive(tree))
         for name in (b"bin\0", b"usr/bin/old\0", b"usr/bin/new\0"):
             self.assertIn(name, data)
 
-    def test_scripts_are_executable_whatever_their_mode_on_disk(self) -> None:
+    def test_scripts_are_executable_with_any_mode_on_disk(self) -> None:
         tree = initrd.scripts()
         self.assertEqual(0o755, stat.S_IMODE(tree["etc/guest/start"].mode))
         self.assertEqual(0o644, stat.S_IMODE(tree["etc/inittab"].mode))
@@ -61,7 +61,7 @@ class TestModules(unittest.TestCase):
     def _index(self, name: str) -> str:
         return modules.modules(self.root, ["top_most"])[f"lib/modules/1.0/{name}"].content.decode()
 
-    def test_what_must_load_first_is_named_last(self) -> None:
+    def test_first_module_to_load_is_named_last(self) -> None:
         self.assertIn("top_most.ko: middle.ko base.ko\n", self._index("modules.dep"))
 
     def test_aliases_are_indexed(self) -> None:
@@ -88,7 +88,7 @@ class TestApt(unittest.TestCase):
         self.state = Path(folder.name) / "forky-riscv64"
         self.updates = 0
         self.online = {"forky", "sid"}
-        for name, fake in (("run", self._run), ("_own_release", lambda: "trixie")):
+        for name, fake in (("run", self._run), ("own_release", lambda: "trixie")):
             patch = mock.patch.object(apt, name, fake)
             self.addCleanup(patch.stop)
             patch.start()
@@ -139,9 +139,9 @@ class TestApt(unittest.TestCase):
         (line,) = (self.state / "sources.list").read_text().splitlines()
         self.assertRegex(line, r"^deb \[.*\] http://a/ forky main$")
 
-    def test_missing_sources_are_told(self) -> None:
+    def test_missing_sources_are_an_error(self) -> None:
         with (
-            mock.patch.object(apt, "_own_release", return_value="sid"),
+            mock.patch.object(apt, "own_release", return_value="sid"),
             self.assertRaisesRegex(GuestBuildError, "lack the suite sid main"),
         ):
             self.apt.run("apt-cache", "show")

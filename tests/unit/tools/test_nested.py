@@ -65,7 +65,7 @@ class TestHost(unittest.TestCase):
             with self.subTest(constant), self.assertRaisesRegex(machine.HostError, "said nothing"):
                 self.host(script)
 
-    def test_silent_host_is_poked(self) -> None:
+    def test_silent_host_gets_an_interrupt(self) -> None:
         self.enter(mock.patch.object(machine, "POKE_SECONDS", 0.05))
         self.assertEqual((b"", 0), self.host("echo up; read -r _; exit 1"))
 
@@ -85,7 +85,7 @@ class TestHost(unittest.TestCase):
 
 
 class TestJob(unittest.TestCase):
-    def test_command_runs_in_the_same_place_with_what_tests_need(self) -> None:
+    def test_command_runs_in_the_same_place_with_the_variables_of_tests(self) -> None:
         environment = {"HOME": "/a b", "SECRET": "x", "COMPUTE_DRIVER_GUEST_CACHE": "/c"}
         script = command_line.job(["python", "-m", "a b"], environment)
         self.assertIn("export HOME='/a b'\n", script)
@@ -123,7 +123,7 @@ class TestResults(unittest.TestCase):
         setup = f"setUpClass ({ID.rpartition('.')[0]})"
         self.assertEqual([], self.missing((setup, "skip")))
 
-    def test_failure_of_the_host_is_one_of_a_test(self) -> None:
+    def test_failure_of_the_host_is_a_failed_test(self) -> None:
         found = []
         stream = testtools.StreamToDict(found.append)
         stream.startTestRun()
