@@ -69,10 +69,10 @@ def state_of(domain: libvirt.virDomain) -> PowerState:
 def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
     """Tell whether a domain is a guest of this driver.
 
-    A guest has our metadata, and its files are in the directory of its UUID among *instances*.
-    Guests of another driver on the same libvirt have their files elsewhere, and the metadata names
-    that directory.  The directory in the metadata may also be gone: the files have been moved here
-    since the domain was defined, or the domain was defined on another host.
+    A guest has our metadata, and the metadata names the directory of the guest's UUID in
+    *instances*, by this path or by another path.  Metadata of another driver on the same libvirt
+    names another directory.  A named directory that is gone may be another driver's storage, which
+    is not mounted now.
     """
     return _is_ours(domain, _metadata(domain), instances)
 
@@ -99,10 +99,8 @@ def _is_ours(domain: libvirt.virDomain, text: str, instances: Path) -> bool:
         return False
     directory = instances / domain.UUIDString()
     try:
-        return noted == directory or (
-            directory.is_dir() and (not noted.exists() or noted.samefile(directory))
-        )
-    except OSError:  # another user's directory, which is therefore there
+        return noted == directory or noted.samefile(directory)
+    except OSError:  # a directory is gone, or another user's
         return False
 
 
@@ -195,11 +193,15 @@ def disk_size(domain: libvirt.virDomain, source: Source) -> int:
     libvirt can read the disk also while the guest runs, when its file is QEMU's.
 
     :param source: where the disk's bytes are.
-    :raises GuestError: if the domain has no such disk: another client has changed the domain.
+    :raises GuestError: if the domain has no such disk: another client has changed the domain, or
+        the domain has an old path of the disk.
     """
     device = source_xml.device(domain.XMLDesc(), source)
     if device is None:
-        raise exceptions.GuestError(f"domain {domain.name()!r} has no disk {source.address} now")
+        raise exceptions.GuestError(
+            f"domain {domain.name()!r} has no disk {source.address} now; a hard reboot gives the"
+            " domain its disks again"
+        )
     return int(domain.blockInfo(device)[0])
 
 

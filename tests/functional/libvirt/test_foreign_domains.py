@@ -123,7 +123,12 @@ class TestMovedGuests(ForeignTestCase):
         self.made = self.spawn_tiny()
 
     def move(self) -> None:
-        (self.old / self.made.uuid).rename(self.new / self.made.uuid)
+        """Move the guest's directory, and let a link lead from the old path to the new one."""
+        link, target = self.old / self.made.uuid, self.new / self.made.uuid
+        link.rename(target)
+        link.symlink_to(target)
+        self.addCleanup(link.unlink)
+        self.addCleanup(self.other.destroy, self.made.uuid)
 
     def listed(self) -> list[str]:
         return [info.guest.uuid for info in self.other.list()]
@@ -132,24 +137,38 @@ class TestMovedGuests(ForeignTestCase):
         self.assertEqual([], self.listed())
         self.driver.stop(self.made.uuid, timeout=0)
         self.move()
-        self.addCleanup(self.other.destroy, self.made.uuid)
         self.assertEqual([self.made.uuid], self.listed())
         self.assertEqual((), self.other.audit())
         self.other.start(self.made.uuid)
         xml = self.connection.lookupByUUIDString(self.made.uuid).XMLDesc()
         self.assertIn(f"{self.new}/{self.made.uuid}/", xml)
         self.assertNotIn(f"{self.old}/{self.made.uuid}", xml)
-        with self.assertRaises(exceptions.GuestNotFound):
-            self.driver.show(self.made.uuid)
 
     def test_guest_that_runs_as_its_files_move_is_found_and_restarted(self) -> None:
         self.move()
-        self.addCleanup(self.other.destroy, self.made.uuid)
         self.assertIs(PowerState.RUNNING, self.other.show(self.made.uuid).state)
         with self.assertRaisesRegex(exceptions.GuestError, "has no disk"):
             self.other.snapshot(self.made.uuid, self.new / "copy")
         self.other.reboot(self.made.uuid, kind=RebootKind.HARD)
         self.other.snapshot(self.made.uuid, self.new / "copy")
+
+    def test_suspended_guest_resumes_after_its_files_moved(self) -> None:
+        self.driver.suspend(self.made.uuid)
+        self.move()
+        self.other.resume(self.made.uuid)
+        self.assertIs(PowerState.RUNNING, self.other.state(self.made.uuid))
+
+    def test_guest_whose_noted_directory_is_gone_is_not_touched(self) -> None:
+        # Another driver's storage may be unmounted for a while.
+        old, new = self.old / self.made.uuid, self.new / self.made.uuid
+        old.rename(new)
+        self.assertEqual([], self.listed())
+        for repair in (False, True):
+            (finding,) = self.other.audit(repair=repair)
+            self.assertEqual((str(new), False), (finding.subject, finding.repaired))
+        self.other.destroy(self.made.uuid)
+        new.rename(old)
+        self.assertIs(PowerState.RUNNING, self.driver.state(self.made.uuid))
 
     def test_copy_of_a_directory_makes_no_guest_of_another_drivers(self) -> None:
         (self.new / self.made.uuid).mkdir()
