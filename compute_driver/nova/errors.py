@@ -55,16 +55,20 @@ def translate(error: exceptions.ComputeDriverError) -> nova.NovaException:
 
 @contextlib.contextmanager
 def replaced(
-    kind: type[exceptions.ComputeDriverError], make: Callable[[str], nova.NovaException]
+    kind: type[exceptions.ComputeDriverError],
+    make: Callable[[str], nova.NovaException],
+    *,
+    unchanged: tuple[type[exceptions.ComputeDriverError], ...] = (),
 ) -> Iterator[None]:
-    """Raise another error than :data:`TABLE` has.  GuestNotFound passes unchanged.
+    """Raise another error than :data:`TABLE` has.
 
     :param kind: the class of this package's errors to replace.
     :param make: returns nova's error; its argument is the text of this package's error.
+    :param unchanged: classes of errors that pass.
     """
     try:
         yield
-    except exceptions.GuestNotFound:
+    except unchanged:
         raise
     except kind as error:
         raise make(str(error)) from error

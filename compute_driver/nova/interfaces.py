@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ class InterfaceMethods(Section):
         :raises InterfaceAttachFailed: nova's; the interface is detached again.  A guest that does
             not release the interface keeps it, and the log has a warning.
         """
-        with replaced(exceptions.ComputeDriverError, exception.InterfaceAttachFailed):
+        with _failing(exception.InterfaceAttachFailed):
             (interface,) = convert.interfaces(instance, image_meta, [vif])
             self._driver.attach_interface(instance.uuid, interface)
         try:
@@ -41,7 +42,7 @@ class InterfaceMethods(Section):
 
         :raises InterfaceDetachFailed: nova's, if the guest keeps the interface.
         """
-        with replaced(exceptions.ComputeDriverError, exception.InterfaceDetachFailed):
+        with _failing(exception.InterfaceDetachFailed):
             try:
                 self._driver.detach_interface(instance.uuid, vif["address"])
             except exceptions.InterfaceNotFound as error:
@@ -61,6 +62,12 @@ class InterfaceMethods(Section):
                 "Instance %s keeps interface %s although its attachment failed: %s",
                 *(instance.uuid, mac, error),
             )
+
+
+def _failing(kind: type[exception.NovaException]) -> contextlib.AbstractContextManager[None]:
+    """Replace all errors except GuestNotFound by an error of nova's."""
+    gone = (exceptions.GuestNotFound,)
+    return replaced(exceptions.ComputeDriverError, kind, unchanged=gone)
 
 
 def replace(

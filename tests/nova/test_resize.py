@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import dataclasses
 from typing import Any
+from unittest import mock
 
 from nova import exception
 from nova.compute import power_state
 
+from compute_driver import exceptions
 from compute_driver.guest import GIB, MIB, Disk, Guest
 from compute_driver.nova import resize
 from tests.nova.base import NovaCase
@@ -71,6 +73,14 @@ class ResizeTest(NovaCase):
         self.migrate()
         self.driver.finish_revert_migration(self.context, self.instance_, [], None, {}, True)
         self.assertEqual((before, power_state.RUNNING), (self.guest(), self.state()))
+
+    def test_guest_that_vanishes_during_the_check_puts_the_instance_back(self) -> None:
+        gone = exceptions.GuestNotFound(self.instance_.uuid)
+        with (
+            mock.patch.object(self.driver._driver, "check_resize", side_effect=gone),
+            self.assertRaises(exception.InstanceFaultRollback),
+        ):
+            self.migrate()
 
     def test_refusals_put_the_instance_back(self) -> None:
         def refused(kind: type[Exception], text: str, dest: str = "192.0.2.7") -> None:
