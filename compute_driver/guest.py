@@ -468,9 +468,9 @@ class Guest:
             self.machine,
             "a QEMU machine type",
         )
-        _whole("serial ports", self.serial_ports, 1, MAX_SERIAL_PORTS, "serial ports")
+        _whole("serial_ports", self.serial_ports, 1, MAX_SERIAL_PORTS, "serial ports")
         if self.video_ram_mib is not None:
-            _whole("video ram", self.video_ram_mib, 1, MAX_VIDEO_MIB, "MiB")
+            _whole("video_ram", self.video_ram_mib, 1, MAX_VIDEO_MIB, "MiB")
         _require(
             self.rng or self.rng_rate is None, "rng rate", self.rng_rate, "none without an rng"
         )

@@ -110,13 +110,12 @@ def add(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
 _FLAGS = {
     "cpu feature": "--cpu-enable and --cpu-disable",
     "cpu topology": "--vcpus with --sockets, --cores and --threads",
-    "serial ports": "--serial-ports",
-    "user_data": "--user-data",
     **{
-        name: f"--{name}"
+        name: f"--{name.replace('_', '-')}"
         for name in (
             *("vcpus", "memory", "disk", "ephemeral", "swap", "nic", "machine", "cpu", "uuid"),
             *("sockets", "cores", "threads", "image", "checksum", "cmdline"),
+            *("serial_ports", "user_data"),
         )
     },
 }
@@ -200,7 +199,7 @@ def gib(flag: str, size: float) -> int:
     """
     if not 0 <= size <= MAX_DISK_BYTES / GIB:
         accepted = f"a number of GiB, 0 to {MAX_DISK_BYTES // GIB}"
-        raise exceptions.InvalidParameter(flag, int(size) if size.is_integer() else size, accepted)
+        raise exceptions.InvalidParameter(flag, size, accepted)
     return math.ceil(size * GIB / MIB) * MIB
 
 

@@ -38,7 +38,7 @@ _MANNER = (
 
 
 class Resize(verb.Verb):
-    """Give a guest another size; the old size is kept until 'confirm resize'."""
+    """Give a guest another size; the old size is kept until the resize is confirmed or reverted."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

@@ -90,14 +90,14 @@ def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
 
 
 def number(text: str) -> float:
-    """Return a finite number, for argparse."""
+    """Return a finite number, for argparse; a whole number is an integer, and prints as one."""
     try:
         value = float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: a finite number")
-    return value
+    return int(value) if value.is_integer() else value
 
 
 def whole(text: str) -> int:

@@ -288,6 +288,9 @@ class Refused(SpawnCase):
             self.done("spawn", name, "--image", self.image)
             self.assertTrue(self.driver.find(name))
 
+    def test_size_is_shown_as_the_user_writes_it(self) -> None:
+        self.assertIn("--disk: 0 is not usable", self.refused(2, "spawn", "a", "--disk", "0"))
+
     def test_nothing_to_boot(self) -> None:
         for words in ((), ("--disk", "0"), ("--image", ""), ("--image-format", "raw")):
             with self.subTest(words):
