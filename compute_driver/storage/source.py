@@ -3,7 +3,8 @@
 
 A new kind of source is a frozen dataclass here and a member of :data:`Source`; a row in
 :mod:`compute_driver.storage.disks` says how the kind is made and copied, and a row in
-:mod:`compute_driver.xml.source` says how libvirt writes it.
+:mod:`compute_driver.xml.source` says how libvirt writes it.  HACKING, "A kind of disk", lists the
+modules that take each disk for a file.
 """
 
 from __future__ import annotations
@@ -35,5 +36,5 @@ class FileSource:
         return dataclasses.replace(self, path=directory / self.path.name)
 
 
-#: Every kind of source has a ``format`` and an ``address``.
+#: Every kind of source has a ``format``, an ``address`` and the method ``inside``.
 Source = FileSource
