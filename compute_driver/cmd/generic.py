@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
-from compute_driver import exceptions
+from compute_driver import exceptions, plugins
 from compute_driver.choices import Choice
 from compute_driver.cmd import verb
 from compute_driver.drivers import loading
@@ -103,7 +103,7 @@ def _parameters(
         _driver, *declared = inspect.signature(operation).parameters.values()
         hints = typing.get_type_hints(operation)
     except Exception as error:
-        raise exceptions.PluginError(loading.OPERATIONS, name, error) from error
+        raise exceptions.PluginError(plugins.OPERATIONS, name, error) from error
     given = {}
     for parameter in declared:
         kind = _without_none(hints.get(parameter.name, str))
@@ -111,7 +111,7 @@ def _parameters(
             given[parameter.name] = parameter, kind
         elif parameter.kind in _NAMED and parameter.default is inspect.Parameter.empty:
             raise exceptions.PluginError(
-                loading.OPERATIONS, name, f"a command line cannot give its {parameter}"
+                plugins.OPERATIONS, name, f"a command line cannot give its {parameter}"
             )
     return given
 

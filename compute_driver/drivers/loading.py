@@ -19,17 +19,6 @@ from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
 from compute_driver.plugins import DRIVERS, OPERATIONS, load, names
 
-__all__ = [
-    "DRIVERS",
-    "OPERATIONS",
-    "bind",
-    "documentation",
-    "load",
-    "load_driver",
-    "load_operation",
-    "names",
-]
-
 Operation = Callable[..., Any]
 
 

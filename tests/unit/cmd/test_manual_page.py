@@ -5,8 +5,8 @@ import importlib.metadata
 import unittest
 from pathlib import Path
 
+from compute_driver import plugins
 from compute_driver.cmd.manager import COMMANDS, Manager
-from compute_driver.drivers import loading
 
 PAGE = Path(__file__).parents[3] / "doc" / "man" / "compute-driver.1"
 #: Options that cliff adds to all verbs with tables; the page describes these options once.
@@ -33,7 +33,7 @@ class ManualPageTest(unittest.TestCase):
     def setUp(self) -> None:
         self.text = PAGE.read_text(encoding="utf-8").replace("\\-", "-")
         ours = importlib.metadata.distribution("compute-driver").entry_points
-        names = ours.select(group=loading.OPERATIONS).names
+        names = ours.select(group=plugins.OPERATIONS).names
         self.verbs = [name.replace("_", " ") for name in (*COMMANDS, *names)]
 
     def test_names_every_verb_and_its_options(self) -> None:

@@ -10,6 +10,7 @@ import unittest
 
 from oslo_config import cfg
 
+from compute_driver import plugins
 from compute_driver.cmd.manager import PRESENTED
 from compute_driver.conf import cpu_map
 from compute_driver.driver import ComputeDriver
@@ -224,7 +225,7 @@ class Global(CommandLineCase):
         self.assertRegex(self.done("--version").out, r"\Acompute-driver \d+\.\d+")
 
     def test_every_presentation_has_an_operation_and_loads(self) -> None:
-        self.assertLessEqual(set(PRESENTED), set(loading.names(loading.OPERATIONS)))
+        self.assertLessEqual(set(PRESENTED), set(plugins.names(plugins.OPERATIONS)))
         for name in PRESENTED:
             self.assertIn("usage:", self.done(*name.split("_"), "--help").out)
 

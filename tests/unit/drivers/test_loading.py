@@ -9,7 +9,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from compute_driver import driver, exceptions
+from compute_driver import driver, exceptions, plugins
 from compute_driver.drivers import fake, loading
 from tests.unit import base
 from tests.unit.drivers import distribution
@@ -55,16 +55,16 @@ class LoaderCase(unittest.TestCase):
         with self.assertRaises(exceptions.PluginError) as caught:
             loading.load_operation(name)
         self.assertEqual(
-            (loading.OPERATIONS, name), (caught.exception.namespace, caught.exception.name)
+            (plugins.OPERATIONS, name), (caught.exception.namespace, caught.exception.name)
         )
         return str(caught.exception)
 
 
 class Operations(LoaderCase):
     def test_installed_operation_is_found_at_once(self) -> None:
-        self.assertNotIn("greet", loading.names(loading.OPERATIONS))
+        self.assertNotIn("greet", plugins.names(plugins.OPERATIONS))
         self.install(greet="loader_plugin:greet")
-        self.assertIn("greet", loading.names(loading.OPERATIONS))
+        self.assertIn("greet", plugins.names(plugins.OPERATIONS))
         self.assertEqual("hello x", loading.load_operation("greet")(None, "x"))
 
     def test_changed_and_removed_operations_are_not_remembered(self) -> None:

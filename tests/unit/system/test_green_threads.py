@@ -10,7 +10,6 @@ import unittest
 import tests
 from compute_driver import plugins
 from compute_driver.driver import ComputeDriver
-from compute_driver.drivers import loading
 from compute_driver.system import concurrency
 
 
@@ -24,9 +23,9 @@ class GreenThreadsTest(unittest.TestCase):
         self.assertEqual(tests.GREEN_THREADS, "eventlet" in sys.modules)
 
     def test_drivers_load(self) -> None:
-        for name in plugins.names(loading.DRIVERS):
+        for name in plugins.names(plugins.DRIVERS):
             with self.subTest(driver=name):
-                self.assertTrue(issubclass(plugins.load(loading.DRIVERS, name), ComputeDriver))
+                self.assertTrue(issubclass(plugins.load(plugins.DRIVERS, name), ComputeDriver))
 
     def test_a_blocking_call_stops_no_other_thread(self) -> None:
         reader, writer = os.pipe()
