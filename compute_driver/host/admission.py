@@ -85,7 +85,7 @@ class Models:
         able = self._capabilities.domain(
             path, hardware.architecture.name, hardware.machine, hardware.accelerator
         )
-        limit = max_vcpus(hardware.family, able)
+        limit = capabilities.max_vcpus(able)  # hardware/resolve.py knows the machine's own limit
         if limit is not None and guest.vcpus > limit:
             accepted = f"at most {limit}, which is what machine {hardware.machine} takes"
             raise exceptions.NotOnThisHost("vcpus", guest.vcpus, accepted)
@@ -211,24 +211,24 @@ class _Processor:
         return words[words.index("-cpu") + 1] if "-cpu" in words else ""
 
     def _refusal(
-        self, said: str, others: Callable[[], Collection[str]]
+        self, message: str, others: Callable[[], Collection[str]]
     ) -> exceptions.NotOnThisHost:
         """Return the error for a processor that libvirt or the emulator refuses.
 
         :param others: returns the models that both take.
         """
         named = {*self._cpu.enable, *self._cpu.disable}
-        unknown = _UNKNOWN_FEATURE.search(said)
-        missing = _MISSING_FEATURES.search(said)
+        unknown = _UNKNOWN_FEATURE.search(message)
+        missing = _MISSING_FEATURES.search(message)
         guilty = [name for name in (unknown.groups() if unknown else ()) if name in named]
         guilty += [name for name in (missing[1].split(", ") if missing else ()) if name in named]
         if not guilty:
             accepted = nearest(self._cpu.model, others(), self._architecture)
-            return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {said}")
+            return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {message}")
         names: Collection[str] = capabilities.cpu_features(self._connection, self._path, self._able)
         names = names or self._emulators.describe(self._path).features
         if not names or guilty[0] in names:  # known, but not by this model or to libvirt
-            accepted = f"others, or another CPU model than {self._cpu.model}; {said}"
+            accepted = f"others, or another CPU model than {self._cpu.model}; {message}"
         else:
             accepted = nearest(guilty[0], names)
         return exceptions.NotOnThisHost("cpu feature", guilty[0], accepted)
