@@ -55,7 +55,7 @@ class Gic(Choice):
 class Addresses(Choice):
     """Who gives the devices their addresses, and on which bus."""
 
-    #: libvirt does.
+    #: libvirt gives the addresses.
     LIBVIRT = "libvirt"
     #: The domain places virtio devices in memory: the machine has no PCI bus.
     MEMORY = "memory"
@@ -67,7 +67,7 @@ class Addresses(Choice):
 class Boot:
     """What starts the guest's system.
 
-    :param uefi: whether UEFI does.
+    :param uefi: whether UEFI starts the guest.
     :param secure_boot: whether UEFI starts signed boot loaders only.
     :param menu: whether the firmware offers a choice of boot devices.
     """
@@ -147,12 +147,12 @@ class Virtio:
 class Drives:
     """The bus of every drive: one for each drive that the guest has.
 
-    :param root: of the root disk.
-    :param installer: of the CD-ROM drive with the image that the guest boots from.
-    :param ephemerals: of the ephemeral disks, in the guest's order.
-    :param swap: of the swap disk.
-    :param config_drive: of the config drive.
-    :param rescue: of the rescue system's drive.
+    :param root: bus of the root disk.
+    :param installer: bus of the CD-ROM drive with the image that the guest boots from.
+    :param ephemerals: buses of the ephemeral disks, in the guest's order.
+    :param swap: bus of the swap disk.
+    :param config_drive: bus of the config drive.
+    :param rescue: bus of the rescue system's drive.
     :param scsi: the controller of drives on the SCSI bus.
     """
 

@@ -180,12 +180,12 @@ def read(pairs: Iterable[tuple[str, str]]) -> Wishes:
         contradict each other.
     """
     values: dict[str, Any] = {}
-    sources: dict[str, Said] = {}
+    sources: dict[str, Given] = {}
     for name, text in sorted(pairs, key=lambda pair: _rank(pair[0])):
         if name not in PROPERTIES:
             raise exceptions.InvalidParameter("property", name, PROPERTIES)
         for field, value in PROPERTIES[name].read(name, text).items():
-            now = Said(name, text, value)
+            now = Given(name, text, value)
             if field in values and _rank(name) == _rank(sources[field].name):
                 earlier = dataclasses.replace(sources[field], value=values[field])
                 value = _together(earlier, now, field)
@@ -195,7 +195,7 @@ def read(pairs: Iterable[tuple[str, str]]) -> Wishes:
 
 
 @dataclasses.dataclass(frozen=True)
-class Said:
+class Given:
     """One property as the user wrote it.
 
     :param name: its name; extra specs of flavors have a scope.
@@ -213,7 +213,7 @@ class Said:
         return ":" in self.name or self.name == "hide_hypervisor_id"
 
 
-def _together(earlier: Said, now: Said, field: str) -> Any:
+def _together(earlier: Given, now: Given, field: str) -> Any:
     """Return the value of one field that two properties set."""
     if isinstance(now.value, tuple):
         return tuple(dict.fromkeys((*earlier.value, *now.value)))
@@ -230,28 +230,28 @@ def _together(earlier: Said, now: Said, field: str) -> Any:
     return join(earlier, now)
 
 
-def _same(earlier: Said, now: Said) -> Any:
+def _same(earlier: Given, now: Given) -> Any:
     if earlier.value != now.value:
         accepted = f"a value that agrees with {earlier.name}={earlier.text}"
         raise exceptions.InvalidParameter(now.name, now.text, accepted)
     return now.value
 
 
-def _least(earlier: Said, now: Said) -> Any:
+def _least(earlier: Given, now: Given) -> Any:
     return min(earlier.value, now.value)
 
 
-def _any(earlier: Said, now: Said) -> bool:
+def _any(earlier: Given, now: Given) -> bool:
     return bool(earlier.value or now.value)
 
 
-def _image_wins(earlier: Said, now: Said) -> Any:
+def _image_wins(earlier: Given, now: Given) -> Any:
     if earlier.of_flavor == now.of_flavor:
         return _same(earlier, now)
     return earlier.value if now.of_flavor else now.value
 
 
-def _image_up_to_flavor(earlier: Said, now: Said) -> Any:
+def _image_up_to_flavor(earlier: Given, now: Given) -> Any:
     value = _image_wins(earlier, now)
     flavor, image = (earlier, now) if earlier.of_flavor else (now, earlier)
     if image.value > flavor.value:
@@ -262,7 +262,7 @@ def _image_up_to_flavor(earlier: Said, now: Said) -> Any:
 
 #: Functions that join several values of one field, where the values can differ.
 #: Source: nova's ``virt/hardware.py`` and ``virt/libvirt/driver.py``.
-_JOINS: Mapping[str, Callable[[Said, Said], Any]] = {
+_JOINS: Mapping[str, Callable[[Given, Given], Any]] = {
     "topology_limits": _least,
     "video_ram_limit_mib": _least,
     "hide_hypervisor": _any,

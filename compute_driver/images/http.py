@@ -200,13 +200,13 @@ class _Download:
 
 def _check(answer: requests.Response, location: str, accepted: tuple[int, ...]) -> None:
     status = answer.status_code
-    said = f"the server answered {status} {answer.reason or ''}".rstrip()
+    reply = f"the server answered {status} {answer.reason or ''}".rstrip()
     if status in _GONE:
-        raise exceptions.ImageNotFound(f"there is no image {shown(location)}: {said}")
+        raise exceptions.ImageNotFound(f"there is no image {shown(location)}: {reply}")
     if status in _TRANSIENT:
-        raise _TransientError(said)
+        raise _TransientError(reply)
     if status not in (200, 206, *accepted):
-        raise exceptions.ImageFetchFailed(f"cannot fetch {shown(location)}: {said}")
+        raise exceptions.ImageFetchFailed(f"cannot fetch {shown(location)}: {reply}")
     coding = answer.headers.get("Content-Encoding", "identity")
     if coding != "identity":
         raise exceptions.ImageFetchFailed(

@@ -196,7 +196,7 @@ def _identity(path: Path, status: os.stat_result) -> str:
 
 
 def _copy(source: int, copy: int, size: int, name: str, progress: Progress) -> None:
-    what = f"copying {name}"
+    activity = f"copying {name}"
     try:
         run_blocking(fcntl.ioctl, copy, _FICLONE, source)
     except OSError:
@@ -209,9 +209,9 @@ def _copy(source: int, copy: int, size: int, name: str, progress: Progress) -> N
                 if not done:  # another process has truncated the file: its identity tells
                     break
                 position += done
-                progress(what, position, size)
+                progress(activity, position, size)
         os.ftruncate(copy, size)
-    progress(what, size, size)
+    progress(activity, size, size)
 
 
 def _extents(source: int, size: int) -> Iterator[tuple[int, int]]:

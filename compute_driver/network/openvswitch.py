@@ -92,18 +92,18 @@ class OpenVSwitch:
         except exceptions.OpenVSwitchUnavailable:
             return found  # most hosts have no Open vSwitch
         for name, port in ports.items():
-            said = port.external_ids
-            if said.get(_INSTANCES) == str(site.instances):
+            noted = port.external_ids
+            if noted.get(_INSTANCES) == str(site.instances):
                 interface = Interface(
                     kind=InterfaceKind.OVS,
                     source=port.bridge,
-                    mac=said["attached-mac"],
-                    port=said["iface-id"],
+                    mac=noted["attached-mac"],
+                    port=noted["iface-id"],
                     hybrid=True,
                 )
                 if interface.switch_port != name:
                     interface = dataclasses.replace(interface, device=name, hybrid=False)
-                found.setdefault(said[_GUEST], []).append(interface)
+                found.setdefault(noted[_GUEST], []).append(interface)
         return found
 
     def _plug(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remove what was kept of a guest before its resize."""
+"""Remove the old files and the old description that a resize has kept."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from compute_driver.system import steps
 
 
 def confirm_resize(parts: Parts, uuid: str, op: Operation) -> None:
-    """Remove what was kept of the guest before its resize; nothing if no resize waits.
+    """Remove the old files and the old description of a guest; nothing if no resize waits.
 
-    :param op: the operation; once the old files are given up, a failure removes them all the same.
+    :param op: the operation; after the step "old files given up", a failure also removes the files.
     """
     parts.stored(uuid)
     if settling.is_kept(parts, uuid):

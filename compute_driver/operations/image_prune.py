@@ -9,8 +9,9 @@ from compute_driver.operations.base.context import Parts
 
 
 def image_prune(parts: Parts, min_age: float) -> tuple[CacheEntry, ...]:
-    """Remove what no guest has needed for so many seconds, and return it.
+    """Remove the images that no guest has needed for a time, and return their cache entries.
 
+    :param min_age: the time, in seconds.
     :raises HostError: if a file that a guest may need cannot be read; nothing is removed then.
     """
     return tuple(parts.images.prune(min_age, lambda: image_users.bases(parts)))

@@ -37,7 +37,7 @@ def check_target(parts: Parts, target: Path) -> Path:
     """Refuse a target that cannot be made, before anything is made.
 
     :return: the target's absolute path.
-    :raises InvalidParameter: names what is accepted.
+    :raises InvalidParameter: names the accepted values.
     """
     target = target.absolute()
     with host_errors(f"{target} cannot be made"):
@@ -74,7 +74,7 @@ def snapshot(
 ) -> None:
     """Copy the guest's root disk to *target*.
 
-    :param target: what :func:`check_target` returned.
+    :param target: the result of :func:`check_target`.
     :param timeout: seconds.
     :param op: the operation, whose end removes the parts of the copy.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.snapshot`.
@@ -87,8 +87,8 @@ def snapshot(
     if wish is Quiesce.REQUIRE:
         parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
     size, needed = _sizes(parts, uuid, disk.source)
-    what = f"copying {stored.name}"
-    progress(what, 0, needed)
+    activity = f"copying {stored.name}"
+    progress(activity, 0, needed)
     op.undo.add(f"parts of a snapshot of {stored.name}", disk_copy.mend, parts, uuid)
     source = disk.source
     if parts.state(uuid) in ACTIVE:
@@ -101,7 +101,7 @@ def snapshot(
     except files.Taken as error:  # somebody else has made the file since the check
         raise _unusable(target) from error
     op.undo.close()  # the parts go after a success, too
-    progress(what, needed, needed)
+    progress(activity, needed, needed)
 
 
 def _sizes(parts: Parts, uuid: str, source: Source) -> tuple[int, int]:

@@ -88,15 +88,15 @@ def read(xml: str) -> Stored | None:
         raise exceptions.MetadataDamaged(f"the description is no XML: {error}") from error
     if found is None:
         return None
-    said = {str(name): str(value) for name, value in found.attrib.items()}
+    attributes = {str(name): str(value) for name, value in found.attrib.items()}
     try:
         return Stored(
             guest=_CONVERTER.structure(json.loads(found.text or ""), Guest),
-            directory=Path(said["directory"]),
+            directory=Path(attributes["directory"]),
             decision=Decision(
-                Accelerator(said["accelerator"]),
-                said["reason"],
-                _BOOLEANS[said["fallback"]],
+                Accelerator(attributes["accelerator"]),
+                attributes["reason"],
+                _BOOLEANS[attributes["fallback"]],
             ),
         )
     except (ValueError, TypeError, LookupError, BaseValidationError) as bad:

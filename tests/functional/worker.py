@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Processes of their own at work on a test's host, to be killed half-way or to go on beside it."""
+"""Worker processes: each runs one operation; a test pauses, kills or observes the process."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ DONE = "done\n"
 
 
 class Worker:
-    """A process that does something with one guest, or clears the cache of images.
+    """A process that runs one operation on a guest, or clears the cache of images.
 
     :param action: a key of :data:`ACTIONS`.
     :param number: UUID of the guest.
     :param pause: a step that the product announces, or the number of a step from 0 on, after which
-        the worker waits until it is told to go on; by default it waits nowhere.
-    :param image: location of an image: the guest's own, whose root disk is empty by default, the
-        rescue system's, or the snapshot that is to be made.
+        the worker waits for :meth:`go_on`; by default the worker never waits.
+    :param image: location of an image: the guest's own image (by default the guest has an empty
+        root disk), the rescue system's image, or the new snapshot.
     :param bridge: a bridge of Open vSwitch, which gets the guest's interface.
-    :param configured: options of group ``[hypervisor]``; by default this process's host's.
+    :param configured: options of group ``[hypervisor]``; the test's own ``state_path`` by default.
     """
 
     def __init__(
@@ -63,23 +63,23 @@ class Worker:
         )
 
     def says(self) -> str:
-        """Return the next line that it writes: where it is."""
+        """Return the next line that the worker writes: :data:`PAUSED` or :data:`DONE`."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def go_on(self) -> None:
-        """End its pause."""
+        """End the worker's pause."""
         assert self.process.stdin is not None
         self.process.stdin.write("go on\n")
         self.process.stdin.flush()
 
     def kill(self) -> None:
-        """Give it no chance to clean up."""
+        """Kill the worker, which cleans nothing up."""
         self.process.kill()
         self.wait()
 
     def wait(self) -> int:
-        """Return its exit status once it has ended."""
+        """Wait for the worker's end, and return its exit status."""
         with self.process:
             return self.process.wait(base.BOOT_TIMEOUT)
 
@@ -95,14 +95,14 @@ def running(*arguments: Any, **options: Any) -> Iterator[Worker]:
 
 
 def larger(driver: LibvirtDriver, number: str) -> Guest:
-    """Return what a tiny guest is resized to: with a larger disk, and one of swap space."""
+    """Return a tiny guest after a resize: with more memory, a larger disk and a swap disk."""
     guest = driver.show(number).guest
     root, swap = Disk(size_bytes=2 * MIB), Disk(size_bytes=MIB)
     return dataclasses.replace(guest, memory_mib=24, root=root, swap=swap)
 
 
 class Pauses:
-    """Waits at a step until the test says something.
+    """Waits at a step until the test writes a line.
 
     :param pause: the step's name, or its number.
     """
@@ -120,7 +120,7 @@ class Pauses:
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """What an action works with: see the parameters of :class:`Worker`."""
+    """The image and the bridge of an action; see the parameters of :class:`Worker`."""
 
     image: str = ""
     bridge: str = ""
@@ -148,7 +148,7 @@ def _cycle(driver: LibvirtDriver, _number: str, given: Given) -> None:
         driver.destroy(made.uuid)
 
 
-#: What is done with a guest, by its UUID, and an image; ``cycle`` spawns and destroys several.
+#: The operations, by name; ``cycle`` spawns and destroys several guests.
 ACTIONS: dict[str, Callable[[LibvirtDriver, str, Given], object]] = {
     "spawn": lambda driver, number, given: driver.spawn(given.guest(uuid=number)),
     "destroy": lambda driver, number, _given: driver.destroy(number),

@@ -24,7 +24,9 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
     if guest.rescue is not None:
-        raise exceptions.InvalidParameter("rescue", guest.rescue.image.location, "none yet")
+        raise exceptions.InvalidParameter(
+            "rescue", guest.rescue.image.location, "None, because a new guest is not rescued"
+        )
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
     decision = parts.draft(guest).decision

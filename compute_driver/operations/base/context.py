@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What operations are built from: the parts of one driver, and a way to undo steps."""
+"""The parts of one driver, which operations share, and the making of blueprints."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Parts:
     :param host: the host's abilities.
     :param inventory: the guests of this driver.
     :param images: the cache of images.
-    :param ports: what interfaces are plugged into.
+    :param ports: the ports that interfaces are plugged into.
     """
 
     conf: cfg.ConfigOpts
@@ -56,7 +56,7 @@ class Parts:
 
     @classmethod
     def of(cls, conf: cfg.ConfigOpts, connection: Connection) -> Parts:
-        """Return the parts that a configuration asks for."""
+        """Return the parts of a driver with that configuration."""
         instances = Path(conf.hypervisor.instances_path)
         return cls(
             conf,
@@ -158,17 +158,23 @@ class Parts:
             raise
 
     def stored(self, uuid: str) -> metadata.Stored:
-        """Return what the guest's domain has stored of it."""
+        """Return the content of the metadata of a guest's domain.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        :raises MetadataDamaged: if the metadata cannot be understood.
+        """
         return self.connection.run(domains.lookup_ours, uuid, self.inventory.instances)[1]
 
     def state(self, uuid: str) -> PowerState:
-        """Return what a guest is doing."""
+        """Return the power state of a guest."""
         return self.on_domain(uuid, domains.state_of)
 
     def require(self, uuid: str, operation: str, accepted: Collection[PowerState]) -> PowerState:
-        """Return what a guest is doing, if that allows the operation.
+        """Return the power state of a guest, if the operation accepts this state.
 
-        :raises InvalidGuestState: if it does not.
+        :param operation: the name of the operation, for the error.
+        :param accepted: the states in which the operation works.
+        :raises InvalidGuestState: if the guest has another state.
         """
         name, state = self.on_domain(uuid, lambda domain: (domain.name(), domains.state_of(domain)))
         if state not in accepted:
@@ -178,8 +184,8 @@ class Parts:
     def require_agent(self, uuid: str, operation: str) -> None:
         """Return if a guest runs and has a channel for an agent.
 
-        :raises InvalidGuestState: if it does not run.
-        :raises AgentUnavailable: if it has no channel.
+        :raises InvalidGuestState: if the guest does not run.
+        :raises AgentUnavailable: if the guest has no channel.
         """
         self.require(uuid, operation, {PowerState.RUNNING})
         guest = self.stored(uuid).guest
@@ -188,12 +194,12 @@ class Parts:
 
     @property
     def agent_timeout(self) -> int:
-        """How long a guest's agent may take, in seconds."""
+        """Seconds that a guest's agent may take to answer."""
         return int(self.conf.hypervisor.guest_agent_timeout)
 
 
 def report(guest: Guest, decision: acceleration.Decision) -> None:
-    """Log how a guest is accelerated, with a warning if it is not as asked for."""
+    """Log how a guest is accelerated, with a warning if the accelerator is a fallback."""
     LOG.log(
         logging.WARNING if decision.fallback else logging.INFO,
         "Guest %s (%s) runs under %s (%s): %s",
