@@ -28,7 +28,7 @@ class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused
         :return: the exit status.
         """
         known = [self._normalize_column_name(name) for name in self.columns]
-        for name in parsed_args.columns:
+        for name in (*parsed_args.columns, *getattr(parsed_args, "sort_columns", ())):
             if self._normalize_column_name(name) not in known:
                 error = exceptions.InvalidParameter("column", name, ", ".join(self.columns))
                 raise errors.UsageError(str(error))

@@ -25,6 +25,10 @@ _SIMPLE: dict[object, Callable[[str], object]] = {
     float: verb.number,
     Path: Path,
 }
+#: Parameters that say more than their type does: how to read the value, and its name in help.
+_PARAMETERS: dict[str, dict[str, Any]] = {
+    "timeout": {"type": verb.seconds, "metavar": "SECONDS"},
+}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
 
@@ -140,7 +144,7 @@ def _add(
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif kind in _SIMPLE:
-        settings["type"] = _SIMPLE[kind]
+        settings |= _PARAMETERS.get(name, {"type": _SIMPLE[kind]})
     else:
         # argparse compares after the conversion, and members of Choice are strings.
         settings |= {"type": str.lower, "choices": [str(member) for member in kind]}

@@ -222,7 +222,9 @@ class GuestTest(NovaCase):
             self.assertEqual((["blue"], vif["address"]), (device.tags, device.mac))
             console = self.guests.console_attach(instance.uuid)
             shown = len(self.guests.console_log(instance.uuid))
-            console.send(f"run cat /sys/bus/pci/devices/{device.bus.address}/class\r".encode())
+            # On a busy machine the guest takes its time to find the card.
+            card = f"/sys/bus/pci/devices/{device.bus.address}/class"
+            console.send(f"run until cat {card} 2>/dev/null; do sleep 1; done\r".encode())
             self.guests.console_wait(
                 instance.uuid, "\n0x020000", timeout=BOOT_TIMEOUT, skip_bytes=shown
             )

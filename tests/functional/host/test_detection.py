@@ -207,7 +207,7 @@ class TestAgreement(base.HostTestCase):
                     with self.assertRaisesRegex(exceptions.InvalidParameter, "^cpu"):
                         self.driver.spawn(made)
                     with (
-                        mock.patch.object(Detection, "check"),
+                        mock.patch.object(Detection, "check_hardware"),
                         self.assertRaises(exceptions.LibvirtError),
                     ):
                         self.driver.spawn(made)

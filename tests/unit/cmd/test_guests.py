@@ -195,6 +195,7 @@ class Power(CommandLineCase):
         for words in (
             ("stop", "web", "--timeout", "soon"),
             ("stop", "web", "--timeout", "nan"),
+            ("stop", "web", "--timeout", "-1"),
             ("reboot", "web", "--timeout=-1"),
             ("reboot", "web", "--timeout", "inf"),
             ("reboot", "web", "--hard", "--soft"),
@@ -242,6 +243,8 @@ class Tables(CommandLineCase):
             with self.subTest(words):
                 text = self.refused(2, *words, "-c", "Nope", "-c", "name")
                 self.assertIn("column: 'Nope' is not usable; accepted: ", text)
+        text = self.refused(2, "list", "--sort-column", "Nope")
+        self.assertIn("column: 'Nope' is not usable; accepted: ", text)
         self.assertEqual('"Name"\n"web"', self.done("list", "-f", "csv", "-c", "name").out.strip())
 
     def test_list_of_nothing(self) -> None:
