@@ -76,8 +76,8 @@ def _word(value: str | bool | None) -> str:
 
 def no_display(guest: str, kind: DisplayKind | None) -> exceptions.ConsoleUnavailable:
     """Return the error for a guest whose screen is not served by *kind*, or by no protocol."""
-    what = f"screen that {str(kind).upper()} serves" if kind else "screen that is served"
-    return exceptions.ConsoleUnavailable(guest, what, f"{kind or DisplayKind.VNC}_listen")
+    screen = f"screen that {str(kind).upper()} serves" if kind else "screen that is served"
+    return exceptions.ConsoleUnavailable(guest, screen, f"{kind or DisplayKind.VNC}_listen")
 
 
 def no_address(guest: str) -> exceptions.ConsoleUnavailable:

@@ -456,20 +456,20 @@ PROPERTIES: Mapping[str, Property] = {
         Property("whether the processor hides its hypervisor", _sets("hide_hypervisor", truth)),
     ),
     **{
-        f"quota:disk_{way}_{what}_sec": Property(
-            f"{what} that each disk may {verb} in a second",
-            _level("disk_quota", f"{way}_{what}_sec", 0, _MAX_LONG),
+        f"quota:disk_{way}_{unit}_sec": Property(
+            f"{unit} that each disk may {verb} in a second",
+            _level("disk_quota", f"{way}_{unit}_sec", 0, _MAX_LONG),
         )
         for way, verb in (("read", "read"), ("write", "write"), ("total", "read and write"))
-        for what in ("bytes", "iops")
+        for unit in ("bytes", "iops")
     },
     **{
-        f"quota:vif_{way}bound_{what}": Property(
-            f"{what} of the data that each interface may {verb}, in KiB{per}",
-            _level(f"{way}bound", what, 0, _MAX_NUMBER),
+        f"quota:vif_{way}bound_{limit}": Property(
+            f"{limit} of the data that each interface may {verb}, in KiB{per}",
+            _level(f"{way}bound", limit, 0, _MAX_NUMBER),
         )
         for way, verb in (("in", "get"), ("out", "send"))
-        for what, per in (("average", " a second"), ("peak", " a second"), ("burst", ""))
+        for limit, per in (("average", " a second"), ("peak", " a second"), ("burst", ""))
     },
     "quota:cpu_shares": Property(
         "weight of the guest's processors", _level("cpu_quota", "shares", 0, _MAX_NUMBER)

@@ -123,13 +123,13 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     # QEMU, as another user, owns the files that cannot be read.
     bases = overlay.bases(plan.directory, {})
     files |= {f"base image of {path.name}": base for path, base in bases}
-    for what, file in files.items():
+    for name, file in files.items():
         if file is not None and not file.exists():
-            yield _missing(what, str(file), uuid)
+            yield _missing(name, str(file), uuid)
 
 
-def _missing(what: str, address: str, uuid: str) -> Finding:
-    return Finding(kind="missing file", subject=address, detail=f"the {what} of guest {uuid}")
+def _missing(name: str, address: str, uuid: str) -> Finding:
+    return Finding(kind="missing file", subject=address, detail=f"the {name} of guest {uuid}")
 
 
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
