@@ -134,7 +134,7 @@ class _Processor:
         if found.refusal:
             raise self._refusal(found.refusal, self._taken)
         if found.left_out:
-            # The user did not choose the model: no user expects the feature.
+            # A missing feature matters to the user only if the user chose the model.
             LOG.log(
                 logging.WARNING if self._guest.cpu.model else logging.DEBUG,
                 "Guest %s: emulation leaves out features of CPU model %s: %s",
