@@ -125,7 +125,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
         deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
-        with journal.operation(self._parts, uuid, "stop"):
+        with journal.operation(self._parts, uuid, "stop", powers_off=True):
             stop.stop(self._parts, uuid, deadline)
 
     def pause(self, uuid: str) -> None:

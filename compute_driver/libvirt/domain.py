@@ -224,7 +224,12 @@ def start(domain: libvirt.virDomain) -> None:
 
 def start_paused(domain: libvirt.virDomain) -> None:
     """Power a domain on, paused: the guest does nothing until it is resumed."""
-    domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    try:
+        domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    except libvirt.libvirtError:
+        # The call is made again if its connection was lost: then the domain may be there.
+        if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+            raise
 
 
 def unless_stopped(call: Callable[[], object]) -> None:

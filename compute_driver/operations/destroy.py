@@ -20,6 +20,7 @@ def release(parts: Parts, uuid: str, op: Operation) -> None:
     :raises HostError: if the description cannot be written.
     """
     parts.stored(uuid)
+    op.note(undefine=True)
     op.undo.add(f"description of guest {uuid}", kept_files.forget, parts, uuid)
     kept_files.describe(parts, uuid)
     removal.remove_domain(parts, uuid, keep_files=True)

@@ -79,10 +79,10 @@ def resize(
     """
     uuid, name = change.new.uuid, change.new.name
     was_on = parts.state(uuid) not in OFF
+    op.note()  # the resize does not begin without its note
     op.undo.add(f"power of {name}", _power_on_again, parts, change.old, was_on)
     power.shut_down(parts, uuid, timeout)
     op.undo.commit()  # the next undo powers the guest on as well, but only after its files are back
-    op.note()
     op.undo.add(f"resize of {name}", _take_back, parts, change, was_on)
     parts.ports.unplug(uuid, change.old.interfaces)
     _make(parts, change, was_on=was_on)

@@ -24,9 +24,9 @@ def revert_resize(
     if settling.is_kept(parts, uuid):
         was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
         power_on = was_on if power_on is None else power_on
+        op.note()  # the revert does not begin without its note
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
-        op.note()
         op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
         settling.bring_back(parts, uuid)
     if power_on:

@@ -56,9 +56,9 @@ def spawn(
     for disk in plan.disks:
         check_size(disk, base)
 
-    op.note(remove=not reused)
+    op.note(remove=not reused, undefine=reused)
     if reused:
-        op.undo.add(f"domain {guest.name}", kept_files.mend, parts, guest.uuid)
+        op.undo.add(f"domain {guest.name}", kept_files.undefine, parts, guest.uuid)
     else:
         op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
         op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
@@ -71,9 +71,9 @@ def spawn(
     if power_on:
         _start(parts, guest, network)
     info = parts.inventory.guest(guest.uuid)
-    op.undo.commit()
     if reused:
         kept_files.forget(parts, guest.uuid)
+    op.undo.commit()
     report(guest, decision)
     return info
 

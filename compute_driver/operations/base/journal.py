@@ -16,18 +16,19 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations.base import freezing, recovery, removal
+from compute_driver.operations.base import freezing, kept_files, power, recovery, removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.undo import Undo
 from compute_driver.system import concurrency, steps
 
 LOG = logging.getLogger(__name__)
 
-#: The second line of a note, if the guest is to be removed.
+#: Facts that follow the name in a note.
 _REMOVE = "remove"
+_UNDEFINE = "undefine"
 
-#: Notes of the version whose notes were one word: these meant the same.
-_REMOVE_BEFORE = frozenset({"spawn", "destroy"})
+#: Facts of the version whose notes were one word.
+_BEFORE = {"spawn": [_REMOVE], "destroy": [_REMOVE], "restore": [_UNDEFINE]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,22 +37,26 @@ class Note:
 
     :param operation: the operation's name, for people to read.
     :param remove: whether an interruption leaves no guest, but parts of one that are to be removed.
+    :param undefine: whether an interruption leaves files to be kept and a domain to be removed.
     """
 
     operation: str
     remove: bool = False
+    undefine: bool = False
 
     def __str__(self) -> str:
+        facts = [_REMOVE] * self.remove + [_UNDEFINE] * self.undefine
         # An empty line ends a note: a longer one of before may be behind it.
-        return "\n".join([self.operation, *[_REMOVE] * self.remove, "", ""])
+        return "\n".join([self.operation, *facts, "", ""])
 
     @classmethod
     def read(cls, text: str) -> Note | None:
         """Return the note that a file has, or None."""
-        if "\n" not in text:
-            return cls(text, text in _REMOVE_BEFORE) if text else None
+        if not text:
+            return None
         name, *facts = text.partition("\n\n")[0].split("\n")
-        return cls(name, _REMOVE in facts)
+        facts = facts if "\n" in text else _BEFORE.get(name, [])
+        return cls(name, remove=_REMOVE in facts, undefine=_UNDEFINE in facts)
 
 
 class Operation:
@@ -65,18 +70,22 @@ class Operation:
         self._name = name
         self.undo = Undo()
 
-    def note(self, *, remove: bool = False) -> None:
+    def note(self, *, remove: bool = False, undefine: bool = False) -> None:
         """Note the operation for whoever comes after a sudden death.
 
         :param remove: whether the guest is to be removed then, with all that has its UUID.
+        :param undefine: whether the domain is to be removed then, if the guest's kept files have a
+            description.
         :raises HostError: if the note cannot be written.
         """
-        self._held.note(str(Note(self._name, remove)))
+        self._held.note(str(Note(self._name, remove=remove, undefine=undefine)))
         steps.announce("noted")
 
 
 @contextlib.contextmanager
-def operation(parts: Parts, uuid: str, name: str, *, removes: bool = False) -> Iterator[Operation]:
+def operation(
+    parts: Parts, uuid: str, name: str, *, removes: bool = False, powers_off: bool = False
+) -> Iterator[Operation]:
     """Let no other operation, of any process, touch the guest meanwhile.
 
     An operation that fails is undone.  If a part of it cannot be undone, the note stays, and the
@@ -85,6 +94,8 @@ def operation(parts: Parts, uuid: str, name: str, *, removes: bool = False) -> I
     :param name: the operation's name, noted for people to read.
     :param removes: whether the operation removes the guest.  It does so even if the guest cannot be
         put in order before; if it fails, whoever takes the lock next removes the guest.
+    :param powers_off: whether the operation only powers the guest off.  It does so even if the
+        guest cannot be put in order before; whoever takes the lock next tries again.
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
     with _lock(parts, uuid) as held, parts.images.holding():
@@ -92,13 +103,14 @@ def operation(parts: Parts, uuid: str, name: str, *, removes: bool = False) -> I
             _end_interrupted(parts, uuid, held)
             freezing.mend(parts, uuid)
         except exceptions.ComputeDriverError as error:
-            if not removes:
+            if not (removes or powers_off):
                 raise
-            LOG.warning("Guest %s is removed without being put in order: %s", uuid, error)
-            held.keep = False
+            LOG.warning("Guest %s cannot be put in order before its %s: %s", uuid, name, error)
+            held.keep = powers_off
         under_way = Operation(held, name)
         try:
-            under_way.note(remove=removes)
+            if not held.keep:  # else the note of the interrupted operation stays
+                under_way.note(remove=removes)
         except exceptions.HostError as error:  # a stop or a removal may make room on a full disk
             LOG.warning("Guest %s: the %s goes on without a note: %s", uuid, name, error)
         try:
@@ -106,7 +118,7 @@ def operation(parts: Parts, uuid: str, name: str, *, removes: bool = False) -> I
                 yield under_way
                 under_way.undo.commit()
         except BaseException:
-            held.keep = removes
+            held.keep = held.keep or removes or power.is_interrupted(parts, uuid)
             raise
         finally:
             held.keep = held.keep or under_way.undo.failed
@@ -173,5 +185,7 @@ def _end_interrupted(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         removal.remove(parts, uuid)
     else:
         LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, note.operation)
+        if note.undefine:
+            kept_files.undefine(parts, uuid)
         recovery.mend(parts, uuid)
     held.keep = False

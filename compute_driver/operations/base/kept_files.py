@@ -2,7 +2,7 @@
 """Guests of which only the files are kept, on purpose.
 
 A file among them describes the domain.  It is written before the domain goes, and removed when the
-domain is there again: a guest that has both was being released or brought back.
+domain is there again: then it is stale, unless the domain was just being removed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compute_driver.system import files
 from compute_driver.xml import metadata
 
 
-def mend(parts: Parts, uuid: str) -> None:
+def undefine(parts: Parts, uuid: str) -> None:
     """Remove the domain of a guest whose kept files still have a description; its files stay."""
     if _description(parts, uuid).exists():
         removal.remove_domain(parts, uuid, keep_files=True)

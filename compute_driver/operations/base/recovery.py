@@ -24,7 +24,7 @@ from compute_driver.operations.base.context import Parts
 #: runs last.
 MENDERS: tuple[Callable[[Parts, str], None], ...] = (
     settling.mend,
-    kept_files.mend,
+    kept_files.forget,
     power.wait,
     disk_copy.mend,
     rescue_files.mend,

@@ -24,7 +24,7 @@ LOGGER = "compute_driver.operations.base.journal"
 
 class NoteTest(unittest.TestCase):
     def test_note_is_read_as_it_was_written(self) -> None:
-        for note in (Note("resize"), Note("destroy", remove=True)):
+        for note in (Note("resize"), Note("destroy", remove=True), Note("spawn", undefine=True)):
             self.assertEqual(note, Note.read(str(note)))
 
     def test_rest_of_a_longer_note_says_nothing(self) -> None:
@@ -37,14 +37,14 @@ class NoteTest(unittest.TestCase):
         self.assertIsNone(Note.read(""))
 
     def test_notes_of_one_word(self) -> None:
-        for text, remove in (
-            ("spawn", True),
-            ("destroy", True),
-            ("restore", False),
-            ("resize", False),
-            ("unknown", False),
+        for note in (
+            Note("spawn", remove=True),
+            Note("destroy", remove=True),
+            Note("restore", undefine=True),
+            Note("resize"),
+            Note("unknown"),
         ):
-            self.assertEqual(Note(text, remove), Note.read(text))
+            self.assertEqual(note, Note.read(note.operation))
 
     def test_new_spawn_that_has_made_nothing_removes_nothing(self) -> None:
         self.assertEqual(Note("spawn"), Note.read(str(Note("spawn"))))
@@ -119,6 +119,25 @@ class JournalTest(unittest.TestCase):
             ):
                 self.assertEqual(Note("destroy", True), Note.read(self.lock.read_text()))
             self.assertFalse(self.lock.exists())
+
+    def test_guest_that_cannot_be_put_in_order_can_be_stopped(self) -> None:
+        note = Note("spawn", remove=True)
+        self.interrupt(str(note))
+        self.remove.side_effect = exceptions.OpenVSwitchUnavailable("no answer")
+        with (
+            self.assertLogs(LOGGER, logging.WARNING),
+            self.operation("stop", powers_off=True),
+        ):
+            self.assertEqual(note, Note.read(self.lock.read_text()))
+        self.assertEqual(note, Note.read(self.lock.read_text()))
+
+    def test_note_stays_if_a_power_on_is_neither_ended_nor_taken_back(self) -> None:
+        with self.assertRaises(ZeroDivisionError), self.operation():
+            mark = self.state / "instances" / UUID / ".starting"
+            mark.parent.mkdir(parents=True)
+            mark.touch()
+            raise ZeroDivisionError
+        self.assertEqual(Note("start"), Note.read(self.lock.read_text()))
 
     def test_removal_that_fails_is_left_to_the_next_one(self) -> None:
         with self.assertRaises(ZeroDivisionError), self.operation("destroy", removes=True):

@@ -13,7 +13,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
-from compute_driver.operations.base import disk_copy, kept_files, power, recovery, settling
+from compute_driver.operations.base import disk_copy, power, recovery, settling
 from compute_driver.operations.base.context import Parts
 
 UUID = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
@@ -63,7 +63,7 @@ class MenderTest(unittest.TestCase):
         self.assertTrue(mark.exists())
 
     def test_guest_without_leftovers_is_left_alone(self) -> None:
-        for mend in (settling.mend, kept_files.mend, power.wait, disk_copy.mend, power.mend):
+        for mend in (settling.mend, power.wait, disk_copy.mend, power.mend):
             mend(self.parts, UUID)
         self.parts.on_domain.assert_not_called()
 
