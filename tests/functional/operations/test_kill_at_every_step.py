@@ -8,9 +8,10 @@ printed, and added to the file that ``COMPUTE_DRIVER_TEST_STEPS`` names.
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
@@ -131,6 +132,29 @@ class KillTestCase(switches.SwitchTestCase):
         self.driver.destroy(number)
         return step, left, recovered, healed
 
+    def interrupt_at_each_step(
+        self, action: str, prepare: Preparation | None, *accepted: str
+    ) -> None:
+        """Interrupt an operation at each of its steps, as a signal does; it takes its steps back.
+
+        :param accepted: the outcomes that the interruption may have.
+        """
+        for at, step in enumerate(self.steps(action, prepare)):
+            number = self.number(action, prepare)
+            signals = iter([*[False] * at, True])
+
+            def interrupt(_step: str, signals: Iterator[bool] = signals) -> None:
+                if next(signals, False):
+                    raise exceptions.Interrupted(128 + signal.SIGTERM)
+
+            with self.subTest(action, step=step):
+                with steps.announced_to(interrupt), self.assertRaises(exceptions.Interrupted):
+                    worker.ACTIONS[action](self.driver, number, self.given(action))
+                self.assertIn(self.outcome(number), accepted)
+                self.assert_unmarked(number)
+                self.assertEqual((), self.driver.audit())
+            self.driver.destroy(number)
+
     def outcome(self, number: str) -> str:
         try:
             state = self.driver.state(number)
@@ -168,6 +192,12 @@ class TestPower(KillTestCase):
     def test_resume(self) -> None:
         self.kill_at_each_step("resume", self.suspend, "suspended", RUNNING)
 
+    def test_signals(self) -> None:
+        self.interrupt_at_each_step("spawn", None, REMOVED)
+        self.interrupt_at_each_step("start", self.stop, STOPPED, RUNNING)
+        self.interrupt_at_each_step("resume", self.suspend, "suspended")
+        self.interrupt_at_each_step("reboot", self.leave, STOPPED, RUNNING)
+
     def test_reboot(self) -> None:
         self.kill_at_each_step("reboot", self.leave, RUNNING, STOPPED)
 
@@ -179,6 +209,9 @@ class TestRescue(KillTestCase):
     def test_rescue(self) -> None:
         self.kill_at_each_step("rescue", self.leave, RUNNING, STOPPED)
 
+    def test_signals(self) -> None:
+        self.interrupt_at_each_step("rescue", self.leave, RUNNING)
+
     def test_unrescue(self) -> None:
         self.kill_at_each_step("unrescue", self.rescue, RUNNING, STOPPED)
 
@@ -189,6 +222,9 @@ class TestResize(KillTestCase):
 
     def test_resize(self) -> None:
         self.kill_at_each_step("resize", self.leave, RUNNING, STOPPED)
+
+    def test_signals(self) -> None:
+        self.interrupt_at_each_step("resize", self.leave, RUNNING)
 
     def test_revert_resize(self) -> None:
         self.kill_at_each_step("revert_resize", self.resize, RUNNING, STOPPED)
