@@ -113,9 +113,9 @@ class LibvirtDriver(driver.ComputeDriver):
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
     ) -> RebootKind:
         """Reboot a guest."""
-        deadline = self.conf.hypervisor.soft_reboot_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "soft_reboot_timeout")
         with journal.operation(self._parts, uuid, "reboot"):
-            return reboot.reboot(self._parts, uuid, kind, deadline)
+            return reboot.reboot(self._parts, uuid, kind, seconds)
 
     def start(self, uuid: str) -> None:
         """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
@@ -124,9 +124,9 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
-        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "stop", powers_off=True):
-            stop.stop(self._parts, uuid, deadline)
+            stop.stop(self._parts, uuid, seconds)
 
     def pause(self, uuid: str) -> None:
         """Freeze a running guest in memory; nothing if the guest is paused."""
@@ -188,9 +188,9 @@ class LibvirtDriver(driver.ComputeDriver):
         progress: driver.Progress = driver.no_progress,
     ) -> None:
         """Shut a guest down and boot another system on its machine, with its disks attached."""
-        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "rescue") as op:
-            rescues.rescue(self._parts, uuid, rescue, deadline, progress, op)
+            rescues.rescue(self._parts, uuid, rescue, seconds, progress, op)
 
     def unrescue(self, uuid: str) -> None:
         """Power the rescue system off, remove it and boot the guest's own system."""
@@ -201,10 +201,10 @@ class LibvirtDriver(driver.ComputeDriver):
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
         """Stop a guest and give it another size; the old guest is kept for a revert."""
-        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "resize") as op:
             change = resize.check_resize(self._parts, uuid, guest)
-            resize.resize(self._parts, change, op, timeout=deadline, power_on=power_on)
+            resize.resize(self._parts, change, op, timeout=seconds, power_on=power_on)
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
         """Raise what :meth:`resize` would raise for a bad request; change nothing."""
@@ -220,9 +220,9 @@ class LibvirtDriver(driver.ComputeDriver):
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
         """Give a guest the size and the disks that it had before its resize."""
-        deadline = self.conf.hypervisor.stop_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "revert_resize") as op:
-            revert_resize.revert_resize(self._parts, uuid, op, timeout=deadline, power_on=power_on)
+            revert_resize.revert_resize(self._parts, uuid, op, timeout=seconds, power_on=power_on)
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
         """Add an interface to a guest: at once if the guest runs, and to its description."""
@@ -231,9 +231,9 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
         """Remove an interface from a guest: at once if the guest runs, and from its description."""
-        deadline = self.conf.hypervisor.detach_timeout if timeout is None else timeout
+        seconds = self._seconds(timeout, "detach_timeout")
         with journal.operation(self._parts, uuid, "detach_interface") as op:
-            detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=deadline)
+            detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=seconds)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Give a guest that is off these interfaces, in this order, in place of its old ones."""
@@ -331,7 +331,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
         """Remove the cached images that no guest needs and that were not used for some time."""
-        age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
+        age = self._seconds(unused, "image_unused_seconds")
         return image_prune.image_prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
@@ -343,3 +343,7 @@ class LibvirtDriver(driver.ComputeDriver):
         while self._told:
             self._told.pop().stop()
         self._parts.connection.close()
+
+    def _seconds(self, given: float | None, option: str) -> float:
+        """Return the given seconds, or those of an option if the caller gives none."""
+        return float(self.conf.hypervisor[option]) if given is None else given

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
@@ -183,9 +184,13 @@ def _why(error: Exception) -> str:
 def _refuse_remains(path: Path) -> None:
     with path.open("rb") as file:
         head = file.read(_SECTOR)
-    for offset, magic, name in _MAGICS:
-        if head.startswith(magic, offset):
-            raise _Refusal(f"is damaged: it begins like {name}, but its header is incomplete")
+    for name in _marks(head, _MAGICS):
+        raise _Refusal(f"is damaged: it begins like {name}, but its header is incomplete")
+
+
+def _marks(head: bytes, table: Iterable[tuple[int, bytes, str]]) -> list[str]:
+    """Return the names in a table whose bytes are in the head of a file."""
+    return [name for offset, magic, name in table if head.startswith(magic, offset)]
 
 
 def _refuse_other_files(path: Path, size: int, name: str) -> None:
@@ -198,7 +203,7 @@ def _refuse_other_files(path: Path, size: int, name: str) -> None:
         head = file.read(_SECTOR)
         file.seek(max(0, size - _SECTOR))
         foot = file.read(len(_VHD_FOOTER))
-    kinds = [kind for offset, magic, kind in _PACKED if head.startswith(magic, offset)]
+    kinds = _marks(head, _PACKED)
     if head.lstrip().lower().startswith(_HTML):
         kinds.append("a page of HTML")
     if foot == _VHD_FOOTER:

@@ -232,6 +232,16 @@ def start_paused(domain: libvirt.virDomain) -> None:
             raise
 
 
+def settle(domain: libvirt.virDomain) -> None:
+    """Return when libvirt has done all that it was doing with the emulator of a domain.
+
+    libvirt answers a question about the emulator only when the call or the job before has ended:
+    after a job, when the job's files are closed, which is later than the job's event (seen with
+    9.0).
+    """
+    unless_stopped(domain.memoryStats)
+
+
 def unless_stopped(call: Callable[[], object]) -> None:
     """Make a call that needs a running domain; pass over a domain that has stopped or gone."""
     _ignoring({libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_NO_DOMAIN}, call)

@@ -19,5 +19,4 @@ def image_list(parts: Parts) -> tuple[CacheEntry, ...]:
             entry, guests=tuple(sorted(users.get(image_users.real(Path(entry.path)), ())))
         )
         for entry in parts.images.entries()
-        for real in [image_users.real(Path(entry.path))]
     )

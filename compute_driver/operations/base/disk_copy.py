@@ -56,7 +56,7 @@ def mend(parts: Parts, uuid: str) -> None:
         with parts.connection.watch(uuid) as watch:
             if _aborted(parts, uuid, deadline):
                 watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
-        concurrency.within(deadline, parts.on_domain, uuid, _settle)
+        concurrency.within(deadline, parts.on_domain, uuid, domains.settle)
     for path in found:
         if path.is_symlink():
             path.readlink().unlink(missing_ok=True)
@@ -130,7 +130,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
                 )
             failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
     if not failure:
-        concurrency.within(deadline, parts.on_domain, uuid, _settle)
+        concurrency.within(deadline, parts.on_domain, uuid, domains.settle)
         return True
     watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
     if parts.state(uuid) not in ACTIVE:
@@ -145,15 +145,6 @@ def _outcome(domain: libvirt.virDomain) -> str | None:
     if domain.jobStats().get("type", 0) != libvirt.VIR_DOMAIN_JOB_NONE:
         return None
     return events.job_failure(domain.jobStats(libvirt.VIR_DOMAIN_JOB_STATS_COMPLETED))
-
-
-def _settle(domain: libvirt.virDomain) -> None:
-    """Return when libvirt has closed the files of a job that has ended.
-
-    libvirt tells of the end first, but answers no question about the emulator before the files are
-    closed (seen with 9.0).
-    """
-    domains.unless_stopped(domain.memoryStats)
 
 
 def _aborted(parts: Parts, uuid: str, deadline: float) -> bool:

@@ -104,14 +104,8 @@ def wait(parts: Parts, uuid: str) -> None:
     """
     if is_interrupted(parts, uuid):
         with contextlib.suppress(exceptions.GuestNotFound):
-            # libvirt answers this question when the call before has ended.
-            answered = concurrency.within(
-                time.monotonic() + _ANSWER_SECONDS,
-                parts.on_domain,
-                uuid,
-                lambda domain: domains.unless_stopped(domain.memoryStats),
-            )
-            if not answered:
+            deadline = time.monotonic() + _ANSWER_SECONDS
+            if not concurrency.within(deadline, parts.on_domain, uuid, domains.settle):
                 LOG.warning(
                     "The emulator of guest %s did not answer within %g s", uuid, _ANSWER_SECONDS
                 )
@@ -122,12 +116,11 @@ def mend(parts: Parts, uuid: str) -> None:
 
     A guest that a user has paused stays paused.  The guest's interfaces are plugged in before.
     """
-    mark = _mark(parts, uuid)
-    if mark.exists():
+    if is_interrupted(parts, uuid):
         with contextlib.suppress(exceptions.GuestNotFound):
             if parts.state(uuid) is PowerState.PAUSED:
                 parts.on_domain(uuid, release_processors)
-        mark.unlink(missing_ok=True)
+        _mark(parts, uuid).unlink(missing_ok=True)
 
 
 def rebuild(parts: Parts, uuid: str) -> Guest:
