@@ -44,6 +44,9 @@ MAX_VCPUS = 4096
 MAX_NAME_BYTES = 128
 MAX_USER_DATA_BYTES = 65535
 
+#: Longest text of a guest's identity, which catches a wrong value; SMBIOS has no limit.
+MAX_IDENTITY_LENGTH = 255
+
 #: Largest values of QEMU's machines.
 MAX_SERIAL_PORTS = 4
 MAX_VIDEO_MIB = 256
@@ -285,6 +288,38 @@ class Cpu:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Identity:
+    """What the firmware's tables (SMBIOS) tell the guest's system about its computer.
+
+    Programs in images decide by these texts which cloud they are in.  The UUID in the tables is
+    the guest's UUID.
+
+    :param manufacturer: who made the computer.
+    :param product: the computer's model.
+    :param version: the model's version; empty leaves the version to QEMU.
+    :param serial: the serial number; empty leaves the number to QEMU, None means the guest's UUID.
+    :param family: the family of models.
+    """
+
+    manufacturer: str = "compute_driver"
+    #: systemd knows a virtual machine by the beginning of this text.
+    product: str = "QEMU Virtual Machine"
+    version: str = ""
+    serial: str | None = None
+    family: str = "Virtual Machine"
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name) or ""
+            _require(
+                value.isprintable() and len(value) <= MAX_IDENTITY_LENGTH,
+                f"identity {field.name}",
+                value,
+                f"at most {MAX_IDENTITY_LENGTH} printable characters",
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DirectBoot:
     """A kernel that QEMU loads itself, without the boot loader of the image.
 
@@ -412,6 +447,9 @@ class Guest:
     :param packed_ring: whether virtio devices offer packed queues.
     :param disk_limits: limits of each disk that the guest can write to; None means no limits.
     :param cpu_limits: limits of the virtual processors; None means no limits.
+    :param identity: what the guest's system is told about its computer.
+    :param annotations: XML elements that the adapter adds to the domain's metadata for other
+        programs, each in a namespace of its own.
     :param rescue: the rescue system that boots; None means the guest's own system.
     """
 
@@ -454,6 +492,8 @@ class Guest:
     packed_ring: bool = False
     disk_limits: DiskLimits | None = None
     cpu_limits: CpuLimits | None = None
+    identity: Identity = Identity()
+    annotations: tuple[str, ...] = ()
     rescue: Rescue | None = None
 
     def __post_init__(self) -> None:

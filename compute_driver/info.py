@@ -115,6 +115,8 @@ class GuestStats:
     :param vcpu_times_ns: time in nanoseconds that each virtual CPU ran since the start of the
         guest; empty if the guest does not run.
     :param memory_bytes: the guest's present RAM.
+    :param used_bytes: memory that the guest's system uses, as the system tells it; None if it
+        does not tell.
     :param resident_bytes: memory of the host that the emulator's process holds.
     """
 
@@ -124,6 +126,7 @@ class GuestStats:
     vcpus: int
     memory_bytes: int
     resident_bytes: int
+    used_bytes: int | None = None
     vcpu_times_ns: tuple[int, ...] = ()
     disks: tuple[DiskStats, ...] = ()
     interfaces: tuple[InterfaceStats, ...] = ()

@@ -211,6 +211,15 @@ OPTIONS = [
         "Each port makes the boot a little slower. Within nova the default is [libvirt] "
         "num_pcie_ports, or 4 if num_pcie_ports is unset.",
     ),
+    cfg.IntOpt(
+        "memory_stats_seconds",
+        default=10,
+        min=0,
+        max=3600,
+        help="How often a guest with a memory balloon tells QEMU its use of memory, in seconds; 0 "
+        "means never. Holds from a guest's next power-on. Within nova the default is [libvirt] "
+        "mem_stats_period_seconds.",
+    ),
     cfg.StrOpt(
         "ovsdb_connection",
         help="Address of Open vSwitch's database, for interfaces on its bridges, such as "

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
 from compute_driver.contract.progress import Progress, no_progress
-from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.guest import ConfigDrive, Guest, Identity
 from compute_driver.info import GuestInfo
 
 
@@ -84,6 +84,17 @@ class Lifecycle(abc.ABC):
         """Raise what :meth:`resize` would raise for a bad request; change nothing.
 
         :param guest: the new description, as :meth:`resize` takes it.
+        """
+
+    @abc.abstractmethod
+    def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
+        """Change what a guest's system and other programs are told about the guest.
+
+        :param identity: what the guest's system is told, from its next power-on.
+        :param annotations: what other programs read in the domain, at once; see
+            :class:`~compute_driver.guest.Guest`.
+        :raises InvalidParameter: if an annotation is no XML element with a namespace and a prefix,
+            or if two annotations share a namespace.
         """
 
     @abc.abstractmethod

@@ -14,7 +14,7 @@ from oslo_config import cfg
 from compute_driver import driver, exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import ConfigDrive, Guest, Image, Interface, Rescue
+from compute_driver.guest import ConfigDrive, Guest, Identity, Image, Interface, Rescue
 from compute_driver.info import (
     Address,
     CacheEntry,
@@ -35,6 +35,7 @@ from compute_driver.operations import (
     destroy,
     detach_interface,
     host_check,
+    identify,
     image_list,
     image_prune,
     inject_nmi,
@@ -210,6 +211,11 @@ class LibvirtDriver(driver.ComputeDriver):
         """Raise what :meth:`resize` would raise for a bad request; change nothing."""
         with journal.exclusive(self._parts, uuid):
             resize.check_resize(self._parts, uuid, guest)
+
+    def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
+        """Change what a guest's system and other programs are told about the guest."""
+        with journal.operation(self._parts, uuid, "identify"):
+            identify.identify(self._parts, uuid, identity, tuple(annotations))
 
     def confirm_resize(self, uuid: str) -> None:
         """Remove the old guest that a resize has kept; nothing if no resize waits for this."""

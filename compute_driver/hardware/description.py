@@ -26,7 +26,7 @@ from compute_driver.choices import (
     WatchdogModel,
 )
 from compute_driver.consoles import DisplayKind, Spice
-from compute_driver.guest import RngRate, Topology
+from compute_driver.guest import Identity, RngRate, Topology
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.machines import Machine
 
@@ -281,6 +281,7 @@ class Hardware:
     :param family: the facts of the guest's family of machine types.
     :param machine: name of the machine type.
     :param accelerator: what runs the guest's instructions.
+    :param identity: what SMBIOS tables tell about the computer; the serial number is not None.
     :param cards: one card for each interface, in the guest's order.
     """
 
@@ -290,6 +291,7 @@ class Hardware:
     accelerator: Accelerator
     addresses: Addresses
     boot: Boot
+    identity: tuple[Identity, ...]
     processor: Processor
     features: Features
     clock: Clock

@@ -57,6 +57,7 @@ class Machine:
     :param boot_menu: whether the machine's firmware has a menu of boot devices.
     :param hpet: whether the machine has an HPET, beside the other clocks of a PC.
     :param nmi: whether the machine has non-maskable interrupts.
+    :param smbios: whether the machine has SMBIOS tables.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Machine:
     boot_menu: bool = True
     hpet: bool = False
     nmi: bool = False
+    smbios: bool = False
 
 
 PC = Machine(
@@ -119,6 +121,7 @@ PC = Machine(
     serial_ports=4,
     hpet=True,
     nmi=True,
+    smbios=True,
 )
 Q35 = dataclasses.replace(
     PC,
@@ -153,7 +156,7 @@ _BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
 Q35_UEFI = dataclasses.replace(Q35, firmwares=_BIOS_OR_UEFI, secure_boot=True)
 PC_UEFI = dataclasses.replace(PC, firmwares=_BIOS_OR_UEFI)
 VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
-ARM_VIRT = dataclasses.replace(VIRT, gic=True)
+ARM_VIRT = dataclasses.replace(VIRT, gic=True, smbios=True)
 PSERIES = Machine(
     name="pseries",
     names=("pseries", "pseries-*"),

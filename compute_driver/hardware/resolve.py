@@ -7,6 +7,7 @@ consoles.
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from compute_driver import exceptions
@@ -23,7 +24,7 @@ from compute_driver.choices import (
     VirtioForm,
 )
 from compute_driver.consoles import Served
-from compute_driver.guest import Cpu, Guest, Interface
+from compute_driver.guest import Cpu, Guest, Identity, Interface
 from compute_driver.hardware import architecture, drives, tuning
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.description import (
@@ -86,6 +87,7 @@ def resolve(guest: Guest, accelerator: Accelerator, cpu: Cpu, served: Served) ->
         accelerator=accelerator,
         addresses=_addresses(machine, virtio),
         boot=boot,
+        identity=_identity(guest, machine),
         processor=Processor(
             model=cpu.model or "",
             enable=cpu.enable,
@@ -115,6 +117,13 @@ def _boot(guest: Guest, machine: Machine) -> Boot:
     if guest.boot_menu and not machine.boot_menu:
         raise _lacking("boot_menu", machine)
     return Boot(uefi=uefi, secure_boot=guest.secure_boot, menu=guest.boot_menu)
+
+
+def _identity(guest: Guest, machine: Machine) -> tuple[Identity, ...]:
+    if not machine.smbios:
+        return ()
+    serial = guest.uuid if guest.identity.serial is None else guest.identity.serial
+    return (dataclasses.replace(guest.identity, serial=serial),)
 
 
 def _virtio(guest: Guest, machine: Machine) -> Virtio:

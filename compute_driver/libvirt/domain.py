@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import libvirt
@@ -171,15 +171,15 @@ def define_again(connection: libvirt.virConnect, xml: str) -> None:
     connection.defineXML(xml)
 
 
-def describe(domain: libvirt.virDomain, text: str) -> None:
+def describe(domain: libvirt.virDomain, contents: Iterable[metadata.Content]) -> None:
     """Store a description in a running domain; do nothing if the domain does not run.
 
-    :param text: the result of :func:`compute_driver.xml.metadata.content`.
+    :param contents: the result of :func:`compute_driver.xml.metadata.contents`.
     """
     kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
-    unless_stopped(
-        lambda: domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE, live)
-    )
+    for each in contents:
+        store = functools.partial(domain.setMetadata, kind, each.text, each.prefix, each.namespace)
+        unless_stopped(functools.partial(store, live))
 
 
 def attach(domain: libvirt.virDomain, xml: str) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import libvirt
@@ -205,6 +206,13 @@ def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) ->
     ]
 
 
+def _used(values: Mapping[str, int | str]) -> int | None:
+    """Return the memory that a guest uses, in bytes; its caches do not count if it tells so."""
+    free = values.get("balloon.usable", values.get("balloon.unused"))
+    total = values.get("balloon.available")
+    return None if free is None or total is None else (int(total) - int(free)) * 1024
+
+
 def _guest_stats(
     domain: libvirt.virDomain, values: dict[str, int | str], saved: set[str]
 ) -> GuestStats:
@@ -222,6 +230,7 @@ def _guest_stats(
         vcpus=number("vcpu.current"),
         memory_bytes=number("balloon.current") * 1024,
         resident_bytes=number("balloon.rss") * 1024,
+        used_bytes=_used(values),
         vcpu_times_ns=tuple(
             number(f"vcpu.{n}.time")
             for n in range(number("vcpu.current"))

@@ -35,7 +35,8 @@ def register() -> cfg.ConfigOpts:
     The group's defaults come from nova's options.  The host's libvirt runs the guests.  Files are
     in nova's directories, for nova's times (options ``state_path`` and ``instances_path``, group
     ``[image_cache]``).  Consoles have the addresses of groups ``[vnc]``, ``[spice]`` and
-    ``[serial_console]``.  Option ``[libvirt] num_pcie_ports`` limits the interfaces that a running
+    ``[serial_console]``.  Option ``[libvirt] mem_stats_period_seconds`` sets how often guests tell
+    their use of memory.  Option ``[libvirt] num_pcie_ports`` limits the interfaces that a running
     instance can get.
 
     :raises cfg.Error: if an option has a bad value; names the option and the accepted values.
@@ -51,6 +52,8 @@ def register() -> cfg.ConfigOpts:
         "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
         "image_unused_seconds": nova_conf.image_cache.remove_unused_original_minimum_age_seconds,
         "hotplug_ports": _hotplug_ports(nova_conf),
+        # Nova's option may be negative, which means never.
+        "memory_stats_seconds": max(0, nova_conf.libvirt.mem_stats_period_seconds),
         **_consoles(nova_conf),
     }.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)

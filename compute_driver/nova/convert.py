@@ -60,7 +60,7 @@ def guest(
     :raises PlugFailed: if neutron has not bound a port to this host.
     """
     flavor = instance.flavor
-    hardware = properties.read(_image_properties(instance, image), flavor.extra_specs)
+    hardware = properties.read(image_properties(instance, image), flavor.extra_specs)
     guest_architecture = hardware.architecture or architecture.of_host()
     disks = block_device_info or {}
     if disks.get("block_device_mapping"):
@@ -83,8 +83,12 @@ def guest(
     )
 
 
-def _image_properties(instance: Any, image: Any) -> dict[str, str]:
-    """Return the image's properties; old names are replaced by nova's present names."""
+def image_properties(instance: Any, image: Any) -> dict[str, str]:
+    """Return the image's properties; old names are replaced by nova's present names.
+
+    :param instance: nova's Instance.
+    :param image: nova's ImageMeta.
+    """
     known = image.properties
     named = {
         name: str(getattr(known, name)) for name in known.fields if known.obj_attr_is_set(name)
@@ -201,9 +205,9 @@ def interfaces(
     :raises InvalidParameter: if this driver cannot plug a port.
     :raises PlugFailed: if neutron has not bound a port to this host.
     """
-    image_properties, extra_specs = _image_properties(instance, image), instance.flavor.extra_specs
-    hardware = properties.read(image_properties, extra_specs)
-    pairs = {**image_properties, **properties.of_flavor(extra_specs)}
+    of_image, extra_specs = image_properties(instance, image), instance.flavor.extra_specs
+    hardware = properties.read(of_image, extra_specs)
+    pairs = {**of_image, **properties.of_flavor(extra_specs)}
     queues = _queues(pairs, hardware.nic_model, instance.flavor.vcpus)
     bandwidth = hardware.bandwidth()
     return tuple(_interface(vif, hardware.nic_model, queues, bandwidth) for vif in network_info)

@@ -67,7 +67,7 @@ def as_object(stats: GuestStats, guest: Guest) -> diagnostics.Diagnostics:
         num_disks=0,
     )
     filled.memory_details = diagnostics.MemoryDiagnostics(
-        maximum=guest.memory_mib, used=stats.memory_bytes // MIB
+        maximum=guest.memory_mib, used=(stats.used_bytes or stats.memory_bytes) // MIB
     )
     for number, time in enumerate(stats.vcpu_times_ns):
         filled.add_cpu(id=number, time=time)

@@ -50,8 +50,9 @@ class InterfaceMethods(Section):
         self._update_metadata(context, instance)
 
     def _update_metadata(self, context: Any, instance: Any) -> None:
-        devices = self._driver.show(instance.uuid).devices
-        device_metadata.update(context, instance, instance.get_network_info(), devices)
+        vifs = instance.get_network_info()
+        device_metadata.update(context, instance, vifs, self._driver.show(instance.uuid).devices)
+        self._identify(instance, vifs)
 
     def _withdraw(self, instance: Any, mac: str) -> None:
         """Detach an interface whose attachment has failed."""

@@ -40,6 +40,7 @@ class LifecycleMethods(Section):
         vifs = network_info or ()
         placeholder = config_drive.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
+        guest = self._identified(guest, instance, image_meta, vifs)
 
         def finished_drive(info: GuestInfo) -> ConfigDrive | None:
             device_metadata.update(context, instance, vifs, info.devices)

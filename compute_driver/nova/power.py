@@ -12,7 +12,6 @@ from nova.virt import hardware
 
 from compute_driver import exceptions
 from compute_driver.choices import OFF, PowerState, RebootKind
-from compute_driver.driver import ComputeDriver
 from compute_driver.nova import interfaces
 from compute_driver.nova.errors import replaced
 from compute_driver.nova.section import Section
@@ -49,7 +48,7 @@ class PowerMethods(Section):
         running = self._driver.state(instance.uuid) is PowerState.RUNNING
         if reboot_type == "SOFT" and running:
             self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
-        elif interfaces.replace(self._driver, instance, network_info):
+        elif self._update(instance, network_info):
             self._driver.start(instance.uuid)
         else:
             self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
@@ -67,7 +66,7 @@ class PowerMethods(Section):
         share_info: Any = None,
     ) -> None:
         """Power an instance on."""
-        start(self._driver, instance, network_info)
+        self._start(instance, network_info)
 
     def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
         """Shut an instance down; after *timeout* seconds, by force."""
@@ -105,7 +104,7 @@ class PowerMethods(Section):
         block_device_info: Mapping[str, Any] | None = None,
     ) -> None:
         """Power on an instance that was running when the host stopped."""
-        start(self._driver, instance, network_info)
+        self._start(instance, network_info)
 
     def trigger_crash_dump(self, instance: Any) -> None:
         """Interrupt an instance; a guest with kdump, for example, writes a crash dump then."""
@@ -115,11 +114,19 @@ class PowerMethods(Section):
         ):
             self._driver.inject_nmi(instance.uuid)
 
+    def _start(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> None:
+        """Start an instance; an instance that is off becomes what nova knows of it now."""
+        if self._driver.state(instance.uuid) in OFF:
+            self._update(instance, network_info)
+        self._driver.start(instance.uuid)
 
-def start(
-    driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
-) -> None:
-    """Start an instance; an instance that is off gets the ports that nova has for it."""
-    if driver.state(instance.uuid) in OFF:
-        interfaces.replace(driver, instance, network_info)
-    driver.start(instance.uuid)
+    def _update(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> bool:
+        """Give an instance the interfaces, the identity and the annotations of nova's present data.
+
+        :param network_info: nova's VIFs; None if nova does not send its VIFs.
+        :return: whether the interfaces have changed; the guest is off then.
+        """
+        replaced_interfaces = interfaces.replace(self._driver, instance, network_info)
+        vifs = instance.get_network_info() if network_info is None else network_info
+        self._identify(instance, vifs)
+        return replaced_interfaces

@@ -17,7 +17,7 @@ from nova import exception
 
 from compute_driver import exceptions
 from compute_driver.guest import GIB, ConfigDrive, Disk, Guest
-from compute_driver.nova import config_drive, convert, power
+from compute_driver.nova import config_drive, convert
 from compute_driver.nova.errors import replaced
 from compute_driver.nova.section import Section
 
@@ -74,6 +74,7 @@ class ResizeMethods(Section):
             *(instance, instance.flavor, image_meta, network_info or ()),
             *(block_device_info, drive, before),
         )
+        resized = self._identified(resized, instance, image_meta, network_info or ())
         self._driver.resize(instance.uuid, resized, timeout=0, power_on=power_on)
 
     def confirm_migration(
@@ -95,7 +96,7 @@ class ResizeMethods(Section):
         """Give an instance its size from before; nova has removed the guest but not its files."""
         self._driver.revert_resize(instance.uuid, timeout=0, power_on=False)
         if power_on:
-            power.start(self._driver, instance, network_info)
+            self.power_on(context, instance, network_info)
 
 
 def _rollback(reason: str) -> exception.InstanceFaultRollback:

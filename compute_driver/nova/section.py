@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 from nova.virt import driver
 
 from compute_driver.drivers import loading
-from compute_driver.nova import configuration
+from compute_driver.guest import Guest
+from compute_driver.nova import annotation, configuration, identity
 from compute_driver.nova.errors import translated
 
 
@@ -26,12 +28,23 @@ class Section(driver.ComputeDriver):
         super().__init__(virtapi)
         self._conf = configuration.register()
         self._driver = loading.load_driver(self._conf)
+        self._identity = identity.of_instances(self._conf)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         for name, method in list(vars(cls).items()):
             if inspect.isfunction(method) and not name.startswith("_"):
                 setattr(cls, name, translated(method))
+
+    def _identified(self, guest: Guest, instance: Any, image: Any, vifs: Any) -> Guest:
+        """Return an instance's guest with all that the guest and other programs are told."""
+        annotations = annotation.of(instance, image, vifs)
+        return dataclasses.replace(guest, identity=self._identity, annotations=annotations)
+
+    def _identify(self, instance: Any, vifs: Any) -> None:
+        """Tell an instance's guest and other programs what nova knows of the instance now."""
+        annotations = annotation.of(instance, instance.image_meta, vifs)
+        self._driver.identify(instance.uuid, self._identity, annotations)
 
     def _directory(self, instance: Any) -> Path:
         """Return the directory of an instance's disks."""

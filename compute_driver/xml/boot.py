@@ -6,6 +6,8 @@ Source: libvirt, "Domain XML format", "Operating system booting" and "Hypervisor
 
 from __future__ import annotations
 
+import dataclasses
+
 from compute_driver.guest import Guest
 from compute_driver.hardware.description import Features, Gic, Hardware, Switch
 from compute_driver.storage.layout import Layout
@@ -45,7 +47,26 @@ def os(guest: Guest, hardware: Hardware, layout: Layout) -> Element:
         element.append(E.cmdline(guest.kernel.cmdline))
     if boot.menu:
         element.append(E.bootmenu(enable="yes"))
+    if hardware.identity:
+        element.append(E.smbios(mode="sysinfo"))
     return element
+
+
+def sysinfo(guest: Guest, hardware: Hardware) -> list[Element]:
+    """Return ``<sysinfo>``: what SMBIOS tables tell; a text that is empty is left to QEMU."""
+    return [
+        E.sysinfo(
+            {"type": "smbios"},
+            E.system(
+                *(
+                    E.entry(text, name=name)
+                    for name, text in {**dataclasses.asdict(identity), "uuid": guest.uuid}.items()
+                    if text
+                )
+            ),
+        )
+        for identity in hardware.identity
+    ]
 
 
 def features(features: Features, translation_buffer_mib: int) -> list[Element]:

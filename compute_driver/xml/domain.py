@@ -39,6 +39,7 @@ def build(
     *,
     translation_buffer_mib: int = 0,
     hotplug_ports: int = 1,
+    memory_stats_seconds: int = 0,
 ) -> str:
     """Return the domain XML of a guest; the same arguments always give the same text.
 
@@ -49,6 +50,7 @@ def build(
     :param translation_buffer_mib: see option ``tcg_translation_buffer_mib``; 0 leaves the size to
         QEMU.
     :param hotplug_ports: see the option of that name.
+    :param memory_stats_seconds: see the option of that name.
     :raises InvalidParameter: if a text holds characters that XML forbids.
     """
     emulated = hardware.accelerator is Accelerator.TCG
@@ -58,11 +60,15 @@ def build(
             {"type": hardware.accelerator.domain_type},
             E.name(guest.name),
             E.uuid(guest.uuid),
-            E.metadata(metadata.element(guest, layout.directory, decision)),
+            E.metadata(
+                metadata.element(guest, layout.directory, decision),
+                *metadata.annotations(guest.annotations),
+            ),
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),
             *cpu.tuning_element(guest.cpu_limits),
             boot.os(guest, hardware, layout),
+            *boot.sysinfo(guest, hardware),
             *boot.features(hardware.features, translation_buffer_mib if emulated else 0),
             *cpu.element(hardware.processor),
             clock.element(hardware.clock),
@@ -82,7 +88,7 @@ def build(
                 *peripherals.inputs(devices),
                 *graphics.graphics(hardware.display),
                 graphics.video(hardware.display),
-                peripherals.balloon(devices, hardware.virtio),
+                peripherals.balloon(devices, hardware.virtio, memory_stats_seconds),
                 *peripherals.random_source(devices, hardware.virtio),
                 *peripherals.sound(devices),
                 *peripherals.watchdog(devices),

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -63,12 +64,63 @@ def element(guest: Guest, directory: Path, decision: Decision) -> Element:
     )
 
 
-def content(guest: Guest, directory: Path, decision: Decision) -> str:
-    """Return the element for virDomainSetMetadata, which adds the namespace."""
-    made = element(guest, directory, decision)
-    made.tag = etree.QName(made).localname
-    etree.cleanup_namespaces(made)
-    return etree.tostring(made, encoding="unicode")
+@dataclasses.dataclass(frozen=True)
+class Content:
+    """One element of a domain's metadata, as virDomainSetMetadata takes it.
+
+    :param text: the element, whose own name is without its namespace: libvirt adds the namespace.
+        None removes the element.
+    """
+
+    prefix: str
+    namespace: str
+    text: str | None
+
+    @classmethod
+    def of(cls, element: Element) -> Content:
+        """Return an element that has a namespace and a prefix."""
+        name = etree.QName(element)
+        bare = etree.Element(name.localname, dict(element.attrib))
+        bare.text = element.text
+        bare.extend(element)
+        text = etree.tostring(bare, encoding="unicode")
+        return cls(element.prefix or "", name.namespace or "", text)
+
+
+def contents(before: Stored, guest: Guest) -> tuple[Content, ...]:
+    """Return all elements that change the metadata of a domain that is defined.
+
+    :param before: the domain's content.
+    :param guest: the guest's new description.
+    """
+    made = (element(guest, before.directory, before.decision), *annotations(guest.annotations))
+    new = tuple(map(Content.of, made))
+    kept = {content.namespace for content in new}
+    old = map(Content.of, annotations(before.guest.annotations))
+    return (
+        *new,
+        *(dataclasses.replace(each, text=None) for each in old if each.namespace not in kept),
+    )
+
+
+def annotations(texts: Iterable[str]) -> list[Element]:
+    """Return the elements that other programs read, from a guest's ``annotations``.
+
+    :raises InvalidParameter: if a text is no XML element with a namespace and a prefix, or if two
+        elements share a namespace.
+    """
+    accepted = "XML elements, each in a namespace of its own, with a prefix"
+    made: dict[str, Element] = {}
+    for text in texts:
+        try:
+            element = _fromstring(text)
+        except etree.XMLSyntaxError as error:
+            raise exceptions.InvalidParameter("annotations", text, accepted) from error
+        namespace = etree.QName(element).namespace
+        if not namespace or not element.prefix or namespace in {*made, NAMESPACE}:
+            raise exceptions.InvalidParameter("annotations", text, accepted)
+        made[namespace] = element
+    return [*made.values()]
 
 
 def read(xml: str) -> Stored | None:
@@ -118,8 +170,12 @@ def directory(xml: str) -> Path | None:
 
 
 def _parse(xml: str) -> Element | None:
-    root = etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
+    root = _fromstring(xml)
     return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
+
+
+def _fromstring(xml: str) -> Element:
+    return etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -47,9 +47,17 @@ def inputs(peripherals: Peripherals) -> list[Element]:
     return [E.input(type=kind, bus=str(peripherals.input)) for kind in ("keyboard", "tablet")]
 
 
-def balloon(peripherals: Peripherals, virtio: Virtio) -> Element:
-    """Return the memory balloon, by which the guest reports its use of memory."""
-    return E.memballoon(model=str(virtio.form) if peripherals.balloon else "none")
+def balloon(peripherals: Peripherals, virtio: Virtio, memory_stats_seconds: int) -> Element:
+    """Return the memory balloon, by which the guest tells its use of memory.
+
+    :param memory_stats_seconds: how often the guest does so; 0 means never.
+    """
+    if not peripherals.balloon:
+        return E.memballoon(model="none")
+    element = E.memballoon(model=str(virtio.form))
+    if memory_stats_seconds:
+        element.append(E.stats(period=str(memory_stats_seconds)))
+    return element
 
 
 def random_source(peripherals: Peripherals, virtio: Virtio) -> list[Element]:

@@ -107,6 +107,25 @@ class Lifecycle(Case):
         self.assertRegex(nic.address, r"\A0000:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]\Z")
         self.assertEqual(info.devices, made.devices)
 
+    def test_annotations_change_at_once_and_bad_ones_change_nothing(self) -> None:
+        guest = self.driver.show(self.shared().uuid).guest
+        identity = dataclasses.replace(guest.identity, product="Another Computer")
+        owner = '<shop:owner xmlns:shop="urn:shop"><shop:name>Ann</shop:name></shop:owner>'
+        self.driver.identify(guest.uuid, identity, [owner])
+        self.addCleanup(self.driver.identify, guest.uuid, guest.identity, ())
+        changed = dataclasses.replace(guest, identity=identity, annotations=(owner,))
+        self.assertEqual(changed, self.driver.show(guest.uuid).guest)
+        for bad in ("text", "<owner/>", '<owner xmlns="urn:shop"/>', "<a:b/>"):
+            with self.subTest(bad), self.assertRaises(exceptions.InvalidParameter):
+                self.driver.identify(guest.uuid, identity, [bad])
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.identify(guest.uuid, identity, [owner, owner])
+        self.assertEqual(changed, self.driver.show(guest.uuid).guest)
+        made = self.make_guest(annotations=("text",))
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.spawn(made)
+        self.assert_nothing_left(made)
+
     def test_resized_guest_runs_in_its_new_size_and_can_be_reverted(self) -> None:
         guest = self.driver.show(self.shared().uuid).guest
         larger = dataclasses.replace(guest, memory_mib=guest.memory_mib + 64)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import inspect
 import os
@@ -130,6 +131,8 @@ class NovaCase(unittest.TestCase):
             config_drive="",
             launched_at=None,
             project_id="project",
+            user_id="user",
+            created_at=datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc),
             os_type=None,
             device_metadata=None,
             info_cache=None,

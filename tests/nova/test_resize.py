@@ -58,12 +58,13 @@ class ResizeTest(NovaCase):
         self.assertEqual(found, self.guest())
 
     def test_reverted(self) -> None:
-        before = self.guest()
+        before, flavor = self.guest(), self.instance_.flavor
         self.migrate()
         self.finish(power_on=False)
         self.assertEqual(power_state.SHUTDOWN, self.state())
         self.driver.destroy(self.context, self.instance_, [], {}, destroy_disks=False)
         self.assertFalse(self.driver.instance_exists(self.instance_))
+        self.instance_.flavor = flavor
         self.driver.finish_revert_migration(self.context, self.instance_, [], None, {}, True)
         self.assertEqual(before, self.guest())
         self.assertEqual(power_state.RUNNING, self.state())

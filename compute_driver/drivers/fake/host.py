@@ -116,6 +116,7 @@ def _stats(machine: Machine) -> GuestStats:
         vcpu_times_ns=(ran,) * guest.vcpus if active else (),
         memory_bytes=guest.memory_mib * 1024**2 if active else 0,
         resident_bytes=guest.memory_mib * 1024**2 if active else 0,
+        used_bytes=guest.memory_mib * 1024**2 // 2 if active and guest.balloon else None,
         disks=tuple(
             DiskStats(
                 name=f"vd{chr(ord('a') + index)}",

@@ -6,14 +6,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
-from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.guest import ConfigDrive, Guest, Identity
 from compute_driver.info import GuestInfo
+from compute_driver.xml import metadata
 
 
 class Lifecycle(Machines):
@@ -31,6 +32,7 @@ class Lifecycle(Machines):
         """Make a guest and start it."""
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
+        metadata.annotations(guest.annotations)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
         machine = Machine(guest, decision)
@@ -78,6 +80,14 @@ class Lifecycle(Machines):
         """Raise what :meth:`resize` would raise for a bad request; change nothing."""
         with self._machine(uuid) as machine:
             self._check_resize(machine, guest)
+
+    def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
+        """Change what a guest's system and other programs are told about the guest."""
+        metadata.annotations(annotations)
+        with self._machine(uuid) as machine:
+            machine.guest = dataclasses.replace(
+                machine.guest, identity=identity, annotations=tuple(annotations)
+            )
 
     def confirm_resize(self, uuid: str) -> None:
         """Remove the old guest that a resize has kept; nothing if no resize waits for this."""

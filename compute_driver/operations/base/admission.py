@@ -10,6 +10,7 @@ from compute_driver.host import control_groups
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive
 from compute_driver.system import memory
+from compute_driver.xml import metadata
 
 
 def check(parts: Parts, guest: Guest) -> acceleration.Decision:
@@ -29,6 +30,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         )
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
+    metadata.annotations(guest.annotations)
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check(guest)

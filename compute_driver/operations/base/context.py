@@ -130,6 +130,7 @@ class Parts:
             self.host.detection.emulator(made.hardware.architecture),
             translation_buffer_mib=self._translation_buffer_mib(guest),
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
+            memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
         return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
 

@@ -90,8 +90,8 @@ def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
 def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
     """Store the description of a guest, from its next power-on and of its domain that runs."""
     parts.connection.run(domains.define, xml(parts, stored, guest))
-    text = metadata.content(guest, stored.directory, stored.decision)
-    parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, text))
+    contents = metadata.contents(stored, guest)
+    parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, contents))
 
 
 def take_back(parts: Parts, uuid: str, interface: Interface) -> None:

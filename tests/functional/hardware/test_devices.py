@@ -76,6 +76,9 @@ class TestDefaults(inside.SharedGuestTestCase):
         self.assertLessEqual(int(memory), self.made.memory_mib * 1024)
         self.assertEqual(["2"], self.fact(self.made, "CPUS"))
         self.assertEqual([self.made.uuid], self.fact(self.made, "SMBIOS-UUID"))
+        self.assertEqual([self.made.uuid], self.fact(self.made, "SMBIOS-SERIAL"))
+        self.assertEqual(["compute_driver"], self.fact(self.made, "SMBIOS-VENDOR"))
+        self.assertEqual(["QEMU Virtual Machine"], self.fact(self.made, "SMBIOS-PRODUCT"))
 
     def test_random_numbers_come_from_the_host(self) -> None:
         self.assertEqual(["virtio_rng.0"], self.fact(self.made, "RNG"))

@@ -137,7 +137,7 @@ class TestSwitch(base.HostTestCase):
         self.assertIn(expected, shown.reason)
 
     def test_disk_is_kept_under_either_accelerator(self) -> None:
-        # One boot without KVM, and no firmware: both are slow where the emulator itself is emulated.
+        # One boot without KVM, and no firmware: both are slow where the emulator is emulated.
         disk = {"image": base.disk_image(), "root": Disk(size_bytes=GIB)}
         made = self.spawn(boot=base.kernel(), interfaces=(), **disk)
         self.assert_accelerated(made, base.ACCELERATOR, "kvm")

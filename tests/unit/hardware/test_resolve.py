@@ -10,7 +10,7 @@ from typing import Any
 
 from compute_driver.choices import Accelerator, DiskFormat, UsbModel, VideoModel
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Image
+from compute_driver.guest import Identity, Image
 from compute_driver.hardware import resolve
 from compute_driver.hardware.description import Addresses, Gic, Hardware, Switch
 from compute_driver.hardware.drives import RootKind
@@ -47,6 +47,15 @@ class ResolveTest(unittest.TestCase):
                 with self.subTest(f"{facts.name} {machine.name} {accelerator}"):
                     decided = resolve.as_configured(made, accelerator, options)
                     self.assertEqual([], list(missing(decided, "hardware")))
+
+    def test_serial_number_is_the_uuid_unless_another_is_wanted(self) -> None:
+        uuid = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
+        for wish, serial in ((None, uuid), ("", ""), ("S1", "S1")):
+            (identity,) = hardware(uuid=uuid, identity=Identity(serial=wish)).identity
+            self.assertEqual(serial, identity.serial)
+        for architecture in ("ppc64le", "s390x", "riscv64"):
+            self.assertEqual((), hardware(architecture=architecture).identity)
+        self.assertNotEqual((), hardware(architecture="aarch64").identity)
 
     def test_machine_without_a_screen_serves_none(self) -> None:
         self.assertEqual((DisplayKind.VNC,), hardware().display.kinds)

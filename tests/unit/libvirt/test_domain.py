@@ -35,7 +35,9 @@ class OwnerTest(unittest.TestCase):
     def note(self, directory: Path) -> None:
         """Have the domain's metadata name a directory."""
         decision = Decision(Accelerator.TCG, "", False)
-        self.domain.metadata.return_value = metadata.content(GUEST, directory, decision)
+        self.domain.metadata.return_value = metadata.Content.of(
+            metadata.element(GUEST, directory, decision)
+        ).text
 
     def assert_ours(self, expected: bool) -> None:
         self.assertIs(expected, domains.is_ours(self.domain, self.instances))

@@ -35,6 +35,7 @@ from compute_driver.guest import (
     DirectBoot,
     Disk,
     Guest,
+    Identity,
     Image,
     Interface,
     Rescue,
@@ -115,6 +116,18 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
         TCG,
     ),
     "uefi": (guest(firmware=Firmware.UEFI), TCG),
+    "identity-and-annotations": (
+        guest(
+            identity=Identity(
+                manufacturer="Clouds & Sons", product="Cloud", version="1.2", serial="", family="VM"
+            ),
+            annotations=(
+                '<shop:owner xmlns:shop="urn:shop"><shop:name>Ann</shop:name></shop:owner>',
+                '<b:of xmlns:b="urn:b"/>',
+            ),
+        ),
+        TCG,
+    ),
     "direct-kernel": (guest(boot=KERNEL), TCG),
     "direct-kernel-alone": (
         guest(image=None, boot=DirectBoot(kernel=Image(location="/images/unikernel"))),
