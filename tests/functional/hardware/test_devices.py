@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import libvirt_qemu
 import PIL.Image
@@ -87,6 +87,25 @@ class TestDefaults(inside.SharedGuestTestCase):
         for name in ("eth0", "eth1"):
             wanted = f"GUEST-LEASE: {name} 10.0.2.15/"
             self.driver.console_wait(self.made.uuid, wanted, timeout=30)
+
+
+class TestMemoryStats(base.HostTestCase):
+    """A guest tells its use of memory."""
+
+    options: ClassVar = {"memory_stats_seconds": 1}
+
+    def test_use_of_memory_is_what_the_guest_tells(self) -> None:
+        made = self.spawn(boot=base.kernel(), interfaces=())
+        # The guest tells its use while the command runs.
+        free = inside.run(self.driver, made, "sleep 3; grep MemAvailable /proc/meminfo")
+        (stats,) = self.driver.stats(made.uuid)
+        assert stats.used_bytes is not None
+        (total,) = self.fact(made, "MEMORY")
+        told = int(total) - int(free.split()[1])
+        self.assertAlmostEqual(told / 1024, stats.used_bytes / MIB, delta=16)
+        self.driver.stop(made.uuid, timeout=0)
+        (stats,) = self.driver.stats(made.uuid)
+        self.assertIsNone(stats.used_bytes)
 
 
 class TestDiskBuses(base.HostTestCase):
