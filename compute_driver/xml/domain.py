@@ -62,7 +62,7 @@ def build(
             E.uuid(guest.uuid),
             E.metadata(
                 metadata.element(guest, layout.directory, decision),
-                *metadata.annotations(guest.annotations),
+                *metadata.elements(guest.annotations),
             ),
             E.memory(str(guest.memory_mib), unit="MiB"),
             E.vcpu(str(guest.vcpus)),

@@ -93,17 +93,17 @@ def contents(before: Stored, guest: Guest) -> tuple[Content, ...]:
     :param before: the domain's content.
     :param guest: the guest's new description.
     """
-    made = (element(guest, before.directory, before.decision), *annotations(guest.annotations))
+    made = (element(guest, before.directory, before.decision), *elements(guest.annotations))
     new = tuple(map(Content.of, made))
     kept = {content.namespace for content in new}
-    old = map(Content.of, annotations(before.guest.annotations))
+    old = map(Content.of, elements(before.guest.annotations))
     return (
         *new,
         *(dataclasses.replace(each, text=None) for each in old if each.namespace not in kept),
     )
 
 
-def annotations(texts: Iterable[str]) -> list[Element]:
+def elements(texts: Iterable[str]) -> list[Element]:
     """Return the elements that other programs read, from a guest's ``annotations``.
 
     :raises InvalidParameter: if a text is no XML element with a namespace and a prefix, or if two
@@ -116,8 +116,8 @@ def annotations(texts: Iterable[str]) -> list[Element]:
             element = _fromstring(text)
         except etree.XMLSyntaxError as error:
             raise exceptions.InvalidParameter("annotations", text, accepted) from error
-        namespace = etree.QName(element).namespace
-        if not namespace or not element.prefix or namespace in {*made, NAMESPACE}:
+        namespace = etree.QName(element).namespace or ""
+        if not namespace or not element.prefix or namespace in (*made, NAMESPACE):
             raise exceptions.InvalidParameter("annotations", text, accepted)
         made[namespace] = element
     return [*made.values()]

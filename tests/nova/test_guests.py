@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import queue
 import socket
 import uuid
 from typing import Any
@@ -15,13 +14,12 @@ from nova.conf import CONF
 from nova.network import model
 from nova.virt import event
 
-from compute_driver.driver import ComputeDriver
-from compute_driver.nova import configuration
 from tests import guests, rfb
 from tests.functional import bridges, inside
-from tests.functional.base import BANNER, BOOT_TIMEOUT, state_path
+from tests.functional.base import BOOT_TIMEOUT, state_path
 from tests.nova import glance
-from tests.nova.base import IMAGE, NODE, NovaCase, configure
+from tests.nova.base import IMAGE, NODE
+from tests.nova.real import GuestCase
 
 SNAPSHOT = "c0ffee00-0000-4000-8000-000000000001"
 SHELVED = "c0ffee00-0000-4000-8000-000000000002"
@@ -32,37 +30,7 @@ READ_PASSWORD = (
 )
 
 
-class GuestTest(NovaCase):
-    def setUp(self) -> None:
-        configure()
-        configuration.register()
-        for name, value in {
-            "driver": "libvirt",
-            "connection_uri": "",  # a private libvirt daemon
-            "state_path": str(state_path()),
-            "instances_path": str(state_path() / "instances"),
-            "image_cache_path": str(state_path() / "images"),
-            "vnc_listen": "127.0.0.1",
-            "serial_listen": "127.0.0.1",
-        }.items():
-            CONF.set_override(name, value, "hypervisor")
-            self.addCleanup(CONF.clear_override, name, "hypervisor")
-        super().setUp()
-        self.told: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self.driver.init_host("host")
-        self.driver.register_event_listener(self.told.put)
-        self.guests: ComputeDriver = self.driver._driver
-
-    def until(self, transition: int) -> list[int]:
-        """Return the transitions that nova hears of before *transition*."""
-        return list(iter(lambda: self.told.get(timeout=30).get_transition(), transition))
-
-    def boots(self, instance: Any, skip_bytes: int = 0) -> None:
-        self.guests.console_wait(instance.uuid, BANNER, timeout=BOOT_TIMEOUT, skip_bytes=skip_bytes)
-
-    def state(self, instance: Any) -> int:
-        return int(self.driver.get_info(instance).state)
-
+class GuestTest(GuestCase):
     def test_life_of_an_instance(self) -> None:
         disk = guests.build("basic").disk
         stack = contextlib.ExitStack()

@@ -32,7 +32,7 @@ class Lifecycle(Machines):
         """Make a guest and start it."""
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
-        metadata.annotations(guest.annotations)
+        metadata.elements(guest.annotations)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
         machine = Machine(guest, decision)
@@ -83,7 +83,7 @@ class Lifecycle(Machines):
 
     def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
         """Change what a guest's system and other programs are told about the guest."""
-        metadata.annotations(annotations)
+        metadata.elements(annotations)
         with self._machine(uuid) as machine:
             machine.guest = dataclasses.replace(
                 machine.guest, identity=identity, annotations=tuple(annotations)

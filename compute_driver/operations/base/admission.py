@@ -30,7 +30,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
         )
     if guest.config_drive is not None:
         config_drive.check(guest.config_drive)
-    metadata.annotations(guest.annotations)
+    metadata.elements(guest.annotations)
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check(guest)
