@@ -80,7 +80,8 @@ class Content:
     def of(cls, element: Element) -> Content:
         """Return an element that has a namespace and a prefix."""
         name = etree.QName(element)
-        bare = etree.Element(name.localname, dict(element.attrib))
+        attributes = {str(key): str(value) for key, value in element.items()}
+        bare = etree.Element(name.localname, attributes)
         bare.text = element.text
         bare.extend(element)
         text = etree.tostring(bare, encoding="unicode")
