@@ -22,7 +22,7 @@ from compute_driver.operations.base import (
     rescue_files,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import disks, overlay
+from compute_driver.storage import disks
 
 #: Files that an operation on a guest may leave: the kind and detail of a finding, the files, and
 #: their removal.  Recovery removes these files, too, as long as the note of the operation is there.
@@ -121,7 +121,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     # QEMU, as another user, owns the files that cannot be read.
-    bases = overlay.bases(plan.directory, {})
+    bases = parts.home(uuid).bases({})
     files |= {f"base image of {path.name}": base for path, base in bases}
     for name, file in files.items():
         if file is not None and not file.exists():

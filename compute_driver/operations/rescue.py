@@ -82,7 +82,7 @@ def _make_files(
         if disk.role is Role.RESCUE:
             disks.make(disk, base, tools.limits(parts.conf))
         elif disk.role is Role.CONFIG_DRIVE and wanted.config_drive is not None:
-            config_drive.build(wanted.config_drive, guest, disk.source.path)
+            config_drive.build(wanted.config_drive, guest, disk.source)
 
 
 def _restore(parts: Parts, before: Guest, state: PowerState) -> None:

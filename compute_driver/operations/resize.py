@@ -22,7 +22,7 @@ from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
 from compute_driver.storage.layout import GROWING, Role
-from compute_driver.system import files, filesystem, space, steps, tools
+from compute_driver.system import files, filesystem, steps, tools
 
 #: A suspended guest is refused: saved memory is of no use to a guest of another size.
 _ACCEPTED = OFF | ACTIVE
@@ -58,8 +58,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     _refuse_others(old, guest)
     plan = parts.plan(old)
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
-    copied = [disk.source for disk in plan.disks if not disk.readonly]
-    space.require(plan.directory, sum(disks.kind(each).allocated(each) for each in copied))
+    parts.home(uuid).require_room(disk.source for disk in plan.disks if not disk.readonly)
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
@@ -180,7 +179,7 @@ def _make_files(
         kind = disks.kind(target)
         if disk.role is Role.CONFIG_DRIVE and new.config_drive != old.config_drive:
             assert new.config_drive is not None
-            config_drive.build(new.config_drive, new, target.path)
+            config_drive.build(new.config_drive, new, target)
         elif there is None or (disk.role is Role.SWAP and there.size_bytes != disk.size_bytes):
             disks.make(dataclasses.replace(disk, source=target), None, limits)
         elif there.readonly:

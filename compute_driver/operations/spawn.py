@@ -82,7 +82,7 @@ def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive 
     drive = plan.disk(Role.CONFIG_DRIVE)
     if drive is not None and content is not None:
         config_drive.check(content)
-        config_drive.build(content, guest, drive.source.path)
+        config_drive.build(content, guest, drive.source)
 
 
 def _start(
@@ -157,7 +157,7 @@ def _make_files(
             if later:
                 continue
             assert guest.config_drive is not None
-            config_drive.build(guest.config_drive, guest, disk.source.path)
+            config_drive.build(guest.config_drive, guest, disk.source)
         elif not disks.kind(disk.source).exists(disk.source):  # kept files stay
             disks.make(disk, base, limits)
             steps.announce("disk made")

@@ -13,12 +13,13 @@ import io
 import json
 import os
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
 from compute_driver.guest import ConfigDrive, Guest
-from compute_driver.system import files
+from compute_driver.storage import disks
+from compute_driver.storage.source import Source
 
 if TYPE_CHECKING:
     import pycdlib
@@ -71,14 +72,14 @@ def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
     return documents
 
 
-def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
+def build(config: ConfigDrive, guest: Guest, target: Source) -> None:
     """Make the config drive of a guest, complete or not at all; only its owner may read the file.
 
     :param config: the content of the drive.
     :param guest: the guest, for its identity and its interfaces.
-    :param target: the ISO 9660 file to make or to replace, with Rock Ridge and Joliet names.
+    :param target: the disk to make or to replace: ISO 9660 with Rock Ridge and Joliet names.
     :raises InvalidParameter: if the drive cannot carry a value; see :func:`check`.
-    :raises NotEnoughSpace: if the file system is full.
+    :raises NotEnoughSpace: if the storage is full.
     """
     import pycdlib  # slow to import, and few guests need it
 
@@ -90,7 +91,7 @@ def build(config: ConfigDrive, guest: Guest, target: Path) -> None:
         _add_directory(image, str(directory))
     for path, data in documents.items():
         _add_file(image, f"/{path}", data)
-    with files.new_file(target) as new, new.open("wb") as stream:
+    with disks.kind(target).filling(target) as new, new.open("wb") as stream:
         image.write_fp(stream)
     image.close()
 

@@ -3,9 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol
 
+from oslo_config import cfg
+
+from compute_driver.choices import DiskFormat
 from compute_driver.storage import file_disks
 from compute_driver.storage.base_image import BaseImage, check_size
 from compute_driver.storage.layout import GuestDisk
@@ -14,11 +19,29 @@ from compute_driver.system.tools import ToolLimits
 
 
 class Kind(Protocol):
-    """How disks of one kind of source are made, copied and measured.
+    """How disks of one kind of source are found, made, copied, moved and measured.
 
     Sources are of the same kind.  Functions raise :exc:`NotEnoughSpace` if the storage is full, and
     :exc:`HostError` if a helper program is missing or fails, or the operating system refuses.
     """
+
+    def candidates(
+        self, conf: cfg.ConfigOpts, directory: Path, name: str, wanted: DiskFormat | None
+    ) -> Sequence[Any]:
+        """Return the sources that a disk of a guest may have.
+
+        :param directory: the guest's own directory, whose name is the guest's UUID.
+        :param name: the name of the source.
+        :param wanted: ``raw``, or ``iso`` for an ISO 9660 file; None for any format that the
+            configuration knows.
+        :return: first the source of a new disk; none if the configuration has no use for the kind.
+        """
+
+    def outside(self, conf: cfg.ConfigOpts, directory: Path) -> Sequence[Any]:
+        """Return the disks of a guest that are not in its directory, also those that wait.
+
+        :param directory: the guest's own directory; nobody knows more of a guest that is gone.
+        """
 
     def make(
         self, source: Any, disk: GuestDisk, image: BaseImage | None, limits: ToolLimits
@@ -28,6 +51,12 @@ class Kind(Protocol):
         :param disk: any disk except the config drive.
         :param image: the guest's image; only disks that are made of the image use it.
         :param limits: what each helper program may use.
+        """
+
+    def filling(self, source: Any) -> AbstractContextManager[Path]:
+        """Yield the path of an empty file, whose content becomes or replaces the disk in the end.
+
+        If the block fails, the disk stays as it was.
         """
 
     def place(self, source: Any, target: Any) -> None:
@@ -45,23 +74,40 @@ class Kind(Protocol):
         :param size: size that the guest sees, in bytes, not less than now.
         """
 
+    def move(self, source: Any, target: Any) -> None:
+        """Give a disk that nobody uses now another address, which is free.
+
+        A move that a sudden death interrupts is done again.
+        """
+
+    def remove(self, source: Any) -> None:
+        """Remove a disk that nobody uses now; nothing if it is gone."""
+
     def exists(self, source: Any) -> bool:
         """Tell whether the disk is there."""
 
     def allocated(self, source: Any) -> int:
         """Return the space that the disk takes, in bytes; the disk need not be readable."""
 
+    def require_room(self, directory: Path, sources: Sequence[Any]) -> None:
+        """Refuse copies of disks, for the same guest, that the storage has no space for.
+
+        :param directory: the guest's own directory.
+        :raises NotEnoughSpace: names the bytes that are needed and free.
+        """
+
     def bases(self, source: Any) -> list[Path]:
         """Return the files that a disk, which nobody uses now, is directly based on."""
 
 
-#: One row for each member of :data:`Source`.
-_KINDS: dict[type[Source], Kind] = {FileSource: file_disks}
+#: One row for each member of :data:`Source`.  A new disk is of the first kind that the
+#: configuration has a use for; files come last.
+KINDS: Mapping[type[Source], Kind] = {FileSource: file_disks}
 
 
 def kind(source: Source) -> Kind:
-    """Return how disks with that kind of source are made, copied and measured."""
-    return _KINDS[type(source)]
+    """Return the kind of a source."""
+    return KINDS[type(source)]
 
 
 def make(disk: GuestDisk, image: BaseImage | None, limits: ToolLimits) -> None:

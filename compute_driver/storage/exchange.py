@@ -13,6 +13,10 @@ renames one directory to the next name, and can be done again after the driver w
 ``resize.undone``   the new files are gone; the driver moves the old files to their place
 ``resize.dropped``  the old files, which nobody needs any more
 ==================  ==========================================================================
+
+Disks outside the directory (:mod:`compute_driver.storage.home`) move along: first the disks, then
+the directory of the step.  New disks wait ``inside`` ``resize.making``, and old disks ``inside``
+``resize.kept``, whichever name the directory of the step has.
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ import shutil
 from pathlib import Path
 
 from compute_driver.storage import layout
+from compute_driver.storage.home import Home
 from compute_driver.system import steps
 from compute_driver.system.filesystem import host_errors
 
@@ -56,49 +61,52 @@ def drop(directory: Path) -> None:
     _rename(directory / KEPT, directory / DROPPED)
 
 
-def forward(directory: Path) -> None:
-    """Move complete new files to the place of the guest's files, and keep the old files."""
+def forward(home: Home) -> None:
+    """Move complete new files to the place of the guest's files, and keep the old files.
+
+    Incomplete new files, and old files that nobody needs any more, go first: other disks take their
+    places.
+    """
+    directory = home.directory
     made = directory / MADE
-    if not made.exists():
-        return
     with host_errors(f"the files of {directory} cannot be exchanged"):
+        _clear(home)
+        if not made.exists():
+            return
         if not (directory / KEPT).exists():
             keeping = directory / KEEPING
             keeping.mkdir(0o700, exist_ok=True)
+            home.move(directory, directory / KEPT)
             for path in _files(directory):
                 path.rename(keeping / path.name)
             for name in _NOTES:
                 if (made / name).exists():
                     (made / name).rename(keeping / name)
             keeping.rename(directory / KEPT)
+        home.move(directory / MAKING, directory)
         for path in list(made.iterdir()):
             path.rename(directory / path.name)
         steps.announce("new files moved")
         made.rmdir()
 
 
-def backward(directory: Path) -> None:
+def backward(home: Home) -> None:
     """Move the old files back to their place, if :func:`undo` has noted so."""
+    directory = home.directory
     with host_errors(f"the files of {directory} cannot be exchanged"):
         if (directory / UNDOING).exists():
+            home.remove(directory)
             for path in _files(directory):
                 path.unlink()
             (directory / UNDOING).rename(directory / UNDONE)
         undone = directory / UNDONE
         if undone.exists():
+            home.move(directory / KEPT, directory)
             for path in list(undone.iterdir()):
                 if path.name not in _NOTES:
                     path.rename(directory / path.name)
             steps.announce("old files moved")
             shutil.rmtree(undone)
-
-
-def clear(directory: Path) -> None:
-    """Remove incomplete new files, and old files that nobody needs any more."""
-    with host_errors(f"{directory} cannot be cleared"):
-        for name in (MAKING, DROPPED):
-            if (directory / name).exists():
-                shutil.rmtree(directory / name)
 
 
 def _files(directory: Path) -> list[Path]:
@@ -108,6 +116,14 @@ def _files(directory: Path) -> list[Path]:
         for path in directory.iterdir()
         if path.is_file() and not path.name.startswith((layout.CONSOLE_LOG, "."))
     ]
+
+
+def _clear(home: Home) -> None:
+    """Remove incomplete new files, and old files that nobody needs any more."""
+    for name, waiting in ((MAKING, MAKING), (DROPPED, KEPT)):
+        if (home.directory / name).exists():
+            home.remove(home.directory / waiting)
+            shutil.rmtree(home.directory / name)
 
 
 def _rename(old: Path, new: Path) -> None:

@@ -11,37 +11,46 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+from oslo_config import cfg
 
 from compute_driver.choices import DiskFormat
 from compute_driver.storage import overlay
 from compute_driver.storage.base_image import BaseImage, content
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
-from compute_driver.system import files, tools
+from compute_driver.system import files, space, tools
 from compute_driver.system.filesystem import host_errors
 
 #: Roles of disks that are an ISO 9660 image themselves.
 _ISO_ROLES = frozenset({Role.INSTALLER, Role.RESCUE})
 
 
-def made_format(
-    directory: Path, name: Callable[[DiskFormat], str], configured: DiskFormat
-) -> DiskFormat:
-    """Return the format that a guest's disk has, or will have if it is not made yet.
+def candidates(
+    conf: cfg.ConfigOpts, directory: Path, name: str, wanted: DiskFormat | None
+) -> list[FileSource]:
+    """Return the files that the disk may be.
 
     The name of an existing file tells its format, so that a changed option ``disk_format`` holds
     for new guests only.
-
-    :param directory: the guest's own directory.
-    :param name: returns the file's name for a format.
-    :param configured: the value of option ``disk_format``.
     """
-    for known in (DiskFormat.QCOW2, DiskFormat.RAW):
-        if (directory / name(known)).exists():
-            return known
-    return configured
+    configured = DiskFormat(conf.hypervisor.disk_format)
+    known = sorted(_FROM_IMAGE, key=lambda word: word is not configured)
+    return [
+        FileSource(
+            path=directory / f"{name}.{word}",
+            format=DiskFormat.RAW if word is DiskFormat.ISO else word,
+        )
+        for word in ([wanted] if wanted else known)
+    ]
+
+
+def outside(_conf: cfg.ConfigOpts, _directory: Path) -> list[FileSource]:
+    """Return no disks: the files are in the guest's directory."""
+    return []
 
 
 def make(
@@ -55,11 +64,16 @@ def make(
         files.place(image.path, source.path)
         return
     held = content(disk, image)
-    with files.new_file(source.path) as path:
+    with filling(source) as path:
         if held is not None:
             _FROM_IMAGE[source.format](disk, path, held, limits)
         else:
             _EMPTY[disk.role, source.format](disk, path, limits)
+
+
+def filling(source: FileSource) -> AbstractContextManager[Path]:
+    """Yield the path of an empty file, readable by its owner only, that replaces the file."""
+    return files.new_file(source.path)
 
 
 def place(source: FileSource, target: FileSource) -> None:
@@ -83,6 +97,18 @@ def grow(source: FileSource, size: int, limits: tools.ToolLimits) -> None:
             tools.run(argv, limits)
 
 
+def move(source: FileSource, target: FileSource) -> None:
+    """Rename the file."""
+    with host_errors(f"{source.path} cannot become {target.path}"):
+        source.path.rename(target.path)
+
+
+def remove(source: FileSource) -> None:
+    """Remove the file."""
+    with host_errors(f"{source.path} cannot be removed"):
+        source.path.unlink(missing_ok=True)
+
+
 def exists(source: FileSource) -> bool:
     """Tell whether the file is there."""
     return source.path.exists()
@@ -91,6 +117,11 @@ def exists(source: FileSource) -> bool:
 def allocated(source: FileSource) -> int:
     """Return the space that the file takes, in bytes."""
     return files.allocated(source.path)
+
+
+def require_room(directory: Path, sources: Sequence[FileSource]) -> None:
+    """Refuse copies that the file system of the directory has no space for."""
+    space.require(directory, sum(map(allocated, sources)))
 
 
 def bases(source: FileSource) -> list[Path]:

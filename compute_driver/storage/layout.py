@@ -1,19 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """The disks and files of a guest: where they are, and where the guest sees them.
 
-Pure: this module reads and makes nothing.  The same guest always has the same layout, so that the
-driver can build the domain of a stored guest again at any time.
+Pure but for the function that locates disks.  The same guest always has the same layout, so that
+the driver can build the domain of a stored guest again at any time.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 from compute_driver.choices import Choice, DiskBus, DiskFormat
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.hardware.description import Drives
-from compute_driver.storage.source import FileSource, Source
+from compute_driver.storage.source import Source
+
+#: Returns the source of a disk by the name of the source and the format, or None for any format.
+Locate = Callable[[str, DiskFormat | None], Source]
 
 CONSOLE_LOG = "console.log"
 
@@ -105,43 +109,39 @@ def plan(
     guest: Guest,
     directory: Path,
     drives: Drives,
+    locate: Locate,
     *,
     uefi: bool,
-    disk_format: DiskFormat,
-    rescue_format: DiskFormat = DiskFormat.QCOW2,
 ) -> Layout:
     """Lay out the files of a guest.
 
     :param directory: the guest's own directory, absolute.
     :param drives: the guest's drives and their buses.
+    :param locate: tells where disks are, or will be.
     :param uefi: whether UEFI starts the guest.
-    :param disk_format: ``qcow2`` or ``raw``, the format of the root disk.
-    :param rescue_format: ``qcow2`` or ``raw``, the format of a rescue system's disk.
     """
     disks = [
         GuestDisk(
             role=Role.ROOT,
-            source=FileSource(path=directory / root_disk(disk_format), format=disk_format),
+            source=locate(str(Role.ROOT), None),
             size_bytes=guest.root.size_bytes if guest.root else 0,
             bus=bus,
             boot_order=2 if drives.installer else 1,
         )
         for bus in drives.root
     ]
-    disks += [_iso(Role.INSTALLER, directory, bus, boot_order=1) for bus in drives.installer]
+    disks += [_iso(Role.INSTALLER, locate, bus, boot_order=1) for bus in drives.installer]
     disks += [
-        _data_disk(Role.EPHEMERAL, disk, directory, bus, index)
+        _data_disk(Role.EPHEMERAL, disk, locate, bus, index)
         for index, (disk, bus) in enumerate(zip(guest.ephemerals, drives.ephemerals, strict=True))
     ]
-    disks += [
-        _data_disk(Role.SWAP, guest.swap, directory, bus) for bus in drives.swap if guest.swap
-    ]
+    disks += [_data_disk(Role.SWAP, guest.swap, locate, bus) for bus in drives.swap if guest.swap]
     if guest.config_drive is not None:
-        disks += [_iso(Role.CONFIG_DRIVE, directory, bus) for bus in drives.config_drive]
+        disks += [_iso(Role.CONFIG_DRIVE, locate, bus) for bus in drives.config_drive]
     prefix = ""
     if guest.rescue is not None:
         prefix = RESCUE_PREFIX
-        disks = _rescued(guest.rescue, disks, directory, drives, rescue_format)
+        disks = _rescued(guest.rescue, disks, locate, drives)
     if guest.kernel is not None:
         # QEMU loads the kernel itself and boots from no disk.
         disks = [dataclasses.replace(disk, boot_order=None) for disk in disks]
@@ -156,19 +156,14 @@ def plan(
 
 
 def _rescued(
-    rescue: Rescue,
-    disks: list[GuestDisk],
-    directory: Path,
-    drives: Drives,
-    disk_format: DiskFormat,
+    rescue: Rescue, disks: list[GuestDisk], locate: Locate, drives: Drives
 ) -> list[GuestDisk]:
     """Return a guest's disks and the disk that boots instead of them."""
     (bus,) = drives.rescue
     iso = rescue.image.format is DiskFormat.ISO
-    name = f"{RESCUE_PREFIX}system.iso" if iso else rescue_disk(disk_format)
     disk = GuestDisk(
         role=Role.RESCUE,
-        source=FileSource(path=directory / name, format=DiskFormat.RAW if iso else disk_format),
+        source=locate(f"{RESCUE_PREFIX}system", DiskFormat.ISO if iso else None),
         size_bytes=0,
         bus=bus,
         device="cdrom" if rescue.in_drive and bus is not DiskBus.VIRTIO else "disk",
@@ -177,22 +172,12 @@ def _rescued(
     )
     if rescue.config_drive is not None:
         (drive_bus,) = drives.config_drive
-        drive = _iso(Role.CONFIG_DRIVE, directory, drive_bus, prefix=RESCUE_PREFIX)
+        drive = _iso(Role.CONFIG_DRIVE, locate, drive_bus, prefix=RESCUE_PREFIX)
         roles = [each.role for each in disks]
         at = roles.index(Role.CONFIG_DRIVE) if Role.CONFIG_DRIVE in roles else len(disks)
         disks = [*disks[:at], drive, *disks[at + 1 :]]
     disks = [dataclasses.replace(each, boot_order=None) for each in disks]
     return [*disks, disk] if rescue.last else [disk, *disks]
-
-
-def root_disk(disk_format: DiskFormat) -> str:
-    """Return the name of a root disk."""
-    return f"root.{disk_format}"
-
-
-def rescue_disk(disk_format: DiskFormat) -> str:
-    """Return the name of a rescue system's disk."""
-    return f"{RESCUE_PREFIX}system.{disk_format}"
 
 
 def boot_files(boot: DirectBoot | None, plan: Layout) -> list[tuple[Image, Path]]:
@@ -204,24 +189,23 @@ def boot_files(boot: DirectBoot | None, plan: Layout) -> list[tuple[Image, Path]
 
 
 def _data_disk(
-    role: Role, disk: Disk, directory: Path, bus: DiskBus, index: int | None = None
+    role: Role, disk: Disk, locate: Locate, bus: DiskBus, index: int | None = None
 ) -> GuestDisk:
-    path = directory / f"{_name(role, index)}.raw"
     return GuestDisk(
         role=role,
         index=index,
-        source=FileSource(path=path, format=DiskFormat.RAW),
+        source=locate(_name(role, index), DiskFormat.RAW),
         size_bytes=disk.size_bytes,
         bus=bus,
     )
 
 
 def _iso(
-    role: Role, directory: Path, bus: DiskBus, *, boot_order: int | None = None, prefix: str = ""
+    role: Role, locate: Locate, bus: DiskBus, *, boot_order: int | None = None, prefix: str = ""
 ) -> GuestDisk:
     return GuestDisk(
         role=role,
-        source=FileSource(path=directory / f"{prefix}{role}.iso", format=DiskFormat.RAW),
+        source=locate(f"{prefix}{role}", DiskFormat.ISO),
         size_bytes=0,
         bus=bus,
         # There are no virtio CD-ROM drives; a read-only disk serves as well.

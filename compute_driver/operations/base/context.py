@@ -13,7 +13,7 @@ import libvirt
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskFormat, PowerState
+from compute_driver.choices import PowerState
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration, architecture, drives, resolve, tuning
 from compute_driver.hardware.description import Drives
@@ -25,7 +25,8 @@ from compute_driver.libvirt.inventory import Inventory
 from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
-from compute_driver.storage import file_disks, layout
+from compute_driver.storage import layout
+from compute_driver.storage.home import Home
 from compute_driver.system import memory
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata
@@ -71,6 +72,10 @@ class Parts:
         """Return the directory that holds all files of one guest."""
         return self.inventory.instances / uuid
 
+    def home(self, uuid: str) -> Home:
+        """Return the places of all disks of one guest."""
+        return Home(self.conf, self.directory(uuid))
+
     def plan(self, guest: Guest) -> layout.Layout:
         """Return the files that the guest has or will have.
 
@@ -79,16 +84,8 @@ class Parts:
         return self._layout(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
 
     def _layout(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
-        directory = self.directory(guest.uuid)
-        configured = DiskFormat(self.conf.hypervisor.disk_format)
-        return layout.plan(
-            guest,
-            directory,
-            buses,
-            uefi=uefi,
-            disk_format=file_disks.made_format(directory, layout.root_disk, configured),
-            rescue_format=file_disks.made_format(directory, layout.rescue_disk, configured),
-        )
+        home = self.home(guest.uuid)
+        return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.

@@ -14,7 +14,7 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import overlay
+from compute_driver.storage.home import Home
 from compute_driver.system.filesystem import host_errors
 
 #: Names of guests' directories begin with a UUID; nova's own driver adds to it.
@@ -24,29 +24,30 @@ _UUID_LENGTH = 36
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
     """Return the files that disks of guests are based on, with the guests' UUIDs.
 
-    The directories of guests are searched, and not only the domains: a guest that is being made,
-    moved here or resized has no domain, or another one; with shared storage the domain may be on
-    another host.
+    The homes of guests are searched, and not only the domains: a guest that is being made, moved
+    here or resized has no domain, or another one; with shared storage the domain may be on another
+    host.
 
     :raises HostError: if a disk or a directory cannot be read.
     """
     found: dict[Path, set[str]] = defaultdict(set)
-    unreadable: dict[Path, exceptions.HostError] = {}
+    unreadable: dict[str, dict[Path, exceptions.HostError]] = defaultdict(dict)
     instances = parts.inventory.instances
     with host_errors(f"{instances} cannot be read"):
         directories = sorted(instances.iterdir()) if instances.is_dir() else []
     for directory in directories:
-        for _path, base in overlay.bases(directory, unreadable):
-            found[real(base)].add(directory.name)
+        name = directory.name
+        for _path, base in Home(parts.conf, directory).bases(unreadable[name]):
+            found[real(base)].add(name)
     running = parts.connection.run(_chains)
     for uuid, files in running.items():
         for file in files:
             found[real(file)].add(uuid)
-    for path, reason in unreadable.items():
-        name = path.relative_to(instances).parts[0]
-        # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
-        if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
-            raise reason
+    for name, reasons in unreadable.items():
+        for path, reason in reasons.items():
+            # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
+            if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
+                raise reason
     return found
 
 
@@ -73,5 +74,6 @@ def _files(domain: libvirt.virDomain) -> Iterator[Path]:
         raise
     for disk in xml.iterfind("devices/disk"):
         for source in disk.iter("source"):
-            if source.get("file"):
-                yield Path(source.get("file", ""))
+            path = source.get("file") or source.get("dev")
+            if path:
+                yield Path(path)

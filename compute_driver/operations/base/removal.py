@@ -43,11 +43,13 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
 
 
 def remove_files(parts: Parts, uuid: str) -> None:
-    """Remove the directory of a guest with all that is in it.
+    """Remove all disks of a guest, then its directory with all that is in it.
 
     :raises HostError: if the operating system refuses.
     """
-    concurrency.run_blocking(_remove_tree, parts.directory(uuid))
+    home = parts.home(uuid)
+    concurrency.run_blocking(home.remove)
+    concurrency.run_blocking(_remove_tree, home.directory)
 
 
 def _power_off(

@@ -1,28 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The files of a rescue system, in the guest's directory."""
+"""The disks and files of a rescue system."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from compute_driver import exceptions
+from compute_driver.choices import DiskFormat
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import layout
+from compute_driver.storage import disks, layout
+from compute_driver.storage.source import FileSource, Source
 
 
 def leftovers(parts: Parts, uuid: str) -> list[Path]:
-    """Return the files of a rescue system that the guest does not boot."""
+    """Return the addresses of disks and files of a rescue system that the guest does not boot."""
+    return [Path(source.address) for source in _leftovers(parts, uuid)]
+
+
+def mend(parts: Parts, uuid: str) -> None:
+    """Remove the disks and files that :func:`leftovers` names."""
+    for source in _leftovers(parts, uuid):
+        disks.kind(source).remove(source)
+
+
+def _leftovers(parts: Parts, uuid: str) -> list[Source]:
     try:
         if parts.stored(uuid).guest.rescue is not None:
             return []
     except exceptions.GuestNotFound:
         return []
-    directory = parts.directory(uuid)
-    prefix = layout.RESCUE_PREFIX
-    return sorted((*directory.glob(f"{prefix}*"), *directory.glob(f".{prefix}*")))
-
-
-def mend(parts: Parts, uuid: str) -> None:
-    """Remove the files that :func:`leftovers` returns."""
-    for path in leftovers(parts, uuid):
-        path.unlink(missing_ok=True)
+    home, prefix = parts.home(uuid), layout.RESCUE_PREFIX
+    paths = (*home.directory.glob(f"{prefix}*"), *home.directory.glob(f".{prefix}*"))
+    files = [FileSource(path=path, format=DiskFormat.RAW) for path in sorted(paths)]
+    return [*files, *(disk for disk in home.outside() if disk.name.startswith(prefix))]

@@ -18,17 +18,17 @@ def is_kept(parts: Parts, uuid: str) -> bool:
 
 def mend(parts: Parts, uuid: str) -> None:
     """Make a guest wholly the old or wholly the new one; nothing if it is one of them."""
-    directory = parts.directory(uuid)
+    home = parts.home(uuid)
+    directory = home.directory
     if not directory.exists():
         return
     if (directory / exchange.MAKING).exists():
         _define_again(parts, directory / exchange.MAKING)
-    concurrency.run_blocking(exchange.forward, directory)
+    concurrency.run_blocking(exchange.forward, home)
     for name in (exchange.UNDOING, exchange.UNDONE):
         if (directory / name).exists():
             _define_again(parts, directory / name)
-    concurrency.run_blocking(exchange.backward, directory)
-    concurrency.run_blocking(exchange.clear, directory)
+    concurrency.run_blocking(exchange.backward, home)
 
 
 def bring_back(parts: Parts, uuid: str) -> None:

@@ -19,6 +19,7 @@ from compute_driver.choices import DiskFormat, Firmware, PowerState
 from compute_driver.guest import GIB, MIB, ConfigDrive, Disk, Guest
 from compute_driver.operations.base import power
 from compute_driver.storage import exchange, file_disks
+from compute_driver.storage.home import Home
 from compute_driver.storage.source import FileSource
 from compute_driver.system import files, tools
 from tests.functional import base, inside, tiny, worker
@@ -122,10 +123,10 @@ class TestInterruptedResize(ResizeTestCase):
             if failure is not None:
                 raise failure
 
-        def look(directory: Path) -> None:
-            if (directory / exchange.UNDOING).exists():
+        def look(home: Home) -> None:
+            if (home.directory / exchange.UNDOING).exists():
                 self.assertEqual({}, tiny.emulators())
-            backward(directory)
+            backward(home)
 
         with (
             mock.patch.object(power, "power_on", fail_late),

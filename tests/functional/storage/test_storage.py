@@ -35,6 +35,10 @@ class Base:
     virtual_size: int
 
 
+def drive_at(path: Path) -> FileSource:
+    return FileSource(path=path, format=DiskFormat.RAW)
+
+
 class StorageCase(unittest.TestCase):
     def setUp(self) -> None:
         holder = tempfile.TemporaryDirectory()
@@ -222,7 +226,7 @@ class ConfigDriveTest(StorageCase):
             admin_password="p\u00e4ss",
         )
         drive = self.home / "config-drive.iso"
-        config_drive.build(config, self.guest(), drive)
+        config_drive.build(config, self.guest(), drive_at(drive))
         self.assert_private(drive)
         self.assertEqual(output("blkid", "-p", "-o", "value", "-s", "LABEL", drive), "config-2\n")
         self.assertEqual(output("blkid", "-p", "-o", "value", "-s", "TYPE", drive), "iso9660\n")
@@ -257,21 +261,23 @@ class ConfigDriveTest(StorageCase):
             "openstack/latest/meta_data.json": PATTERN,
         }
         drive = self.home / "config-drive.iso"
-        config_drive.build(ConfigDrive(hostname="a", files=files), self.guest(), drive)
+        config_drive.build(ConfigDrive(hostname="a", files=files), self.guest(), drive_at(drive))
         self.assertEqual(files, self.read_back(drive, ()))
         self.assertEqual(files, self.read_back(drive, ("-read_fs", "norock")))
 
     def test_a_second_one_replaces_the_first(self) -> None:
         drive = self.home / "config-drive.iso"
         for hostname in ("first", "second"):
-            config_drive.build(ConfigDrive(hostname=hostname), self.guest(), drive)
+            config_drive.build(ConfigDrive(hostname=hostname), self.guest(), drive_at(drive))
         told = json.loads(self.read_back(drive, ())["openstack/latest/meta_data.json"])
         self.assertEqual(told["hostname"], "second")
         self.assert_private(drive)
 
     def test_refused_values_leave_nothing(self) -> None:
         with self.assertRaises(exceptions.InvalidParameter):
-            config_drive.build(ConfigDrive(hostname="a b"), self.guest(), self.home / "drive")
+            config_drive.build(
+                ConfigDrive(hostname="a b"), self.guest(), drive_at(self.home / "drive")
+            )
         self.assertEqual(self.names(), [])
 
 
@@ -303,7 +309,7 @@ class FullDiskTest(StorageCase):
                 lambda: disks.make(self.disk(Role.EPHEMERAL, GIB), None, LIMITS),
             ),
             ("kernel", lambda: files.place(base.path, self.home / "kernel")),
-            ("config", lambda: config_drive.build(drive, guest, self.home / "drive")),
+            ("config", lambda: config_drive.build(drive, guest, drive_at(self.home / "drive"))),
         )
         for name, act in cases:
             with self.subTest(name):

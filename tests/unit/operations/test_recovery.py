@@ -15,6 +15,8 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.operations.base import disk_copy, power, recovery, settling
 from compute_driver.operations.base.context import Parts
+from compute_driver.storage.home import Home
+from tests.unit.base import configuration
 
 UUID = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
 
@@ -30,6 +32,7 @@ class MenderTest(unittest.TestCase):
         self.domain.state.return_value = [libvirt.VIR_DOMAIN_PAUSED, 0]
         self.parts: Any = mock.create_autospec(Parts, instance=True)
         self.parts.directory.return_value = self.directory
+        self.parts.home.return_value = Home(configuration(), self.directory)
         self.parts.on_domain.side_effect = lambda _uuid, function: function(self.domain)
         self.parts.state.return_value = PowerState.PAUSED
 

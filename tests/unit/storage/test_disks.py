@@ -1,41 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which format and size the disks of a guest have."""
+"""Which size the disks of a guest have."""
 
 from __future__ import annotations
 
-import tempfile
 import unittest
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import GIB
-from compute_driver.storage import base_image, file_disks, layout
+from compute_driver.storage import base_image
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
-
-
-class RootFormatTest(unittest.TestCase):
-    def setUp(self) -> None:
-        holder = tempfile.TemporaryDirectory()
-        self.addCleanup(holder.cleanup)
-        self.home = Path(holder.name)
-
-    def test_is_the_configured_one_before_the_disk_is_made(self) -> None:
-        for configured in (DiskFormat.QCOW2, DiskFormat.RAW):
-            self.assertIs(
-                file_disks.made_format(self.home, layout.root_disk, configured), configured
-            )
-
-    def test_stays_when_the_option_changes(self) -> None:
-        for made, configured in (
-            (DiskFormat.RAW, DiskFormat.QCOW2),
-            (DiskFormat.QCOW2, DiskFormat.RAW),
-        ):
-            path = self.home / f"root.{made}"
-            path.touch()
-            self.assertIs(file_disks.made_format(self.home, layout.root_disk, configured), made)
-            path.unlink()
 
 
 class Base:

@@ -13,8 +13,10 @@ from compute_driver.choices import DiskBus, DiskFormat, Firmware
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.hardware import architecture, drives
 from compute_driver.storage import layout
+from compute_driver.storage.home import Home
 from compute_driver.storage.layout import Role
 from compute_driver.storage.source import FileSource
+from tests.unit.base import configuration
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
 HOME = Path("/var/lib/compute-driver/instances") / UUID
@@ -27,7 +29,8 @@ def plan(disk_format: DiskFormat = DiskFormat.QCOW2, **fields: Any) -> layout.La
     fields = {"architecture": "x86_64", "image": IMAGE, **fields}
     guest = Guest(uuid=UUID, name="a", **fields)
     uefi = architecture.has_uefi(guest)
-    return layout.plan(guest, HOME, drives.resolve(guest), uefi=uefi, disk_format=disk_format)
+    home = Home(configuration(disk_format=disk_format), HOME)
+    return layout.plan(guest, HOME, drives.resolve(guest), home.locate, uefi=uefi)
 
 
 def stored(disk: layout.GuestDisk) -> tuple[str, str]:

@@ -46,8 +46,10 @@ from compute_driver.hardware import architecture, resolve, tuning
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.hardware.description import Hardware
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
+from compute_driver.storage.home import Home
 from compute_driver.storage.layout import Layout, plan
 from compute_driver.xml import domain
+from tests.unit.base import configuration
 
 DIRECTORY = Path("/instances/3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10")
 
@@ -94,7 +96,8 @@ def layout(
 ) -> Layout:
     devices = devices or hardware(made)
     uefi = devices.boot.uefi
-    return plan(made, DIRECTORY, devices.drives, uefi=uefi, disk_format=disk_format)
+    home = Home(configuration(disk_format=disk_format), DIRECTORY)
+    return plan(made, DIRECTORY, devices.drives, home.locate, uefi=uefi)
 
 
 def on_bus(bus: DiskBus) -> dict[str, Any]:
