@@ -19,6 +19,7 @@ from compute_driver.choices import InterfaceKind, RebootKind, SnapshotFormat
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, MIB, Disk, Guest, Image, Interface, Rescue
 from compute_driver.system import steps
+from tests import pool
 from tests.functional import base, tiny
 
 #: The interface that is attached and detached.
@@ -190,7 +191,7 @@ def main() -> None:
         name, _, value = option.partition("=")
         loaded.set_override(name, value, group="hypervisor")
     driver = LibvirtDriver(loaded)
-    with steps.announced_to(Pauses(options.pause)):
+    with pool.inherited(), steps.announced_to(Pauses(options.pause)):
         ACTIONS[options.action](driver, options.number, Given(options.image, options.bridge))
     os.write(1, DONE.encode())
 
