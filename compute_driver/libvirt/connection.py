@@ -121,7 +121,18 @@ class Connection:
         with self._dispatcher.watch(uuid) as watch:
             yield watch
 
+    def check_start(self) -> None:
+        """Check that libvirt can start guests, before a guest is powered off and on.
+
+        :raises LibvirtUnavailable: if a part of the embedded libvirt does not answer.
+        """
+        if self._daemon is not None:
+            concurrency.run_blocking(self._daemon.ensure)
+            concurrency.run_blocking(self._daemon.check_start)
+
     def _run(self, function: Callable[[libvirt.virConnect], R]) -> R:
+        if self._daemon is not None:
+            self._daemon.ensure()  # puts killed and stopped parts in order
         with self._guard:
             idle = self._idle.pop() if self._idle else None
         if idle is not None:

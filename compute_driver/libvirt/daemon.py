@@ -36,7 +36,7 @@ from compute_driver.exceptions import (
     MissingDependency,
 )
 from compute_driver.guest import MIB
-from compute_driver.libvirt import supervisor
+from compute_driver.libvirt import orphans, supervisor, system_directories
 from compute_driver.system import concurrency, interpreter, tools
 
 STATE_OPTION = "[hypervisor] state_path"
@@ -104,29 +104,26 @@ class EmbeddedDaemon:
     @property
     def pid(self) -> int | None:
         """Process ID of the serving supervisor; None if no supervisor serves."""
-        try:
-            with open(self._base / "supervisor.pid", encoding="ascii") as identity:
-                try:
-                    fcntl.flock(identity, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    return int(identity.read() or 0) or None
-        except FileNotFoundError:
-            pass
+        with suppress(OSError), open(self._base / "supervisor.pid", encoding="ascii") as identity:
+            try:
+                fcntl.flock(identity, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(identity.read() or 0) or None
         return None
 
     @property
     def libvirtd_pid(self) -> int | None:
         """Process ID of the supervisor's libvirtd; None if libvirtd does not run."""
-        path = self._base / "run" / "libvirt" / f"libvirtd-{self.pid}.pid"
-        try:
-            return int(path.read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
+        pid = self.pid
+        if pid is None:
             return None
+        return orphans.read_pid(orphans.pid_file(self._base / "run" / "libvirt", "libvirtd", pid))
 
     def ensure(self) -> str:
         """Start the daemon unless it runs, and keep it running until :meth:`close`.
 
-        If the daemon runs already, the method only looks at an open socket.
+        If the daemon runs already, the method only looks at an open socket, and continues daemons
+        that somebody has stopped.
 
         :return: the connection URI.
         :raises ConfigurationError: if the state directory is not usable.
@@ -134,10 +131,28 @@ class EmbeddedDaemon:
         :raises LibvirtUnavailable: if the daemon does not start; quotes the end of its log.
         """
         with self._mutex:
-            if not self._alive():
+            if not (self._continue() and self._alive()):
                 self._drop_lease()
                 self._lease = self._connect() or self._start()
         return self.uri
+
+    def check_start(self) -> None:
+        """Check that guests can be started: virtlogd, which logs their consoles, answers.
+
+        :raises LibvirtUnavailable: if virtlogd does not answer; quotes the end of the log.
+        """
+        try:
+            with concurrency.native("socket").socket(socket.AF_UNIX) as connection:
+                connection.settimeout(self._start_timeout)
+                connection.connect(str(self.socket_path.with_name("virtlogd-sock")))
+                connection.sendall(supervisor.HELLO)  # of libvirtd: virtlogd answers by an error
+                answered = bool(connection.recv(1))
+        except OSError:
+            answered = False
+        if not answered:
+            raise LibvirtUnavailable(
+                f"virtlogd, which logs the guests' consoles, does not answer; {self._log_tail()}"
+            )
 
     def guest_logs(self, name: str) -> list[Path]:
         """Return the files with the messages of one guest's QEMU."""
@@ -184,6 +199,14 @@ class EmbeddedDaemon:
         except OSError:
             return False
 
+    def _continue(self) -> bool:
+        """Continue a stopped supervisor, which continues its daemons; tell whether one serves."""
+        pid = self.pid
+        if pid is not None:
+            with suppress(OSError):  # the supervisor has just ended, or is another user's
+                os.kill(pid, signal.SIGCONT)
+        return pid is not None
+
     def _drop_lease(self) -> None:
         if self._lease is not None:
             self._lease.close()
@@ -195,7 +218,7 @@ class EmbeddedDaemon:
 
     def _connect(self) -> socket.socket | None:
         """Connect, which keeps the daemon from going idle; None if our daemon does not listen."""
-        if not self._name_is_ours():
+        if not (self._continue() and self._name_is_ours()):
             return None
         # A socket of eventlet waits where a native socket raises BlockingIOError.
         lease: socket.socket = concurrency.native("socket").socket(socket.AF_UNIX)
@@ -245,7 +268,7 @@ class EmbeddedDaemon:
             self._base.mkdir(mode=0o700, exist_ok=True)
             if self._base.stat().st_uid != os.geteuid():
                 raise self._unusable(accepted)
-            for ours in supervisor.SYSTEM_DIRECTORIES:
+            for ours in system_directories.SYSTEM_DIRECTORIES:
                 (self._base / ours / "libvirt").mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise self._unusable(f"{accepted} ({error.strerror}: {error.filename})") from error

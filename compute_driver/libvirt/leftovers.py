@@ -14,7 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from compute_driver.libvirt.supervisor import MARK, SYSTEM_DIRECTORIES
+from compute_driver.libvirt.system_directories import MARK, SYSTEM_DIRECTORIES
 from compute_driver.system.filesystem import host_errors
 
 #: Modes of these directories by Debian's packages and by earlier releases.

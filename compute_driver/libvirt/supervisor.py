@@ -4,33 +4,45 @@
 The supervisor listens on the sockets of libvirtd and virtlogd.  A connection starts the daemon, and
 the supervisor passes the listening socket on by the protocol of sd_listen_fds(3).  A first request
 to libvirtd shows when libvirtd is ready.  The supervisor adopts and reaps the emulators, so that
-libvirt never waits for a slow PID 1.  Idle daemons end by themselves (``--timeout``), and the next
+libvirt never waits for a slow PID 1.  An idle libvirtd ends by itself (``--timeout``), and the next
 connection starts a killed daemon again.  The supervisor ends when its last child has ended.
 
-:mod:`compute_driver.libvirt.daemon` starts the supervisor as a separate script.  The script uses
-only the standard library and imports nothing of the package, so that it starts fast and with any
-import path.  Its standard input is the locked start lock, its standard output a pipe that receives
-``ready`` or the reason of a failure, its standard error the log.
+No libvirtd runs without its supervisor: the kernel kills libvirtd at the supervisor's death, and
+the next command starts both.  virtlogd goes on, since guests write to it; the next supervisor ends
+this virtlogd after its guests.  A daemon that somebody stops (SIGSTOP) is continued at once, and a
+command continues a stopped supervisor.
+
+:mod:`compute_driver.libvirt.daemon` starts the supervisor as a separate script.  The script and its
+modules use only the standard library, so that it starts fast and with any import path.  Its
+standard input is the locked start lock, its standard output a pipe that receives ``ready`` or the
+reason of a failure, its standard error the log.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import ctypes
 import fcntl
 import os
-import re
 import select
 import signal
 import socket
-import stat
 import struct
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the script, which has no package
+
+from compute_driver.libvirt import orphans
+from compute_driver.libvirt.system_directories import (
+    MountError,
+    MountPoints,
+    hide_system_libvirt,
+    system_call,
+)
 
 READY = b"ready\n"
 STOP_SECONDS = 10.0
@@ -40,17 +52,6 @@ LOG_MAX_BYTES = 1024 * 1024
 # sd_notify(3) of the daemon comes earlier.
 HELLO = struct.pack(">7I", 28, 0x20008086, 1, 66, 0, 0, 0)
 
-# libvirt's directories as distributions compile them, by the directory of ours that hides them.
-SYSTEM_DIRECTORIES = {
-    "etc": "/etc/libvirt",
-    "run": "/run/libvirt",
-    "lib": "/var/lib/libvirt",
-    "cache": "/var/cache/libvirt",
-    "log": "/var/log/libvirt",
-}
-# A file in each of these directories that a supervisor has made.  A supervisor and its daemons hold
-# a shared lock on the file as long as they need the directory.
-MARK = ".made-for-an-embedded-libvirt"
 # Base directories of libvirt's session mode, see libvirt's "Daemon configuration".
 SESSION_VARIABLES = {
     "XDG_CONFIG_HOME": "etc",
@@ -58,19 +59,10 @@ SESSION_VARIABLES = {
     "XDG_DATA_HOME": "lib",
     "XDG_CACHE_HOME": "cache",
 }
-# libvirt looks up the account that it was compiled for, even if qemu.conf names another account.
-# Debian makes this account only with the system daemon.
-DEFAULT_ACCOUNTS = {
-    "passwd": "libvirt-qemu:x:65534:65534::/nonexistent:/usr/sbin/nologin\n",
-    "group": "libvirt-qemu:x:65534:\n",
-}
 INHERITED_VARIABLES = ("LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
-# <linux/sched.h>, <linux/mount.h>, <linux/prctl.h>; in Python's os module only since 3.12.
-CLONE_NEWNS = 0x00020000
-MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
-MNT_DETACH = 2
-PR_SET_CHILD_SUBREAPER = 36
+# <linux/prctl.h>
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class StartError(Exception):
@@ -90,7 +82,6 @@ class Service:
     :param path: path of its UNIX socket.
     :param listener: the listening socket.
     :param pid: process ID of the running daemon; None while it does not run.
-    :param lease: a connection of the supervisor, which keeps the daemon from going idle.
     """
 
     name: str
@@ -98,104 +89,11 @@ class Service:
     path: Path
     listener: socket.socket
     pid: int | None = None
-    lease: socket.socket | None = None
 
-
-def _system_call(name: str, *arguments: object) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
-    if getattr(libc, name)(*arguments) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
-
-
-def _bind(source: Path, target: Path) -> None:
-    _system_call("mount", os.fsencode(source), os.fsencode(target), None, MS_BIND, None)
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    """Keep other supervisors from making or removing entries of *directory*."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def was_left(directory: Path) -> bool:
-    """Tell whether an earlier release has made *directory*: empty, and for root only."""
-    status = directory.stat()
-    private = stat.S_IMODE(status.st_mode) == 0o700 and status.st_uid == 0
-    return private and not any(directory.iterdir())
-
-
-class MountPoints:
-    """The directories of a system libvirt, as mount points.
-
-    A supervisor makes the directories that the host lacks, and the last supervisor that uses such
-    a directory removes it: a system libvirt that is installed later finds the host as if no
-    embedded libvirt had run.
-    """
-
-    def __init__(self) -> None:
-        self._marks: dict[Path, int] = {}
-
-    def make(self, directory: Path) -> None:
-        """Make *directory* if it is missing, and mark it as used if a supervisor made it."""
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(directory.parent):
-            mark = directory / MARK
-            if not directory.exists():
-                directory.mkdir()
-            elif not mark.exists() and not was_left(directory):
-                return
-            directory.chmod(0o755)  # the umask of this process may forbid it
-            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-            # The daemons inherit the lock: they may outlive a supervisor that is killed.
-            os.set_inheritable(descriptor, True)
-            self._marks[directory] = descriptor
-
-    def remove(self) -> None:
-        """Remove the empty directories that no other supervisor uses."""
-        for directory, descriptor in self._marks.items():
-            with contextlib.suppress(OSError), _locked(directory.parent):
-                _system_call("umount2", os.fsencode(directory), MNT_DETACH)
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                (directory / MARK).unlink()
-                directory.rmdir()
-
-
-def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
-    """Mount our directories over libvirt's, for this process and its children only.
-
-    Later mounts of the host still appear here (slave propagation).
-
-    :raises StartError: without CAP_SYS_ADMIN, or if a mount point cannot be made.
-    """
-    try:
-        _system_call("unshare", CLONE_NEWNS)
-        _system_call("mount", None, b"/", None, MS_REC | MS_SLAVE, None)
-        for ours, theirs in SYSTEM_DIRECTORIES.items():
-            mount_points.make(Path(theirs))
-            _bind(base / ours / "libvirt", Path(theirs))
-        for database, entry in DEFAULT_ACCOUNTS.items():
-            original = Path("/etc", database)
-            text = original.read_bytes()
-            name = entry.encode().partition(b":")[0]
-            if not re.search(rb"^%b:" % name, text, re.MULTILINE):
-                extended = base / "etc" / database
-                extended.write_bytes(text.rstrip(b"\n") + b"\n" + entry.encode())
-                _bind(extended, original)
-    except PermissionError as error:
-        raise StartError(
-            f"root's embedded libvirt needs private mounts (CAP_SYS_ADMIN), which this "
-            f"process may not make ({error}); set [hypervisor] connection_uri to a libvirt that "
-            f"runs already, or run as an ordinary user"
-        ) from error
-    except OSError as error:
-        raise StartError(f"cannot mount its directories over the system's: {error}") from error
+    def refuse(self) -> None:
+        """Close the connections that wait for the daemon."""
+        while select.select([self.listener], [], [], 0)[0]:
+            self.listener.accept()[0].close()
 
 
 def environment(base: Path) -> dict[str, str]:
@@ -258,12 +156,13 @@ class Supervisor:
             for name, program in programs.items()
         ]
         self._libvirtd = self._services[0]
+        self._adopted: list[orphans.Orphan] = []
         self._signals, writer = socket.socketpair()
         self._signals.setblocking(False)
         writer.setblocking(False)
         self._writer = writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGCHLD, signal.SIGTERM):
+        for number in (signal.SIGCHLD, signal.SIGCONT, signal.SIGTERM):
             signal.signal(number, lambda *_: None)
 
     def run(self) -> None:
@@ -272,6 +171,7 @@ class Supervisor:
         :raises StartError: if libvirtd ended or took too long before it was ready.
         """
         try:
+            self._take_over()
             self._launch(self._libvirtd)
             while True:
                 self._step()
@@ -282,6 +182,42 @@ class Supervisor:
         except StartError:
             self._stop()
             raise
+
+    def _take_over(self) -> None:
+        """End the libvirtd of a killed supervisor, and adopt a virtlogd that logs its guests.
+
+        :raises StartError: if the libvirtd does not end.
+        """
+        for libvirtd in orphans.find(self._runtime, self._libvirtd.name):
+            libvirtd.send(signal.SIGKILL)
+            if not libvirtd.ended(STOP_SECONDS):
+                raise StartError(f"an earlier libvirtd, process {libvirtd.pid}, does not end")
+        self._adopted = orphans.find(self._runtime, "virtlogd")
+        self._continue()
+
+    def _continue(self) -> None:
+        """Continue the daemons that somebody has stopped."""
+        for service in self._services:
+            if service.pid:
+                os.kill(service.pid, signal.SIGCONT)
+        for virtlogd in self._adopted:
+            virtlogd.send(signal.SIGCONT)
+
+    def _release(self) -> None:
+        """End each adopted virtlogd that no guest writes to."""
+        for virtlogd in self._adopted:
+            if not virtlogd.logs_a_guest():
+                virtlogd.send(signal.SIGTERM)
+                virtlogd.ended(STOP_SECONDS)
+
+    def _receive(self) -> None:
+        """Receive signals: a child has changed its state, a command comes, or a stop is wanted.
+
+        :raises StopRequest: if a signal asks the supervisor to end.
+        """
+        if signal.SIGTERM in self._signals.recv(4096):
+            raise StopRequest
+        self._continue()
 
     def _step(self) -> None:
         """Wait for the next event, and start the daemons that clients connect to."""
@@ -295,8 +231,8 @@ class Supervisor:
             raise StartError(f"libvirtd was not ready within {self._start_timeout:g} s")
         if os.fstat(2).st_size > LOG_MAX_BYTES:
             os.ftruncate(2, 0)  # libvirtd logs a line for each client that leaves
-        if self._signals in ready and signal.SIGTERM in self._signals.recv(4096):
-            raise StopRequest
+        if self._signals in ready:
+            self._receive()
         if self._probe in ready:
             self._probe.recv(4096)
             self._probe.close()
@@ -312,15 +248,17 @@ class Supervisor:
             str(self._base / "etc" / "libvirt" / f"{service.name}.conf"),
             # A virtlogd with guests may outlive its supervisor, and keeps its own PID file.
             "--pid-file",
-            str(self._runtime / f"{service.name}-{os.getpid()}.pid"),
-            "--timeout",
-            str(self._idle_timeout),
+            str(self._pid_file(service)),
         ]
         activation = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": f"{service.name}.socket"}
         if service is self._libvirtd:
+            # An idle virtlogd is ended by its supervisor: root's virtlogd ignores the guests that
+            # write to it when it counts its clients.
+            arguments += ["--timeout", str(self._idle_timeout)]
             self._probe = connect(service.path)
             self._probe.sendall(HELLO)
             self._deadline = time.monotonic() + self._start_timeout
+        supervisor = os.getpid()
         service.pid = os.fork()
         if service.pid == 0:
             try:
@@ -329,13 +267,17 @@ class Supervisor:
                     os.dup2(source, target)
                     os.set_inheritable(target, True)
                 signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+                if service is self._libvirtd:
+                    system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+                    if os.getppid() != supervisor:
+                        os._exit(127)
                 activation["LISTEN_PID"] = str(os.getpid())
                 os.execve(service.program, arguments, self._environment | activation)  # noqa: S606
             finally:
                 os._exit(127)
-        if service is not self._libvirtd:
-            # Root's virtlogd ignores the guests that write to it when it counts its clients.
-            service.lease = connect(service.path)
+
+    def _pid_file(self, service: Service) -> Path:
+        return orphans.pid_file(self._runtime, service.name, os.getpid())
 
     def _reap(self) -> bool:
         """Reap dead children.
@@ -353,7 +295,9 @@ class Supervisor:
             for service in self._services:
                 if service.pid == pid:
                     service.pid = None
-                    (self._runtime / f"{service.name}-{os.getpid()}.pid").unlink(missing_ok=True)
+                    self._pid_file(service).unlink(missing_ok=True)
+                    if os.WIFEXITED(status) and os.WEXITSTATUS(status):
+                        service.refuse()  # a daemon that fails would be started again for ever
             if self._probe and self._libvirtd.pid is None:
                 code = os.waitstatus_to_exitcode(status)
                 raise StartError(f"libvirtd ended before it was ready (exit code {code})")
@@ -377,6 +321,7 @@ class Supervisor:
                     return False
                 hidden.unlink()
                 self._close()
+                self._release()
                 self._forget()
         except FileNotFoundError:  # another process removed the directory
             self._forget()
@@ -387,15 +332,16 @@ class Supervisor:
         self._probe = None
         self._close()
         self._end(self._libvirtd)
+        self._release()
         if not self._dismiss():
             self._forget()
 
     def linger(self) -> None:
         """Reap the guests that outlive a stop, while another supervisor may serve."""
-        while self._dismiss():
-            select.select([self._signals], [], [])
-            if signal.SIGTERM in self._signals.recv(4096):
-                return
+        with contextlib.suppress(StopRequest):
+            while self._dismiss():
+                select.select([self._signals], [], [])
+                self._receive()
 
     def _dismiss(self) -> bool:
         """End virtlogd if no guest writes to it.
@@ -465,12 +411,12 @@ def main() -> int:
     try:
         if os.geteuid() == 0:
             hide_system_libvirt(options.base, mount_points)
-        _system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        system_call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         programs = {"libvirtd": options.libvirtd, "virtlogd": options.virtlogd}
         serving = Supervisor(options.base, programs, options.idle_timeout, options.start_timeout)
         serving.run()
         status = 0
-    except StartError as failure:
+    except (MountError, StartError) as failure:
         announce(str(failure).encode())
         status = 1
     os.close(identity)

@@ -101,6 +101,8 @@ class Parts:
     def draft(self, guest: Guest, decision: acceleration.Decision | None = None) -> Draft:
         """Return the guest's hardware and files, as configuration and host are now.
 
+        So an operation that powers a guest off and on refuses a guest that cannot be started.
+
         :param decision: the accelerator, if somebody has decided; then the host is not asked.
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
         :raises: the errors of :meth:`decide`.
@@ -109,6 +111,7 @@ class Parts:
         hardware = resolve.as_configured(guest, made.accelerator, self.conf.hypervisor)
         if decision is None:
             self.host.detection.check_hardware(guest, hardware)
+            self.connection.check_start()
         files = self._layout(guest, hardware.drives, uefi=hardware.boot.uefi)
         return Draft(guest, made, hardware, files)
 
