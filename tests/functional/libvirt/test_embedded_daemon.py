@@ -200,14 +200,40 @@ domain.destroy()
         self.assertEqual(supervisor, self.pids()[0])
         self.assertNotEqual(libvirtd, self.pids()[1])
 
-    def test_a_killed_supervisor_and_libvirtd_are_replaced(self) -> None:
-        self.options["idle_timeout"] = 5  # the orphaned virtlogd ends by itself
+    def test_a_killed_supervisor_takes_its_libvirtd_along_and_both_are_replaced(self) -> None:
         self.python(START)
-        for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
-            self.assertTrue(ended([pid], PROCESS_SECONDS))
+        supervisor, libvirtd = self.pids()
+        os.kill(supervisor, signal.SIGKILL)
+        self.assertTrue(ended([supervisor, libvirtd], PROCESS_SECONDS))
         self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
         self.assertEqual(0, self.python(DESTROY)["left"])
+
+    def test_the_virtlogd_of_a_killed_supervisor_logs_its_guests_and_ends_after_them(self) -> None:
+        self.options["idle_timeout"] = 1
+        self.python(START)
+        home = self.python("answer['home'] = str(daemon.socket_path.parents[2])")["home"]
+        (line,) = mentions(f"virtlogd --config {home}/")
+        virtlogd = int(line.split()[0])
+        os.kill(self.pids()[0], signal.SIGKILL)
+        self.assertFalse(ended([virtlogd], 2.5), "virtlogd ended in spite of a guest")
+        self.python("answer['active'] = guest().isActive()")
+        self.assertFalse(ended([virtlogd], 2.5), "virtlogd ended in spite of a guest")
+        self.python(f"{DESTROY}\nguest().create()")
+        self.assertTrue(mentions(f"virtlogd --config {home}/"), "nobody logs its console")
+        self.python("guest().destroy()")
+        self.assertTrue(ended([virtlogd], PROCESS_SECONDS))
+        pids = [int(line.split()[0]) for line in mentions(f"{home}/")]
+        self.assertTrue(ended(pids, PROCESS_SECONDS), mentions(f"{home}/"))
+
+    def test_a_stopped_daemon_is_continued(self) -> None:
+        self.python(START)
+        supervisor, libvirtd = self.pids()
+        os.kill(libvirtd, signal.SIGSTOP)  # the supervisor continues it
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(libvirtd, signal.SIGSTOP)
+        self.assertEqual(1, self.python("answer['active'] = guest().isActive()")["active"])
+        self.assertEqual((supervisor, libvirtd), self.pids())
 
     def test_guests_outlive_a_stop(self) -> None:
         self.python(START)

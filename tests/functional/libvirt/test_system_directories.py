@@ -104,8 +104,7 @@ assert os.listdir(DIRECTORIES[0]) == ["qemu"]
 first.ensure()
 find()
 pids = [first.libvirtd_pid, first.pid]
-for pid in reversed(pids):
-    os.kill(pid, signal.SIGKILL)
+os.kill(first.pid, signal.SIGKILL)
 assert ended(pids, 60)
 for left in find():
     left.repair()

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The next command heals the embedded libvirt, whichever of its parts died or was stopped.
+
+The table of operations and faults is printed, and added to the file that
+``COMPUTE_DRIVER_TEST_FAULTS`` names.  With this variable the table has all combinations of faults.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskFormat, PowerState, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
+from compute_driver.guest import MIB, Disk, Guest, Image
+from compute_driver.libvirt import orphans
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests.functional import base, tiny
+from tests.functional.processes import ended
+
+RESULTS = os.environ.get("COMPUTE_DRIVER_TEST_FAULTS")
+PARTS = ("supervisor", "libvirtd", "virtlogd", "QEMU")
+SECONDS = 60.0  # libvirt waits 10 s for a stopped QEMU, several times
+
+#: A boot sector that writes a dot to the first serial port at each tick of the timer: sti;
+#: mov dx, 0x3f8; mov al, "."; out dx, al; hlt; jump to the second mov.
+WRITER = bytes.fromhex("fbbaf803b02eeef4ebfa").ljust(510, b"\0") + b"\x55\xaa"
+
+Fault = Mapping[str, signal.Signals]
+
+
+def faults() -> Iterator[Fault]:
+    """Return faults: the signals that parts receive."""
+    kill, stop = signal.SIGKILL, signal.SIGSTOP
+    if RESULTS:
+        for choice in itertools.product((None, kill, stop), repeat=len(PARTS)):
+            if any(choice):
+                yield {part: number for part, number in zip(PARTS, choice, strict=True) if number}
+        return
+    yield from ({part: kill} for part in PARTS)
+    yield dict.fromkeys(PARTS, kill)
+    yield dict.fromkeys(PARTS[:3], stop)
+    yield {"supervisor": kill, "virtlogd": stop}
+    yield {"supervisor": stop, "libvirtd": kill, "virtlogd": kill}
+
+
+def describe(fault: Fault) -> str:
+    """Return a fault in words."""
+    words = {signal.SIGKILL: "killed", signal.SIGSTOP: "stopped"}
+    return ", ".join(f"{part} {words[number]}" for part, number in fault.items())
+
+
+class DaemonFaultsTest(tiny.TinyTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.daemon = EmbeddedDaemon(base.state_path())
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        image = Path(directory.name, "writer.raw")
+        image.write_bytes(WRITER.ljust(MIB, b"\0"))
+        self.image = Image(location=str(image), format=DiskFormat.RAW)
+
+    def spawn_writer(self) -> Guest:
+        made = self.spawn_tiny(image=self.image, root=Disk(size_bytes=MIB))
+        self.wait_for_dots(made)
+        return made
+
+    def wait_for_dots(self, made: Guest) -> None:
+        """Wait until the guest has written more to its console."""
+        length = len(self.driver.console_log(made.uuid))
+        self.driver.console_wait(made.uuid, "...", timeout=SECONDS, skip_bytes=length)
+
+    def pid(self, part: str, made: Guest) -> int:
+        supervisor = self.daemon.pid
+        assert supervisor is not None
+        if part == "supervisor":
+            return supervisor
+        if part == "QEMU":
+            return tiny.emulators()[made.uuid]
+        runtime = base.state_path() / "libvirt" / "run" / "libvirt"
+        pid = orphans.read_pid(orphans.pid_file(runtime, part, supervisor))
+        assert pid is not None, part
+        return pid
+
+    def inflict(self, fault: Fault, made: Guest) -> None:
+        """Send the signals; a stopped supervisor first, so that it heals nothing."""
+        pids = {part: self.pid(part, made) for part in fault}
+        for part in sorted(fault, key=lambda part: (part != "supervisor", part)):
+            with contextlib.suppress(ProcessLookupError):  # libvirtd dies with its supervisor
+                os.kill(pids[part], fault[part])
+        killed = [pids[part] for part in fault if fault[part] is signal.SIGKILL]
+        self.assertTrue(ended(killed, SECONDS))
+
+    @contextlib.contextmanager
+    def next_command(self) -> Iterator[LibvirtDriver]:
+        driver = LibvirtDriver(base.configuration())
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+    def test_each_operation_after_each_fault(self) -> None:
+        lines = []
+        for fault, (verb, operation) in itertools.product(faults(), OPERATIONS.items()):
+            with self.subTest(fault=describe(fault), operation=verb):
+                lines.append(f"{describe(fault)} | {verb} | {self.outcome(fault, verb, operation)}")
+        self.assertTrue(lines)
+        print("\n".join(lines))
+        if RESULTS:
+            with open(RESULTS, "a", encoding="utf-8") as results:
+                results.writelines(f"{line}\n" for line in lines)
+
+    def outcome(self, fault: Fault, verb: str, operation: Operation) -> str:
+        """Return in words how an operation ends that is the first one after a fault."""
+        made = self.spawn_writer()
+        try:
+            emulators = tiny.emulators()
+            self.inflict(fault, made)
+            began = time.monotonic()
+            with self.next_command() as driver:
+                outcome = operation(self, driver, made, fault)
+            took = time.monotonic() - began
+            self.assertLess(took, SECONDS)
+            if verb in ("list", "spawn", "console log") and "QEMU" not in fault:
+                self.assertEqual(emulators, tiny.emulators())
+            return f"{outcome} | {took:.1f} s"
+        finally:
+            self.driver.destroy(made.uuid)
+
+    def list_guests(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        (info,) = driver.list()
+        killed = fault.get("QEMU") is signal.SIGKILL
+        self.assertIs(PowerState.STOPPED if killed else PowerState.RUNNING, info.state)
+        return str(info.state)
+
+    def spawn_another(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        another = tiny.guest(image=self.image)
+        self.addCleanup(self.driver.destroy, another.uuid)
+        driver.spawn(another)
+        self.wait_for_dots(another)
+        self.driver.destroy(another.uuid)
+        return "the new guest runs and is logged"
+
+    def stop(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        driver.stop(made.uuid, timeout=0.5)
+        self.assertIs(PowerState.STOPPED, driver.state(made.uuid))
+        self.assertEqual({}, tiny.emulators())
+        driver.start(made.uuid)
+        self.wait_for_dots(made)
+        return "stopped, and starts again"
+
+    def reboot(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assertIs(PowerState.RUNNING, driver.state(made.uuid))
+        self.wait_for_dots(made)
+        return "runs and is logged"
+
+    def console_log(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        self.assertIn(b"...", driver.console_log(made.uuid))
+        if "QEMU" in fault or fault.get("virtlogd") is signal.SIGKILL:
+            return "the output before the fault"
+        self.wait_for_dots(made)
+        return "goes on"
+
+    def destroy(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
+        driver.destroy(made.uuid)
+        self.assertEqual((), driver.list())
+        self.assertEqual({}, tiny.emulators())
+        return "gone"
+
+    def test_a_driver_that_lives_on_heals_too(self) -> None:
+        for fault in faults():
+            if "QEMU" not in fault:
+                with self.subTest(fault=describe(fault)):
+                    made = self.spawn_writer()
+                    self.inflict(fault, made)
+                    self.reboot(self.driver, made, fault)
+                    self.driver.destroy(made.uuid)
+
+    def test_a_guest_is_not_powered_off_while_virtlogd_cannot_start(self) -> None:
+        made = self.spawn_writer()
+        emulators = tiny.emulators()
+        configured = base.state_path() / "libvirt" / "etc" / "libvirt" / "virtlogd.conf"
+        before = configured.read_text()
+        self.addCleanup(configured.write_text, before)
+        configured.write_text("max_size = nonsense\n")
+        self.inflict({"virtlogd": signal.SIGKILL}, made)
+        with self.assertRaisesRegex(exceptions.LibvirtUnavailable, "virtlogd"):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assertEqual(emulators, tiny.emulators())
+        configured.write_text(before)
+        self.reboot(self.driver, made, {})
+
+
+Operation = Callable[[DaemonFaultsTest, LibvirtDriver, Guest, Fault], str]
+OPERATIONS: Mapping[str, Operation] = {
+    "list": DaemonFaultsTest.list_guests,
+    "spawn": DaemonFaultsTest.spawn_another,
+    "stop": DaemonFaultsTest.stop,
+    "hard reboot": DaemonFaultsTest.reboot,
+    "console log": DaemonFaultsTest.console_log,
+    "destroy": DaemonFaultsTest.destroy,
+}
