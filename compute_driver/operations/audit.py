@@ -9,9 +9,11 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import StateReason
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import reasons
 from compute_driver.libvirt.leftovers import find_left_directories
 from compute_driver.operations.base import (
     disk_copy,
@@ -58,12 +60,13 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
     root = parts.inventory.instances
     owned = parts.connection.run(_ours, root)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
+        uuid = path.name.removesuffix(removal.REMOVED)
         # Files of others, such as lost+found, may be there as well.
-        if path.name in owned or not is_uuid(path.name):
+        if uuid in owned or not is_uuid(uuid):
             continue
-        with journal.unless_busy(parts, path.name) as idle:
+        with journal.unless_busy(parts, uuid) as idle:
             # An operation may have removed the directory, or made its guest, since the two lists.
-            if idle and path.exists() and path.name not in parts.connection.run(_ours, root):
+            if idle and path.exists() and uuid not in parts.connection.run(_ours, root):
                 yield _orphan(parts, path, repair)
 
 
@@ -110,6 +113,9 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             repaired=repair,
         )
         return
+    if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
+        detail = parts.on_domain(uuid, reasons.explain)
+        yield Finding(kind="paused guest", subject=uuid, detail=detail)
     for kind, detail, leftovers, mend in _LEFTOVERS:
         found = leftovers(parts, uuid)
         if found and repair:

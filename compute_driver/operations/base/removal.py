@@ -15,6 +15,9 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
 
+#: The end of the name that a guest's directory has during its removal.
+REMOVED = ".removed"
+
 
 def remove(parts: Parts, uuid: str) -> None:
     """Remove the domain and the files of a guest; nothing if the guest is gone.
@@ -77,10 +80,15 @@ def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_f
 
 
 def _remove_tree(directory: Path) -> None:
+    """Remove a directory under another name, so that nobody makes files in it meanwhile.
+
+    virtlogd, for example, reads the rest of a console's output after the end of QEMU, and may begin
+    a new file then.  The next removal ends an interrupted one.
+    """
+    moved = directory.with_name(directory.name + REMOVED)
     try:
-        while directory.exists():
-            # A file that libvirt removes at the same time ends a round, not the work.
+        for step in (shutil.rmtree, directory.rename, shutil.rmtree):
             with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(directory)
+                step(moved)
     except OSError as error:
         raise exceptions.HostError(f"{directory} cannot be removed: {error}") from error

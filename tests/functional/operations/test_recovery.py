@@ -22,6 +22,7 @@ from compute_driver.guest import Guest
 from compute_driver.info import Finding
 from compute_driver.libvirt import events
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.operations.base import removal
 from tests.functional import base, tiny, worker
 from tests.functional.processes import ended
 from tests.image_server import ImageServer
@@ -224,12 +225,13 @@ class TestAudit(RecoveryTestCase):
         return [(finding.kind, finding.subject) for finding in findings]
 
     def test_orphan_directory(self) -> None:
-        orphan = base.state_path() / "instances" / str(uuid.uuid4())
-        orphan.mkdir(parents=True)
-        (orphan / "root.qcow2").write_bytes(b"data")
-        for repair in (False, True):
-            self.assertEqual([("orphan directory", str(orphan))], self.found(repair=repair))
-        self.assertFalse(orphan.exists())
+        for suffix in ("", removal.REMOVED):
+            orphan = base.state_path() / "instances" / f"{uuid.uuid4()}{suffix}"
+            orphan.mkdir(parents=True)
+            (orphan / "root.qcow2").write_bytes(b"data")
+            for repair in (False, True):
+                self.assertEqual([("orphan directory", str(orphan))], self.found(repair=repair))
+            self.assertFalse(orphan.exists())
 
     def test_files_of_others_are_left_alone(self) -> None:
         instances = base.state_path() / "instances"
