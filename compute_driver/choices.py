@@ -259,6 +259,44 @@ ALIVE = ACTIVE | {PowerState.SUSPENDED}
 OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})
 
 
+class StateReason(Choice):
+    """The reason for a power state, in words for people."""
+
+    #: QEMU cannot write to a disk, for example because the host's disk is full.
+    IO_ERROR = "I/O error"
+    WATCHDOG = "watchdog"
+    CRASHED = "crashed"
+    PANICKED = "kernel panic"
+    USER = "paused by a client"
+    ASLEEP = "asleep"
+    STARTING = "starting"
+    SHUTTING_DOWN = "shutting down"
+    SAVING = "memory is being saved"
+    DUMPING = "memory is being dumped"
+    MIGRATION = "migration"
+    MIGRATION_FAILED = "failed migration"
+    SNAPSHOT = "snapshot"
+    OPERATION_FAILED = "failed operation of libvirt"
+    SHUT_DOWN = "shut down by the guest"
+    POWERED_OFF = "powered off"
+    START_FAILED = "failed start"
+    #: The guest runs, is suspended, or libvirt does not know the reason.
+    NONE = ""
+
+
+#: Reasons that are faults.
+FAULTS = frozenset(
+    {
+        StateReason.IO_ERROR,
+        StateReason.WATCHDOG,
+        StateReason.CRASHED,
+        StateReason.PANICKED,
+        StateReason.MIGRATION_FAILED,
+        StateReason.OPERATION_FAILED,
+    }
+)
+
+
 class RebootKind(Choice):
     """Kind of a reboot."""
 

@@ -36,6 +36,8 @@ class GuestInfo:
 
     :param guest: the stored description.
     :param state: the power state.
+    :param state_reason: the reason for the state, in plain words; empty if the guest runs or the
+        reason is unknown.  A list of guests has the word of :class:`choices.StateReason` only.
     :param accelerator: the accelerator of the guest's domain.
     :param reason: the reason for the accelerator, in plain words.
     :param cpu: the CPU model of the domain, and the features of the model that the domain lacks;
@@ -51,6 +53,7 @@ class GuestInfo:
     state: PowerState
     accelerator: Accelerator
     reason: str
+    state_reason: str = ""
     cpu: str = ""
     overhead_mib: int | None = None
     console: str = ""
@@ -112,6 +115,7 @@ class InterfaceStats:
 class GuestStats:
     """Use of resources by one guest.
 
+    :param state_reason: see :class:`GuestInfo`.
     :param vcpu_times_ns: time in nanoseconds that each virtual CPU ran since the start of the
         guest; empty if the guest does not run.
     :param memory_bytes: the guest's present RAM.
@@ -127,6 +131,7 @@ class GuestStats:
     memory_bytes: int
     resident_bytes: int
     used_bytes: int | None = None
+    state_reason: str = ""
     vcpu_times_ns: tuple[int, ...] = ()
     disks: tuple[DiskStats, ...] = ()
     interfaces: tuple[InterfaceStats, ...] = ()

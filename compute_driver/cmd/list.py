@@ -13,7 +13,16 @@ from compute_driver.info import GuestInfo
 class List(Lister):
     """List all guests of this driver."""
 
-    columns = ("UUID", "Name", "State", "Architecture", "Accelerator", "VCPUs", "Memory MiB")
+    columns = (
+        "UUID",
+        "Name",
+        "State",
+        "State Reason",
+        "Architecture",
+        "Accelerator",
+        "VCPUs",
+        "Memory MiB",
+    )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
         """Return the table."""
@@ -26,6 +35,7 @@ def _row(info: GuestInfo) -> list[Any]:
         guest.uuid,
         guest.name,
         str(info.state),
+        info.state_reason,
         guest.architecture,
         str(info.accelerator),
         guest.vcpus,

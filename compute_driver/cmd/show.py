@@ -19,6 +19,7 @@ SHOWN: Mapping[str, Callable[[GuestInfo], Any]] = {
     "uuid": lambda info: info.guest.uuid,
     "name": lambda info: info.guest.name,
     "state": lambda info: str(info.state),
+    "state_reason": lambda info: info.state_reason,
     "architecture": lambda info: info.guest.architecture,
     "accelerator": lambda info: str(info.accelerator),
     "virtualization": lambda info: info.accelerator.virtualization,

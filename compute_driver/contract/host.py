@@ -47,6 +47,7 @@ class Host(abc.ABC):
 
         The driver calls the listener when no operation runs on the guest, with the state at this
         time: a reboot does not report a stopped guest, and a destroyed guest is not reported.
+        The log has the reason for the state, as a warning if the reason is a fault.
         The listener may call the driver; several threads may call the listener at a time.
         """
 

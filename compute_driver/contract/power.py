@@ -51,6 +51,8 @@ class Power(abc.ABC):
         """Continue a paused or suspended guest; nothing if the guest runs.
 
         :raises InvalidGuestState: if the guest is stopped.
+        :raises HostError: if an I/O error has paused the guest and repeats, for example
+            :class:`NotEnoughSpace` because the host's disk is still full; the guest stays paused.
         """
 
     @abc.abstractmethod

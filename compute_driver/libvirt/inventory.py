@@ -27,6 +27,7 @@ from compute_driver.info import (
     InterfaceStats,
 )
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import reasons
 from compute_driver.libvirt.connection import Connection
 from compute_driver.storage import exchange, layout
 from compute_driver.system import memory
@@ -95,10 +96,13 @@ class Inventory:
         return tuple(sorted(found, key=lambda stats: stats.name))
 
 
-def _describe(found: metadata.Stored, state: PowerState, accelerator: Accelerator) -> GuestInfo:
+def _describe(
+    found: metadata.Stored, state: PowerState, state_reason: str, accelerator: Accelerator
+) -> GuestInfo:
     return GuestInfo(
         guest=found.guest,
         state=state,
+        state_reason=state_reason,
         accelerator=accelerator,
         reason=found.decision.reason,
         console=str(found.directory / layout.CONSOLE_LOG),
@@ -110,7 +114,7 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
     xml = etree.fromstring(domain.XMLDesc())
     # The accelerator in libvirt's domain counts, not the decision in the metadata.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
-    info = _describe(found, domains.state_of(domain), accelerator)
+    info = _describe(found, domains.state_of(domain), reasons.explain(domain), accelerator)
     overhead = tuning.overhead_mib(
         found.guest,
         accelerator,
@@ -168,7 +172,7 @@ def _list(
     """Return the guests of this driver, and the errors of the damaged guests."""
     saved = _saved(connection)
     states = {
-        domain.UUIDString(): values["state.state"]
+        domain.UUIDString(): (values["state.state"], values["state.reason"])
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
     }
     found, damaged = [], []
@@ -180,8 +184,9 @@ def _list(
             damaged.append(error)
             continue
         if ours is not None:
-            state = domains.power_state(states[uuid], saved=uuid in saved)
-            found.append(_describe(ours, state, ours.decision.accelerator))
+            state = domains.power_state(states[uuid][0], saved=uuid in saved)
+            reason = str(reasons.reason(*states[uuid]))
+            found.append(_describe(ours, state, reason, ours.decision.accelerator))
     return found, damaged
 
 
@@ -227,6 +232,7 @@ def _guest_stats(
         uuid=domain.UUIDString(),
         name=domain.name(),
         state=domains.power_state(number("state.state"), saved=domain.UUIDString() in saved),
+        state_reason=str(reasons.reason(number("state.state"), number("state.reason"))),
         vcpus=number("vcpu.current"),
         memory_bytes=number("balloon.current") * 1024,
         resident_bytes=number("balloon.rss") * 1024,

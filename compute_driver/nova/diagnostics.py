@@ -17,7 +17,7 @@ from compute_driver.nova.section import Section
 class DiagnosticsMethods(Section):
     """Returns an instance's use of resources."""
 
-    def get_diagnostics(self, instance: Any) -> dict[str, int]:
+    def get_diagnostics(self, instance: Any) -> dict[str, int | str]:
         """Return an instance's use of resources, in the form before version 2.48."""
         (stats,) = self._driver.stats(instance.uuid)
         return as_dict(stats)
@@ -28,15 +28,16 @@ class DiagnosticsMethods(Section):
         return as_object(stats, self._driver.show(instance.uuid).guest)
 
 
-def as_dict(stats: GuestStats) -> dict[str, int]:
+def as_dict(stats: GuestStats) -> dict[str, int | str]:
     """Return the form of the compute API before version 2.48.
 
-    A counter that nobody counts is left out.
+    A counter that nobody counts is left out, and so is an unknown reason for the state.
     """
-    counters: dict[str, int | None] = {
+    counters: dict[str, int | str | None] = {
         f"cpu{number}_time": time for number, time in enumerate(stats.vcpu_times_ns)
     }
     counters["memory"] = stats.memory_bytes // 1024
+    counters["state_reason"] = stats.state_reason or None
     for disk in stats.disks:
         counters |= {
             f"{disk.name}_read": disk.read_bytes,

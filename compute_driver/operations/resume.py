@@ -3,17 +3,49 @@
 
 from __future__ import annotations
 
-from compute_driver.choices import ALIVE, PowerState
+import time
+
+import libvirt
+
+from compute_driver import exceptions
+from compute_driver.choices import ALIVE, PowerState, StateReason
+from compute_driver.libvirt import reasons
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import steps
 
+#: Seconds that QEMU may take to repeat the requests that have failed.
+_REPEAT_SECONDS = 2.0
+
 
 def resume(parts: Parts, uuid: str) -> None:
-    """Continue a paused or suspended guest; nothing if the guest runs."""
+    """Continue a paused or suspended guest; nothing if the guest runs.
+
+    :raises: see :meth:`compute_driver.driver.ComputeDriver.resume`.
+    """
     match parts.require(uuid, "resume", ALIVE):
         case PowerState.PAUSED:
-            parts.on_domain(uuid, power.release_processors)
+            if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
+                _release_after_error(parts, uuid)
+            else:
+                parts.on_domain(uuid, power.release_processors)
             steps.announce("guest released")
         case PowerState.SUSPENDED:
             power.power_on(parts, parts.stored(uuid).guest, suspended=True)
+
+
+def _release_after_error(parts: Parts, uuid: str) -> None:
+    """Continue a guest that an I/O error has paused; QEMU pauses the guest again if it repeats."""
+    with parts.connection.watch(uuid) as watch:
+        parts.on_domain(uuid, power.release_processors)
+        watch.wait({libvirt.VIR_DOMAIN_EVENT_SUSPENDED}, time.monotonic() + _REPEAT_SECONDS)
+    parts.on_domain(uuid, _refuse_error)
+
+
+def _refuse_error(domain: libvirt.virDomain) -> None:
+    if reasons.reason_of(domain) is not StateReason.IO_ERROR:
+        return
+    text = f"guest {domain.name()!r} is paused again: {reasons.explain(domain)}"
+    if reasons.lacks_space(domain):
+        raise exceptions.NotEnoughSpace(f"{text}; make room there, then resume the guest")
+    raise exceptions.HostError(text)

@@ -11,8 +11,9 @@ import threading
 import libvirt
 
 from compute_driver import exceptions
+from compute_driver.choices import FAULTS, StateReason
 from compute_driver.driver import Listener
-from compute_driver.libvirt import events
+from compute_driver.libvirt import events, reasons
 from compute_driver.operations.base import journal
 from compute_driver.operations.base.context import Parts
 
@@ -85,6 +86,10 @@ class Changes:
             with journal.exclusive(self._parts, uuid):
                 self._forget(uuid)
                 state = self._parts.state(uuid)
+                reason = self._parts.on_domain(uuid, reasons.reason_of)
+            if reason is not StateReason.NONE:
+                level = logging.WARNING if reason in FAULTS else logging.INFO
+                LOG.log(level, "Guest %s is %s: %s", uuid, state, reason)
             self._listener(uuid, state)
         except exceptions.GuestNotFound:
             LOG.debug("Guest %s is gone, or somebody else's", uuid)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, PowerState, RebootKind
+from compute_driver.choices import DiskBus, PowerState, RebootKind, StateReason
 from compute_driver.guest import Guest, Image, Rescue
 from tests.contract.base import BOOT_TIMEOUT, RESCUE, Case
 
@@ -19,11 +19,14 @@ class Power(Case):
         for _twice in range(2):
             self.driver.pause(guest.uuid)
             self.assertIs(self.state(guest), PowerState.PAUSED)
+        reports = (self.driver.show(guest.uuid), *self.driver.stats(guest.uuid))
+        self.assertEqual([StateReason.USER] * 2, [report.state_reason for report in reports])
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.reboot(guest.uuid, kind=RebootKind.SOFT)
         for _twice in range(2):
             self.driver.resume(guest.uuid)
             self.assertIs(self.state(guest), PowerState.RUNNING)
+        self.assertEqual("", self.driver.show(guest.uuid).state_reason)
 
     def test_suspended_guest_is_resumed_or_started_where_it_was(self) -> None:
         guest = self.shared()

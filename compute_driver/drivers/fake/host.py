@@ -112,6 +112,7 @@ def _stats(machine: Machine) -> GuestStats:
         uuid=guest.uuid,
         name=guest.name,
         state=machine.state,
+        state_reason=machine.state_reason,
         vcpus=guest.vcpus,
         vcpu_times_ns=(ran,) * guest.vcpus if active else (),
         memory_bytes=guest.memory_mib * 1024**2 if active else 0,

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, PowerState, VirtType
+from compute_driver.choices import ACTIVE, PowerState, StateReason, VirtType
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver, ConsoleSession, Listener
 from compute_driver.guest import Guest, Image
@@ -22,6 +22,12 @@ from compute_driver.info import Address, Device, Display, GuestInfo
 
 #: Text that every simulated guest writes on its console at the end of a boot.
 BANNER = "simulated guest is up"
+
+
+_REASONS = {
+    PowerState.PAUSED: StateReason.USER,
+    PowerState.STOPPED: StateReason.POWERED_OFF,
+}
 
 
 class Machine:
@@ -40,6 +46,11 @@ class Machine:
         self.displays: dict[DisplayKind, Display] = {}
         self.address: Address | None = None
         self.before: tuple[Guest, acceleration.Decision, bool] | None = None
+
+    @property
+    def state_reason(self) -> str:
+        """The reason for the state, as a driver reports it."""
+        return str(_REASONS.get(self.state, StateReason.NONE))
 
     def start(self, network: contextlib.AbstractContextManager[object] | None) -> None:
         """Boot the guest after the network is ready."""
@@ -88,6 +99,7 @@ class Machine:
         return GuestInfo(
             guest=self.guest,
             state=self.state,
+            state_reason=self.state_reason,
             accelerator=self.decision.accelerator,
             reason=self.decision.reason,
             devices=tuple(

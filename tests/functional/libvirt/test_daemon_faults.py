@@ -22,16 +22,12 @@ from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest, Image
 from compute_driver.libvirt import orphans
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from tests.functional import base, tiny
+from tests.functional import base, boot_sectors, tiny
 from tests.functional.processes import ended
 
 RESULTS = os.environ.get("COMPUTE_DRIVER_TEST_FAULTS")
 PARTS = ("supervisor", "libvirtd", "virtlogd", "QEMU")
 SECONDS = 60.0  # libvirt waits 10 s for a stopped QEMU, several times
-
-#: A boot sector that writes a dot to the first serial port at each tick of the timer: sti;
-#: mov dx, 0x3f8; mov al, "."; out dx, al; hlt; jump to the second mov.
-WRITER = bytes.fromhex("fbbaf803b02eeef4ebfa").ljust(510, b"\0") + b"\x55\xaa"
 
 Fault = Mapping[str, signal.Signals]
 
@@ -64,7 +60,7 @@ class DaemonFaultsTest(tiny.TinyTestCase):
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         image = Path(directory.name, "writer.raw")
-        image.write_bytes(WRITER.ljust(MIB, b"\0"))
+        image.write_bytes(boot_sectors.dots())
         self.image = Image(location=str(image), format=DiskFormat.RAW)
 
     def spawn_writer(self) -> Guest:

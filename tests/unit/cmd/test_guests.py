@@ -218,6 +218,7 @@ class Tables(CommandLineCase):
                 "UUID": first.uuid,
                 "Name": "web",
                 "State": "running",
+                "State Reason": "",
                 "Architecture": first.architecture,
                 "Accelerator": "kvm",
                 "VCPUs": 2,
