@@ -13,10 +13,19 @@ class DiagnosticsTest(NovaCase):
     def test_diagnostics_in_both_forms(self) -> None:
         instance = self.instance()
         self.spawn(instance)
-        self.assertEqual(512, self.driver.get_diagnostics(instance)["vda_read"])
+        running = self.driver.get_diagnostics(instance)
+        self.assertEqual((512, None), (running["vda_read"], running.get("state_reason")))
         found = self.driver.get_instance_diagnostics(instance)
         self.assertEqual(("running", 1, 1), (found.state, found.num_cpus, found.num_disks))
         self.assertEqual(192, found.memory_details.maximum)
+
+    def test_the_reason_for_a_state_is_told(self) -> None:
+        instance = self.instance()
+        self.spawn(instance)
+        self.driver.pause(instance)
+        self.assertEqual(
+            "paused by a client", self.driver.get_diagnostics(instance)["state_reason"]
+        )
 
     def test_interfaces_that_nobody_counts_have_no_counters(self) -> None:
         guests = fake.FakeDriver(base.configuration())
