@@ -6,18 +6,21 @@ from __future__ import annotations
 import contextlib
 import queue
 import tempfile
+import unittest
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, PowerState, StateReason
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, Disk, Image
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, boot_sectors, tiny
 
 SIZE_KIB = 24 * 1024
 FILLER_BYTES = 20 * 1024**2
 
 
-class FullDiskTest(tiny.TinyTestCase):
+class FullDiskTest(unittest.TestCase):
     def test_the_reason_is_told_and_resume_fails_until_there_is_room(self) -> None:
         with (
             tempfile.TemporaryDirectory() as home,
@@ -28,7 +31,12 @@ class FullDiskTest(tiny.TinyTestCase):
             image.write_bytes(boot_sectors.blocks())
             filler = small / "filler"
             filler.write_bytes(bytes(FILLER_BYTES))
-            driver = self.other_driver(instances_path=str(small / "instances"))
+            # A libvirt that runs already may not see the new file system.
+            stack.callback(EmbeddedDaemon(Path(home)).stop)
+            driver = LibvirtDriver(
+                base.configuration(state_path=home, instances_path=str(small / "instances"))
+            )
+            stack.callback(driver.close)
             made = tiny.guest(
                 image=Image(location=str(image), format=DiskFormat.RAW),
                 root=Disk(size_bytes=GIB, bus=DiskBus.SATA),
