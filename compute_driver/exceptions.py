@@ -182,6 +182,10 @@ class PasswordUnsupported(AgentFailed):
     """The guest's agent cannot set passwords, or may not set them."""
 
 
+class DiskUnusable(GuestError):
+    """A disk of the guest is where the driver cannot use it, is gone, or lacks a backing file."""
+
+
 class SnapshotFailed(GuestError):
     """The disk of a guest could not be copied."""
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any, Protocol
 
 from oslo_config import cfg
 
+from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.storage import file_disks
 from compute_driver.storage.base_image import BaseImage, check_size
-from compute_driver.storage.layout import GuestDisk
+from compute_driver.storage.layout import GuestDisk, Layout
 from compute_driver.storage.source import FileSource, Source
+from compute_driver.system import tools
 from compute_driver.system.tools import ToolLimits
 
 
@@ -97,7 +100,10 @@ class Kind(Protocol):
         """
 
     def bases(self, source: Any) -> list[Path]:
-        """Return the files that a disk, which nobody uses now, is directly based on."""
+        """Return the files that a disk is based on, nearest first; a file that is gone is the last.
+
+        :raises HostError: if a file cannot be read.
+        """
 
 
 #: One row for each member of :data:`Source`.  A new disk is of the first kind that the
@@ -108,6 +114,36 @@ KINDS: Mapping[type[Source], Kind] = {FileSource: file_disks}
 def kind(source: Source) -> Kind:
     """Return the kind of a source."""
     return KINDS[type(source)]
+
+
+def flatten(source: Source, target: Source, limits: ToolLimits) -> None:
+    """Copy a disk that nobody writes to now, with all that it is based on, to another kind perhaps.
+
+    :param target: a source that is free; the disk appears there complete, and is based on no file.
+    """
+    with kind(target).filling(target) as path:
+        formats = ["-f", str(source.format), "-O", str(target.format)]
+        tools.run(["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits)
+
+
+def require(plan: Layout, guest: str) -> None:
+    """Return if all disks of a guest are there, with the files that they are based on.
+
+    :param guest: the guest's name, for the error.
+    :raises DiskUnusable: names the disk and the missing file.
+    """
+    for disk in plan.disks:
+        made = kind(disk.source)
+        gone = None if made.exists(disk.source) else disk.source.address
+        # QEMU, as another user, owns the files that cannot be read.
+        with contextlib.suppress(exceptions.HostError):
+            bases = [] if gone else made.bases(disk.source)
+            gone = gone or next((str(base) for base in bases if not base.exists()), None)
+        if gone:
+            raise exceptions.DiskUnusable(
+                f"the {disk.name} disk of guest {guest!r}, {disk.source.address}, cannot be used:"
+                f" {gone} is gone; bring this file back first"
+            )
 
 
 def make(disk: GuestDisk, image: BaseImage | None, limits: ToolLimits) -> None:

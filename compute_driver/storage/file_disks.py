@@ -125,9 +125,8 @@ def require_room(directory: Path, sources: Sequence[FileSource]) -> None:
 
 
 def bases(source: FileSource) -> list[Path]:
-    """Return the file that an overlay is based on."""
-    base = overlay.base(source.path) if source.format is DiskFormat.QCOW2 else None
-    return [] if base is None else [base]
+    """Return the files that an overlay is based on, nearest first."""
+    return overlay.chain(source.path) if source.format is DiskFormat.QCOW2 else []
 
 
 def _overlay(disk: GuestDisk, path: Path, image: BaseImage, limits: tools.ToolLimits) -> None:

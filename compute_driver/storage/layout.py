@@ -97,6 +97,11 @@ class Layout:
     nvram: Path | None
     console_log: Path
 
+    @property
+    def places(self) -> dict[str, Source]:
+        """Where the bytes of the disks are, by the disks' names."""
+        return {disk.name: disk.source for disk in self.disks}
+
     def disk(self, name: str) -> GuestDisk | None:
         """Return the disk of that name, or None if the guest has none.
 
@@ -213,6 +218,11 @@ def _iso(
         readonly=True,
         boot_order=boot_order,
     )
+
+
+def is_name(text: str) -> bool:
+    """Tell whether a text is the :attr:`GuestDisk.name` of some disk."""
+    return text.rstrip("0123456789") in set(map(str, Role))
 
 
 def _name(role: Role, index: int | None) -> str:

@@ -6,10 +6,13 @@ Source: QEMU, ``docs/interop/qcow2.txt``, "Header".
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from compute_driver import exceptions
 
@@ -18,6 +21,17 @@ _HEADER = struct.Struct(">4sIQI")
 _MAGIC = b"QFI\xfb"
 _MAX_NAME = 1023
 
+#: A backing file that is no file of this host: ``nbd://host/disk`` or ``json:{...}``.
+_PROTOCOL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+
+#: The length of the header of version 2, and where later versions state the length.
+_OLD_VERSION, _OLD_LENGTH, _LENGTH_AT = 2, 72, 100
+
+#: Type and length of a header extension, and the type of the name of the backing file's format.
+_EXTENSION = struct.Struct(">II")
+_FORMAT = 0xE2792ACA
+_MAX_EXTENSIONS = 65536
+
 
 def base(path: Path) -> Path | None:
     """Return the backing file of an overlay; None for a file without a backing file.
@@ -25,21 +39,68 @@ def base(path: Path) -> Path | None:
     :raises HostError: if the overlay cannot be read.
     :raises FileNotFoundError: if the overlay does not exist.
     """
+    return _backing(path)[0]
+
+
+def chain(path: Path) -> list[Path]:
+    """Return all backing files of an overlay, nearest first.
+
+    The header of each overlay states the format of its backing file.  A backing file without a
+    stated format, or of another format, ends the chain: a guest may have written its content.  A
+    file that is gone is the last of the chain.
+
+    :raises HostError: if an overlay cannot be read.
+    """
+    files = [path]
+    with contextlib.suppress(FileNotFoundError):
+        backing, written = _backing(path)
+        while backing is not None and backing not in files:
+            files.append(backing)
+            backing, written = _backing(backing) if written == "qcow2" else (None, "")
+    return files[1:]
+
+
+def _backing(path: Path) -> tuple[Path | None, str]:
+    """Return the backing file of an overlay, and the stated format of the backing file."""
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER.size)
             if len(header) < _HEADER.size:
-                return None
-            magic, _version, offset, length = _HEADER.unpack(header)
+                return None, ""
+            magic, version, offset, length = _HEADER.unpack(header)
             if magic != _MAGIC or not offset or length > _MAX_NAME:
-                return None
+                return None, ""
             file.seek(offset)
             name = file.read(length)
+            if _PROTOCOL.match(name):
+                return None, ""
+            return path.parent / os.fsdecode(name), _stated_format(
+                file, version, min(offset, _MAX_EXTENSIONS)
+            )
     except FileNotFoundError:
         raise
     except OSError as error:
         raise exceptions.HostError(f"{path} cannot be read: {error.strerror}") from error
-    return path.parent / os.fsdecode(name)
+
+
+def _stated_format(file: BinaryIO, version: int, end: int) -> str:
+    """Return the format of the backing file, which an extension of the header states.
+
+    :param end: where the extensions end at the latest.
+    """
+    at = _OLD_LENGTH
+    if version > _OLD_VERSION:
+        file.seek(_LENGTH_AT)
+        at = int.from_bytes(file.read(4), "big")
+    while at + _EXTENSION.size <= end:
+        file.seek(at)
+        kind, length = _EXTENSION.unpack(file.read(_EXTENSION.size).ljust(_EXTENSION.size, b"\0"))
+        if kind == _FORMAT:
+            return file.read(min(length, end)).decode(errors="replace")
+        if kind == 0:
+            break
+        at += _EXTENSION.size + -(-length // 8) * 8
+    return ""
 
 
 def bases(

@@ -45,6 +45,31 @@ class OverlayTest(unittest.TestCase):
         with self.assertRaises(FileNotFoundError):
             overlay.base(self.home / "nowhere")
 
+    def test_chain(self) -> None:
+        raw = self.home / "raw"
+        raw.write_bytes(b"QFI\xfb")  # a guest may write anything
+        names = ("one", "two", "three")
+        for version in ("0.10", "1.1"):
+            before, expected, written = raw, [raw], "raw"
+            for name in names:
+                path = self.home / f"{name}-{version}"
+                argv = ["qemu-img", "create", "-q", "-f", "qcow2", "-o", f"compat={version}"]
+                argv += ["-F", written, "-b", str(before), str(path), "1M"]
+                subprocess.run(argv, check=True)
+                self.assertEqual(expected, overlay.chain(path))
+                before, expected, written = path, [path, *expected], "qcow2"
+            raw.rename(self.home / "hidden")
+            self.assertEqual(expected[1:], overlay.chain(before))
+            (self.home / f"one-{version}").unlink()
+            self.assertEqual(expected[1:3], overlay.chain(before))
+            (self.home / "hidden").rename(raw)
+
+    def test_chain_ends_at_what_is_no_file_of_a_stated_format(self) -> None:
+        argv = ["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-F", "raw"]
+        for backing in ("nbd://localhost/x", 'json:{"driver":"null-co"}'):
+            subprocess.run([*argv, "-b", backing, str(self.home / "disk"), "1M"], check=True)
+            self.assertEqual([], overlay.chain(self.home / "disk"))
+
     def test_bases_of_all_that_is_below_a_directory(self) -> None:
         unreadable: dict[Path, exceptions.HostError] = {}
         (self.home / "kept" / "older").mkdir(parents=True)
