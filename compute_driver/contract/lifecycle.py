@@ -75,6 +75,8 @@ class Lifecycle(abc.ABC):
         :raises InvalidParameter: if a disk would shrink, or the host cannot make such a guest.
         :raises InvalidGuestState: if the guest is suspended or in rescue, or an earlier resize is
             neither confirmed nor reverted.
+        :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
+            the driver cannot use it; the guest stays as it is.
         :raises NotEnoughSpace: if there is no room for copies of the guest's disks.
         :raises HostError: if the host fails otherwise.
         """

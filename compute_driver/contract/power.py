@@ -37,6 +37,8 @@ class Power(abc.ABC):
             by default option soft_reboot_timeout.
         :return: the kind of the reboot that the driver made in the end.
         :raises InvalidGuestState: if *kind* is soft and the guest does not run.
+        :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
+            the driver cannot use it; the guest stays as it is.
         """
 
     @abc.abstractmethod
@@ -53,6 +55,8 @@ class Power(abc.ABC):
         :raises InvalidGuestState: if the guest is stopped.
         :raises HostError: if an I/O error has paused the guest and repeats, for example
             :class:`NotEnoughSpace` because the host's disk is still full; the guest stays paused.
+        :raises DiskUnusable: if another client of libvirt has moved a disk since the memory of a
+            suspended guest was saved.
         """
 
     @abc.abstractmethod
@@ -90,6 +94,8 @@ class Power(abc.ABC):
         :param timeout: seconds that the guest may take to shut down; by default option
             stop_timeout.
         :raises InvalidGuestState: if the guest is in rescue already, is paused or suspended.
+        :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
+            the driver cannot use it; the guest stays as it is.
         :raises InvalidParameter: if the guest's machine cannot have such a system.
         :raises ImageError: if the driver cannot get or use the image; the guest runs on.
         """
@@ -99,4 +105,6 @@ class Power(abc.ABC):
         """Power the rescue system off, remove it and boot the guest's own system.
 
         :raises InvalidGuestState: if the guest is not in rescue.
+        :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
+            the driver cannot use it; the guest stays as it is.
         """

@@ -10,6 +10,7 @@ an answer while another thread waits for a longer call.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
@@ -37,6 +38,9 @@ _CLASSES: dict[int, type[exceptions.ComputeDriverError]] = {
     libvirt.VIR_ERR_OPERATION_TIMEOUT: exceptions.GuestBusy,
 }
 
+#: libvirt's words for a job of another client on a disk, which have no error number.
+_BLOCK_JOB = re.compile("active block job|blockjob assigned")
+
 
 def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     """Return this package's error for one of libvirt's, with its text on one line."""
@@ -48,6 +52,8 @@ def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
         return exceptions.GuestExists(text)
     if "No space left on device" in text:
         return exceptions.NotEnoughSpace(text)
+    if _BLOCK_JOB.search(text):
+        return exceptions.GuestBusy(f"another client of libvirt copies or commits a disk: {text}")
     return _CLASSES.get(code, exceptions.LibvirtError)(text)
 
 

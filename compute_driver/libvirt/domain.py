@@ -166,6 +166,25 @@ def description(domain: libvirt.virDomain) -> str:
     return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE | libvirt.VIR_DOMAIN_XML_SECURE))
 
 
+def saved(domain: libvirt.virDomain) -> str:
+    """Return the XML of a suspended domain when its memory was saved."""
+    return str(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
+
+
+def descriptions(
+    connection: libvirt.virConnect, uuid: str, instances: Path
+) -> tuple[str, str | None] | None:
+    """Return the XML of a guest's domain from its next power-on, and of the domain that runs.
+
+    :return: None if this driver has no such guest; the second is None if the domain does not run.
+    """
+    domain = lookup(connection, uuid)
+    if domain is None or not is_ours(domain, instances):
+        return None
+    inactive = description(domain)
+    return inactive, str(domain.XMLDesc()) if domain.isActive() else None
+
+
 def define_again(connection: libvirt.virConnect, xml: str) -> None:
     """Define a domain from XML that libvirt itself has written."""
     connection.defineXML(xml)

@@ -16,6 +16,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
 from compute_driver.libvirt.leftovers import find_left_directories
 from compute_driver.operations.base import (
+    changes,
     disk_copy,
     image_users,
     journal,
@@ -97,6 +98,7 @@ def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
 def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     try:
         plan = parts.plan(parts.stored(uuid).guest)
+        changed = tuple(changes.findings(parts, uuid))
     except exceptions.GuestNotFound:
         return  # destroyed meanwhile
     except exceptions.ComputeDriverError as error:
@@ -116,6 +118,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
+    yield from changed
     for kind, detail, leftovers, mend in _LEFTOVERS:
         found = leftovers(parts, uuid)
         if found and repair:

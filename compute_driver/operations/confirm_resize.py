@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from compute_driver.operations.base import settling
+from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import exchange
@@ -19,6 +19,11 @@ def confirm_resize(parts: Parts, uuid: str, op: Operation) -> None:
     if settling.is_kept(parts, uuid):
         op.note()
         op.undo.add(f"old files of guest {uuid}", settling.mend, parts, uuid)
-        exchange.drop(parts.directory(uuid))
-        steps.announce("old files given up")
-        settling.mend(parts, uuid)
+        with changes.removing(parts, uuid, settling.kept(parts, uuid)):
+            _drop(parts, uuid)
+
+
+def _drop(parts: Parts, uuid: str) -> None:
+    exchange.drop(parts.directory(uuid))
+    steps.announce("old files given up")
+    settling.mend(parts, uuid)

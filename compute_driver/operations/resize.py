@@ -21,7 +21,9 @@ from compute_driver.operations.base import admission, power, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
+from compute_driver.storage.home import Home
 from compute_driver.storage.layout import GROWING, Role
+from compute_driver.storage.source import FileSource, Source
 from compute_driver.system import files, filesystem, steps, tools
 
 #: A suspended guest is refused: saved memory is of no use to a guest of another size.
@@ -57,8 +59,17 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
         raise exceptions.InvalidGuestState(old.name, "resize", "resized", ["confirmed", "reverted"])
     _refuse_others(old, guest)
     plan = parts.plan(old)
+    disks.require(plan, old.name)
+    _refuse_added(parts, old)
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
-    parts.home(uuid).require_room(disk.source for disk in plan.disks if not disk.readonly)
+    planned = parts.plan(old, new_files=True).places
+    home = parts.home(uuid)
+    home.require_room(
+        source
+        for disk in plan.disks
+        if not disk.readonly
+        for source in _copied(disk.source, planned[disk.name], home)
+    )
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
@@ -117,12 +128,45 @@ def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):
             pass
-    made = parts.blueprint(change.new, change.decision)
-    _make_files(change, parts.plan(change.old), made.layout, making, tools.limits(parts.conf))
+    made = parts.blueprint(change.new, change.decision, new_files=True)
+    _make_files(
+        change, parts.plan(change.old), made.layout, parts.home(uuid), tools.limits(parts.conf)
+    )
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain redefined")
     exchange.commit(directory)
     steps.announce("new files complete")
+
+
+def _copied(source: Source, planned: Source, home: Home) -> list[Source]:
+    """Return the disk and files whose content the copy of a disk has."""
+    if _stands_alone(source, planned, home):
+        return [source]
+    bases = disks.kind(source).bases(source)
+    return [source, *(FileSource(path=base, format=source.format) for base in bases)]
+
+
+def _stands_alone(source: Source, planned: Source, home: Home) -> bool:
+    """Tell whether a disk is where the driver plans it, and based on no other disk of the guest.
+
+    Another client may have made a chain of files, which a resize would break.
+    """
+    own = {Path(other.address) for other in home.outside()}
+    return source == planned and not any(
+        base in own or base.is_relative_to(home.directory)
+        for base in disks.kind(source).bases(source)
+    )
+
+
+def _refuse_added(parts: Parts, guest: Guest) -> None:
+    """Refuse to move a file of a disk that another client has added to the guest."""
+    present = parts.present(guest.uuid)
+    for path in () if present is None else present.added_files:
+        if path.is_relative_to(parts.directory(guest.uuid)):
+            raise exceptions.DiskUnusable(
+                f"guest {guest.name!r} has disk {path}, which another client has added; a resize"
+                " would move this file: detach the disk, or move it out of the guest's directory"
+            )
 
 
 def _refuse_others(old: Guest, guest: Guest) -> None:
@@ -163,10 +207,11 @@ def _make_files(
     change: Change,
     before: layout.Layout,
     after: layout.Layout,
-    making: Path,
+    home: Home,
     limits: tools.ToolLimits,
 ) -> None:
     """Make all files of the new layout in a directory of their own."""
+    making = home.directory / exchange.MAKING
     old, new = change.old, change.new
     for path in (after.kernel, after.ramdisk):
         if path is not None:
@@ -185,7 +230,9 @@ def _make_files(
         elif there.readonly:
             kind.place(there.source, target)
         else:
-            kind.clone(there.source, target, limits)
+            alone = _stands_alone(there.source, disk.source, home)
+            copy = kind.clone if alone else disks.flatten
+            copy(there.source, target, limits)
             if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
                 kind.grow(target, disk.size_bytes, limits)
         steps.announce("disk copied")

@@ -9,10 +9,13 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ALIVE, PowerState, StateReason
+from compute_driver.guest import Guest
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import steps
+from compute_driver.xml import present
 
 #: Seconds that QEMU may take to repeat the requests that have failed.
 _REPEAT_SECONDS = 2.0
@@ -31,7 +34,27 @@ def resume(parts: Parts, uuid: str) -> None:
                 parts.on_domain(uuid, power.release_processors)
             steps.announce("guest released")
         case PowerState.SUSPENDED:
-            power.power_on(parts, parts.stored(uuid).guest, suspended=True)
+            guest = parts.stored(uuid).guest
+            _check_saved(parts, guest)
+            power.power_on(parts, guest, suspended=True)
+
+
+def _check_saved(parts: Parts, guest: Guest) -> None:
+    """Refuse saved memory of other disks: the guest would overwrite its own data.
+
+    :raises DiskUnusable: if another client has moved a disk since the memory was saved.
+    """
+    saved = present.read(
+        parts.on_domain(guest.uuid, domains.saved), None, parts.directory(guest.uuid)
+    )
+    for name, source in parts.plan(guest).places.items():
+        before = saved and saved.disks.get(name)
+        if before and before.source not in (None, source):
+            raise exceptions.DiskUnusable(
+                f"the memory of guest {guest.name!r} was saved with {name} disk {before.words}, and"
+                f" the disk is {source.address} now; 'reboot --hard' starts the guest with this"
+                " disk, without its saved memory"
+            )
 
 
 def _release_after_error(parts: Parts, uuid: str) -> None:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from compute_driver.operations import start
-from compute_driver.operations.base import kept_files, power, settling
+from compute_driver.operations.base import changes, kept_files, power, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import exchange
@@ -28,6 +28,7 @@ def revert_resize(
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
         op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
-        settling.bring_back(parts, uuid)
+        with changes.removing(parts, uuid):
+            settling.bring_back(parts, uuid)
     if power_on:
         start.start(parts, uuid)

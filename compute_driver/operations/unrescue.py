@@ -9,6 +9,7 @@ from compute_driver import exceptions
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.storage import disks
 from compute_driver.system import steps
 
 
@@ -23,8 +24,9 @@ def unrescue(parts: Parts, uuid: str) -> None:
             before.name, "unrescue", "in its own system", ["in rescue"]
         )
     after = dataclasses.replace(before, rescue=None)
-    made = parts.blueprint(after)
+    disks.require(parts.blueprint(after).layout, after.name)
     power.power_off(parts, uuid)
+    made = parts.blueprint(after)  # another client may have moved a disk meanwhile
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain redefined")
     rescue_files.mend(parts, uuid)

@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 import string
 from collections import Counter
+from collections.abc import Collection
 
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
@@ -95,6 +96,12 @@ def _limits(limits: DiskLimits | None) -> list[Element]:
         return []
     values = dataclasses.asdict(limits).items()
     return [E.iotune(*(E(name, str(value)) for name, value in values if value))]
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return the first device name that is free and begins as *name* does, ``vdc`` for example."""
+    names = (name[:2] + _letters(index) for index in itertools.count())
+    return next(each for each in names if each not in taken)
 
 
 def _letters(index: int) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from lxml import etree
 
+from compute_driver.choices import DiskFormat
 from compute_driver.storage.source import FileSource, Source
 from compute_driver.xml.elements import E, Element
 
@@ -19,6 +20,12 @@ from compute_driver.xml.elements import E, Element
 _KINDS: dict[type[Source], tuple[str, Callable[[Any], Element]]] = {
     FileSource: ("file", lambda source: E.source(file=str(source.path))),
 }
+
+#: The words for a drive without a medium.
+EMPTY = "no medium"
+
+#: The formats of :class:`FileSource`.
+_FORMATS = frozenset({DiskFormat.QCOW2, DiskFormat.RAW})
 
 
 def kind(source: Source) -> str:
@@ -29,6 +36,36 @@ def kind(source: Source) -> str:
 def element(source: Source) -> Element:
     """Return ``<source>``."""
     return _KINDS[type(source)][1](source)
+
+
+def read(disk: Element) -> Source | None:
+    """Return where the bytes of a disk are; None if no kind of source fits.
+
+    :param disk: a ``<disk>`` of libvirt's, which states the format.
+    """
+    place, driver = disk.find("source"), disk.find("driver")
+    if place is None or driver is None or disk.find("source/encryption") is not None:
+        return None
+    path, written = place.get("file"), driver.get("type")
+    if path is None or written not in _FORMATS:
+        return None
+    return FileSource(path=Path(path), format=DiskFormat(written))
+
+
+def written(source: Source) -> str:
+    """Return :func:`words` of a disk with that source."""
+    driver = E.driver(type=str(source.format))
+    return words(E.disk({"type": kind(source)}, driver, element(source)))
+
+
+def words(disk: Element) -> str:
+    """Return the place and the format of a disk's bytes, for people to read."""
+    place, driver = disk.find("source"), disk.find("driver")
+    if place is None:
+        return EMPTY
+    values = [str(value) for key, value in place.attrib.items() if key != "index"]
+    written = "unknown" if driver is None else driver.get("type", "unknown")
+    return f"{disk.get('type')} {' '.join(values)} (format {written})"
 
 
 def device(domain: str, source: Source) -> str | None:

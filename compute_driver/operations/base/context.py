@@ -25,11 +25,12 @@ from compute_driver.libvirt.inventory import Inventory
 from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
-from compute_driver.storage import layout
+from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import memory
+from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import domain as domain_xml
-from compute_driver.xml import metadata
+from compute_driver.xml import metadata, present
 
 LOG = logging.getLogger(__name__)
 
@@ -76,16 +77,51 @@ class Parts:
         """Return the places of all disks of one guest."""
         return Home(self.conf, self.directory(uuid))
 
-    def plan(self, guest: Guest) -> layout.Layout:
+    def plan(self, guest: Guest, *, new_files: bool = False) -> layout.Layout:
         """Return the files that the guest has or will have.
 
+        :param new_files: whether all files are made anew; then the guest's disks are where the
+            driver plans them, wherever another client has put the disks before.
         :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
+        :raises DiskUnusable: if another client has put a disk where the driver cannot use it.
         """
-        return self._layout(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
+        files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
+        return files if new_files else self._located(files)
 
-    def _layout(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
+    def _planned(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
+        """Return the files that the guest has if no other client changes them."""
         home = self.home(guest.uuid)
         return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
+
+    def _located(self, planned: layout.Layout) -> layout.Layout:
+        """Return a guest's layout with the disks where the guest's domain has them."""
+        found = self.present(planned.directory.name)
+        if found is None:
+            return planned
+        for disk in planned.disks:
+            known = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in found.disks
+            if found.added_disks and not known and disks.kind(disk.source).exists(disk.source):
+                raise exceptions.DiskUnusable(
+                    f"another client of libvirt has taken the {disk.name} disk from guest"
+                    f" {found.guest.name!r} and added another disk: which of them has the guest's"
+                    f" data? 'virsh edit' gives this disk the element <serial>{disk.name}</serial>"
+                )
+        return present.located(planned, found)
+
+    def present(self, uuid: str) -> present.Present | None:
+        """Return what a guest's domain has now, whoever changed it.
+
+        :return: None without a domain; of kept files, the domain that they had.
+        :raises MetadataDamaged: if the metadata cannot be understood.
+        """
+        directory = self.directory(uuid)
+        texts = self.connection.run(domains.descriptions, uuid, self.inventory.instances)
+        if texts is not None:
+            return present.read(*texts, directory)
+        description = directory / layout.DESCRIPTION
+        with host_errors(f"{description} cannot be read"):
+            kept = description.read_text() if description.exists() else None
+        return None if kept is None else present.read(kept, None, directory)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -98,12 +134,19 @@ class Parts:
         self.host.detection.check_machine(guest)
         return decision
 
-    def draft(self, guest: Guest, decision: acceleration.Decision | None = None) -> Draft:
+    def draft(
+        self,
+        guest: Guest,
+        decision: acceleration.Decision | None = None,
+        *,
+        new_files: bool = False,
+    ) -> Draft:
         """Return the guest's hardware and files, as configuration and host are now.
 
         So an operation that powers a guest off and on refuses a guest that cannot be started.
 
         :param decision: the accelerator, if somebody has decided; then the host is not asked.
+        :param new_files: see :meth:`plan`.
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
         :raises: the errors of :meth:`decide`.
         """
@@ -112,16 +155,25 @@ class Parts:
         if decision is None:
             self.host.detection.check_hardware(guest, hardware)
             self.connection.check_start()
-        files = self._layout(guest, hardware.drives, uefi=hardware.boot.uefi)
-        return Draft(guest, made, hardware, files)
+        files = self._planned(guest, hardware.drives, uefi=hardware.boot.uefi)
+        return Draft(guest, made, hardware, files if new_files else self._located(files))
 
-    def blueprint(self, guest: Guest, decision: acceleration.Decision | None = None) -> Blueprint:
+    def blueprint(
+        self,
+        guest: Guest,
+        decision: acceleration.Decision | None = None,
+        *,
+        new_files: bool = False,
+    ) -> Blueprint:
         """Return the guest's hardware, files and domain, as configuration and host are now.
 
+        The domain keeps the devices that another client has added to the present domain.
+
         :param decision: see :meth:`draft`.
+        :param new_files: likewise.
         :raises: the errors of :meth:`draft`.
         """
-        made = self.draft(guest, decision)
+        made = self.draft(guest, decision, new_files=new_files)
         xml = domain_xml.build(
             guest,
             made.hardware,
@@ -132,6 +184,8 @@ class Parts:
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
             memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
+        before = self.present(guest.uuid)
+        xml = xml if before is None else present.carry(xml, before)
         return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:
@@ -161,10 +215,14 @@ class Parts:
     def stored(self, uuid: str) -> metadata.Stored:
         """Return the content of the metadata of a guest's domain.
 
+        The guest has the memory and processors that another client has given to the domain.
+
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        return self.connection.run(domains.lookup_ours, uuid, self.inventory.instances)[1]
+        stored = self.connection.run(domains.lookup_ours, uuid, self.inventory.instances)[1]
+        found = self.present(uuid)
+        return stored if found is None else dataclasses.replace(stored, guest=found.guest)
 
     def state(self, uuid: str) -> PowerState:
         """Return the power state of a guest."""

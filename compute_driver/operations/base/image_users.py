@@ -13,9 +13,13 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
+from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
+from compute_driver.storage import disks
 from compute_driver.storage.home import Home
 from compute_driver.system.filesystem import host_errors
+from compute_driver.xml import source as source_xml
+from compute_driver.xml.elements import Element
 
 #: Names of guests' directories begin with a UUID; nova's own driver adds to it.
 _UUID_LENGTH = 36
@@ -39,8 +43,9 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
         name = directory.name
         for _path, base in Home(parts.conf, directory).bases(unreadable[name]):
             found[real(base)].add(name)
-    running = parts.connection.run(_chains)
-    for uuid, files in running.items():
+    running = parts.connection.run(_running)
+    stopped = parts.connection.run(_stopped, instances)
+    for uuid, files in (*running.items(), *stopped.items()):
         for file in files:
             found[real(file)].add(uuid)
     for name, reasons in unreadable.items():
@@ -56,24 +61,44 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _chains(connection: libvirt.virConnect) -> dict[str, set[Path]]:
-    """Return all files behind the disks of each domain that runs, whoever made it.
-
-    libvirt does not know the base images of domains that do not run.
-    """
+def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
+    """Return all files behind the disks of each domain that runs, whoever made it."""
     active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
-    return {domain.UUIDString(): set(_files(domain)) for domain in active}
+    return {
+        domain.UUIDString(): {
+            Path(address)
+            for disk in _disks(domain)
+            for source in disk.iter("source")
+            if (address := source.get("file") or source.get("dev"))
+        }
+        for domain in active
+    }
 
 
-def _files(domain: libvirt.virDomain) -> Iterator[Path]:
+def _stopped(connection: libvirt.virConnect, instances: Path) -> dict[str, set[Path]]:
+    """Return all files behind the disks of each domain that does not run, whoever made it.
+
+    libvirt does not know these base images.  Another client may have put an overlay anywhere.
+
+    :raises HostError: if an overlay of a guest of this driver cannot be read.
+    """
+    inactive = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
+    return {domain.UUIDString(): set(_bases(domain, instances)) for domain in inactive}
+
+
+def _bases(domain: libvirt.virDomain, instances: Path) -> Iterator[Path]:
+    for source in map(source_xml.read, _disks(domain)):
+        try:
+            yield from disks.kind(source).bases(source) if source is not None else ()
+        except exceptions.HostError:
+            if domains.is_ours(domain, instances):
+                raise
+
+
+def _disks(domain: libvirt.virDomain) -> list[Element]:
     try:
-        xml = etree.fromstring(domain.XMLDesc())
+        return list(etree.fromstring(domain.XMLDesc()).iterfind("devices/disk"))
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
-            return
+            return []
         raise
-    for disk in xml.iterfind("devices/disk"):
-        for source in disk.iter("source"):
-            path = source.get("file") or source.get("dev")
-            if path:
-                yield Path(path)

@@ -50,7 +50,9 @@ def mend(parts: Parts, uuid: str) -> None:
     :raises OperationTimeout: if the emulator does not answer.
     """
     with contextlib.suppress(exceptions.GuestNotFound):
-        stored = parts.stored(uuid)
+        stored, present = parts.stored(uuid), parts.present(uuid)
+        described = {nic.mac for nic in stored.guest.interfaces}
+        added = present.macs - described if present else set()  # by another client
         aliases = parts.on_domain(uuid, domains.interfaces)
         kept = tuple(nic for nic in stored.guest.interfaces if nic.mac in aliases)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
@@ -60,7 +62,7 @@ def mend(parts: Parts, uuid: str) -> None:
         parts.ports.unplug(uuid, [nic for port, nic in known.items() if port not in ports])
         if guest != stored.guest:
             store(parts, stored, guest)
-        for mac in aliases.keys() - {nic.mac for nic in kept}:
+        for mac in aliases.keys() - {nic.mac for nic in kept} - added:
             try:
                 let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
             except exceptions.DeviceBusy as error:

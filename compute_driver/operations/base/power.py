@@ -21,8 +21,9 @@ from compute_driver.choices import PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import serial_port
+from compute_driver.operations.base import changes, serial_port
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.storage import disks
 from compute_driver.system import concurrency, steps
 from compute_driver.system.filesystem import host_errors
 
@@ -129,12 +130,18 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
     The accelerator is decided again.  The new domain holds from the next power-on.
 
     :return: the stored description.
-    :raises: what :meth:`Parts.decide` raises, and the domain stays as it was.
+    :raises DiskUnusable: if a disk is gone, or another client has put it where the driver cannot
+        use it; the domain stays as it was.
+    :raises: what :meth:`Parts.decide` raises; likewise.
     """
     guest = parts.stored(uuid).guest
     made = parts.blueprint(guest)
+    disks.require(made.layout, guest.name)
+    changes.warn(parts, uuid)
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain redefined")
+    if parts.plan(guest).places != made.layout.places:
+        return rebuild(parts, uuid)  # another client has moved a disk meanwhile
     report(guest, made.decision)
     return guest
 

@@ -12,6 +12,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import changes
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
 
@@ -24,8 +25,9 @@ def remove(parts: Parts, uuid: str) -> None:
 
     :raises HostError: if the operating system refuses.
     """
-    if remove_domain(parts, uuid):
-        remove_files(parts, uuid)
+    with changes.removing(parts, uuid):
+        if remove_domain(parts, uuid):
+            remove_files(parts, uuid)
 
 
 def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:

@@ -10,7 +10,6 @@ import uuid as uuidlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
@@ -31,7 +30,7 @@ def assigned(
     :return: the port; None if its console needs none.
     :raises NoFreePort: if there is none.
     """
-    xml = parts.on_domain(uuid, _read_saved if suspended else domains.description)
+    xml = parts.on_domain(uuid, domains.saved if suspended else domains.description)
     domain = etree.fromstring(xml)
     address = console.address(domain)
     if address is None:
@@ -46,10 +45,6 @@ def assigned(
             else:
                 parts.connection.run(domains.define_again, xml)
         yield port
-
-
-def _read_saved(domain: libvirt.virDomain) -> str:
-    return str(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
 
 
 @contextlib.contextmanager

@@ -9,11 +9,21 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
 from compute_driver.system import concurrency, steps
+from compute_driver.xml import present
+from compute_driver.xml.present import Present
 
 
 def is_kept(parts: Parts, uuid: str) -> bool:
     """Tell whether a resize waits to be confirmed or reverted."""
     return (parts.directory(uuid) / exchange.KEPT).exists()
+
+
+def kept(parts: Parts, uuid: str) -> Present | None:
+    """Return what the domain of a guest had before its resize; None if this is not known."""
+    description = parts.directory(uuid) / exchange.KEPT / layout.DESCRIPTION
+    if not description.exists():
+        return None
+    return present.read(description.read_text(), None, parts.directory(uuid))
 
 
 def mend(parts: Parts, uuid: str) -> None:

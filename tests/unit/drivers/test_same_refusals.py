@@ -55,7 +55,9 @@ class SameRefusalsTest(unittest.TestCase):
         host.detection = mock.Mock()
         host.detection.decide.return_value = Decision(accelerator, "as tested")
         inventory = mock.Mock(instances=Path("/instances"))
-        return Parts(base.configuration(), mock.Mock(), host, inventory, mock.Mock(), mock.Mock())
+        connection = mock.Mock()
+        connection.run.return_value = None  # no guest has a domain yet
+        return Parts(base.configuration(), connection, host, inventory, mock.Mock(), mock.Mock())
 
     def refusal(self, function: object, *arguments: object) -> tuple[type[Exception] | None, str]:
         assert callable(function)

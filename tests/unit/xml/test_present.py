@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What another client has changed in a domain is found, and kept in the next domain."""
+
+from __future__ import annotations
+
+import dataclasses
+import unittest
+from collections.abc import Callable
+from pathlib import Path
+
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import Guest
+from compute_driver.storage.source import FileSource
+from compute_driver.xml import present
+from tests.unit.xml.base import DIRECTORY, as_text, guest, hardware, layout, nic
+
+Change = Callable[[etree._Element], object]
+
+DATA = (
+    "<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='/data'/>"
+    "<target dev='vda' bus='virtio'/><boot order='1'/><alias name='virtio-disk9'/>"
+    "<address type='pci' domain='0x0' bus='0x9' slot='0x0' function='0x0'/></disk>"
+)
+
+
+class PresentTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.made = guest()
+        self.plan = layout(self.made, hardware(self.made))
+
+    def xml(self, change: Change | None = None, made: Guest | None = None) -> str:
+        domain = etree.fromstring(as_text(made or self.made))
+        for tag in ("memory", "vcpu"):  # as libvirt writes it
+            element = domain.find(tag)
+            if element is not None and tag == "memory":
+                element.text, element.attrib["unit"] = str(int(element.text or 0) * 1024), "KiB"
+        if change is not None:
+            change(domain)
+        return etree.tostring(domain, encoding="unicode")
+
+    def read(
+        self, change: Change | None = None, live: Change | None = None, at: Path = DIRECTORY
+    ) -> present.Present:
+        running = None if live is None else self.xml(live)
+        found = present.read(self.xml(change), running, at)
+        assert found is not None
+        return found
+
+    def root(self, found: present.Present) -> FileSource:
+        disk = present.located(self.plan, found).disk("root")
+        assert disk is not None
+        return disk.source
+
+    def carried(self, change: Change, made: Guest | None = None) -> etree._Element:
+        built = as_text(made or self.made)
+        return etree.fromstring(present.carry(built, self.read(change)))
+
+    def test_domain_without_a_change_has_the_planned_disks(self) -> None:
+        found = self.read(live=nothing)
+        self.assertEqual(self.plan, present.located(self.plan, found))
+        self.assertEqual(([], self.made), (found.added_devices, found.guest))
+
+    def test_domain_of_another_program(self) -> None:
+        self.assertIsNone(present.read("<domain><name>x</name></domain>", None, DIRECTORY))
+
+    def test_disk_is_where_the_domain_has_it(self) -> None:
+        overlay = FileSource(path=DIRECTORY / "root.backup", format=DiskFormat.QCOW2)
+        self.assertEqual(overlay, self.root(self.read(moved(overlay.path))))
+        raw = FileSource(path=Path("/data"), format=DiskFormat.RAW)
+        self.assertEqual(raw, self.root(self.read(moved(raw.path, "raw"))))
+
+    def test_disk_of_the_domain_that_runs_comes_first(self) -> None:
+        found = self.read(moved(Path("/next")), live=moved(Path("/now")))
+        self.assertEqual(Path("/now"), self.root(found).path)
+
+    def test_disk_moves_with_the_directory(self) -> None:
+        found = self.read(moved(DIRECTORY / "root.backup"), at=Path("/new"))
+        self.assertEqual(Path("/new/root.backup"), self.root(found).path)
+        self.assertEqual(Path("/data"), self.root(self.read(moved(Path("/data")))).path)
+
+    def test_unusable_places_are_refused_by_name(self) -> None:
+        for change, words in (
+            (moved(Path("/disk.vmdk"), "vmdk"), "file /disk.vmdk (format vmdk)"),
+            (to_device, "block /dev/vg/lv (format qcow2)"),
+        ):
+            with self.subTest(words), self.assertRaises(exceptions.DiskUnusable) as caught:
+                self.root(self.read(change))
+            for word in (words, "root disk", f"{DIRECTORY}/root.qcow2", "blockcopy"):
+                self.assertIn(word, str(caught.exception))
+
+    def test_memory_and_processors(self) -> None:
+        found = self.read(sized(memory=1024 * 1024 + 1, vcpu=4)).guest
+        self.assertEqual((1025, 4), (found.memory_mib, found.vcpus))
+        current = self.carried(sized(memory=512 * 1024, currentMemory=256 * 1024))
+        self.assertEqual(str(256 * 1024), current.findtext("currentMemory"))
+        larger = dataclasses.replace(self.made, memory_mib=2048)
+        other = self.carried(sized(memory=512 * 1024, currentMemory=256 * 1024), larger)
+        self.assertIsNone(other.find("currentMemory"))
+
+    def test_added_disk_has_a_free_name_and_no_place(self) -> None:
+        domain = self.carried(added(DATA))
+        (disk,) = domain.iterfind("devices/disk/source[@file='/data']/..")
+        self.assertEqual(
+            ["driver", "source", "target"], [child.tag for child in disk if child.tag != "x"]
+        )
+        names = [target.get("dev") for target in domain.iterfind("devices/disk/target")]
+        self.assertEqual(len(names), len(set(names)))
+
+    def test_added_interface_stays_and_a_detached_one_goes(self) -> None:
+        xml = "<interface type='user'><mac address='52:54:00:00:00:77'/></interface>"
+        domain = self.carried(added(xml), dataclasses.replace(self.made, interfaces=(nic(2),)))
+        macs = {mac.get("address") for mac in domain.iterfind("devices/interface/mac")}
+        self.assertEqual({"52:54:00:00:00:77", nic(2).mac}, macs)
+
+    def test_words_of_other_clients_stay(self) -> None:
+        def write(domain: etree._Element) -> None:
+            domain.append(etree.fromstring("<title>t</title>"))
+            metadata = domain.find("metadata")
+            assert metadata is not None
+            metadata.append(etree.fromstring("<o:note xmlns:o='urn:other'>n</o:note>"))
+
+        domain = self.carried(write)
+        self.assertEqual("t", domain.findtext("title"))
+        self.assertEqual("n", domain.findtext("metadata/{urn:other}note"))
+        self.assertEqual(2, len(domain.findall("metadata/*")))
+
+
+def nothing(_domain: etree._Element) -> None:
+    pass
+
+
+def moved(path: Path, written: str = "qcow2") -> Change:
+    def change(domain: etree._Element) -> None:
+        (disk,) = domain.xpath("devices/disk[serial='root']")
+        disk.find("source").set("file", str(path))
+        disk.find("driver").set("type", written)
+
+    return change
+
+
+def to_device(domain: etree._Element) -> None:
+    (disk,) = domain.xpath("devices/disk[serial='root']")
+    disk.set("type", "block")
+    disk.replace(disk.find("source"), etree.fromstring("<source dev='/dev/vg/lv'/>"))
+
+
+def added(xml: str) -> Change:
+    def change(domain: etree._Element) -> None:
+        devices = domain.find("devices")
+        assert devices is not None
+        devices.append(etree.fromstring(xml))
+
+    return change
+
+
+def sized(**values: int) -> Change:
+    def change(domain: etree._Element) -> None:
+        for tag, value in values.items():
+            element = domain.find(tag)
+            if element is None:
+                element = etree.SubElement(domain, tag)
+            element.text = str(value)
+
+    return change
