@@ -20,6 +20,7 @@ the image in the header of a disk, or a second name of the image's file.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -38,17 +39,19 @@ from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage, Entry, holding
-from compute_driver.images.inspect import ImageDetails, inspect
+from compute_driver.images.inspect import ImageDetails, inspect, is_dirty
+from compute_driver.images.unpack import unpack
 from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, filesystem, space, tools
 from compute_driver.system.concurrency import run_blocking
 
-#: Names of QEMU's block drivers for the formats that cannot be the base of guests' disks.
-_CONVERTED = {
-    DiskFormat.VMDK: "vmdk",
-    DiskFormat.VDI: "vdi",
-    DiskFormat.VHD: "vpc",
-    DiskFormat.VHDX: "vhdx",
+#: QEMU's block drivers, with their options, for the formats that cannot be the base of guests'
+#: disks.  By default, QEMU takes the size of most VHDs from their geometry, which is rounded.
+_CONVERTED: dict[DiskFormat, dict[str, object]] = {
+    DiskFormat.VMDK: {"driver": "vmdk"},
+    DiskFormat.VDI: {"driver": "vdi"},
+    DiskFormat.VHD: {"driver": "vpc", "force_size_calc": "current_size"},
+    DiskFormat.VHDX: {"driver": "vhdx"},
 }
 
 #: Exit status of "qemu-img check" for wasted clusters, which do no harm; qemu-img(1).
@@ -206,20 +209,27 @@ class ImageCache:
     def _prepare_disk(
         self, entry: Entry, image: Image, progress: Progress
     ) -> tuple[Path, ImageDetails]:
-        name = sources.shown(image.location)
-        details = run_blocking(inspect, entry.part, claimed=image.format, name=name)
+        name, path, inner = sources.shown(image.location), entry.part, None
+        # The insistence on raw makes a disk of any bytes, also of packed ones.
+        if image.format is not DiskFormat.RAW:
+            path, inner = unpack(path, name, progress, tools.limits(self._conf))
+        examine = functools.partial(inspect, path, claimed=image.format, name=name, inner=inner)
+        details = run_blocking(examine)
         driver = _CONVERTED.get(details.format)
         if details.format is DiskFormat.QCOW2:
             # A guest would read the missing part of a cut file as zeros.
-            check = ["qemu-img", "check", "-q", "-f", "qcow2", str(entry.part)]
+            repair = ["-r", "all"] if is_dirty(path) else []
+            check = ["qemu-img", "check", "-q", *repair, "-f", "qcow2", str(path)]
             self._qemu_img(check, name, accepted=(0, _ONLY_LEAKS))
+            details = run_blocking(examine) if repair else details
         if driver is None:
-            return entry.part, details
+            return path, details
         progress(f"converting {sources.basename(image.location)}", 0, 0)
         # The qemu-img of a killed driver may still lock its output file.
         entry.converted.unlink(missing_ok=True)
-        convert = ["qemu-img", "convert", "-q", "-f", driver, "-O", "qcow2"]
-        self._qemu_img([*convert, str(entry.part), str(entry.converted)], name)
+        source = driver | {"file": {"driver": "file", "filename": str(path)}}
+        convert = ["qemu-img", "convert", "-q", "-O", "qcow2", f"json:{json.dumps(source)}"]
+        self._qemu_img([*convert, str(entry.converted)], name)
         return entry.converted, run_blocking(inspect, entry.converted, name=name)
 
     def _qemu_img(self, argv: list[str], name: str, accepted: tuple[int, ...] = (0,)) -> None:

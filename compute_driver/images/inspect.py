@@ -12,12 +12,15 @@ import dataclasses
 import struct
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import MAX_DISK_BYTES
+from compute_driver.images import vhd
+
+M = TypeVar("M")
 
 #: Formats by the names of the parsers.  Partitions of a raw disk are the guest's business.
 _FORMATS = {
@@ -46,33 +49,49 @@ _PLAIN = (DiskFormat.RAW, DiskFormat.ISO)
 #: Offsets and magic numbers of formats.  A file with one that no parser recognises is damaged.
 _MAGICS = (
     (0, b"QFI\xfb", "qcow2"),
-    (0, b"QED\x00", "qed"),
     (0, b"KDMV", "vmdk"),
-    (0, b"COWD", "vmdk"),
-    (0, b"# Disk DescriptorFile", "vmdk"),
-    (0, b"conectix", "vhd"),
+    (0, vhd.COOKIE, "vhd"),
     (0, b"vhdxfile", "vhdx"),
     (0, b"LUKS\xba\xbe", "luks"),
     (0x40, b"\x7f\x10\xda\xbe", "vdi"),
 )
 
+#: Offsets and magic numbers of foreign formats, and the names of QEMU's drivers for them.
+_FOREIGN = (
+    (0, b"QFI\xfb\x00\x00\x00\x01", ("qcow of version 1", "qcow")),
+    (0, b"QED\x00", ("qed", "qed")),
+    (0, b"COWD", ("a VMDK of ESX", "vmdk")),
+)
+
+#: The beginning of a VMDK of createType monolithicFlat, for example.  QEMU opens the named files.
+_VMDK_DESCRIPTION = b"# Disk DescriptorFile"
+
 #: Offsets and magic numbers of files that are no disk, or contain a disk in another form.
 _PACKED = (
-    (0, b"\xfd7zXZ\x00", "compressed by xz"),
-    (0, b"\x1f\x8b", "compressed by gzip"),
-    (0, b"BZh", "compressed by bzip2"),
-    (0, b"\x28\xb5\x2f\xfd", "compressed by zstd"),
     (0, b"PK\x03\x04", "a ZIP archive"),
     (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
-    (257, b"ustar", "a tar archive, such as an OVA"),
-    (0, b"WithoutFreeSpace", "a disk of Parallels"),
-    (0, b"WithouFreSpacExt", "a disk of Parallels"),
+    (0, b"Rar!\x1a\x07", "a RAR archive"),
+    (0, b"LZIP", "compressed by lzip"),
+    (0, b"\x04\x22\x4d\x18", "compressed by lz4"),
+    (0, b"MSWIM\x00\x00\x00", "an image of Windows Imaging"),
+    (0, b"WithoutFreeSpace", "a disk of Parallels, which 'qemu-img convert -f parallels' reads"),
+    (0, b"WithouFreSpacExt", "a disk of Parallels, which 'qemu-img convert -f parallels' reads"),
 )
-_HTML = (b"<!doctype html", b"<html")
 
-#: The beginning of the footer of a VHD of fixed size, whose disk begins at byte 0 (Microsoft,
-#: "Virtual Hard Disk Image Format Specification").
-_VHD_FOOTER = b"conectix"
+#: The end of a disk image of macOS.
+_DMG = b"koly"
+
+#: Suffixes, besides formats, that promise a file that is no raw disk.
+_PROMISES = frozenset(
+    {
+        *("gz", "tgz", "bz2", "tbz", "tbz2", "xz", "txz", "zst", "zstd", "tzst", "lz4", "lz"),
+        *("ova", "ovf", "tar", "zip", "7z", "rar", "qcow", "qed", "dmg", "hdd", "wim", "html"),
+    }
+)
+
+#: Beginnings of documents, in lower case; a byte order mark may precede.
+_DOCUMENTS = (b"<!doctype", b"<html", b"<head", b"<script", b"<!--", b"<?xml")
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _INSIST = "give the format raw to use the bytes as a disk all the same (--image-format raw)"
 
@@ -80,8 +99,10 @@ _CHUNK = 64 * 1024
 _SECTOR = 512
 
 # QEMU's docs/interop/qcow2.txt, "Header"
+_QCOW2_MAGIC = b"QFI\xfb"
 _QCOW2_HEADER = struct.Struct(">4sIQIIQIIQQI")
 _QCOW2_FEATURES = 72
+_QCOW2_DIRTY = 1 << 0
 _QCOW2_CORRUPT = 1 << 1
 
 
@@ -98,41 +119,78 @@ class ImageDetails:
 
 
 def inspect(
-    path: Path, *, claimed: DiskFormat | None = None, name: str | None = None
+    path: Path,
+    *,
+    claimed: DiskFormat | None = None,
+    name: str | None = None,
+    inner: str | None = None,
 ) -> ImageDetails:
     """Return the format and the size of an image.
 
     :param path: a regular file.
     :param claimed: the format that the user states; None if the user states no format.
     :param name: the name of the image in errors; None means its path.
+    :param inner: the name of the file in a packed image; None means the image is not packed.
     :raises ImageUnacceptable: if the image is empty, damaged, of an unsupported format or of
         another format than *claimed*, names other files, or is larger than any disk.
     """
+    name = name or str(path)
     try:
-        return _inspect(path, claimed, name or str(path))
-    except _Refusal as refusal:
-        raise exceptions.ImageUnacceptable(f"image {name or path} {refusal}") from refusal
+        return _inspect(path, claimed, inner or name)
+    except Refusal as refusal:
+        raise refused(name, inner, refusal) from refusal
 
 
-class _Refusal(Exception):
+class Refusal(Exception):
     """The reason for refusing an image: a sentence whose subject is the image."""
+
+
+def refused(name: str, inner: str | None, refusal: Refusal) -> exceptions.ImageUnacceptable:
+    """Return the error for a refusal; the parameters are those of :func:`inspect`."""
+    inside = "" if inner is None else f", file {inner},"
+    return exceptions.ImageUnacceptable(f"image {name}{inside} {refusal}")
+
+
+def is_dirty(path: Path) -> bool:
+    """Tell whether the reference counts of a qcow2 image wait for their repair after a crash."""
+    with path.open("rb") as file:
+        head = file.read(_QCOW2_FEATURES + 8)
+    (version,) = struct.unpack_from(">I", head, len(_QCOW2_MAGIC))
+    (features,) = struct.unpack_from(">Q", head.ljust(_QCOW2_FEATURES + 8), _QCOW2_FEATURES)
+    return bool(version >= 3 and features & _QCOW2_DIRTY)
 
 
 def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
     size = path.stat().st_size
     if not size:
-        raise _Refusal("is empty")
-    inspector = _recognise(path)
+        raise Refusal("is empty")
+    with path.open("rb") as file:
+        head = file.read(_SECTOR)
+        file.seek(max(0, size - _SECTOR))
+        foot = file.read(_SECTOR)
+    _refuse_foreign(head)
+    inspector = _recognise(path, head)
     found = _FORMATS.get(str(inspector))
     if found is None:
-        raise _Refusal(f"is of format {inspector}; accepted: {', '.join(sorted(DiskFormat))}")
-    if claimed not in (None, found):
-        raise _Refusal(f"is said to be {claimed}, but is {found}")
-    if found is DiskFormat.RAW and claimed is None:
-        _refuse_other_files(path, size, name)
+        raise Refusal(f"is of format {inspector}; accepted: {', '.join(sorted(DiskFormat))}")
     virtual_size = size if found in _PLAIN else inspector.virtual_size
+    footer = None
+    if found is DiskFormat.RAW and claimed is not DiskFormat.RAW:
+        _refuse_packed(head, foot)
+        footer = vhd.read_footer(foot)
+    if found is DiskFormat.VHD:
+        footer = vhd.read_footer(head)
+        if footer is None:
+            raise Refusal("is damaged: its VHD header has a wrong checksum")
+    if footer is not None:
+        found, virtual_size = DiskFormat.VHD, _vhd_size(footer, size)
+    if claimed not in (None, found):
+        insist = f"; {_INSIST}" if found is DiskFormat.RAW else ""
+        raise Refusal(f"is said to be {claimed}, but is {found}{insist}")
+    if found is DiskFormat.RAW and claimed is None:
+        _refuse_name(name)
     if not 0 < virtual_size <= MAX_DISK_BYTES:
-        raise _Refusal(
+        raise Refusal(
             f"is a disk of {virtual_size} bytes by its header; accepted: 1 to {MAX_DISK_BYTES}"
         )
     if found is DiskFormat.QCOW2:
@@ -140,22 +198,45 @@ def _inspect(path: Path, claimed: DiskFormat | None, name: str) -> ImageDetails:
     return ImageDetails(format=found, virtual_size=-(-virtual_size // _SECTOR) * _SECTOR)
 
 
-def _recognise(path: Path) -> Any:
+def _refuse_foreign(head: bytes) -> None:
+    """Refuse the formats that QEMU knows and this driver does not accept."""
+    for name, driver in _marks(head, _FOREIGN):
+        raise Refusal(
+            f"is {name}; accepted: {', '.join(sorted(DiskFormat))}; "
+            f"'qemu-img convert -f {driver} -O qcow2' converts the image"
+        )
+    if head.startswith(_VMDK_DESCRIPTION):
+        raise Refusal(
+            "is a VMDK that only describes other files, such as a flat VMDK; accepted: "
+            f"{_KINDS['vmdk']}; beside the other files, 'qemu-img convert -f vmdk -O qcow2' makes "
+            "one file of all files, if you trust them"
+        )
+
+
+def _vhd_size(footer: vhd.Footer, size: int) -> int:
+    if footer.kind is vhd.Kind.DIFFERENCING:
+        raise Refusal("is a VHD that is based on another VHD; accepted: whole images")
+    if footer.kind is vhd.Kind.FIXED and footer.size + vhd.FOOTER_BYTES > size:
+        raise Refusal(f"is damaged: a VHD of {footer.size} bytes by its footer is longer")
+    return footer.size
+
+
+def _recognise(path: Path, head: bytes) -> Any:
     """Return the inspector that recognises the file, after its safety check."""
     inspectors = _run_inspectors(path)
     if set(inspectors) == {"iso", "gpt"}:  # an ISO 9660 image that also boots from a USB stick
         return inspectors["iso"]
     if len(inspectors) > 1:
-        raise _Refusal(f"is {' and '.join(sorted(inspectors))} at once")
+        raise Refusal(f"is {' and '.join(sorted(inspectors))} at once")
     [(name, inspector)] = inspectors.items()
     if name == "raw":
-        _refuse_remains(path)
+        _refuse_remains(head)
     elif name in _FORMATS and name != "gpt":
         try:
             inspector.safety_check()
         except Exception as error:
             kind = _KINDS.get(name, "whole images")
-            raise _Refusal(f"is {name}, but: {_why(error)}; accepted: {kind}") from error
+            raise Refusal(f"is {name}, but: {_why(error)}; accepted: {kind}") from error
     return inspector
 
 
@@ -173,7 +254,7 @@ def _run_inspectors(path: Path) -> dict[str, Any]:
         except OSError:
             raise
         except Exception as error:  # hostile bytes may make a parser fail in any way
-            raise _Refusal(f"is damaged: no parser understands it ({error})") from error
+            raise Refusal(f"is damaged: no parser understands it ({error})") from error
 
 
 def _why(error: Exception) -> str:
@@ -181,38 +262,32 @@ def _why(error: Exception) -> str:
     return "; ".join(str(failure) for failure in failures.values()) or str(error)
 
 
-def _refuse_remains(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(_SECTOR)
+def _refuse_remains(head: bytes) -> None:
     for name in _marks(head, _MAGICS):
-        raise _Refusal(f"is damaged: it begins like {name}, but its header is incomplete")
+        raise Refusal(f"is damaged: it begins like {name}, but its header is incomplete")
 
 
-def _marks(head: bytes, table: Iterable[tuple[int, bytes, str]]) -> list[str]:
+def _marks(head: bytes, table: Iterable[tuple[int, bytes, M]]) -> list[M]:
     """Return the names in a table whose bytes are in the head of a file."""
     return [name for offset, magic, name in table if head.startswith(magic, offset)]
 
 
-def _refuse_other_files(path: Path, size: int, name: str) -> None:
-    """Refuse files that are no raw disk, although no parser recognises them.
-
-    :param size: size of the file, in bytes.
-    :param name: name of the image; its suffix may promise a format.
-    """
-    with path.open("rb") as file:
-        head = file.read(_SECTOR)
-        file.seek(max(0, size - _SECTOR))
-        foot = file.read(len(_VHD_FOOTER))
+def _refuse_packed(head: bytes, foot: bytes) -> None:
+    """Refuse files that are no raw disk, although no parser recognises them."""
     kinds = _marks(head, _PACKED)
-    if head.lstrip().lower().startswith(_HTML):
-        kinds.append("a page of HTML")
-    if foot == _VHD_FOOTER:
-        kinds.append("a VHD of fixed size, which 'qemu-img convert -f vpc -O qcow2' converts")
+    if head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith(_DOCUMENTS):
+        kinds.append("a page of HTML or XML, such as the sign-in page of a server")
+    if foot.startswith(_DMG):
+        kinds.append("a disk image of macOS, which 'qemu-img convert -f dmg' reads")
     if kinds:
-        raise _Refusal(f"is {kinds[0]}; accepted: {', '.join(sorted(DiskFormat))}; or {_INSIST}")
+        raise Refusal(f"is {kinds[0]}; accepted: {', '.join(sorted(DiskFormat))}; or {_INSIST}")
+
+
+def _refuse_name(name: str) -> None:
+    """Refuse a file whose name promises another format than raw."""
     suffix = PurePosixPath(urlsplit(name).path).suffix.lower().removeprefix(".")
-    if suffix in _NAMED:
-        raise _Refusal(f"is no {suffix} in spite of its name, or its header is damaged; {_INSIST}")
+    if suffix in _NAMED or suffix in _PROMISES:
+        raise Refusal(f"is no {suffix} in spite of its name, or its header is damaged; {_INSIST}")
 
 
 def _check_qcow2(path: Path, size: int) -> None:
@@ -223,13 +298,14 @@ def _check_qcow2(path: Path, size: int) -> None:
         (features,) = struct.unpack(">Q", file.read(8))
     _, version, _, _, cluster_bits, virtual_size, encrypted, l1_entries, l1, refs, clusters = fields
     if encrypted:
-        raise _Refusal("is encrypted; accepted: qcow2 without encryption")
+        raise Refusal("is encrypted; accepted: qcow2 without encryption")
     if version >= 3 and features & _QCOW2_CORRUPT:
-        raise _Refusal("is damaged: its header marks it as corrupt")
+        remedy = "'qemu-img check -r all' may repair the image"
+        raise Refusal(f"is damaged: its header marks it as corrupt; {remedy}")
     if not 9 <= cluster_bits <= 21:
-        raise _Refusal(f"is damaged: its header states clusters of 2**{cluster_bits} bytes")
+        raise Refusal(f"is damaged: its header states clusters of 2**{cluster_bits} bytes")
     # An L1 entry names an L2 table of one cluster, with 8 bytes for each cluster of the disk.
     per_entry = 1 << (2 * cluster_bits - 3)
     whole = l1 + l1_entries * 8 <= size and refs + (clusters << cluster_bits) <= size
     if not whole or l1_entries < -(-virtual_size // per_entry):
-        raise _Refusal("is damaged: its tables are incomplete")
+        raise Refusal("is damaged: its tables are incomplete")

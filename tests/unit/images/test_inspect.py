@@ -3,10 +3,7 @@
 
 from __future__ import annotations
 
-import bz2
-import gzip
 import logging
-import lzma
 import random
 import struct
 import tempfile
@@ -67,6 +64,17 @@ def partitioned() -> bytes:
     return b"\0" * 446 + entry + b"\0" * 48 + b"\x55\xaa"
 
 
+def footer(
+    kind: int, size: int, *, original_size: int | None = None, checksum: int | None = None
+) -> bytes:
+    """Return the footer of a VHD, by Microsoft's specification."""
+    sizes = size if original_size is None else original_size, size
+    block = bytearray(struct.pack(">8s32xQQ4xI", b"conectix", *sizes, kind).ljust(512, b"\0"))
+    total = ~sum(block) & 0xFFFFFFFF if checksum is None else checksum
+    block[64:68] = struct.pack(">I", total)
+    return bytes(block)
+
+
 class InspectCase(unittest.TestCase):
     def setUp(self) -> None:
         holder = tempfile.TemporaryDirectory()
@@ -106,6 +114,36 @@ class AcceptedTest(InspectCase):
             found = self.inspect(content, DiskFormat.ISO)
             self.assertEqual(DiskFormat.ISO, found.format)
             self.assertEqual(len(content) // 512 * 512 + 512, found.virtual_size)
+
+
+class VhdTest(InspectCase):
+    DISK = bytes(5_000_192)  # no multiple of the cylinders of a geometry
+
+    def test_a_vhd_of_fixed_size_is_a_disk_without_the_footer(self) -> None:
+        for disk in (self.DISK, partitioned() + self.DISK[512:]):
+            wanted = ImageDetails(format=DiskFormat.VHD, virtual_size=len(disk))
+            for claimed in (None, DiskFormat.VHD):
+                self.assertEqual(wanted, self.inspect(disk + footer(2, len(disk)), claimed))
+
+    def test_the_insistence_on_raw_keeps_the_footer(self) -> None:
+        found = self.inspect(self.DISK + footer(2, len(self.DISK)), DiskFormat.RAW)
+        self.assertEqual((DiskFormat.RAW, len(self.DISK) + 512), (found.format, found.virtual_size))
+
+    def test_the_current_size_of_a_dynamic_vhd_counts(self) -> None:
+        content = footer(3, GIB, original_size=MIB) + bytes(MIB)
+        wanted = ImageDetails(format=DiskFormat.VHD, virtual_size=GIB)
+        self.assertEqual(wanted, self.inspect(content))
+
+    def test_a_vhd_based_on_another_one_is_refused(self) -> None:
+        self.refuse(footer(4, GIB) + bytes(MIB), "based on another VHD")
+        self.refuse(bytes(MIB) + footer(4, MIB), "based on another VHD")
+
+    def test_a_vhd_that_lacks_its_end_or_its_checksum_is_damaged(self) -> None:
+        self.refuse(bytes(MIB) + footer(2, 2 * MIB), "is longer")
+        self.refuse(footer(3, GIB, checksum=1) + bytes(MIB), "wrong checksum")
+        # Any disk may end with these bytes.
+        found = self.inspect(bytes(MIB) + footer(2, MIB, checksum=1))
+        self.assertEqual(DiskFormat.RAW, found.format)
 
 
 class RefusedTest(InspectCase):
@@ -152,34 +190,46 @@ class RefusedTest(InspectCase):
                 self.refuse(content, "damaged|accepted")
 
     def test_retired_and_foreign_formats_are_not_raw(self) -> None:
-        self.refuse(b"QED\0".ljust(4096, b"\0"), "qed; accepted: iso, qcow2")
-        self.refuse(b"COWD".ljust(4096, b"\0"), "begins like vmdk")
+        self.refuse(b"QED\0".ljust(4096, b"\0"), "qed; accepted: iso, qcow2.*convert -f qed")
+        self.refuse(b"COWD".ljust(4096, b"\0"), "a VMDK of ESX.*convert -f vmdk")
+        self.refuse(qcow2(version=1), "is qcow of version 1; .*convert -f qcow -O qcow2")
         text = b'# Disk DescriptorFile\nversion=1\ncreateType="monolithicFlat"\n'
         extent = b'RW 2048 FLAT "/etc/shadow" 0\n'
-        self.refuse((text + extent).ljust(1024, b"\n"), "monolithicSparse")
+        self.refuse(
+            (text + extent).ljust(1024, b"\n"), "monolithicSparse.*convert -f vmdk -O qcow2"
+        )
 
-    def test_compressed_and_packed_images_are_not_raw(self) -> None:
-        tar = b"disk.ovf".ljust(257, b"\0") + b"ustar"
-        packed = {
-            "by xz": lzma.compress(b"disk"),
-            "by gzip": gzip.compress(b"disk"),
-            "by bzip2": bz2.compress(b"disk"),
-            "by zstd": b"\x28\xb5\x2f\xfd",
+    def test_other_forms_of_disks_and_documents_are_not_raw(self) -> None:
+        forms = {
+            "lzip": b"LZIP\x01",
+            "lz4": b"\x04\x22\x4d\x18",
             "ZIP": b"PK\x03\x04",
-            "OVA": tar,
+            "7z": b"7z\xbc\xaf\x27\x1c",
+            "RAR": b"Rar!\x1a\x07\x01\x00",
+            "Windows Imaging": b"MSWIM\0\0\0",
             "Parallels": b"WithouFreSpacExt",
+            "macOS": bytes(MIB) + b"koly".ljust(512, b"\0"),
             "HTML": b"\n<!DOCTYPE html><title>Sign in</title>",
-            "VHD of fixed size": bytes(MIB) + b"conectix".ljust(512, b"\0"),
+            "or XML": b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>",
         }
-        for kind, content in packed.items():
+        for kind, content in forms.items():
             with self.subTest(kind):
-                content = content.ljust(1024, b"\0") if kind != "VHD of fixed size" else content
+                content = content.ljust(1024, b"\0")
                 self.refuse(content, f"{kind}.*--image-format raw")
+                self.refuse(content, f"{kind}.*--image-format raw", DiskFormat.QCOW2)
                 self.assertEqual(DiskFormat.RAW, self.inspect(content, DiskFormat.RAW).format)
+
+    def test_a_declared_format_that_is_none_tells_how_to_insist(self) -> None:
+        for claimed in (DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VHDX):
+            for content in (b"noise " * 1000, bytes(MIB), qcow2()[4:]):
+                self.refuse(content, f"said to be {claimed}.*--image-format raw", claimed)
+
+    def test_a_corrupt_qcow2_has_a_remedy(self) -> None:
+        self.refuse(qcow2(features=1 << 1), "marks it as corrupt; 'qemu-img check -r all'")
 
     def test_a_name_that_promises_a_format_is_kept_to(self) -> None:
         self.path.write_bytes(b"noise " * 1000)
-        for suffix in ("qcow2", "vmdk", "vhdx", "vdi", "vhd", "iso"):
+        for suffix in ("qcow2", "vmdk", "vhdx", "vdi", "vhd", "iso", "xz", "tgz", "ova", "hdd"):
             for name in (f"/images/disk.{suffix.upper()}", f"https://host/disk.{suffix}?x=y"):
                 with (
                     self.subTest(name),
