@@ -7,6 +7,7 @@ Layout of ``image_cache_path``, a directory that QEMU can pass and no other user
     KEY.json    format and sizes of the image; a hit reads nothing else
     tmp/        unfinished files, private to the driver
     locks/      one lock for each KEY in the making
+    users/      who took each image; see :mod:`compute_driver.images.owners`
 
 KEY is a digest of the image's identity: an image that changes at its location gets another KEY.
 Both files of a KEY appear by a rename, and only complete.
@@ -14,7 +15,8 @@ Both files of a KEY appear by a rename, and only complete.
 The time of change of KEY.json tells the last use of the image.  A lock on KEY.json keeps the image:
 within :meth:`ImageCache.holding` a caller has a shared lock until the disks of the image are made,
 and the driver removes an image only under an exclusive lock.  A guest of an image has the path of
-the image in the header of a disk, or a second name of the image's file.
+the image in the header of a disk, or a second name of the image's file.  Several directories of
+guests may share a cache.
 """
 
 from __future__ import annotations
@@ -23,10 +25,12 @@ import contextlib
 import functools
 import hashlib
 import json
+import logging
 import os
 import re
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,10 +44,13 @@ from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage, Entry, holding
 from compute_driver.images.inspect import ImageDetails, inspect, is_dirty
+from compute_driver.images.owners import NOBODY, Absent, Owners
 from compute_driver.images.unpack import unpack
 from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, filesystem, space, tools
 from compute_driver.system.concurrency import run_blocking
+
+LOG = logging.getLogger(__name__)
 
 #: QEMU's block drivers, with their options, for the formats that cannot be the base of guests'
 #: disks.  By default, QEMU takes the size of most VHDs from their geometry, which is rounded.
@@ -70,6 +77,7 @@ class ImageCache:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
         self._directory = Path(conf.hypervisor.image_cache_path)
+        self._owners = Owners(self._directory, Path(conf.hypervisor.instances_path))
 
     def get(self, image: Image, progress: Progress = no_progress) -> CachedImage:
         """Return a disk image; fetch, check and convert the image if the cache lacks it.
@@ -81,8 +89,11 @@ class ImageCache:
         :raises ImageUnacceptable: if the bytes do not match the claims, or are not safe.
         :raises NotEnoughSpace: if the cache's file system is full.
         :raises ToolFailed: if the image could not be converted within the limits.
+        :raises HostError: if the cache belongs to another user.
         """
-        return self._cached("disk", image, progress, self._prepare_disk)[0]
+        found = self._cached("disk", image, progress, self._prepare_disk)[0]
+        self._owners.record(found.path.name)
+        return found
 
     def get_file(self, image: Image, progress: Progress = no_progress) -> Path:
         """Return the path of a kernel or a ramdisk, which is kept byte by byte.
@@ -126,37 +137,64 @@ class ImageCache:
         """
         oldest = time.time() - min_age
         removed = []
+        kept: Counter[Absent] = Counter()
         with contextlib.ExitStack() as stack:
             locked = [entry for entry in self._whole() if entry.lock_alone(stack)]
-            used = users() if locked else {}
+            own, others = (users(), run_blocking(self._owners.survey)) if locked else ({}, NOBODY)
             for entry in locked:
                 # Under this lock no other process makes the image anew.
                 with concurrency.try_lock(entry.lock) as held:
                     found = entry.describe() if held else None
                     if found is None:
                         continue
-                    if Path(os.path.realpath(entry.path)) in used or entry.is_linked():
+                    path, key = Path(os.path.realpath(entry.path)), entry.path.name
+                    if path in own:
+                        self._owners.record(key)
+                    if path in own or path in others.used or entry.is_linked():
                         entry.touch()
                     elif found.used_at <= oldest:
-                        entry.remove()
-                        removed.append(found)
+                        kept.update(others.absent.get(key, ()))
+                        if key not in others.absent:
+                            entry.remove()
+                            self._owners.forget(key)
+                            removed.append(found)
+        for absent, count in kept.items():
+            LOG.warning(
+                "%d images of the cache stay: guests took them, and %s. If their directory is gone "
+                "for good, remove %s",
+                count,
+                absent.reason,
+                absent.record,
+            )
         return removed
+
+    def users_elsewhere(self) -> Mapping[Path, Collection[str]]:
+        """Return the files that guests in other directories need, with the guests' UUIDs."""
+        return run_blocking(self._owners.survey).used
 
     def leftovers(self, used: Collection[Path] = ()) -> list[Path]:
         """Return the files of fetches that have ended early.
 
-        :param used: files that guests need, complete or not.
+        :param used: files that guests of this driver need, complete or not.
         """
-        return [path for path in self._abandoned() if Path(os.path.realpath(path)) not in used]
+        return [path for path in self._abandoned() if not self._is_needed(path, used)]
 
     def remove_leftovers(self, used: Collection[Path] = ()) -> list[Path]:
         """Remove the files that :meth:`leftovers` returns, and return their paths."""
         removed = []
         for path in self._abandoned():
-            if Path(os.path.realpath(path)) not in used:
+            if not self._is_needed(path, used):
                 path.unlink(missing_ok=True)
                 removed.append(path)
         return removed
+
+    def _is_needed(self, path: Path, used: Collection[Path]) -> bool:
+        """Tell whether guests, also in other directories, need a leftover file."""
+        real = Path(os.path.realpath(path))
+        if real in used:
+            return True
+        others = run_blocking(self._owners.survey)
+        return real in others.used or path.name.partition(".")[0] in others.absent
 
     def _whole(self) -> Iterator[Entry]:
         for path in sorted(self._directory.glob("*.json")):

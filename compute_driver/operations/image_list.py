@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from compute_driver.info import CacheEntry
@@ -13,10 +14,13 @@ from compute_driver.operations.base.context import Parts
 
 def image_list(parts: Parts) -> tuple[CacheEntry, ...]:
     """Return the images of the cache, and the guests that need each image."""
-    users = image_users.bases(parts)
+    entries = parts.images.entries()
+    users = (image_users.bases(parts), parts.images.users_elsewhere()) if entries else ()
     return tuple(
-        dataclasses.replace(
-            entry, guests=tuple(sorted(users.get(image_users.real(Path(entry.path)), ())))
-        )
-        for entry in parts.images.entries()
+        dataclasses.replace(entry, guests=_guests(image_users.real(Path(entry.path)), users))
+        for entry in entries
     )
+
+
+def _guests(path: Path, users: tuple[Mapping[Path, Collection[str]], ...]) -> tuple[str, ...]:
+    return tuple(sorted({guest for files in users for guest in files.get(path, ())}))

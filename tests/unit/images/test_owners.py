@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two state directories with one cache: neither removes the images of the other's guests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import tempfile
+import unittest
+import uuid
+from pathlib import Path
+
+from compute_driver import exceptions
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import Image
+from compute_driver.images.cache import ImageCache
+from tests.unit import base
+
+
+class OwnersTest(unittest.TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        home = tempfile.TemporaryDirectory()
+        self.addCleanup(home.cleanup)
+        self.home = Path(home.name)
+        self.first, self.second = (self.cache(name) for name in ("first", "second"))
+
+    def cache(self, name: str) -> ImageCache:
+        state, images = str(self.home / name), str(self.home / "images")
+        return ImageCache(base.configuration(state_path=state, image_cache_path=images))
+
+    def source(self) -> str:
+        path = self.home / "disk.raw"
+        path.write_bytes(b"disk" * 100)
+        return str(path)
+
+    def taken(self, cache: ImageCache, name: str = "disk") -> Path:
+        """Let guests of a cache's driver take an image."""
+        source = self.home / f"{name}.raw"
+        if not source.exists():
+            source.write_bytes(name.encode() * 100)
+        with cache.holding():
+            return cache.get(Image(location=str(source), format=DiskFormat.RAW)).path
+
+    def guest(self, state: str, image: Path) -> Path:
+        """Make the directory of a guest with an overlay of an image, and return the overlay."""
+        path = self.home / state / "instances" / str(uuid.uuid4()) / "root.qcow2"
+        path.parent.mkdir(parents=True)
+        name = os.fsencode(image)
+        path.write_bytes(struct.pack(">4sIQI", b"QFI\xfb", 3, 20, len(name)) + name)
+        return path
+
+    def pruned(self, cache: ImageCache, used: tuple[Path, ...] = ()) -> list[str]:
+        return [entry.path for entry in cache.prune(0, lambda: dict.fromkeys(used, ("guest",)))]
+
+    def assert_kept(self, image: Path, reason: str) -> None:
+        with self.assertLogs("compute_driver.images.cache", "WARNING") as logs:
+            self.assertNotIn(str(image), self.pruned(self.second))
+        self.assertTrue(image.exists())
+        (line,) = logs.output
+        self.assertRegex(line, f"1 images of the cache stay.*{reason}.*remove {self.home}/images")
+
+    def test_an_image_of_guests_elsewhere_stays_until_they_are_gone(self) -> None:
+        image = self.taken(self.first)
+        disk = self.guest("first", image)
+        self.assertEqual([], self.pruned(self.second))
+        self.assertEqual({image: {disk.parent.name}}, dict(self.second.users_elsewhere()))
+        shutil.rmtree(disk.parent)
+        self.assertEqual([str(image)], self.pruned(self.second))
+        self.assertEqual([], list(self.home.glob(f"images/users/*/{image.name}")))
+
+    def test_each_directory_keeps_its_images(self) -> None:
+        one, two, nobody = (self.taken(self.first, name) for name in ("one", "two", "nobody"))
+        self.taken(self.second, "two")
+        self.guest("first", one)
+        self.guest("second", two)
+        self.assertEqual([str(nobody)], self.pruned(self.cache("third")))
+
+    def test_a_directory_that_is_not_mounted_keeps_its_images(self) -> None:
+        image, other = self.taken(self.first), self.taken(self.second, "other")
+        self.guest("first", image)
+        instances, aside = self.home / "first" / "instances", self.home / "aside"
+        instances.rename(aside)
+        with self.subTest("no mount point"):
+            self.assert_kept(image, f"{instances} of host .* cannot be read: No such file")
+        self.assertFalse(other.exists())
+        instances.mkdir()
+        with self.subTest("an empty mount point"):
+            self.assert_kept(image, f"{instances} of host .* is another directory")
+        self.assertEqual([], self.second.leftovers())
+        instances.rmdir()
+        aside.rename(instances)
+        self.assertEqual([], self.pruned(self.second))
+
+    def test_the_operator_drops_a_directory_that_is_gone_for_good(self) -> None:
+        image = self.taken(self.first)
+        shutil.rmtree(self.home / "first")
+        self.assert_kept(image, "No such file")
+        (record,) = self.home.glob("images/users/*")
+        shutil.rmtree(record)
+        self.assertEqual([str(image)], self.pruned(self.second))
+
+    def test_an_unreadable_guest_keeps_the_images_that_its_directory_took(self) -> None:
+        image, other = self.taken(self.first), self.taken(self.second, "other")
+        disk = self.guest("first", image)
+        disk.unlink()
+        disk.symlink_to(disk)  # not even root can read a link to itself
+        self.assert_kept(image, f"{disk} cannot be read")
+        self.assertFalse(other.exists())
+
+    def test_other_unreadable_directories_do_not_count(self) -> None:
+        image = self.taken(self.first)
+        lost = self.home / "first" / "instances" / "lost+found"
+        lost.mkdir()
+        (lost / "x.qcow2").symlink_to(lost / "x.qcow2")
+        self.assertEqual([str(image)], self.pruned(self.second))
+
+    def test_a_damaged_record_keeps_the_images(self) -> None:
+        image = self.taken(self.first)
+        (note,) = self.home.glob("images/users/*/directory.json")
+        note.write_text("{")
+        self.assert_kept(image, "directory.json cannot be read")
+
+    def test_an_image_that_no_guest_takes_has_no_record(self) -> None:
+        self.first.fetch(Image(location=self.source(), format=DiskFormat.RAW))
+        self.assertEqual(1, len(self.pruned(self.second)))
+
+    def test_a_guest_from_before_the_records_gets_one(self) -> None:
+        image = self.taken(self.first)
+        self.guest("first", image)
+        shutil.rmtree(self.home / "images" / "users")
+        self.assertEqual([], self.pruned(self.first, used=(image,)))
+        self.assertEqual([], self.pruned(self.second))
+
+    def test_a_damaged_image_of_guests_elsewhere_is_no_leftover(self) -> None:
+        image = self.taken(self.first)
+        self.guest("first", image)
+        image.with_name(f"{image.name}.json").unlink()
+        self.assertEqual([], self.second.remove_leftovers())
+        self.assertTrue(image.exists())
+
+    def test_a_cache_without_room_for_records_gives_no_image_to_guests(self) -> None:
+        self.first.fetch(Image(location=self.source(), format=DiskFormat.RAW))
+        (self.home / "images" / "users").write_text("")
+        with self.assertRaisesRegex(exceptions.HostError, "option image_cache_path"):
+            self.taken(self.first)
