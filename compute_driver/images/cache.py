@@ -43,7 +43,7 @@ from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage, Entry, holding
-from compute_driver.images.inspect import ImageDetails, inspect, is_dirty
+from compute_driver.images.inspect import DOCUMENT, ImageDetails, inspect, is_dirty, is_document
 from compute_driver.images.owners import NOBODY, Absent, Owners
 from compute_driver.images.unpack import unpack
 from compute_driver.info import CacheEntry
@@ -302,6 +302,10 @@ def _prepare_file(entry: Entry, image: Image, progress: Progress) -> tuple[Path,
     size = entry.part.stat().st_size
     if not size:
         raise exceptions.ImageUnacceptable(f"file {sources.shown(image.location)} is empty")
+    if is_document(entry.part):
+        raise exceptions.ImageUnacceptable(
+            f"file {sources.shown(image.location)} is {DOCUMENT}; accepted: a kernel or a ramdisk"
+        )
     return entry.part, ImageDetails(format=DiskFormat.RAW, virtual_size=size)
 
 

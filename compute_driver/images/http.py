@@ -4,14 +4,19 @@
 An interrupted fetch continues with ``Range`` and ``If-Range`` (RFC 9110, sections 13.1.5 and 14),
 even in another process: a file beside the partial file keeps its validator.  ``requests`` takes
 proxies from the environment, and credentials from the URL or ``~/.netrc``.
+
+The driver asks for images without content coding, but many servers send ``Content-Encoding: gzip``
+all the same: web servers for files with suffix .gz, which stay as they are, and object stores for
+objects that were stored compressed, which are decoded.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import http.client
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -20,8 +25,11 @@ import tenacity
 
 from compute_driver import exceptions
 from compute_driver.driver import Progress
+from compute_driver.images import answers, compression
+from compute_driver.images.inspect import Refusal, refused
+from compute_driver.images.pieces import pour
 from compute_driver.images.sources import ImageSource, basename, shown
-from compute_driver.system import space
+from compute_driver.system import space, tools
 
 #: Seconds until an interrupted fetch continues.
 PAUSE = tenacity.wait_exponential(multiplier=0.5, max=10)
@@ -31,13 +39,9 @@ _CHUNK = 64 * 1024
 _GONE = (404, 410)
 #: Status codes that may be gone at the next attempt.
 _TRANSIENT = (408, 425, 429, 500, 502, 503, 504)
-#: Status codes of servers that serve GET only; 403 comes from a link that is signed for GET.
-_NO_HEAD = (403, 405, 501)
 
-#: Header fields that change with the bytes; RFC 9110, section 8.8.
-_VALIDATORS = ("ETag", "Last-Modified")
-
-_CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)")
+#: The end of a URL whose file is compressed by gzip.
+_GZIPPED = re.compile(r"(?i)\.(gz|tgz)$")
 
 #: Reasons for errors without an error number.
 _REASONS: tuple[tuple[type[BaseException], str], ...] = (
@@ -68,12 +72,35 @@ class HttpSource(ImageSource):
         try:
             self._persist(location, lambda: self._continue(location, download, progress, verified))
         except BaseException as error:
-            have, _ = download.state()
-            if not have or isinstance(error, (exceptions.ImageNotFound, exceptions.HostError)):
+            if not download.state().have or isinstance(
+                error, (exceptions.ImageNotFound, exceptions.HostError)
+            ):
                 download.forget()
                 target.unlink(missing_ok=True)
             raise
+        coding = download.state().coding
         download.forget()
+        if coding == answers.GZIP and not _GZIPPED.search(shown(location)):
+            self._decode(location, target, progress)
+
+    def _decode(self, location: str, target: Path, progress: Progress) -> None:
+        """Remove the gzip coding of a file, if the file has the coding."""
+        decoded, limits = target.with_name(f"{target.name}.decoded"), tools.limits(self.conf)
+        try:
+            with target.open("rb") as file:
+                kind = compression.recognise(file.read(compression.MAGIC_BYTES))
+                if kind is None or kind.name != "gzip":  # a proxy has decoded the content
+                    return
+                file.seek(0)
+                for _ in pour(compression.decompress(file, kind, limits), decoded, limits):
+                    progress(f"decoding {basename(location)}", file.tell(), target.stat().st_size)
+            decoded.replace(target)
+        except BaseException as error:
+            decoded.unlink(missing_ok=True)
+            target.unlink()
+            if isinstance(error, Refusal):
+                raise refused(shown(location), None, error) from error
+            raise
 
     def _persist(self, location: str, attempt: Callable[[], R]) -> R:
         retries = self.conf.hypervisor.image_fetch_retries
@@ -91,33 +118,37 @@ class HttpSource(ImageSource):
             ) from None
 
     def _identify(self, location: str) -> str | None:
-        with self._answer("HEAD", location, {}, accepted=_NO_HEAD) as answer:
-            if answer.status_code not in _NO_HEAD:
-                return _identity(location, answer)
+        # Servers answer HEAD with errors or without validators, above all for signed URLs.
+        with self._answer("HEAD", location, {}, accepted=range(200, 600)) as answer:
+            identity = answers.identity(location, answer) if answer.status_code == 200 else None
+        if identity is not None:
+            return identity
         with self._answer("GET", location, {}) as answer:
-            return _identity(location, answer)
+            return answers.identity(location, answer)
 
     def _continue(
         self, location: str, download: _Download, progress: Progress, verified: bool
     ) -> None:
-        have, validator = download.state()
-        headers = {"Range": f"bytes={have}-", "If-Range": validator} if have else {}
-        with self._answer("GET", location, headers, accepted=(416,)) as answer:
-            start, total = _range(answer)
-            if answer.status_code == 416 and total == have:
+        before = download.state()
+        headers = {"Range": f"bytes={before.have}-", "If-Range": before.validator}
+        with self._answer(
+            "GET", location, headers if before.have else {}, accepted=(416,)
+        ) as answer:
+            start, total = answers.position(answer)
+            if answer.status_code == 416 and total == before.have:
                 return  # an earlier fetch has got all bytes
-            if answer.status_code == 416 or start not in (0, have):
+            if not 0 <= start <= before.have or answers.has_changed(
+                answer, start, before.validator
+            ):
                 download.forget()
-                raise _TransientError(f"the server does not continue from byte {have}")
-            if not (verified or _shows_its_end(answer, total)):
-                raise exceptions.ImageFetchFailed(
-                    f"cannot fetch {shown(location)}: the server does not tell the length of the"
-                    " image, so that nobody would notice a missing end; give the image's checksum"
-                )
+                raise _TransientError(f"the server does not continue from byte {before.have}")
+            if not verified:
+                check_trust(location, answer, total)
             space.require(download.target.parent, total - start)
+            partial = _Partial(start, answers.validator(answer), answers.coding(answer))
             with (
                 space.writing(download.target.parent, total),
-                download.opened(start, _validator(answer)) as file,
+                download.opened(partial) as file,
             ):
                 done = start
                 for chunk in answer.iter_content(_CHUNK):
@@ -129,7 +160,7 @@ class HttpSource(ImageSource):
 
     @contextlib.contextmanager
     def _answer(
-        self, method: str, location: str, headers: dict[str, str], accepted: tuple[int, ...] = ()
+        self, method: str, location: str, headers: dict[str, str], accepted: Collection[int] = ()
     ) -> Iterator[requests.Response]:
         """Send a request; turn errors, also of the caller's block, into errors without credentials.
 
@@ -150,14 +181,20 @@ class HttpSource(ImageSource):
                 ) as answer,
             ):
                 _check(answer, location, accepted)
+                # Otherwise requests decodes the content, and ranges and lengths do not fit.
+                answer.raw.headers.pop("Content-Encoding", None)
                 yield answer
         except (
             requests.exceptions.InvalidURL,
-            requests.exceptions.InvalidSchema,
             requests.exceptions.InvalidProxyURL,
             UnicodeError,
         ):
             raise exceptions.InvalidParameter("image", shown(location), "a valid URL") from None
+        except requests.exceptions.InvalidSchema:
+            raise exceptions.ImageFetchFailed(
+                f"cannot fetch {shown(location)}: the server redirects to an address, or the proxy "
+                "has an address, that is not HTTP"
+            ) from None
         except (requests.exceptions.SSLError, requests.exceptions.TooManyRedirects) as error:
             raise exceptions.ImageFetchFailed(
                 f"cannot fetch {shown(location)}: {_reason(error)}"
@@ -166,31 +203,47 @@ class HttpSource(ImageSource):
             raise _TransientError(_reason(error)) from None
 
 
+@dataclasses.dataclass(frozen=True)
+class _Partial:
+    """The first bytes of an image.
+
+    :param have: their number.
+    :param validator: their validator; empty if they are of no use for the next fetch.
+    :param coding: the coding of the content.
+    """
+
+    have: int = 0
+    validator: str = ""
+    coding: str = ""
+
+
 class _Download:
-    """A partial file and its validator; both stay when the process ends."""
+    """A partial file with a note of validator and coding; both stay when the process ends."""
 
     def __init__(self, target: Path) -> None:
         self.target = target
         self._note = target.with_name(target.name + ".validator")
 
-    def state(self) -> tuple[int, str]:
-        """Return the number of bytes in the file and their validator; 0 if they are of no use."""
+    def state(self) -> _Partial:
+        """Return the number of bytes in the file; 0 if they are of no use."""
         try:
-            validator = self._note.read_text("ascii")
+            validator, _, coding = self._note.read_text("ascii").partition("\n")
             have = self.target.stat().st_size
         except FileNotFoundError:
-            return 0, ""
-        return (have, validator) if validator else (0, "")
+            return _Partial()
+        return _Partial(have if validator else 0, validator, coding)
 
     @contextlib.contextmanager
-    def opened(self, start: int, validator: str) -> Iterator[IO[bytes]]:
-        """Open the file for writing at byte *start*, the end of the file or 0."""
-        if start == 0:
+    def opened(self, partial: _Partial) -> Iterator[IO[bytes]]:
+        """Open the file for writing after its first bytes."""
+        if partial.have == 0:
             self.forget()
-        with open(self.target, "ab" if start else "wb") as file:
-            if start == 0:
+        with open(self.target, "r+b" if partial.have else "wb") as file:
+            file.truncate(partial.have)
+            file.seek(partial.have)
+            if partial.have == 0:
                 # The old bytes are gone and no new byte is there: the validator fits all bytes.
-                self._note.write_text(validator, "ascii")
+                self._note.write_text(f"{partial.validator}\n{partial.coding}", "ascii")
             yield file
 
     def forget(self) -> None:
@@ -198,54 +251,42 @@ class _Download:
         self._note.unlink(missing_ok=True)
 
 
-def _check(answer: requests.Response, location: str, accepted: tuple[int, ...]) -> None:
+def _check(answer: requests.Response, location: str, accepted: Collection[int]) -> None:
     status = answer.status_code
     reply = f"the server answered {status} {answer.reason or ''}".rstrip()
     if status in _GONE:
         raise exceptions.ImageNotFound(f"there is no image {shown(location)}: {reply}")
+    if status in (200, 206) and answers.coding(answer) not in answers.CODINGS:
+        raise exceptions.ImageFetchFailed(
+            f"cannot fetch {shown(location)}: the server sends the image in coding "
+            f"{answers.coding(answer)!r}; accepted: gzip, or no coding"
+        )
+    if status in (200, 206, *accepted):
+        return
     if status in _TRANSIENT:
         raise _TransientError(reply)
-    if status not in (200, 206, *accepted):
-        raise exceptions.ImageFetchFailed(f"cannot fetch {shown(location)}: {reply}")
-    coding = answer.headers.get("Content-Encoding", "identity")
-    if coding != "identity":
-        raise exceptions.ImageFetchFailed(
-            f"cannot fetch {shown(location)}: the server sends the image in coding {coding!r}"
-        )
+    raise exceptions.ImageFetchFailed(f"cannot fetch {shown(location)}: {reply}")
 
 
-def _identity(location: str, answer: requests.Response) -> str | None:
-    if not any(name in answer.headers for name in _VALIDATORS):
-        return None  # an image can change without changing its length
-    names = (*_VALIDATORS, "Content-Length")
-    return "\n".join([location, *(answer.headers.get(name, "") for name in names)])
+def check_trust(location: str, answer: requests.Response, total: int) -> None:
+    """Refuse an answer whose bytes only a checksum could prove.
 
-
-def _validator(answer: requests.Response) -> str:
-    """Return a validator for If-Range: a strong ETag or the date; RFC 9110, section 13.1.5."""
-    etag = answer.headers.get("ETag", "")
-    strong = "" if etag.startswith("W/") else etag
-    validator = strong or answer.headers.get("Last-Modified", "")
-    return validator if validator.isascii() else ""
-
-
-def _range(answer: requests.Response) -> tuple[int, int]:
-    """Return the position of the body's first byte, and the length of the image or 0."""
-    if answer.status_code == 200:
-        return 0, _number(answer.headers.get("Content-Length"))
-    found = _CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
-    return (_number(found[1]), _number(found[2])) if found else (-1, 0)
-
-
-def _shows_its_end(answer: requests.Response, total: int) -> bool:
-    """Tell whether a cut connection differs from the end of the body; RFC 9112, section 6.3."""
-    chunked = answer.headers.get("Transfer-Encoding", "").lower() == "chunked"
-    framed = chunked or "Content-Length" in answer.headers
-    return total > 0 or (answer.status_code == 200 and framed)
-
-
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdecimal() else 0
+    :raises ImageFetchFailed: if the end is not told, or a redirect leaves HTTPS.
+    """
+    urls = [location, *(hop.url for hop in answer.history), answer.url]
+    secure = [url.lower().startswith("https:") for url in urls]
+    doubts = {
+        "the server does not tell the length of the image, so that nobody would notice a missing"
+        " end": not answers.shows_its_end(answer, total),
+        "the server redirects from HTTPS to HTTP, so that others could change the image": (
+            any(secure) and not secure[-1]
+        ),
+    }
+    for doubt, holds in doubts.items():
+        if holds:
+            raise exceptions.ImageFetchFailed(
+                f"cannot fetch {shown(location)}: {doubt}; give the image's checksum"
+            )
 
 
 def _reason(error: BaseException) -> str:

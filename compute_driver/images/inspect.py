@@ -91,6 +91,8 @@ _PROMISES = frozenset(
 
 #: Beginnings of documents, in lower case; a byte order mark may precede.
 _DOCUMENTS = (b"<!doctype", b"<html", b"<head", b"<script", b"<!--", b"<?xml")
+#: A file that servers and proxies send in place of an image.
+DOCUMENT = "a page of HTML or XML, such as the sign-in page of a server"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _INSIST = "give the format raw to use the bytes as a disk all the same (--image-format raw)"
@@ -149,6 +151,12 @@ def refused(name: str, inner: str | None, refusal: Refusal) -> exceptions.ImageU
     """Return the error for a refusal; the parameters are those of :func:`inspect`."""
     inside = "" if inner is None else f", file {inner},"
     return exceptions.ImageUnacceptable(f"image {name}{inside} {refusal}")
+
+
+def is_document(path: Path) -> bool:
+    """Tell whether a file is :data:`DOCUMENT`."""
+    with path.open("rb") as file:
+        return _begins_document(file.read(_SECTOR))
 
 
 def is_dirty(path: Path) -> bool:
@@ -275,12 +283,16 @@ def _marks(head: bytes, table: Iterable[tuple[int, bytes, M]]) -> list[M]:
 def _refuse_packed(head: bytes, foot: bytes) -> None:
     """Refuse files that are no raw disk, although no parser recognises them."""
     kinds = _marks(head, _PACKED)
-    if head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith(_DOCUMENTS):
-        kinds.append("a page of HTML or XML, such as the sign-in page of a server")
+    if _begins_document(head):
+        kinds.append(DOCUMENT)
     if foot.startswith(_DMG):
         kinds.append("a disk image of macOS, which 'qemu-img convert -f dmg' reads")
     if kinds:
         raise Refusal(f"is {kinds[0]}; accepted: {', '.join(sorted(DiskFormat))}; or {_INSIST}")
+
+
+def _begins_document(head: bytes) -> bool:
+    return head.removeprefix(_BYTE_ORDER_MARK).lstrip().lower().startswith(_DOCUMENTS)
 
 
 def _refuse_name(name: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -57,6 +58,19 @@ class TestCache(tiny.TinyTestCase):
         self.driver.destroy(second.uuid)
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
         self.assertFalse(path.exists())
+
+    def test_base_of_a_guest_in_another_directory_stays(self) -> None:
+        holder = tempfile.TemporaryDirectory()
+        self.addCleanup(holder.cleanup)
+        made = self.spawned(self.image())
+        path = self.base(made)
+        self.driver.stop(made.uuid, timeout=0)
+        other = self.other_driver(instances_path=holder.name)
+        self.assertEqual((), other.image_prune(unused=0))
+        self.assertEqual([(made.uuid,)], [entry.guests for entry in other.image_list()])
+        self.driver.start(made.uuid)
+        self.driver.destroy(made.uuid)
+        self.assertEqual([str(path)], [entry.path for entry in other.image_prune(unused=0)])
 
     def test_base_of_a_directory_without_a_domain_stays(self) -> None:
         made = self.spawned(self.image())

@@ -50,6 +50,12 @@ class PruneTest(unittest.TestCase):
         self.assertEqual((str(self.source), "raw"), (entry.source, entry.format))
         self.assertLess(time.time() - entry.used_at, 60)
 
+    def test_page_of_a_proxy_is_no_kernel(self) -> None:
+        self.source.write_bytes(b"\r\n<!DOCTYPE html><title>Sign in</title>")
+        with self.assertRaisesRegex(exceptions.ImageUnacceptable, "sign-in page.*a kernel"):
+            self.cache.get_file(self.image)
+        self.assertEqual([], self.cache.leftovers())
+
     def test_image_without_identity_is_not_worth_fetching(self) -> None:
         server = ImageServer(b"an image")
         self.addCleanup(server.close)
