@@ -265,7 +265,8 @@ class ImageCache:
         progress(f"converting {sources.basename(image.location)}", 0, 0)
         # The qemu-img of a killed driver may still lock its output file.
         entry.converted.unlink(missing_ok=True)
-        source = driver | {"file": {"driver": "file", "filename": str(path)}}
+        # QEMU does not open a backing file, even if the inspection has missed its name.
+        source = driver | {"backing": None, "file": {"driver": "file", "filename": str(path)}}
         convert = ["qemu-img", "convert", "-q", "-O", "qcow2", f"json:{json.dumps(source)}"]
         self._qemu_img([*convert, str(entry.converted)], name)
         return entry.converted, run_blocking(inspect, entry.converted, name=name)

@@ -66,6 +66,9 @@ _FOREIGN = (
 #: The beginning of a VMDK of createType monolithicFlat, for example.  QEMU opens the named files.
 _VMDK_DESCRIPTION = b"# Disk DescriptorFile"
 
+#: The field of a VMDK for the backing file, which QEMU searches anywhere in the description.
+_VMDK_PARENT = "parentfilenamehint"
+
 #: Offsets and magic numbers of files that are no disk, or contain a disk in another form.
 _PACKED = (
     (0, b"PK\x03\x04", "a ZIP archive"),
@@ -73,6 +76,11 @@ _PACKED = (
     (0, b"Rar!\x1a\x07", "a RAR archive"),
     (0, b"LZIP", "compressed by lzip"),
     (0, b"\x04\x22\x4d\x18", "compressed by lz4"),
+    (0, b"070701", "a cpio archive"),
+    (0, b"!<arch>\n", "an ar archive, such as a Debian package"),
+    (0, b"VMA\x00", "a backup of Proxmox"),
+    (0, b"version https://git-lfs", "a pointer of Git LFS in place of a file"),
+    (0, b"d8:announce", "a torrent"),
     (0, b"MSWIM\x00\x00\x00", "an image of Windows Imaging"),
     (0, b"WithoutFreeSpace", "a disk of Parallels, which 'qemu-img convert -f parallels' reads"),
     (0, b"WithouFreSpacExt", "a disk of Parallels, which 'qemu-img convert -f parallels' reads"),
@@ -90,9 +98,9 @@ _PROMISES = frozenset(
 )
 
 #: Beginnings of documents, in lower case; a byte order mark may precede.
-_DOCUMENTS = (b"<!doctype", b"<html", b"<head", b"<script", b"<!--", b"<?xml")
+_DOCUMENTS = (b"<!doctype", b"<html", b"<head", b"<script", b"<!--", b"<?xml", b'{"')
 #: A file that servers and proxies send in place of an image.
-DOCUMENT = "a page of HTML or XML, such as the sign-in page of a server"
+DOCUMENT = "a page of HTML, XML or JSON, such as the sign-in page of a server"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 _INSIST = "give the format raw to use the bytes as a disk all the same (--image-format raw)"
@@ -245,6 +253,8 @@ def _recognise(path: Path, head: bytes) -> Any:
         except Exception as error:
             kind = _KINDS.get(name, "whole images")
             raise Refusal(f"is {name}, but: {_why(error)}; accepted: {kind}") from error
+    if name == "vmdk" and _VMDK_PARENT in inspector.desc_text.lower():
+        raise Refusal(f"is a VMDK that is based on another file; accepted: {_KINDS['vmdk']}")
     return inspector
 
 

@@ -53,6 +53,7 @@ REFUSED = {
     "extended L2 entries": ("qcow2", "extended_l2=on", "Unknown"),
     "backing file": ("qcow2", "backing_file={home}/disk.raw,backing_fmt=raw", "backing file"),
     "data file": ("qcow2", "data_file={home}/data", "data_file"),
+    "vmdk parent": ("vmdk", "backing_file={home}/base.vmdk,backing_fmt=vmdk", "based on another"),
     "vmdk flat": ("vmdk", "subformat=monolithicFlat", "monolithicSparse"),
     "vmdk split": ("vmdk", "subformat=twoGbMaxExtentSparse", "monolithicSparse"),
 }
@@ -100,6 +101,7 @@ class ImagesCase(unittest.TestCase):
         self.cache = ImageCache(self.conf)
         self.disk = self.home / "disk.raw"
         self.disk.write_bytes((PATTERN * 2).ljust(SIZE, b"\0"))
+        output("qemu-img", "create", "-q", "-f", "vmdk", self.home / "base.vmdk", "4M")
         logging.disable(logging.WARNING)  # warnings of the parsers
         self.addCleanup(logging.disable, logging.NOTSET)
 
@@ -156,6 +158,15 @@ class FormatTest(ImagesCase):
                 chosen = ["-o", options.format(home=self.home)] if options else []
                 output("qemu-img", "create", "-q", "-f", image_format, *chosen, path, "4M")
                 self.cache.get(Image(location=str(path)))
+
+    def test_no_backing_file_of_a_vmdk_is_opened(self) -> None:
+        path, base = self.home / "child.vmdk", self.home / "base.vmdk"
+        options = f"backing_file={base},backing_fmt=vmdk"
+        output("qemu-img", "create", "-q", "-f", "vmdk", "-o", options, path)
+        output("qemu-io", "-f", "vmdk", "-c", "write -P 7 0 64k", base)
+        with mock.patch("compute_driver.images.inspect._VMDK_PARENT", "a new trick"):
+            cached = self.cache.get(Image(location=str(path)))
+        self.assertEqual(bytes(SIZE), self.content(cached))
 
     def test_encryption_is_refused(self) -> None:
         path = self.home / "secret.qcow2"

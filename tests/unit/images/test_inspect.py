@@ -208,9 +208,15 @@ class RefusedTest(InspectCase):
             "RAR": b"Rar!\x1a\x07\x01\x00",
             "Windows Imaging": b"MSWIM\0\0\0",
             "Parallels": b"WithouFreSpacExt",
+            "cpio": b"070701",
+            "ar archive": b"!<arch>\ndebian-binary",
+            "Proxmox": b"VMA\0\0\0\0\1",
+            "Git LFS": b"version https://git-lfs.github.com/spec/v1\noid sha256:0",
+            "torrent": b"d8:announce35:udp://tracker",
+            "JSON": b'{"error": "expired"}',
             "macOS": bytes(MIB) + b"koly".ljust(512, b"\0"),
             "HTML": b"\n<!DOCTYPE html><title>Sign in</title>",
-            "or XML": b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>",
+            "XML or": b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>NoSuchKey</Code></Error>",
         }
         for kind, content in forms.items():
             with self.subTest(kind):
