@@ -279,13 +279,13 @@ OPTIONS = [
         "image_tool_cpu_seconds",
         default=600,
         min=1,
-        help="Processor seconds that one run of qemu-img may use.",
+        help="Processor seconds that one run of qemu-img, or the unpacking of an image, may use.",
     ),
     cfg.IntOpt(
         "image_tool_memory_mib",
         default=1024,
         min=256,
-        help="Address space in MiB that one run of qemu-img may use.",
+        help="Memory in MiB that one run of qemu-img, or the unpacking of an image, may use.",
     ),
     cfg.IntOpt(
         "console_log_max_kib",

@@ -69,7 +69,7 @@ def _next(pieces: Iterator[Piece]) -> tuple[float, Piece | None]:
 def _write(descriptor: int, piece: bytes) -> float:
     start = time.thread_time()
     for offset in range(0, len(piece), len(_ZEROS)):
-        part = memoryview(piece)[offset : offset + len(_ZEROS)]
+        part = piece[offset : offset + len(_ZEROS)]
         if part == _ZEROS[: len(part)]:
             os.lseek(descriptor, len(part), os.SEEK_CUR)
             continue
