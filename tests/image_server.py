@@ -45,7 +45,6 @@ class ImageServer:
     :ivar chunked: whether a body comes in chunks.
     :ivar align: ranges begin at a multiple of this number, like those of caches of blocks.
     :ivar checks_if_range: whether a range of a changed image is refused.
-    :ivar bare_head: whether answers to HEAD have no validators.
     :ivar gate: every body waits here after its first half.
     """
 
@@ -60,7 +59,6 @@ class ImageServer:
         self.no_head = 0
         self.align = 1
         self.checks_if_range = True
-        self.bare_head = False
         self.gate = threading.Event()
         self.gate.set()
         self.requests: list[Request] = []
@@ -141,8 +139,7 @@ class ImageServer:
             body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
         elif self.says_length:
             handler.send_header("Content-Length", str(len(body)))
-        bare = self.bare_head and request.method == "HEAD"
-        for name, value in () if bare else self.headers.items():
+        for name, value in self.headers.items():
             handler.send_header(name, value)
         handler.end_headers()
         if request.method == "HEAD":

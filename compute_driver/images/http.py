@@ -118,11 +118,10 @@ class HttpSource(ImageSource):
             ) from None
 
     def _identify(self, location: str) -> str | None:
-        # Servers answer HEAD with errors or without validators, above all for signed URLs.
+        # Many servers refuse HEAD, above all for URLs that are signed for GET.
         with self._answer("HEAD", location, {}, accepted=range(200, 600)) as answer:
-            identity = answers.identity(location, answer) if answer.status_code == 200 else None
-        if identity is not None:
-            return identity
+            if answer.status_code == 200:
+                return answers.identity(location, answer)
         with self._answer("GET", location, {}) as answer:
             return answers.identity(location, answer)
 

@@ -161,7 +161,7 @@ class RedirectTest(HttpCase):
                 self.source().fetch(self.server.url, self.target, no_progress)
 
     def test_a_circle_ends(self) -> None:
-        self.server.statuses = [302] * 40
+        self.server.statuses = [302] * 400  # more than all attempts follow
         self.server.headers["Location"] = self.server.url
         with self.assertRaises(exceptions.ImageFetchFailed):
             self.source().fetch(self.server.url, self.target, no_progress)
@@ -336,11 +336,6 @@ class IdentityTest(HttpCase):
         for status in (400, 401, 403, 405, 429, 500, 501, 503):
             self.server.no_head = status
             self.assertEqual(wanted, self.source().identify(self.server.url))
-
-    def test_a_server_that_tells_less_by_head_is_asked_by_get(self) -> None:
-        wanted = self.source().identify(self.server.url)
-        self.server.bare_head = True
-        self.assertEqual(wanted, self.source().identify(self.server.url))
 
     def test_a_new_signature_makes_no_other_image(self) -> None:
         pairs = {
