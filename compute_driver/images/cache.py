@@ -42,7 +42,7 @@ from compute_driver.choices import DiskFormat
 from compute_driver.driver import Progress, no_progress
 from compute_driver.guest import Image
 from compute_driver.images import sources
-from compute_driver.images.entry import CachedImage, Entry, holding
+from compute_driver.images.entry import CachedImage, Entry, holder, holding
 from compute_driver.images.inspect import DOCUMENT, ImageDetails, inspect, is_dirty, is_document
 from compute_driver.images.owners import NOBODY, Absent, Owners
 from compute_driver.images.unpack import unpack
@@ -77,7 +77,7 @@ class ImageCache:
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
         self._directory = Path(conf.hypervisor.image_cache_path)
-        self._owners = Owners(self._directory, Path(conf.hypervisor.instances_path))
+        self._owners = Owners(conf)
 
     def get(self, image: Image, progress: Progress = no_progress) -> CachedImage:
         """Return a disk image; fetch, check and convert the image if the cache lacks it.
@@ -92,7 +92,9 @@ class ImageCache:
         :raises HostError: if the cache belongs to another user.
         """
         found = self._cached("disk", image, progress, self._prepare_disk)[0]
-        self._owners.record(found.path.name)
+        guest = holder()
+        if guest is not None:
+            self._owners.record(found.path.name, guest)
         return found
 
     def get_file(self, image: Image, progress: Progress = no_progress) -> Path:
@@ -117,9 +119,19 @@ class ImageCache:
             return self._cached("file", image, progress, _prepare_file)[1]
         return self._cached("disk", image, progress, self._prepare_disk)[1]
 
-    def holding(self) -> AbstractContextManager[None]:
-        """Protect all images that this thread asks for meanwhile from removal."""
-        return holding()
+    def holding(self, guest: str) -> AbstractContextManager[None]:
+        """Protect all images that this thread asks for meanwhile, for a guest, from removal.
+
+        :param guest: the guest's UUID.
+        """
+        return holding(guest)
+
+    def release(self, guest: str) -> None:
+        """Note that a guest is removed and needs no image any more.
+
+        :raises HostError: if the cache belongs to another user.
+        """
+        self._owners.release(guest)
 
     def entries(self) -> list[CacheEntry]:
         """Return the complete images, the latest used first, without their users."""
@@ -148,8 +160,8 @@ class ImageCache:
                     if found is None:
                         continue
                     path, key = Path(os.path.realpath(entry.path)), entry.path.name
-                    if path in own:
-                        self._owners.record(key)
+                    for guest in own.get(path, ()):
+                        self._owners.record(key, guest)
                     if path in own or path in others.used or entry.is_linked():
                         entry.touch()
                     elif found.used_at <= oldest:

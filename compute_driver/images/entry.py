@@ -21,8 +21,8 @@ from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, steps
 from compute_driver.system.concurrency import run_blocking
 
-#: The shared locks of :func:`holding`.
-_holds: contextvars.ContextVar[contextlib.ExitStack | None] = contextvars.ContextVar(
+#: The shared locks of :func:`holding`, and the guest.
+_holds: contextvars.ContextVar[tuple[contextlib.ExitStack, str] | None] = contextvars.ContextVar(
     "holds", default=None
 )
 
@@ -42,14 +42,20 @@ class CachedImage:
 
 
 @contextlib.contextmanager
-def holding() -> Iterator[None]:
-    """Protect all images that this thread asks for meanwhile from removal."""
+def holding(guest: str) -> Iterator[None]:
+    """Protect all images that this thread asks for meanwhile, for a guest, from removal."""
     with contextlib.ExitStack() as stack:
-        token = _holds.set(stack)
+        token = _holds.set((stack, guest))
         try:
             yield
         finally:
             _holds.reset(token)
+
+
+def holder() -> str | None:
+    """Return the guest of the innermost :func:`holding` of this thread."""
+    held = _holds.get()
+    return None if held is None else held[1]
 
 
 class Entry:
@@ -115,10 +121,10 @@ class Entry:
 
         The protection ends with the innermost :func:`holding` of this thread.
         """
-        stack = _holds.get()
-        if stack is None:
+        held = _holds.get()
+        if held is None:
             return self.touch()
-        return self._lock(stack, os.O_RDONLY, fcntl.LOCK_SH, wait=True) and self.touch()
+        return self._lock(held[0], os.O_RDONLY, fcntl.LOCK_SH, wait=True) and self.touch()
 
     def lock_alone(self, stack: contextlib.ExitStack) -> bool:
         """Lock the image until *stack* ends; tell whether no other process had a lock."""

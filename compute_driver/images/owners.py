@@ -4,10 +4,11 @@
 Layout of ``users`` in the cache, private to the driver::
 
     OWNER/directory.json    a directory of guests: host, path and inode
-    OWNER/KEY               empty: guests of the directory took the image KEY
+    OWNER/KEY.GUEST         empty: this guest of the directory took the image KEY
 
 The headers of the disks in a directory tell which images its guests still need.  While the
-directory cannot be read, its guests may need every image that they took.
+directory cannot be read, its guests may need every image that they took.  The removal of a guest
+removes its records.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+from oslo_config import cfg
+
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.storage import overlay
+from compute_driver.storage.home import Home
 from compute_driver.system import files, filesystem
 
 _NOTE = "directory.json"
@@ -82,16 +85,18 @@ NOBODY = Survey(used={}, absent={})
 class Owners:
     """The records in a cache.
 
-    :param cache: the directory of the cache.
-    :param instances: the directory of this driver's guests.
+    :param conf: configuration with group ``[hypervisor]`` registered.
     """
 
-    def __init__(self, cache: Path, instances: Path) -> None:
-        self._users = cache / "users"
-        self._instances = instances
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self._conf = conf
+        self._users = Path(conf.hypervisor.image_cache_path, "users")
+        self._instances = Path(conf.hypervisor.instances_path)
 
-    def record(self, key: str) -> None:
-        """Note that guests of this driver take an image.
+    def record(self, key: str, guest: str) -> None:
+        """Note that a guest of this driver takes an image.
+
+        :param guest: the name of the guest's directory.
 
         :raises HostError: if the cache belongs to another user.
         """
@@ -100,8 +105,8 @@ class Owners:
         record = self._users / directory.owner
         try:
             with filesystem.host_errors(f"{record} cannot be written"):
-                if not (record / key).exists():
-                    self._write(record, key, directory)
+                if not (record / f"{key}.{guest}").exists():
+                    self._write(record, f"{key}.{guest}", directory)
         except exceptions.NotEnoughSpace:
             raise
         except exceptions.HostError as error:
@@ -110,18 +115,27 @@ class Owners:
                 "image_cache_path sets another cache"
             ) from error
 
-    def _write(self, record: Path, key: str, directory: Directory) -> None:
+    def _write(self, record: Path, name: str, directory: Directory) -> None:
         filesystem.make_directory(self._users, 0o700)
         filesystem.make_directory(record, 0o700)
         if not (record / _NOTE).exists():
             with files.new_file(record / _NOTE) as note:
                 note.write_text(json.dumps(dataclasses.asdict(directory)))
-        (record / key).touch(0o600)
+        (record / name).touch(0o600)
 
     def forget(self, key: str) -> None:
         """Drop the records of an image that is removed."""
-        for path in self._users.glob(f"*/{key}"):
-            path.unlink(missing_ok=True)
+        self._drop(f"*/{key}.*")
+
+    def release(self, guest: str) -> None:
+        """Drop the records of a guest of this driver that is removed."""
+        if self._instances.is_dir():
+            self._drop(f"{self._own().owner}/*.{guest}*")
+
+    def _drop(self, pattern: str) -> None:
+        with filesystem.host_errors(f"{self._users} cannot be written"):
+            for path in self._users.glob(pattern):
+                path.unlink(missing_ok=True)
 
     def survey(self) -> Survey:
         """Find out what guests in other directories need.
@@ -136,12 +150,12 @@ class Owners:
             if directory is not None and (directory.path, directory.inode) in seen:
                 continue
             try:
-                for base, guest in _needs(record, directory):
+                for base, guest in _needs(self._conf, record, directory):
                     survey.used[base].add(guest)
             except exceptions.HostError as error:
                 absent = Absent(record=record, reason=str(error))
-                for path in record.iterdir():
-                    survey.absent[path.name].append(absent)
+                for key in {path.name.partition(".")[0] for path in record.iterdir()}:
+                    survey.absent[key].append(absent)
         return survey
 
     def _records(self) -> list[Path]:
@@ -163,7 +177,9 @@ def _read(record: Path) -> Directory | None:
         return None
 
 
-def _needs(record: Path, directory: Directory | None) -> Iterator[tuple[Path, str]]:
+def _needs(
+    conf: cfg.ConfigOpts, record: Path, directory: Directory | None
+) -> Iterator[tuple[Path, str]]:
     """Yield the files that guests in a directory need, with the guests' UUIDs.
 
     :raises HostError: if the directory or the disk of a guest cannot be read.
@@ -175,9 +191,12 @@ def _needs(record: Path, directory: Directory | None) -> Iterator[tuple[Path, st
     with filesystem.host_errors(f"{where} cannot be read"):
         if path.stat().st_ino != directory.inode:
             raise exceptions.HostError(f"{where} is not there: {path} is another directory")
-    unreadable: dict[Path, exceptions.HostError] = {}
-    for disk, base in overlay.bases(path, unreadable):
-        yield Path(os.path.realpath(base)), disk.relative_to(path).parts[0]
-    for file, reason in unreadable.items():
-        if file == path or is_uuid(file.relative_to(path).parts[0][:_UUID_LENGTH]):
-            raise reason
+        guests = sorted(path.iterdir())
+    for guest in guests:
+        unreadable: dict[Path, exceptions.HostError] = {}
+        for _disk, base in Home(conf, guest).bases(unreadable):
+            yield Path(os.path.realpath(base)), guest.name
+        # Other directories, such as lost+found, do not count.
+        if is_uuid(guest.name[:_UUID_LENGTH]):
+            for reason in unreadable.values():
+                raise reason

@@ -98,7 +98,7 @@ def operation(
         guest cannot be put in order before; whoever takes the lock next tries again.
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
-    with _lock(parts, uuid) as held, parts.images.holding():
+    with _lock(parts, uuid) as held, parts.images.holding(uuid):
         try:
             _end_interrupted(parts, uuid, held)
             freezing.mend(parts, uuid)

@@ -55,6 +55,7 @@ def remove_files(parts: Parts, uuid: str) -> None:
     home = parts.home(uuid)
     concurrency.run_blocking(home.remove)
     concurrency.run_blocking(_remove_tree, home.directory)
+    parts.images.release(uuid)
 
 
 def _power_off(

@@ -88,7 +88,7 @@ class PruneTest(unittest.TestCase):
         self.assertEqual([str(path)], self.pruned())
 
     def test_image_in_hand_stays(self) -> None:
-        with self.cache.holding():
+        with self.cache.holding("guest"):
             path = self.cache.get_file(self.image)
             self.assertEqual([], self.pruned())
             self.assertTrue(path.exists())
@@ -99,7 +99,7 @@ class PruneTest(unittest.TestCase):
         asked, found = threading.Event(), []
 
         def ask() -> None:
-            with self.cache.holding():
+            with self.cache.holding("guest"):
                 asked.set()
                 found.append(self.cache.get_file(self.image))
 
@@ -122,7 +122,7 @@ class PruneTest(unittest.TestCase):
         forget = Entry.forget
 
         def fetch() -> None:
-            with self.cache.holding():
+            with self.cache.holding("guest"):
                 self.cache.get_file(self.image)
 
         fetcher = threading.Thread(target=fetch)
@@ -150,7 +150,7 @@ class PruneTest(unittest.TestCase):
         asked = threading.Semaphore(0)
 
         def ask() -> None:
-            with self.cache.holding():
+            with self.cache.holding("guest"):
                 asked.release()
                 self.cache.get_file(self.image)
 

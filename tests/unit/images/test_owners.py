@@ -40,7 +40,7 @@ class OwnersTest(unittest.TestCase):
         source = self.home / f"{name}.raw"
         if not source.exists():
             source.write_bytes(name.encode() * 100)
-        with cache.holding():
+        with cache.holding("guest"):
             return cache.get(Image(location=str(source), format=DiskFormat.RAW)).path
 
     def guest(self, state: str, image: Path) -> Path:
@@ -68,7 +68,7 @@ class OwnersTest(unittest.TestCase):
         self.assertEqual({image: {disk.parent.name}}, dict(self.second.users_elsewhere()))
         shutil.rmtree(disk.parent)
         self.assertEqual([str(image)], self.pruned(self.second))
-        self.assertEqual([], list(self.home.glob(f"images/users/*/{image.name}")))
+        self.assertEqual([], list(self.home.glob(f"images/users/*/{image.name}.*")))
 
     def test_each_directory_keeps_its_images(self) -> None:
         one, two, nobody = (self.taken(self.first, name) for name in ("one", "two", "nobody"))
@@ -121,6 +121,12 @@ class OwnersTest(unittest.TestCase):
         (note,) = self.home.glob("images/users/*/directory.json")
         note.write_text("{")
         self.assert_kept(image, "directory.json cannot be read")
+
+    def test_a_directory_without_guests_keeps_nothing_when_it_is_gone(self) -> None:
+        image = self.taken(self.first)
+        self.first.release("guest")
+        shutil.rmtree(self.home / "first")
+        self.assertEqual([str(image)], self.pruned(self.second))
 
     def test_an_image_that_no_guest_takes_has_no_record(self) -> None:
         self.first.fetch(Image(location=self.source(), format=DiskFormat.RAW))
