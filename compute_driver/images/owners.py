@@ -7,8 +7,9 @@ Layout of ``users`` in the cache, private to the driver::
     OWNER/KEY.GUEST         empty: this guest of the directory took the image KEY
 
 The headers of the disks in a directory tell which images its guests still need.  While the
-directory cannot be read, its guests may need every image that they took.  The removal of a guest
-removes its records.
+directory cannot be read, its guests may need every image that they took.  The same holds for guests
+that are not in the directory while the directory is not certainly the one on record: it may be an
+empty mount point, or on another host.  The removal of a guest removes its records.
 """
 
 from __future__ import annotations
@@ -49,6 +50,9 @@ class Directory:
     path: str
     inode: int
 
+    def __str__(self) -> str:
+        return f"{self.path} of host {self.host}"
+
     @functools.cached_property
     def owner(self) -> str:
         """The name of the directory's record."""
@@ -57,7 +61,7 @@ class Directory:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Absent:
-    """A directory of guests that cannot be read.
+    """A directory of guests that cannot be read, or is not the one on record.
 
     :param record: the directory in the cache with the record.
     :param reason: a sentence that names the directory.
@@ -72,7 +76,7 @@ class Survey:
     """The needs of guests in other directories.
 
     :param used: the needed files, with the guests' UUIDs.
-    :param absent: for each KEY that guests may need, the directories that cannot be read.
+    :param absent: for each KEY that guests may need, the directories that may have these guests.
     """
 
     used: dict[Path, set[str]]
@@ -97,7 +101,6 @@ class Owners:
         """Note that a guest of this driver takes an image.
 
         :param guest: the name of the guest's directory.
-
         :raises HostError: if the cache belongs to another user.
         """
         filesystem.make_directory(self._instances, filesystem.PASSABLE)
@@ -143,18 +146,24 @@ class Owners:
         :raises HostError: if the records cannot be read.
         """
         survey = Survey(used=defaultdict(set), absent=defaultdict(list))
-        own = self._own() if self._instances.is_dir() else None
-        seen = {own and (own.path, own.inode)}
+        own = self._own().owner if self._instances.is_dir() else None
         for record in self._records():
-            directory = _read(record)
-            if directory is not None and (directory.path, directory.inode) in seen:
+            if record.name == own:
                 continue
+            guests: list[str] = []
             try:
-                for base, guest in _needs(self._conf, record, directory):
-                    survey.used[base].add(guest)
+                directory = _read(record)
+                guests, doubt = _guests(directory), _doubt(directory)
+                for guest in guests:
+                    for base in _bases(self._conf, Path(directory.path, guest)):
+                        survey.used[base].add(guest)
             except exceptions.HostError as error:
-                absent = Absent(record=record, reason=str(error))
-                for key in {path.name.partition(".")[0] for path in record.iterdir()}:
+                guests, doubt = [], str(error)
+            if doubt is None:  # the other guests on record are gone
+                continue
+            absent = Absent(record=record, reason=doubt)
+            for key, guest in _taken(record):
+                if not any(name.startswith(guest) for name in guests):
                     survey.absent[key].append(absent)
         return survey
 
@@ -170,33 +179,48 @@ class Owners:
         return Directory(host=socket.gethostname(), path=path, inode=os.stat(path).st_ino)
 
 
-def _read(record: Path) -> Directory | None:
+def _read(record: Path) -> Directory:
     try:
         return Directory(**json.loads((record / _NOTE).read_bytes()))
-    except (OSError, ValueError, TypeError):
-        return None
+    except (OSError, ValueError, TypeError) as error:
+        raise exceptions.HostError(f"{record / _NOTE} cannot be read") from error
 
 
-def _needs(
-    conf: cfg.ConfigOpts, record: Path, directory: Directory | None
-) -> Iterator[tuple[Path, str]]:
-    """Yield the files that guests in a directory need, with the guests' UUIDs.
+def _taken(record: Path) -> set[tuple[str, str]]:
+    """Return the KEYs in a record, with the guests that took them."""
+    names = (path.name.partition(".") for path in record.iterdir() if path.name != _NOTE)
+    return {(key, guest) for key, _, guest in names}
 
-    :raises HostError: if the directory or the disk of a guest cannot be read.
+
+def _guests(directory: Directory) -> list[str]:
+    """Return the names of the guests' directories, and of others.
+
+    :raises HostError: if the directory cannot be read.
     """
-    if directory is None:
-        raise exceptions.HostError(f"{record / _NOTE} cannot be read")
-    where = f"{directory.path} of host {directory.host}"
-    path = Path(directory.path)
-    with filesystem.host_errors(f"{where} cannot be read"):
-        if path.stat().st_ino != directory.inode:
-            raise exceptions.HostError(f"{where} is not there: {path} is another directory")
-        guests = sorted(path.iterdir())
-    for guest in guests:
-        unreadable: dict[Path, exceptions.HostError] = {}
-        for _disk, base in Home(conf, guest).bases(unreadable):
-            yield Path(os.path.realpath(base)), guest.name
-        # Other directories, such as lost+found, do not count.
-        if is_uuid(guest.name[:_UUID_LENGTH]):
-            for reason in unreadable.values():
-                raise reason
+    with filesystem.host_errors(f"{directory} cannot be read"):
+        return sorted(os.listdir(directory.path))
+
+
+def _doubt(directory: Directory) -> str | None:
+    """Return why a guest that is not in a directory may exist all the same; None if it is gone."""
+    if directory.host != socket.gethostname():
+        return f"{directory} may be another directory than {directory.path} of this host"
+    with filesystem.host_errors(f"{directory} cannot be read"):
+        inode = os.stat(directory.path).st_ino
+    if inode != directory.inode:
+        return f"{directory} is not there: {directory.path} is another directory"
+    return None
+
+
+def _bases(conf: cfg.ConfigOpts, guest: Path) -> Iterator[Path]:
+    """Yield the files that a guest needs.
+
+    :raises HostError: if a disk of the guest cannot be read.
+    """
+    unreadable: dict[Path, exceptions.HostError] = {}
+    for _disk, base in Home(conf, guest).bases(unreadable):
+        yield Path(os.path.realpath(base))
+    # Other directories, such as lost+found, do not count.
+    if is_uuid(guest.name[:_UUID_LENGTH]):
+        for reason in unreadable.values():
+            raise reason

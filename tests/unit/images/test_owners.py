@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import struct
@@ -92,6 +93,33 @@ class OwnersTest(unittest.TestCase):
         instances.rmdir()
         aside.rename(instances)
         self.assertEqual([], self.pruned(self.second))
+
+    def test_a_directory_of_another_host_keeps_the_guests_that_are_not_here(self) -> None:
+        """Hosts that were installed alike have equal paths and inodes."""
+        shared, local = self.taken(self.first, "shared"), self.taken(self.first, "local")
+        (note,) = self.home.glob("images/users/*/directory.json")
+        note.write_text(json.dumps(json.loads(note.read_text()) | {"host": "elsewhere"}))
+        with self.subTest("an image that a guest here does not need any more"):
+            disk = self.guest("first", local)
+            for image in (shared, local):
+                (note.parent / f"{image.name}.guest").unlink()
+            (note.parent / f"{shared.name}.{disk.parent.name}").touch()
+            self.assertEqual([str(shared)], self.pruned(self.second))
+        (note.parent / f"{local.name}.guest").touch()
+        disk.unlink()
+        self.assert_kept(local, "of host elsewhere may be another directory")
+
+    def test_a_restored_directory_keeps_what_its_guests_need(self) -> None:
+        image, other = self.taken(self.first), self.taken(self.first, "other")
+        disk = self.guest("first", image)
+        instances = self.home / "first" / "instances"
+        shutil.copytree(instances, self.home / "backup")
+        (record,) = self.home.glob("images/users/*")
+        for taken in (image, other):
+            (record / f"{taken.name}.guest").rename(record / f"{taken.name}.{disk.parent.name}")
+        instances.rename(self.home / "old")
+        (self.home / "backup").rename(instances)
+        self.assertEqual([str(other)], self.pruned(self.second))
 
     def test_the_operator_drops_a_directory_that_is_gone_for_good(self) -> None:
         image = self.taken(self.first)
