@@ -27,6 +27,7 @@ from compute_driver.system.filesystem import host_errors, make_directory
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 #: Longest wait of one system call, in seconds: the kernel's limit is 24 days.
 LONGEST_WAIT = 86400.0
@@ -94,20 +95,35 @@ def within(
     :return: whether the function has ended; if not, it goes on in its own thread.
     :raises: what the function raises before the deadline.
     """
+    return not all_within(deadline, lambda call: call(), [lambda: function(*args, **kwargs)])
+
+
+def all_within(deadline: float, function: Callable[[T], object], values: Sequence[T]) -> list[T]:
+    """Call a function that may hang with each value at the same time; wait until a deadline.
+
+    :param deadline: by :func:`time.monotonic`, in seconds.
+    :return: the values whose calls have not ended; these calls go on in their own threads.
+    :raises: what a call raises before the deadline.
+    """
     failures: list[BaseException] = []
 
-    def run() -> None:
+    def run(value: T) -> None:
         try:
-            function(*args, **kwargs)
+            function(value)
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
             failures.append(error)
 
-    thread = threading.Thread(target=run, name="may-hang", daemon=True)
-    thread.start()
-    thread.join(max(0.0, deadline - time.monotonic()))
+    threads = [
+        threading.Thread(target=run, args=(value,), name="may-hang", daemon=True)
+        for value in values
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
     if failures:
         raise failures[0]
-    return not thread.is_alive()
+    return [value for value, thread in zip(values, threads, strict=True) if thread.is_alive()]
 
 
 def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:

@@ -136,6 +136,13 @@ class WithinTest(unittest.TestCase):
         self.addCleanup(gate.set)
         self.assertFalse(concurrency.within(time.monotonic() + 0.05, gate.wait))
 
+    def test_calls_are_made_at_the_same_time(self) -> None:
+        second, never = threading.Event(), threading.Event()
+        self.addCleanup(never.set)
+        calls = [second.wait, second.set, never.wait]  # the second ends the first
+        late = concurrency.all_within(time.monotonic() + 0.5, lambda call: call(), calls)
+        self.assertEqual([never.wait], late)
+
 
 class NativeTest(unittest.TestCase):
     @unittest.skipIf("eventlet" in sys.modules, "this process runs on green threads")
