@@ -59,6 +59,7 @@ from compute_driver.operations import (
 from compute_driver.operations import rescue as rescues
 from compute_driver.operations.base import admission, disk_copy, journal
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.recovery import Need
 from compute_driver.system import concurrency
 
 
@@ -100,13 +101,13 @@ class LibvirtDriver(driver.ComputeDriver):
         if keep_files:
             with (
                 contextlib.suppress(exceptions.GuestNotFound),
-                journal.operation(self._parts, uuid, "release") as op,
+                journal.operation(self._parts, uuid, "release", need=Need.FILES) as op,
             ):
                 destroy.release(self._parts, uuid, op)
             return
         with (
             contextlib.suppress(exceptions.GuestNotFound),
-            journal.operation(self._parts, uuid, "destroy", removes=True),
+            journal.operation(self._parts, uuid, "destroy", need=Need.NOTHING, removes=True),
         ):
             destroy.destroy(self._parts, uuid)
 
@@ -115,8 +116,9 @@ class LibvirtDriver(driver.ComputeDriver):
     ) -> RebootKind:
         """Reboot a guest."""
         seconds = self._seconds(timeout, "soft_reboot_timeout")
-        with journal.operation(self._parts, uuid, "reboot"):
-            return reboot.reboot(self._parts, uuid, kind, seconds)
+        need = Need.FILES if kind is RebootKind.HARD else Need.ALL
+        with journal.operation(self._parts, uuid, "reboot", need=need) as op:
+            return reboot.reboot(self._parts, uuid, kind, seconds, op)
 
     def start(self, uuid: str) -> None:
         """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
@@ -126,7 +128,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
         """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
         seconds = self._seconds(timeout, "stop_timeout")
-        with journal.operation(self._parts, uuid, "stop", powers_off=True):
+        with journal.operation(self._parts, uuid, "stop", need=Need.NOTHING):
             stop.stop(self._parts, uuid, seconds)
 
     def pause(self, uuid: str) -> None:
@@ -195,8 +197,8 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def unrescue(self, uuid: str) -> None:
         """Power the rescue system off, remove it and boot the guest's own system."""
-        with journal.operation(self._parts, uuid, "unrescue"):
-            unrescue.unrescue(self._parts, uuid)
+        with journal.operation(self._parts, uuid, "unrescue") as op:
+            unrescue.unrescue(self._parts, uuid, op)
 
     def resize(
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None

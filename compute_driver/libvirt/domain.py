@@ -232,23 +232,30 @@ def interfaces(domain: libvirt.virDomain) -> dict[str, str | None]:
     return interface.aliases(etree.fromstring(domain.XMLDesc()))
 
 
-def start(domain: libvirt.virDomain) -> None:
-    """Power a domain on; do nothing if the domain runs."""
+def start(domain: libvirt.virDomain) -> bool:
+    """Power a domain on; return False if the domain runs already."""
     try:
         domain.create()
     except libvirt.libvirtError:
         if not domain.isActive():
             raise
+        return False
+    return True
 
 
-def start_paused(domain: libvirt.virDomain) -> None:
-    """Power a domain on, paused: the guest does nothing until it is resumed."""
+def start_paused(domain: libvirt.virDomain) -> bool:
+    """Power a domain on, paused: the guest does nothing until it is resumed.
+
+    :return: False if the domain runs already: somebody else has started the domain.
+    """
     try:
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
     except libvirt.libvirtError:
-        # The call is made again if its connection was lost: then the domain may be there.
-        if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+        if not domain.isActive():
             raise
+        # The call is made again if its connection was lost: then the domain is there, paused.
+        return bool(domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED)
+    return True
 
 
 def settle(domain: libvirt.virDomain) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from compute_driver.operations.base import kept_files, removal
+from compute_driver.operations.base import kept_files, marks, removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 
@@ -24,3 +24,4 @@ def release(parts: Parts, uuid: str, op: Operation) -> None:
     op.undo.add(f"description of guest {uuid}", kept_files.forget, parts, uuid)
     kept_files.describe(parts, uuid)
     removal.remove_domain(parts, uuid, keep_files=True)
+    marks.clear(parts, uuid)

@@ -3,24 +3,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 
 import libvirt
 
+from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.journal import Operation
 from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
 
 
-def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float) -> RebootKind:
+def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float, op: Operation) -> RebootKind:
     """Reboot a guest; softly first if *kind* says so, hard after *timeout* seconds.
 
+    :param op: the operation, whose failure powers the guest on.
     :return: the kind that was carried out in the end.
     """
     if kind is RebootKind.SOFT:
@@ -28,16 +32,19 @@ def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float) -> RebootK
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
         LOG.warning("Guest %s did not reboot softly: hard reboot", uuid)
-    _hard(parts, uuid)
+    _hard(parts, uuid, op)
     return RebootKind.HARD
 
 
-def _hard(parts: Parts, uuid: str) -> None:
+def _hard(parts: Parts, uuid: str, op: Operation) -> None:
     """Build the domain anew from the stored description, and power the guest off and on.
 
-    If the domain cannot be built, or libvirt refuses it, the guest runs on.
+    If the domain cannot be built, libvirt refuses it, or its interfaces cannot be plugged in, the
+    guest runs on.
     """
     guest = power.rebuild(parts, uuid)
+    parts.ports.check(guest)
+    power.on_again(parts, uuid, op.undo, running=True)
     power.power_off(parts, uuid)
     power.power_on(parts, guest)
 
@@ -51,8 +58,9 @@ def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:
         while time.monotonic() < deadline:
-            # An emulator that hangs would hold the call for good.
-            concurrency.within(deadline, parts.on_domain, uuid, _ask_to_reboot)
+            with contextlib.suppress(exceptions.GuestBusy):
+                # An emulator that hangs would hold the call for good.
+                concurrency.within(deadline, parts.on_domain, uuid, _ask_to_reboot)
             event = watch.wait(
                 {events.REBOOT, events.STOPPED}, min(deadline, time.monotonic() + power.ASK_AGAIN)
             )

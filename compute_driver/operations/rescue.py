@@ -17,7 +17,7 @@ from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base import marks, power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -61,7 +61,9 @@ def rescue(
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     _make_files(parts, after, wanted, made.layout, base, progress)
     steps.announce("rescue files made")
-    op.undo.add(f"power of {before.name}", _restore, parts, before, state)
+    was_on = state is PowerState.RUNNING
+    power.on_again(parts, uuid, op.undo, running=was_on)
+    op.undo.add(f"system of {before.name}", _restore, parts, before, was_on)
     power.shut_down(parts, uuid, timeout)
     made = parts.blueprint(after)  # another client may have moved a disk meanwhile
     parts.connection.run(domains.define, made.xml)
@@ -87,11 +89,9 @@ def _make_files(
             config_drive.build(wanted.config_drive, guest, disk.source)
 
 
-def _restore(parts: Parts, before: Guest, state: PowerState) -> None:
-    """Define the guest's own domain again, and power it on if the guest ran before."""
-    own = parts.stored(before.uuid).guest.rescue is None
-    if not own:
+def _restore(parts: Parts, before: Guest, was_on: bool) -> None:
+    """Define the guest's own domain again, and power the rescue system off."""
+    if parts.stored(before.uuid).guest.rescue is not None:
+        marks.want(parts, before.uuid, running=was_on)
         power.power_off(parts, before.uuid)
         parts.connection.run(domains.define, parts.blueprint(before).xml)
-    if state is PowerState.RUNNING and parts.state(before.uuid) is not PowerState.RUNNING:
-        power.power_on(parts, before)

@@ -17,7 +17,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import admission, power, settling
+from compute_driver.operations.base import admission, marks, power, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
@@ -87,38 +87,37 @@ def resize(
     :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
-    uuid, name = change.new.uuid, change.new.name
+    uuid = change.new.uuid
     was_on = parts.state(uuid) not in OFF
+    power_on = was_on if power_on is None else power_on
     op.note()  # the resize does not begin without its note
-    op.undo.add(f"power of {name}", _power_on_again, parts, change.old, was_on)
+    power.on_again(parts, uuid, op.undo, running=was_on)
     power.shut_down(parts, uuid, timeout)
-    op.undo.commit()  # the next undo powers the guest on as well, but only after its files are back
-    op.undo.add(f"resize of {name}", _take_back, parts, change, was_on)
+    op.undo.add(f"resize of {change.new.name}", _take_back, parts, change, was_on)
     parts.ports.unplug(uuid, change.old.interfaces)
-    _make(parts, change, was_on=was_on)
+    _make(parts, change, was_on=was_on, power_on=power_on)
     settling.mend(parts, uuid)
     steps.announce("guest resized")
     report(change.new, change.decision)
-    if was_on if power_on is None else power_on:
+    if power_on:
         power.power_on(parts, change.new)
-
-
-def _power_on_again(parts: Parts, guest: Guest, was_on: bool) -> None:
-    if was_on and parts.state(guest.uuid) in OFF:
-        power.power_on(parts, guest)
 
 
 def _take_back(parts: Parts, change: Change, was_on: bool) -> None:
     """Make a guest the old one, however far its resize has come."""
     uuid = change.old.uuid
+    marks.want(parts, uuid, running=was_on)
     power.power_off(parts, uuid)  # no emulator may have files open that change places
     parts.ports.unplug(uuid, change.new.interfaces)
-    settling.bring_back(parts, uuid)
-    _power_on_again(parts, change.old, was_on)
+    settling.bring_back(parts, uuid, running=was_on)
 
 
-def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
-    """Make all files of a stopped guest anew and define its domain."""
+def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None:
+    """Make all files of a stopped guest anew and define its domain.
+
+    :param was_on: whether the old guest was powered on.
+    :param power_on: whether the new guest is.
+    """
     uuid = change.new.uuid
     directory = parts.directory(uuid)
     making = directory / exchange.MAKING
@@ -135,6 +134,7 @@ def _make(parts: Parts, change: Change, *, was_on: bool) -> None:
     parts.connection.run(domains.define, made.xml)
     steps.announce("domain redefined")
     exchange.commit(directory)
+    marks.want(parts, uuid, running=power_on)
     steps.announce("new files complete")
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from compute_driver.choices import ACTIVE
 from compute_driver.operations import start
 from compute_driver.operations.base import changes, kept_files, power, settling
 from compute_driver.operations.base.context import Parts
@@ -15,7 +16,8 @@ def revert_resize(
 ) -> None:
     """Make the guest what it was before its resize; nothing if no resize waits.
 
-    :param op: the operation; once the old files begin to come back, a failure ends the revert.
+    :param op: the operation; once the old files begin to come back, a failure ends the revert, and
+        powers the guest on; before, the guest goes on in its new size.
     :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
     """
@@ -25,10 +27,11 @@ def revert_resize(
         was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
         power_on = was_on if power_on is None else power_on
         op.note()  # the revert does not begin without its note
+        power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
+        op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
-        op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
         with changes.removing(parts, uuid):
-            settling.bring_back(parts, uuid)
+            settling.bring_back(parts, uuid, running=power_on)
     if power_on:
         start.start(parts, uuid)

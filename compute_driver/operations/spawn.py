@@ -72,7 +72,10 @@ def spawn(
         _start(parts, guest, network)
     info = parts.inventory.guest(guest.uuid)
     if reused:
-        kept_files.forget(parts, guest.uuid)
+        kept_files.forget(
+            parts, guest.uuid
+        )  # from here on the guest is made: its undo does nothing
+        steps.announce("kept files taken")
     op.undo.commit()
     report(guest, decision)
     return info

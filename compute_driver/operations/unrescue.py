@@ -6,16 +6,19 @@ from __future__ import annotations
 import dataclasses
 
 from compute_driver import exceptions
+from compute_driver.choices import ACTIVE
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.storage import disks
+from compute_driver.operations.base.journal import Operation
 from compute_driver.system import steps
 
 
-def unrescue(parts: Parts, uuid: str) -> None:
+def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     """Boot the guest's own system again.
 
+    :param op: the operation; once the guest's own domain is defined, a failure ends the rescue.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
     """
     before = parts.stored(uuid).guest
@@ -25,6 +28,8 @@ def unrescue(parts: Parts, uuid: str) -> None:
         )
     after = dataclasses.replace(before, rescue=None)
     disks.require(parts.blueprint(after).layout, after.name)
+    power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
+    op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)
     made = parts.blueprint(after)  # another client may have moved a disk meanwhile
     parts.connection.run(domains.define, made.xml)

@@ -10,18 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations.base import freezing, kept_files, power, recovery, removal
+from compute_driver.operations.base import freezing, kept_files, marks, recovery, removal
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.recovery import Need
 from compute_driver.operations.base.undo import Undo
 from compute_driver.system import concurrency, steps
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds that the recovery of all guests may take before the driver goes on without its end.
+_RECOVERY_SECONDS = 60.0
 
 #: Facts that follow the name in a note.
 _REMOVE = "remove"
@@ -84,7 +90,7 @@ class Operation:
 
 @contextlib.contextmanager
 def operation(
-    parts: Parts, uuid: str, name: str, *, removes: bool = False, powers_off: bool = False
+    parts: Parts, uuid: str, name: str, *, need: Need = Need.ALL, removes: bool = False
 ) -> Iterator[Operation]:
     """Let no other operation, of any process, touch the guest meanwhile.
 
@@ -92,21 +98,21 @@ def operation(
     next operation on the guest puts the guest in order.
 
     :param name: the operation's name, noted for people to read.
-    :param removes: whether the operation removes the guest.  It does so even if the guest cannot be
-        put in order before; if it fails, whoever takes the lock next removes the guest.
-    :param powers_off: whether the operation only powers the guest off.  It does so even if the
-        guest cannot be put in order before; whoever takes the lock next tries again.
+    :param need: the parts of the guest that are put in order before, if an operation on the guest
+        was interrupted.
+    :param removes: whether the operation removes the guest.  If it fails, whoever takes the lock
+        next removes the guest.
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
     with _lock(parts, uuid) as held, parts.images.holding(uuid):
         try:
-            _end_interrupted(parts, uuid, held)
+            _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
         except exceptions.ComputeDriverError as error:
-            if not (removes or powers_off):
+            if need is not Need.NOTHING:
                 raise
             LOG.warning("Guest %s cannot be put in order before its %s: %s", uuid, name, error)
-            held.keep = powers_off
+            held.keep = not removes
         under_way = Operation(held, name)
         try:
             if not held.keep:  # else the note of the interrupted operation stays
@@ -118,7 +124,9 @@ def operation(
                 yield under_way
                 under_way.undo.commit()
         except BaseException:
-            held.keep = held.keep or removes or power.is_interrupted(parts, uuid)
+            # The operation has not ended the run, which nobody has put in order.
+            left = held.interrupted and need is not Need.ALL
+            held.keep = held.keep or removes or bool(left or marks.find(parts, uuid))
             raise
         finally:
             held.keep = held.keep or under_way.undo.failed
@@ -154,15 +162,28 @@ def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
 
 
 def recover(parts: Parts) -> None:
-    """End every interrupted operation of this driver; operations under way are left alone."""
+    """End every interrupted operation of this driver; operations under way are left alone.
+
+    A guest that takes too long is put in order in the background.
+    """
     directory = _directory(parts)
     try:
-        interrupted = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        for uuid in {*interrupted, *freezing.marked(parts)}:
-            with unless_busy(parts, uuid):
-                continue
-    except (OSError, exceptions.HostError) as error:
+        locked = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+        uuids = sorted({*locked, *freezing.marked(parts)})
+    except OSError as error:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
+        return
+    deadline = time.monotonic() + _RECOVERY_SECONDS
+    for uuid in concurrency.all_within(deadline, functools.partial(_recover, parts), uuids):
+        LOG.warning("Guest %s is not in order yet: its recovery goes on in the background", uuid)
+
+
+def _recover(parts: Parts, uuid: str) -> None:
+    try:
+        with unless_busy(parts, uuid):
+            pass
+    except (OSError, exceptions.HostError) as error:
+        LOG.warning("Guest %s cannot be looked at: %s", uuid, error)
 
 
 def _directory(parts: Parts) -> Path:
@@ -175,7 +196,9 @@ def _lock(parts: Parts, uuid: str) -> contextlib.AbstractContextManager[concurre
     return concurrency.lock(_directory(parts) / uuid)
 
 
-def _end_interrupted(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
+def _end_interrupted(
+    parts: Parts, uuid: str, held: concurrency.Lock, need: Need = Need.ALL
+) -> None:
     note = Note.read(held.interrupted)
     if note is None:
         return
@@ -187,5 +210,5 @@ def _end_interrupted(parts: Parts, uuid: str, held: concurrency.Lock) -> None:
         LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
             kept_files.undefine(parts, uuid)
-        recovery.mend(parts, uuid)
+        recovery.mend(parts, uuid, need)
     held.keep = False

@@ -1,31 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Power a guest on and off.
 
-A guest may have to be paused while it is powered on.  A file in its directory marks this time: so
-whoever finds the file after a sudden death knows that no user has paused the guest.
+Marks in the guest's directory tell whoever comes after a sudden death that no user has stopped or
+paused the guest; see :mod:`compute_driver.operations.base.marks`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import re
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState
+from compute_driver.choices import OFF, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import changes, serial_port
+from compute_driver.operations.base import changes, marks, serial_port
 from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base.marks import Mark
+from compute_driver.operations.base.undo import Undo
 from compute_driver.storage import disks
 from compute_driver.system import concurrency, steps
-from compute_driver.system.filesystem import host_errors
 
 LOG = logging.getLogger(__name__)
 
@@ -39,9 +40,8 @@ _ANSWER_SECONDS = 10.0
 #: How often a guest is started whose ports somebody else takes each time.
 _TRIES = 10
 
-#: The file that marks a guest which is paused only until it is powered on.  As its name begins with
-#: a dot, no resize moves it.
-_MARK = ".starting"
+#: Errors after which a guest may start later.
+_DOWN = (exceptions.LibvirtUnavailable, exceptions.OpenVSwitchUnavailable)
 
 #: QEMU's words for a port that is taken: of VNC and serial ports, and of SPICE.
 _PORT_TAKEN = re.compile("Address already in use|binding socket to .* failed")
@@ -54,74 +54,97 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     would change a device's flags at the same time, and undo each other's changes.  libvirt puts
     devices of hybrid interfaces into bridges that have to be there before.
 
+    If the power-on fails, the guest is as it was before; a guest that somebody else has started
+    meanwhile runs on.
+
     :param suspended: whether the guest goes on from its saved memory.
     :param release: whether the guest's processors run in the end; else the guest stays paused.
     :raises InvalidParameter: if a bridge is gone.
-    :raises PlugFailed: if an interface cannot be plugged; the guest is as it was before.
+    :raises PlugFailed: if an interface cannot be plugged.
     """
+    uuid = guest.uuid
     plugs = parts.ports.prepare(guest)
     steps.announce("ports prepared")
-    if release and not suspended and not plugs:
-        _start(parts, guest.uuid, domains.start, suspended=False)
-        steps.announce("guest started")
-        return
-    mark = _mark(parts, guest.uuid)
-    with host_errors(f"{mark} cannot be made"):
-        mark.touch(0o600)
-    try:
-        _start(parts, guest.uuid, domains.start_paused, suspended=suspended)
-        steps.announce("guest started, paused")
+    paused = plugs or suspended or not release
+    to_run = Mark.TO_RUN in marks.find(parts, uuid)
+
+    def start(domain: libvirt.virDomain) -> bool:
+        marks.begin(parts, uuid, paused=paused)
+        return (domains.start_paused if paused else domains.start)(domain)
+
+    with Undo() as undo:
+        undo.add(
+            f"power-on of {guest.name}",
+            functools.partial(_take_back, parts, uuid, suspended=suspended, to_run=to_run),
+        )
+        if not _start(parts, uuid, start, suspended=suspended):
+            undo.commit()  # somebody else has started the guest
+        steps.announce("guest started, paused" if paused else "guest started")
         if plugs:
             parts.ports.plug(guest)
             steps.announce("ports plugged")
-        if release:
-            parts.on_domain(guest.uuid, release_processors)
+        if paused and release:
+            parts.on_domain(uuid, release_processors)
             steps.announce("guest released")
-    except BaseException:
-        # If this fails as well, the mark stays, and the next operation puts the guest in order.
-        parts.on_domain(guest.uuid, _save_again if suspended else domains.power_off)
-        mark.unlink(missing_ok=True)
-        raise
-    mark.unlink(missing_ok=True)
+        undo.commit()
+    marks.end(parts, uuid)
 
 
 def release_processors(domain: libvirt.virDomain) -> None:
-    """Let a paused guest go on."""
-    if domain.state()[0] == libvirt.VIR_DOMAIN_PMSUSPENDED:
+    """Let a paused guest go on; nothing if the guest runs."""
+    state = domain.state()[0]
+    if state == libvirt.VIR_DOMAIN_PMSUSPENDED:
         domain.pMWakeup()  # the guest has put itself to sleep
-    else:
+    elif state != libvirt.VIR_DOMAIN_RUNNING:
         domain.resume()
-
-
-def is_interrupted(parts: Parts, uuid: str) -> bool:
-    """Tell whether a power-on of a guest has begun, and has neither ended nor been taken back."""
-    return _mark(parts, uuid).exists()
 
 
 def wait(parts: Parts, uuid: str) -> None:
     """Return when libvirt has carried out the call to start a guest whose caller has died.
 
-    An emulator that hangs is not waited for any longer: a stop or a hard reboot may end it.
+    :raises OperationTimeout: if the emulator hangs: a stop or a hard reboot may end the emulator.
     """
-    if is_interrupted(parts, uuid):
+    if Mark.STARTING in marks.find(parts, uuid):
         with contextlib.suppress(exceptions.GuestNotFound):
             deadline = time.monotonic() + _ANSWER_SECONDS
             if not concurrency.within(deadline, parts.on_domain, uuid, domains.settle):
-                LOG.warning(
-                    "The emulator of guest %s did not answer within %g s", uuid, _ANSWER_SECONDS
+                raise exceptions.OperationTimeout(
+                    f"the emulator of guest {uuid} did not answer within {_ANSWER_SECONDS:g} s"
                 )
 
 
-def mend(parts: Parts, uuid: str) -> None:
-    """Let a guest go on that is paused only because its power-on was interrupted.
+def on_again(parts: Parts, uuid: str, undo: Undo, *, running: bool) -> None:
+    """Note whether a guest runs in the end, before an operation powers the guest off.
 
-    A guest that a user has paused stays paused.  The guest's interfaces are plugged in before.
+    If the operation fails or dies before it powers the guest on, the guest is powered on.
     """
-    if is_interrupted(parts, uuid):
-        with contextlib.suppress(exceptions.GuestNotFound):
-            if parts.state(uuid) is PowerState.PAUSED:
-                parts.on_domain(uuid, release_processors)
-        _mark(parts, uuid).unlink(missing_ok=True)
+    undo.add(f"power of guest {uuid}", mend, parts, uuid)
+    marks.want(parts, uuid, running=running)
+
+
+def mend(parts: Parts, uuid: str) -> None:
+    """Let a guest run that is off or paused only because an operation was interrupted.
+
+    A guest that a user has stopped or paused stays so.  The interfaces of a paused guest are
+    plugged in before.  A guest that does not start stays off: the next mender does not try again.
+
+    :raises HostError: if libvirt or Open vSwitch is down, or libvirt cannot let the guest go on.
+    """
+    found = marks.find(parts, uuid)
+    if not found:
+        return
+    with contextlib.suppress(exceptions.GuestNotFound):
+        state = parts.state(uuid)
+        if Mark.STARTING in found and state is PowerState.PAUSED:
+            parts.on_domain(uuid, release_processors)
+        elif Mark.TO_RUN in found and state in OFF:
+            try:
+                power_on(parts, parts.stored(uuid).guest)
+            except _DOWN:
+                raise
+            except exceptions.ComputeDriverError as error:
+                LOG.warning("Guest %s was on, and does not start again: %s", uuid, error)
+    marks.clear(parts, uuid)
 
 
 def rebuild(parts: Parts, uuid: str) -> Guest:
@@ -155,6 +178,8 @@ def shut_down(parts: Parts, uuid: str, timeout: float) -> None:
             try:
                 # An emulator that hangs would hold the call for good.
                 concurrency.within(deadline, parts.on_domain, uuid, _ask_to_shut_down)
+            except exceptions.GuestBusy as error:
+                LOG.info("Guest %s could not be asked to shut down: %s", uuid, error)
             except exceptions.LibvirtError as error:
                 # QEMU 7.2 exits at once when a riscv64 guest powers off, even amid the question.
                 failure = error
@@ -170,34 +195,38 @@ def power_off(parts: Parts, uuid: str) -> None:
     steps.announce("guest powered off")
 
 
+def _take_back(parts: Parts, uuid: str, *, suspended: bool, to_run: bool) -> None:
+    """Make a guest as it was before its power-on, with its mark."""
+    parts.on_domain(uuid, _save_again if suspended else domains.power_off)
+    marks.want(parts, uuid, running=to_run)
+    marks.end(parts, uuid)
+
+
 def _save_again(domain: libvirt.virDomain) -> None:
     if domain.isActive():  # else its saved memory is still there
         domain.managedSave()
 
 
-def _mark(parts: Parts, uuid: str) -> Path:
-    return parts.directory(uuid) / _MARK
-
-
 def _start(
-    parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], None], *, suspended: bool
-) -> None:
+    parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], bool], *, suspended: bool
+) -> bool:
     """Start a domain, and again if somebody has taken a port that its consoles were to have.
 
     libvirt finds free ports for screens, and this driver finds one for the serial console, but QEMU
     takes them some time later.
+
+    :return: whether *start* has started the domain, and nobody else.
     """
-    avoided: set[int | None] = set()
-    for left in reversed(range(_TRIES)):
+    avoided: list[int | None] = []
+    while True:
         with serial_port.assigned(parts, uuid, avoided, suspended=suspended) as port:
             try:
-                parts.on_domain(uuid, start)
-                return
+                return parts.on_domain(uuid, start)
             except exceptions.LibvirtError as error:
-                if not left or not _PORT_TAKEN.search(str(error)):
+                if len(avoided) + 1 == _TRIES or not _PORT_TAKEN.search(str(error)):
                     raise
                 LOG.info("Guest %s is started again, with other ports: %s", uuid, error)
-        avoided.add(port)
+        avoided.append(port)
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:

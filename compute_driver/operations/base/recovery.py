@@ -8,6 +8,7 @@ guest that is in order, and is quick then.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
 
 from compute_driver.operations.base import (
@@ -20,23 +21,43 @@ from compute_driver.operations.base import (
 )
 from compute_driver.operations.base.context import Parts
 
-#: In this order: the domain and its files come first, then the interfaces of the domain; the guest
-#: runs last.
-MENDERS: tuple[Callable[[Parts, str], None], ...] = (
+Mender = Callable[[Parts, str], None]
+
+
+class Need(enum.Enum):
+    """Which parts of a guest an operation needs in order."""
+
+    #: The files and the run, from the power-on to the power-off.
+    ALL = enum.auto()
+    #: The files: the operation ends the run of the guest, and perhaps begins another.
+    FILES = enum.auto()
+    #: No part: the operation ends the guest or its run in any case.
+    NOTHING = enum.auto()
+
+
+#: The domain and its files, in this order.
+_FILES: tuple[Mender, ...] = (
     settling.mend,
     kept_files.forget,
-    power.wait,
     disk_copy.mend,
     rescue_files.mend,
-    interfaces.mend,
-    power.mend,
 )
 
+#: The run: the interfaces of the domain are plugged in before the guest goes on.
+_RUN: tuple[Mender, ...] = (power.wait, interfaces.mend, power.mend)
 
-def mend(parts: Parts, uuid: str) -> None:
+#: No operation has to wait for a run that the operation ends.
+MENDERS: dict[Need, tuple[Mender, ...]] = {
+    Need.ALL: (*_FILES, *_RUN),
+    Need.FILES: _FILES,
+    Need.NOTHING: _FILES,
+}
+
+
+def mend(parts: Parts, uuid: str, need: Need = Need.ALL) -> None:
     """Put a guest in order whose last operation was interrupted; the caller holds its lock.
 
     :raises ComputeDriverError: if a mender cannot do its work now.  The next call goes on.
     """
-    for mender in MENDERS:
+    for mender in MENDERS[need]:
         mender(parts, uuid)

@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import marks
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
 from compute_driver.system import concurrency, steps
@@ -41,11 +42,15 @@ def mend(parts: Parts, uuid: str) -> None:
     concurrency.run_blocking(exchange.backward, home)
 
 
-def bring_back(parts: Parts, uuid: str) -> None:
-    """Make a guest what it was before its resize; nothing if no resize waits."""
+def bring_back(parts: Parts, uuid: str, *, running: bool) -> None:
+    """Make a guest what it was before its resize; nothing if no resize waits.
+
+    :param running: whether the guest runs in the end.
+    """
     mend(parts, uuid)
     if is_kept(parts, uuid):
         exchange.undo(parts.directory(uuid))
+        marks.want(parts, uuid, running=running)
         steps.announce("old files wanted")
         mend(parts, uuid)
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import tempfile
+import threading
+import time
 import unittest
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from compute_driver import exceptions
 from compute_driver.operations.base import journal, recovery, removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Note
+from compute_driver.operations.base.recovery import Need
 from compute_driver.system import concurrency
 from tests.unit import base
 
@@ -74,7 +77,8 @@ class JournalTest(unittest.TestCase):
         parts = mock.create_autospec(Parts, instance=True)
         parts.conf = base.configuration(state_path=str(self.state))
         parts.images = mock.Mock(holding=contextlib.nullcontext)
-        parts.directory.return_value = self.state / "instances" / UUID
+        parts.directory.side_effect = lambda uuid: self.state / "instances" / uuid
+        parts.inventory = mock.Mock(instances=self.state / "instances")
         return parts
 
     def operation(self, name: str = "start", **options: Any) -> Any:
@@ -115,7 +119,7 @@ class JournalTest(unittest.TestCase):
             with (
                 self.subTest(error),
                 self.assertLogs(LOGGER, logging.WARNING),
-                self.operation("destroy", removes=True),
+                self.operation("destroy", need=Need.NOTHING, removes=True),
             ):
                 self.assertEqual(Note("destroy", True), Note.read(self.lock.read_text()))
             self.assertFalse(self.lock.exists())
@@ -126,10 +130,57 @@ class JournalTest(unittest.TestCase):
         self.remove.side_effect = exceptions.OpenVSwitchUnavailable("no answer")
         with (
             self.assertLogs(LOGGER, logging.WARNING),
-            self.operation("stop", powers_off=True),
+            self.operation("stop", need=Need.NOTHING),
         ):
             self.assertEqual(note, Note.read(self.lock.read_text()))
         self.assertEqual(note, Note.read(self.lock.read_text()))
+
+    def test_guest_whose_files_cannot_be_put_in_order_is_not_rebooted(self) -> None:
+        self.interrupt()
+        self.mend.side_effect = exceptions.HostError("no")
+        with (
+            self.assertRaises(exceptions.HostError),
+            self.operation("reboot", need=Need.FILES),
+        ):
+            self.fail("the operation goes on")
+
+    def test_only_the_parts_that_an_operation_needs_are_put_in_order(self) -> None:
+        for need in Need:
+            self.interrupt()
+            with self.operation("reboot", need=need):
+                self.assertIs(need, self.mend.call_args.args[-1])
+            self.assertFalse(self.lock.exists())
+
+    def test_run_that_is_not_in_order_is_not_forgotten_if_its_end_fails(self) -> None:
+        self.interrupt()
+        with self.assertRaises(ZeroDivisionError), self.operation("reboot", need=Need.FILES):
+            raise ZeroDivisionError
+        self.assertEqual(Note("reboot"), Note.read(self.lock.read_text()))
+
+    def test_guests_that_hang_are_waited_for_at_the_same_time_and_named(self) -> None:
+        gate, other = threading.Event(), UUID.replace("3", "4")
+        self.interrupt()
+        with concurrency.lock(self.lock.with_name(other)) as held:
+            held.note(str(Note("resize")))
+            held.keep = True
+        ended = threading.Barrier(3)
+
+        def hang(*_arguments: object) -> None:
+            gate.wait()
+            ended.wait()
+
+        self.mend.side_effect = hang
+        started = time.monotonic()
+        with (
+            mock.patch.object(journal, "_RECOVERY_SECONDS", 0.2),
+            self.assertLogs(LOGGER, logging.WARNING) as logged,
+        ):
+            journal.recover(self.parts())
+        self.assertLess(time.monotonic() - started, 10)
+        late = [text for text in logged.output if "not in order yet" in text]
+        self.assertEqual([True, True], [UUID in late[0], other in late[1]])
+        gate.set()
+        ended.wait(10)
 
     def test_note_stays_if_a_power_on_is_neither_ended_nor_taken_back(self) -> None:
         with self.assertRaises(ZeroDivisionError), self.operation():
@@ -140,7 +191,10 @@ class JournalTest(unittest.TestCase):
         self.assertEqual(Note("start"), Note.read(self.lock.read_text()))
 
     def test_removal_that_fails_is_left_to_the_next_one(self) -> None:
-        with self.assertRaises(ZeroDivisionError), self.operation("destroy", removes=True):
+        with (
+            self.assertRaises(ZeroDivisionError),
+            self.operation("destroy", need=Need.NOTHING, removes=True),
+        ):
             raise ZeroDivisionError
         self.assertEqual(Note("destroy", True), Note.read(self.lock.read_text()))
 

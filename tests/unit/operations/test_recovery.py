@@ -1,69 +1,102 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Menders leave a guest in order alone, and let only an interrupted power-on go on."""
+"""Menders leave a guest in order alone, and let it run only if an operation was interrupted."""
 
 from __future__ import annotations
 
-import tempfile
-import unittest
-from pathlib import Path
-from typing import Any
+import logging
 from unittest import mock
 
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState
-from compute_driver.operations.base import disk_copy, power, recovery, settling
-from compute_driver.operations.base.context import Parts
-from compute_driver.storage.home import Home
-from tests.unit.base import configuration
+from compute_driver.operations.base import disk_copy, interfaces, power, recovery, settling
+from compute_driver.operations.base.recovery import Need
+from tests.unit.operations import base
+from tests.unit.operations.base import UUID
 
-UUID = "3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10"
+LOGGER = "compute_driver.operations.base.power"
+
+PAUSED, RUNNING, OFF = (
+    libvirt.VIR_DOMAIN_PAUSED,
+    libvirt.VIR_DOMAIN_RUNNING,
+    libvirt.VIR_DOMAIN_SHUTOFF,
+)
+
+#: What becomes of a guest, by its marks and its state.
+OUTCOMES = (
+    ((), PAUSED, []),
+    ((), OFF, []),
+    ((".starting",), PAUSED, ["resume"]),
+    ((".starting",), RUNNING, []),
+    ((".starting",), OFF, []),
+    ((".to-run",), PAUSED, []),
+    ((".to-run",), RUNNING, []),
+    ((".to-run",), OFF, ["start"]),
+    ((".starting", ".to-run"), PAUSED, ["resume"]),
+    ((".starting", ".to-run"), RUNNING, []),
+    ((".starting", ".to-run"), OFF, ["start"]),
+)
 
 
-class MenderTest(unittest.TestCase):
+class MenderTest(base.OneGuestTestCase):
     def setUp(self) -> None:
         super().setUp()
-        place = tempfile.TemporaryDirectory()
-        self.addCleanup(place.cleanup)
-        self.directory = Path(place.name, UUID)
-        self.directory.mkdir()
-        self.domain = mock.Mock(spec=libvirt.virDomain)
-        self.domain.state.return_value = [libvirt.VIR_DOMAIN_PAUSED, 0]
-        self.parts: Any = mock.create_autospec(Parts, instance=True)
-        self.parts.directory.return_value = self.directory
-        self.parts.home.return_value = Home(configuration(), self.directory)
-        self.parts.on_domain.side_effect = lambda _uuid, function: function(self.domain)
-        self.parts.state.return_value = PowerState.PAUSED
+        self.parts.ports.prepare.return_value = False
 
-    def mark(self) -> Path:
-        mark = self.directory / ".starting"
-        mark.touch()
-        return mark
+    def test_guest_runs_that_an_operation_had_paused_or_powered_off(self) -> None:
+        for marks, number, calls in OUTCOMES:
+            self.domain.number = number
+            self.calls.clear()
+            with self.subTest(marks, state=number):
+                for mark in marks:
+                    self.mark(mark)
+                power.mend(self.parts, UUID)
+                self.assertEqual(calls, self.calls)
+                self.assertEqual([], self.marks())
 
-    def test_power_on_that_was_interrupted_goes_on(self) -> None:
-        mark = self.mark()
+    def test_guest_without_marks_is_not_asked_about(self) -> None:
         power.mend(self.parts, UUID)
-        self.domain.resume.assert_called_once_with()
-        self.assertFalse(mark.exists())
-
-    def test_guest_that_a_user_has_paused_stays_paused(self) -> None:
-        power.mend(self.parts, UUID)
+        self.parts.state.assert_not_called()
         self.parts.on_domain.assert_not_called()
 
-    def test_guest_that_did_not_start_stays_off(self) -> None:
-        mark = self.mark()
-        self.parts.state.return_value = PowerState.STOPPED
+    def test_guest_that_is_gone_is_forgotten(self) -> None:
+        self.mark(".to-run")
+        self.parts.state.side_effect = exceptions.GuestNotFound(UUID)
         power.mend(self.parts, UUID)
-        self.domain.resume.assert_not_called()
-        self.assertFalse(mark.exists())
+        self.assertEqual([], self.marks())
 
     def test_guest_that_cannot_go_on_is_tried_again(self) -> None:
-        mark = self.mark()
+        self.mark(".starting")
+        self.domain.number = PAUSED
         self.parts.on_domain.side_effect = exceptions.LibvirtError("no")
         with self.assertRaises(exceptions.LibvirtError):
             power.mend(self.parts, UUID)
-        self.assertTrue(mark.exists())
+        self.assertEqual([".starting"], self.marks())
+
+    def test_guest_that_does_not_start_is_named_once_and_stays_off(self) -> None:
+        self.mark(".to-run")
+        self.parts.ports.prepare.side_effect = exceptions.InvalidParameter("ovs", "br0", "br1")
+        with self.assertLogs(LOGGER, logging.WARNING) as logged:
+            power.mend(self.parts, UUID)
+            power.mend(self.parts, UUID)
+        self.assertEqual(1, len(logged.output))
+        self.assertIn(UUID, logged.output[0])
+        self.assertEqual([], self.marks())
+
+    def test_guest_that_needs_a_service_that_is_down_is_tried_again(self) -> None:
+        self.mark(".to-run")
+        self.parts.ports.prepare.side_effect = exceptions.OpenVSwitchUnavailable("no")
+        with self.assertRaises(exceptions.OpenVSwitchUnavailable):
+            power.mend(self.parts, UUID)
+        self.assertEqual([".to-run"], self.marks())
+
+    def test_emulator_that_hangs_ends_the_recovery(self) -> None:
+        self.mark(".starting")
+        with (
+            mock.patch.object(power.concurrency, "within", return_value=False),
+            self.assertRaisesRegex(exceptions.OperationTimeout, UUID),
+        ):
+            power.wait(self.parts, UUID)
 
     def test_guest_without_leftovers_is_left_alone(self) -> None:
         for mend in (settling.mend, power.wait, disk_copy.mend, power.mend):
@@ -71,10 +104,16 @@ class MenderTest(unittest.TestCase):
         self.parts.on_domain.assert_not_called()
 
     def test_mender_that_fails_ends_the_recovery(self) -> None:
-        menders = [mock.Mock(), mock.Mock(side_effect=exceptions.HostError("no")), mock.Mock()]
+        menders = (mock.Mock(), mock.Mock(side_effect=exceptions.HostError("no")), mock.Mock())
         with (
-            mock.patch.object(recovery, "MENDERS", menders),
+            mock.patch.dict(recovery.MENDERS, {Need.ALL: menders}),
             self.assertRaises(exceptions.HostError),
         ):
             recovery.mend(self.parts, UUID)
         self.assertEqual([1, 1, 0], [mender.call_count for mender in menders])
+
+    def test_operation_that_ends_a_run_does_not_wait_for_it(self) -> None:
+        for mender in (power.wait, interfaces.mend, power.mend):
+            self.assertIn(mender, recovery.MENDERS[Need.ALL])
+            for need in (Need.FILES, Need.NOTHING):
+                self.assertNotIn(mender, recovery.MENDERS[need])
