@@ -149,13 +149,18 @@ def _cycle(driver: LibvirtDriver, _number: str, given: Given) -> None:
         driver.destroy(made.uuid)
 
 
-#: The operations, by name; ``cycle`` spawns and destroys several guests.
+#: The operations, by name.  ``cycle`` spawns and destroys several guests, ``spawn_gated`` waits for
+#: the network, and the guests of ``soft_reboot`` do not answer.
 ACTIONS: dict[str, Callable[[LibvirtDriver, str, Given], object]] = {
     "spawn": lambda driver, number, given: driver.spawn(given.guest(uuid=number)),
+    "spawn_gated": lambda driver, number, given: driver.spawn(
+        given.guest(uuid=number), network=contextlib.nullcontext()
+    ),
     "destroy": lambda driver, number, _given: driver.destroy(number),
     "quiesce": lambda driver, number, _given: driver.quiesce(number),
     "start": lambda driver, number, _given: driver.start(number),
     "resume": lambda driver, number, _given: driver.resume(number),
+    "soft_reboot": lambda driver, number, _given: driver.reboot(number, timeout=0.1),
     "reboot": lambda driver, number, _given: driver.reboot(number, kind=RebootKind.HARD),
     "rescue": lambda driver, number, given: driver.rescue(
         number, Rescue(image=Image(location=given.image)), timeout=0

@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.choices import InterfaceKind, RebootKind
+from compute_driver.choices import InterfaceKind, PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
 from compute_driver.operations.base import interfaces
 from compute_driver.system import tools
-from tests.functional import base, bridges, inside, switches, tiny
+from tests.functional import base, bridges, inside, switches, tiny, worker
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 
@@ -98,6 +98,30 @@ class TestOpenVSwitch(SwitchTestCase):
         self.addCleanup(driver.close)
         with self.assertRaisesRegex(exceptions.OpenVSwitchUnavailable, "/nonexistent/db.sock"):
             driver.spawn(tiny.guest(interfaces=(plugged(),)))
+
+    def test_switch_that_is_down_prevents_no_end_of_a_run(self) -> None:
+        on_switch = tiny.guest(interfaces=(plugged(),))
+        plain = tiny.guest()
+        with contextlib.ExitStack() as killed:
+            for made in (on_switch, plain):
+                self.addCleanup(self.driver.destroy, made.uuid)
+                self.driver.spawn(made)
+                reboot = worker.running(
+                    *("reboot", made.uuid), pause="domain redefined", configured=self.options
+                )
+                self.assertEqual(worker.PAUSED, killed.enter_context(reboot).says())
+        options = self.options | {"ovsdb_connection": "unix:/nonexistent/db.sock"}
+        driver = LibvirtDriver(base.configuration(**options))
+        self.addCleanup(driver.close)
+        with self.assertRaises(exceptions.OpenVSwitchUnavailable):
+            driver.pause(on_switch.uuid)
+        driver.reboot(plain.uuid, kind=RebootKind.HARD)
+        with self.assertRaises(exceptions.OpenVSwitchUnavailable):
+            driver.reboot(on_switch.uuid, kind=RebootKind.HARD)
+        for made in (on_switch, plain):
+            self.assertIs(PowerState.RUNNING, driver.state(made.uuid))
+            driver.stop(made.uuid, timeout=0)
+            self.assertIs(PowerState.STOPPED, driver.state(made.uuid))
 
     def test_interface_of_a_running_guest_comes_and_goes(self) -> None:
         made = base.guest(interfaces=(), **kernel_only())

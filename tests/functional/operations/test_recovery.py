@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import logging
 import os
 import shutil
 import signal
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,7 @@ from compute_driver.guest import Guest
 from compute_driver.info import Finding
 from compute_driver.libvirt import events
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.operations.base import removal
+from compute_driver.operations.base import power, removal
 from tests.functional import base, tiny, worker
 from tests.functional.processes import ended
 from tests.image_server import ImageServer
@@ -125,6 +128,50 @@ class TestInterruptedOperations(RecoveryTestCase):
         first, second = server.gets()
         self.assertIsNone(first.range)
         self.assertRegex(second.range or "", r"bytes=[1-9]\d*-")
+
+    def test_guest_that_a_user_has_stopped_stays_off(self) -> None:
+        made = self.spawn_tiny()
+        for point in ("guest powered off", "guest started"):
+            with self.subTest(point):
+                self.kill_at(point, "reboot", made.uuid)
+                self.driver.stop(made.uuid, timeout=0)
+                self.assertIs(PowerState.STOPPED, self.other_driver().show(made.uuid).state)
+                self.driver.start(made.uuid)
+        self.kill_at("guest started", "reboot", made.uuid)
+        tiny.libvirt_connection(self).lookupByUUIDString(made.uuid).destroy()
+        self.assertIs(PowerState.STOPPED, self.other_driver().show(made.uuid).state)
+
+    def test_guests_that_hang_are_named_once_and_can_be_ended(self) -> None:
+        verbs: tuple[Callable[[str], object], ...] = (
+            lambda uuid: self.driver.reboot(uuid, kind=RebootKind.HARD),
+            lambda uuid: self.driver.stop(uuid, timeout=2),
+            self.driver.destroy,
+        )
+        guests = [self.spawn_tiny() for _verb in verbs]
+        with contextlib.ExitStack() as killed:
+            for made in guests:
+                reboot = worker.running("reboot", made.uuid, pause="guest started")
+                self.assertEqual(worker.PAUSED, killed.enter_context(reboot).says())
+        hung = tiny.emulators()
+        for emulator in hung.values():
+            os.kill(emulator, signal.SIGSTOP)
+        with (
+            mock.patch.object(power, "_ANSWER_SECONDS", 2.0),
+            self.assertLogs("compute_driver.operations.base.journal", logging.WARNING) as logged,
+        ):
+            self.other_driver()
+            with self.assertRaises(exceptions.OperationTimeout):
+                self.driver.pause(guests[0].uuid)
+        late = [text for text in logged.output if "cannot be put in order yet" in text]
+        self.assertEqual(
+            sorted(made.uuid for made in guests), sorted(text.split()[1] for text in late)
+        )
+        # libvirt itself takes a while to end an emulator that hangs.
+        ends = [self.background(verb, made.uuid) for verb, made in zip(verbs, guests, strict=True)]
+        for end in ends:
+            end.result(2 * SLACK)
+        self.assertNotEqual(hung[guests[0].uuid], tiny.emulators()[guests[0].uuid])
+        self.assertEqual([guests[0].uuid], [*tiny.emulators()])
 
     def test_spawn_in_another_process_is_left_alone(self) -> None:
         number = str(uuid.uuid4())

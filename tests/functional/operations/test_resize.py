@@ -52,6 +52,7 @@ class ResizeTestCase(tiny.TinyTestCase):
         self.assertEqual(files | ({exchange.KEPT} if waits else set()), self.names(made))
         self.assertEqual((2 if resized else 1) * MIB, size(self.directory(made) / "root.qcow2"))
         self.assertEqual((), driver.audit())
+        self.assertIs(PowerState.RUNNING, shown.state)
         driver.stop(made.uuid, timeout=0)
         driver.start(made.uuid)
         self.assertIs(PowerState.RUNNING, driver.show(made.uuid).state)
