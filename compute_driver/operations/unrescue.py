@@ -10,8 +10,8 @@ from compute_driver.choices import ACTIVE
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report
-from compute_driver.storage import disks
 from compute_driver.operations.base.journal import Operation
+from compute_driver.storage import disks
 from compute_driver.system import steps
 
 
