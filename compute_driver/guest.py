@@ -8,6 +8,7 @@ only behaviour of these classes is to refuse values that can never work.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import re
@@ -557,6 +558,13 @@ class Guest:
         return self.boot if self.rescue is None else self.rescue.boot
 
 
+#: The rules of :func:`is_name`, in words.
+NAMES = (
+    f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
+    " '-' nor ending in a blank, and not itself a UUID"
+)
+
+
 def is_name(name: str) -> bool:
     """Tell whether libvirt and file names accept a guest's name."""
     return (
@@ -574,13 +582,17 @@ def check_name(name: str) -> None:
 
     :raises InvalidParameter: if the name breaks a rule; names all rules.
     """
-    _require(
-        is_name(name),
-        "name",
-        name,
-        f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
-        " '-' nor ending in a blank, and not itself a UUID",
-    )
+    _require(is_name(name), "name", name, NAMES)
+
+
+def renamed(guest: Guest, name: str) -> Guest:
+    """Return a guest with the name of its domain, which is not checked.
+
+    Another client of libvirt may have renamed the domain, also to a name that no guest can have.
+    """
+    made = copy.copy(guest)
+    object.__setattr__(made, "name", name)
+    return made
 
 
 def stored(value: Any) -> bool:

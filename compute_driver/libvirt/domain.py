@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Functions on domains: which domains are guests of this driver, their states, and their changes.
+"""Functions on domains: their states, and their changes.
 
 The functions run behind the gateway, on a native thread.  They take an open connection or a domain,
 and let ``libvirtError`` pass.
@@ -7,10 +7,8 @@ and let ``libvirtError`` pass.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable, Collection, Iterable
-from pathlib import Path
 
 import libvirt
 from lxml import etree
@@ -66,45 +64,8 @@ def state_of(domain: libvirt.virDomain) -> PowerState:
     return PowerState.SUSPENDED if stopped and domain.hasManagedSaveImage() else state
 
 
-def is_ours(domain: libvirt.virDomain, instances: Path) -> bool:
-    """Tell whether a domain is a guest of this driver.
-
-    A guest has our metadata, and the metadata names the directory of the guest's UUID in
-    *instances*, by this path or by another path.  Metadata of another driver on the same libvirt
-    names another directory.  A named directory that is gone may be another driver's storage, which
-    is not mounted now.
-    """
-    return _is_ours(domain, _metadata(domain), instances)
-
-
-def stored(domain: libvirt.virDomain, instances: Path) -> metadata.Stored | None:
-    """Return the content of a guest's metadata, with the present directory of the guest's files.
-
-    :return: None if the domain is not a guest of this driver.
-    :raises MetadataDamaged: if the metadata cannot be understood.
-    """
-    text = _metadata(domain)
-    if not _is_ours(domain, text, instances):
-        return None
-    try:
-        found = metadata.read(text)
-    except exceptions.MetadataDamaged as error:
-        raise exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}") from error
-    return found and dataclasses.replace(found, directory=instances / domain.UUIDString())
-
-
-def _is_ours(domain: libvirt.virDomain, text: str, instances: Path) -> bool:
-    noted = metadata.directory(text) if text else None
-    if noted is None:
-        return False
-    directory = instances / domain.UUIDString()
-    try:
-        return noted == directory or noted.samefile(directory)
-    except OSError:  # a directory is gone, or another user's
-        return False
-
-
-def _metadata(domain: libvirt.virDomain) -> str:
+def metadata_of(domain: libvirt.virDomain) -> str:
+    """Return the element of this package in a domain's metadata; empty without the element."""
     try:
         return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, metadata.NAMESPACE))
     except libvirt.libvirtError as error:
@@ -139,20 +100,6 @@ def lookup_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain 
         raise
 
 
-def lookup_ours(
-    connection: libvirt.virConnect, uuid: str, instances: Path
-) -> tuple[libvirt.virDomain, metadata.Stored]:
-    """Return the domain of a guest of this driver, and the content of its metadata.
-
-    :raises GuestNotFound: if no domain has that UUID, or the domain is not this driver's.
-    """
-    domain = lookup(connection, uuid)
-    found = stored(domain, instances) if domain is not None else None
-    if domain is None or found is None:
-        raise exceptions.GuestNotFound(uuid)
-    return domain, found
-
-
 def define(connection: libvirt.virConnect, xml: str) -> None:
     """Define a domain, or its new description from the next power-on.
 
@@ -171,18 +118,12 @@ def saved(domain: libvirt.virDomain) -> str:
     return str(domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE))
 
 
-def descriptions(
-    connection: libvirt.virConnect, uuid: str, instances: Path
-) -> tuple[str, str | None] | None:
-    """Return the XML of a guest's domain from its next power-on, and of the domain that runs.
+def descriptions(domain: libvirt.virDomain) -> tuple[str, str | None]:
+    """Return the XML of a domain from its next power-on, and of the domain that runs.
 
-    :return: None if this driver has no such guest; the second is None if the domain does not run.
+    :return: the second is None if the domain does not run.
     """
-    domain = lookup(connection, uuid)
-    if domain is None or not is_ours(domain, instances):
-        return None
-    inactive = description(domain)
-    return inactive, str(domain.XMLDesc()) if domain.isActive() else None
+    return description(domain), str(domain.XMLDesc()) if domain.isActive() else None
 
 
 def define_again(connection: libvirt.virConnect, xml: str) -> None:
@@ -190,15 +131,20 @@ def define_again(connection: libvirt.virConnect, xml: str) -> None:
     connection.defineXML(xml)
 
 
-def describe(domain: libvirt.virDomain, contents: Iterable[metadata.Content]) -> None:
+def describe(
+    domain: libvirt.virDomain,
+    contents: Iterable[metadata.Content],
+    flags: int = libvirt.VIR_DOMAIN_AFFECT_LIVE,
+) -> None:
     """Store a description in a running domain; do nothing if the domain does not run.
 
     :param contents: the result of :func:`compute_driver.xml.metadata.contents`.
+    :param flags: ``VIR_DOMAIN_AFFECT_*`` for another description of the domain.
     """
-    kind, live = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_LIVE
+    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     for each in contents:
         store = functools.partial(domain.setMetadata, kind, each.text, each.prefix, each.namespace)
-        unless_stopped(functools.partial(store, live))
+        unless_stopped(functools.partial(store, flags))
 
 
 def attach(domain: libvirt.virDomain, xml: str) -> None:

@@ -18,7 +18,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, PowerState
-from compute_driver.guest import Guest, is_name, is_uuid
+from compute_driver.guest import Guest, is_name, is_uuid, renamed
 from compute_driver.hardware import tuning
 from compute_driver.info import (
     DiskStats,
@@ -29,6 +29,7 @@ from compute_driver.info import (
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import exchange, layout
 from compute_driver.system import memory
 from compute_driver.system.filesystem import host_errors
@@ -50,16 +51,16 @@ class Inventory:
     """The guests of one driver.
 
     :param connection: the gateway to libvirt.
-    :param instances: the directory of all guests of this driver.
+    :param ownership: tells which domains are guests of this driver.
     """
 
-    def __init__(self, connection: Connection, instances: Path) -> None:
+    def __init__(self, connection: Connection, ownership: Ownership) -> None:
         self._connection = connection
-        self.instances = instances
+        self.ownership = ownership
 
     def guests(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
-        found, damaged = self._connection.run(_list, self.instances)
+        found, damaged = self._connection.run(_list, self.ownership)
         for error in damaged:
             # A damaged guest must not hide the others; 'audit' lists the damaged guest.
             LOG.warning("Not listed: %s", error)
@@ -70,21 +71,21 @@ class Inventory:
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self._connection.run(_show, uuid, self.instances)
+        return self._connection.run(_show, uuid, self.ownership)
 
     def state(self, uuid: str) -> PowerState:
         """Return the state of one guest, without reading its description.
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self._connection.run(_state, uuid, self.instances)
+        return self._connection.run(_state, uuid, self.ownership)
 
     def find(self, name_or_uuid: str) -> str:
         """Return the UUID of the guest with that name or UUID.
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self._connection.run(_find, name_or_uuid, self.instances)
+        return self._connection.run(_find, name_or_uuid, self.ownership)
 
     def console_log(self, uuid: str) -> Path:
         """Return the log of the serial console of one guest."""
@@ -92,7 +93,7 @@ class Inventory:
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         """Return the use of resources by one guest, or by all guests of this driver."""
-        found = self._connection.run(_stats, self.instances, uuid)
+        found = self._connection.run(_stats, self.ownership, uuid)
         return tuple(sorted(found, key=lambda stats: stats.name))
 
 
@@ -109,8 +110,8 @@ def _describe(
     )
 
 
-def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestInfo:
-    domain, found = domains.lookup_ours(connection, uuid, instances)
+def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> GuestInfo:
+    domain, found = ownership.lookup(connection, uuid)
     xml = etree.fromstring(domain.XMLDesc())
     # The accelerator in libvirt's domain counts, not the decision in the metadata.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
@@ -121,18 +122,19 @@ def _show(connection: libvirt.virConnect, uuid: str, instances: Path) -> GuestIn
         boot.translation_buffer_mib(xml) or tuning.qemu_translation_buffer_mib(memory.total_mib()),
         uefi=boot.has_uefi(xml),
     )
+    before = _before(found.directory)
     return dataclasses.replace(
         info,
         cpu=cpu.described(xml, found.guest.cpu.enable),
         overhead_mib=overhead,
         devices=tuple(address.attached(xml)),
-        before=_before(found.directory),
+        before=before and renamed(before, found.guest.name),
     )
 
 
-def _state(connection: libvirt.virConnect, uuid: str, instances: Path) -> PowerState:
+def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> PowerState:
     domain = domains.lookup(connection, uuid)
-    if domain is None or not domains.is_ours(domain, instances):
+    if domain is None or not ownership.owns(domain):
         raise exceptions.GuestNotFound(uuid)
     return domains.state_of(domain)
 
@@ -153,21 +155,23 @@ def _before(directory: Path) -> Guest | None:
     return kept.guest if kept else None
 
 
-def _find(connection: libvirt.virConnect, name_or_uuid: str, instances: Path) -> str:
+def _find(connection: libvirt.virConnect, name_or_uuid: str, ownership: Ownership) -> str:
     domain = None
     if is_uuid(name_or_uuid):
         domain = domains.lookup(connection, name_or_uuid)
-        if domain is None and (instances / name_or_uuid / layout.DESCRIPTION).exists():
-            return name_or_uuid  # the domain is gone, its files were kept
+        directory = ownership.instances / name_or_uuid
+        kept = (directory / name for name in (layout.DESCRIPTION, layout.LATEST))
+        if domain is None and any(path.exists() for path in kept):
+            return name_or_uuid  # the domain is gone, its files are here
     elif is_name(name_or_uuid):
         domain = domains.lookup_name(connection, name_or_uuid)
-    if domain is None or not domains.is_ours(domain, instances):
+    if domain is None or not ownership.owns(domain):
         raise exceptions.GuestNotFound(name_or_uuid)
     return str(domain.UUIDString())
 
 
 def _list(
-    connection: libvirt.virConnect, instances: Path
+    connection: libvirt.virConnect, ownership: Ownership
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
     """Return the guests of this driver, and the errors of the damaged guests."""
     saved = _saved(connection)
@@ -179,7 +183,7 @@ def _list(
     for domain in connection.listAllDomains():
         uuid = domain.UUIDString()
         try:
-            ours = domains.stored(domain, instances) if uuid in states else None
+            ours = ownership.stored(domain) if uuid in states else None
         except exceptions.MetadataDamaged as error:
             damaged.append(error)
             continue
@@ -195,19 +199,19 @@ def _saved(connection: libvirt.virConnect) -> set[str]:
     return {domain.UUIDString() for domain in connection.listAllDomains(flag)}
 
 
-def _stats(connection: libvirt.virConnect, instances: Path, uuid: str | None) -> list[GuestStats]:
+def _stats(
+    connection: libvirt.virConnect, ownership: Ownership, uuid: str | None
+) -> list[GuestStats]:
     saved = _saved(connection)
     if uuid is None:
         # A guest whose emulator hangs must not delay the others.
         flag = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
         records = connection.getAllDomainStats(_STATS, flag)
     else:
-        domain, _ = domains.lookup_ours(connection, uuid, instances)
+        domain, _ = ownership.lookup(connection, uuid)
         records = connection.domainListGetStats([domain], _STATS, 0)
     return [
-        _guest_stats(domain, values, saved)
-        for domain, values in records
-        if domains.is_ours(domain, instances)
+        _guest_stats(domain, values, saved) for domain, values in records if ownership.owns(domain)
     ]
 
 

@@ -151,7 +151,10 @@ def resized_guest(
         guest = convert.guest(instance, image, network_info, block_device_info)
     ephemerals = _ephemerals(flavor.ephemeral_gb * GIB, before.ephemerals, guest.ephemerals)
     return dataclasses.replace(
-        guest, ephemerals=ephemerals, config_drive=drive or before.config_drive
+        guest,
+        name=before.name,  # another client of libvirt may have renamed the guest
+        ephemerals=ephemerals,
+        config_drive=drive or before.config_drive,
     )
 
 

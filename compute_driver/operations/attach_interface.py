@@ -22,7 +22,7 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
     """
     state = parts.require(uuid, "attach an interface to", interfaces.ACCEPTED)
-    stored = parts.stored(uuid)
+    stored = parts.described(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.ports.check(interfaces.only(guest, interface))
     # Some options of the guest apply to each of its devices, so the whole domain is built.

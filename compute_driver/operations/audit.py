@@ -9,7 +9,7 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import StateReason
+from compute_driver.choices import OFF, StateReason
 from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
@@ -58,8 +58,8 @@ def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
 
 
 def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
-    root = parts.inventory.instances
-    owned = parts.connection.run(_ours, root)
+    root = parts.ownership.instances
+    owned = _ours(parts)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         uuid = path.name.removesuffix(removal.REMOVED)
         # Files of others, such as lost+found, may be there as well.
@@ -67,7 +67,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
             continue
         with journal.unless_busy(parts, uuid) as idle:
             # An operation may have removed the directory, or made its guest, since the two lists.
-            if idle and path.exists() and uuid not in parts.connection.run(_ours, root):
+            if idle and path.exists() and uuid not in _ours(parts):
                 yield _orphan(parts, path, repair)
 
 
@@ -79,7 +79,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
         )
         return Finding(kind="kept directory", subject=str(path), detail=detail)
     if parts.connection.run(domains.lookup, path.name) is not None:
-        detail = "the domain with its UUID lacks this driver's metadata, but may use it"
+        detail = "the domain with its UUID is not this driver's, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
     if repair:
         removal.remove_files(parts, path.name)
@@ -89,7 +89,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
 
 
 def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for uuid in sorted(parts.connection.run(_ours, parts.inventory.instances)):
+    for uuid in sorted(_ours(parts)):
         with journal.unless_busy(parts, uuid) as idle:
             if idle:
                 yield from _guest(parts, uuid, repair)
@@ -105,15 +105,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return
     if not plan.directory.exists():
-        # libvirt may have defined the domain after the spawn was killed and undone.
-        if repair:
-            removal.remove(parts, uuid)
-        yield Finding(
-            kind="guest without files",
-            subject=uuid,
-            detail="its directory is gone",
-            repaired=repair,
-        )
+        yield _without_files(parts, plan.directory, repair)
         return
     if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
@@ -135,6 +127,27 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     for name, file in files.items():
         if file is not None and not file.exists():
             yield _missing(name, str(file), uuid)
+
+
+def _without_files(parts: Parts, directory: Path, repair: bool) -> Finding:
+    """Find a guest whose directory is gone, and remove the guest unless something may come back.
+
+    libvirt may have defined the domain after its spawn was killed and undone.  But files may also
+    be on a storage that is not mounted, and QEMU has the files of a guest that runs.
+    """
+    uuid = directory.name
+    present = parts.ownership.has_storage() and not directory.is_symlink()
+    removable = present and parts.state(uuid) in OFF
+    if repair and removable:
+        removal.remove(parts, uuid)
+    detail = "its directory is gone"
+    if not present:
+        detail += "; its storage may not be mounted"
+    elif not removable:
+        detail += ", but the guest is not off"
+    return Finding(
+        kind="guest without files", subject=uuid, detail=detail, repaired=repair and removable
+    )
 
 
 def _missing(name: str, address: str, uuid: str) -> Finding:
@@ -178,9 +191,9 @@ def _system_directories(repair: bool) -> Iterator[Finding]:
         )
 
 
-def _ours(connection: libvirt.virConnect, instances: Path) -> set[str]:
-    return {
-        domain.UUIDString()
-        for domain in connection.listAllDomains()
-        if domains.is_ours(domain, instances)
-    }
+def _ours(parts: Parts) -> set[str]:
+    def owned(connection: libvirt.virConnect) -> set[str]:
+        domains = connection.listAllDomains()
+        return {domain.UUIDString() for domain in domains if parts.ownership.owns(domain)}
+
+    return parts.connection.run(owned)

@@ -22,7 +22,7 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
     state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
-    stored = parts.stored(uuid)
+    stored = parts.described(uuid)
     found = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
     if not found:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)

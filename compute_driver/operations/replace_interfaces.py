@@ -19,7 +19,7 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
     """
     parts.require(uuid, "replace the interfaces of", OFF)
-    stored = parts.stored(uuid)
+    stored = parts.described(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check(guest)

@@ -16,7 +16,6 @@ from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
-from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import marks, power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
@@ -44,7 +43,7 @@ def rescue(
     :param op: the operation, whose failure gives the guest its own system back.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.rescue`.
     """
-    before = parts.stored(uuid).guest
+    before = parts.described(uuid).guest
     if before.rescue is not None:
         raise exceptions.InvalidGuestState(
             before.name, "rescue", "in rescue", ["in its own system"]
@@ -66,7 +65,7 @@ def rescue(
     op.undo.add(f"system of {before.name}", _restore, parts, before, was_on)
     power.shut_down(parts, uuid, timeout)
     made = parts.blueprint(after)  # another client may have moved a disk meanwhile
-    parts.connection.run(domains.define, made.xml)
+    parts.define(made.xml)
     steps.announce("domain redefined")
     power.power_on(parts, after)
     report(after, made.decision)
@@ -94,4 +93,4 @@ def _restore(parts: Parts, before: Guest, was_on: bool) -> None:
     if parts.stored(before.uuid).guest.rescue is not None:
         marks.want(parts, before.uuid, running=was_on)
         power.power_off(parts, before.uuid)
-        parts.connection.run(domains.define, parts.blueprint(before).xml)
+        parts.define(parts.blueprint(before).xml)

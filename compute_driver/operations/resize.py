@@ -52,7 +52,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
     parts.require(uuid, "resize", _ACCEPTED)
-    old = parts.stored(uuid).guest
+    old = parts.described(uuid).guest
     if old.rescue is not None:
         raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
     if settling.is_kept(parts, uuid):
@@ -131,7 +131,7 @@ def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None
     _make_files(
         change, parts.plan(change.old), made.layout, parts.home(uuid), tools.limits(parts.conf)
     )
-    parts.connection.run(domains.define, made.xml)
+    parts.define(made.xml)
     steps.announce("domain redefined")
     exchange.commit(directory)
     marks.want(parts, uuid, running=power_on)

@@ -34,6 +34,7 @@ def resume(parts: Parts, uuid: str) -> None:
                 parts.on_domain(uuid, power.release_processors)
             steps.announce("guest released")
         case PowerState.SUSPENDED:
+            parts.on_domain(uuid, parts.ownership.relocate_memory)
             guest = parts.stored(uuid).guest
             _check_saved(parts, guest)
             power.power_on(parts, guest, suspended=True)

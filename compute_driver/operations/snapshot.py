@@ -55,7 +55,7 @@ def _unusable(target: Path) -> exceptions.InvalidParameter:
 def _is_guests(parts: Parts, target: Path) -> bool:
     """Tell whether a path is in a guest's directory, or could become one."""
     found, instances = (
-        Path(os.path.realpath(each)) for each in (target, parts.inventory.instances)
+        Path(os.path.realpath(each)) for each in (target, parts.ownership.instances)
     )
     if not found.is_relative_to(instances):
         return False

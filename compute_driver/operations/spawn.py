@@ -63,7 +63,7 @@ def spawn(
         op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
         op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
     _make_files(parts, asked, plan, base, progress, later=make_config_drive is not None)
-    parts.connection.run(domains.define, made.xml)
+    parts.define(made.xml)
     steps.announce("domain defined")
     if make_config_drive is not None:
         content = make_config_drive(parts.inventory.guest(guest.uuid))
@@ -112,6 +112,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
+    parts.connection.run(parts.ownership.require_storage)
     if parts.directory(guest.uuid).exists() and not kept_files.without_domain(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"

@@ -7,7 +7,6 @@ import dataclasses
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
-from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
@@ -21,7 +20,7 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     :param op: the operation; once the guest's own domain is defined, a failure ends the rescue.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
     """
-    before = parts.stored(uuid).guest
+    before = parts.described(uuid).guest
     if before.rescue is None:
         raise exceptions.InvalidGuestState(
             before.name, "unrescue", "in its own system", ["in rescue"]
@@ -32,7 +31,7 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)
     made = parts.blueprint(after)  # another client may have moved a disk meanwhile
-    parts.connection.run(domains.define, made.xml)
+    parts.define(made.xml)
     steps.announce("domain redefined")
     rescue_files.mend(parts, uuid)
     steps.announce("rescue files removed")

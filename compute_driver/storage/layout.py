@@ -24,6 +24,10 @@ CONSOLE_LOG = "console.log"
 #: XML of a domain that libvirt does not know: of kept files, or of a guest before its resize.
 DESCRIPTION = "domain.xml"
 
+#: XML of a guest's domain as this driver has defined it last.  As the name begins with a dot, no
+#: resize moves the file.
+LATEST = ".domain.xml"
+
 #: The beginning of the names of all files that only a rescue needs.
 RESCUE_PREFIX = "rescue-"
 

@@ -34,6 +34,7 @@ PREFIX = "driver"
 _TAG = f"{{{NAMESPACE}}}guest"
 #: virDomainGetMetadata returns the element without its namespace.
 _ROOT_TAGS = frozenset({_TAG, "guest"})
+_OWNER = "owner"
 _BOOLEANS = {"true": True, "false": False}
 _E = maker(NAMESPACE, PREFIX)
 
@@ -45,16 +46,31 @@ class Stored:
     :param guest: the guest's description; fields marked ``secret`` have their defaults.
     :param directory: the directory of the guest's files when the domain was defined.
     :param decision: the accelerator of the domain, and the reason for it.
+    :param owner: see :class:`Claim`.
     """
 
     guest: Guest
     directory: Path
     decision: Decision
+    owner: str | None = None
 
 
-def element(guest: Guest, directory: Path, decision: Decision) -> Element:
+@dataclasses.dataclass(frozen=True)
+class Claim:
+    """Whose a domain is, by its metadata.
+
+    :param directory: the directory of the guest's files when the domain was defined.
+    :param owner: the owner of the driver that defined the domain; None from old versions.
+    """
+
+    directory: Path
+    owner: str | None
+
+
+def element(guest: Guest, directory: Path, decision: Decision, owner: str | None = None) -> Element:
     """Return the element that stores a guest, without its secrets."""
     return _E.guest(
+        {} if owner is None else {_OWNER: owner},
         # ASCII only: libvirt cannot change any letter when it reads and writes XML.
         json.dumps(_CONVERTER.unstructure(guest), ensure_ascii=True),
         directory=str(directory),
@@ -94,7 +110,8 @@ def contents(before: Stored, guest: Guest) -> tuple[Content, ...]:
     :param before: the domain's content.
     :param guest: the guest's new description.
     """
-    made = (element(guest, before.directory, before.decision), *elements(guest.annotations))
+    own = element(guest, before.directory, before.decision, before.owner)
+    made = (own, *elements(guest.annotations))
     new = tuple(map(Content.of, made))
     kept = {content.namespace for content in new}
     old = map(Content.of, elements(before.guest.annotations))
@@ -114,7 +131,7 @@ def elements(texts: Iterable[str]) -> list[Element]:
     made: dict[str, Element] = {}
     for text in texts:
         try:
-            element = _fromstring(text)
+            element = _root(text)
         except etree.XMLSyntaxError as error:
             raise exceptions.InvalidParameter("annotations", text, accepted) from error
         namespace = etree.QName(element).namespace or ""
@@ -122,6 +139,37 @@ def elements(texts: Iterable[str]) -> list[Element]:
             raise exceptions.InvalidParameter("annotations", text, accepted)
         made[namespace] = element
     return [*made.values()]
+
+
+def claimed(xml: str, claim: Claim) -> str:
+    """Return a domain whose metadata has another claim.
+
+    A guest that comes from another driver becomes a guest of this driver so.
+    """
+    root = _root(xml)
+    for found in root.iterfind(f"metadata/{_TAG}"):
+        found.set("directory", str(claim.directory))
+        if claim.owner is not None:
+            found.set(_OWNER, claim.owner)
+    return etree.tostring(root, encoding="unicode")
+
+
+def renamed(xml: str, name: str) -> str:
+    """Return a domain with another name."""
+    root = _root(xml)
+    for found in root.iterfind("name"):
+        found.text = name
+    return etree.tostring(root, encoding="unicode")
+
+
+def name(xml: str) -> str:
+    """Return the name of a domain."""
+    return str(_root(xml).findtext("name"))
+
+
+def uuid(xml: str) -> str:
+    """Return the UUID of a domain."""
+    return str(_root(xml).findtext("uuid"))
 
 
 def read(xml: str) -> Stored | None:
@@ -151,6 +199,7 @@ def read(xml: str) -> Stored | None:
                 attributes["reason"],
                 _BOOLEANS[attributes["fallback"]],
             ),
+            owner=attributes.get(_OWNER),
         )
     except (ValueError, TypeError, LookupError, BaseValidationError) as bad:
         cause = _first_cause(bad)
@@ -160,22 +209,22 @@ def read(xml: str) -> Stored | None:
         ) from bad
 
 
-def directory(xml: str) -> Path | None:
-    """Return the directory in a domain's metadata, even if the rest of the element is damaged.
+def claim(xml: str) -> Claim | None:
+    """Return the claim in a domain's metadata, even if the rest of the element is damaged.
 
-    :param xml: see :func:`read`.
+    :param xml: see :func:`read`; may be empty.
     :return: None if the domain has no such element.
     """
-    found = _parse(xml)
-    return None if found is None else Path(found.get("directory", ""))
+    found = _parse(xml) if xml else None
+    return None if found is None else Claim(Path(found.get("directory", "")), found.get(_OWNER))
 
 
 def _parse(xml: str) -> Element | None:
-    root = _fromstring(xml)
+    root = _root(xml)
     return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
 
 
-def _fromstring(xml: str) -> Element:
+def _root(xml: str) -> Element:
     return etree.fromstring(xml, etree.XMLParser(resolve_entities=False, no_network=True))
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.guest import Guest
+from compute_driver.guest import Guest, renamed
 from compute_driver.storage.layout import GuestDisk, Layout, Role, is_name
 from compute_driver.storage.source import Source
 from compute_driver.xml import disk as disk_xml
@@ -123,6 +123,8 @@ def read(inactive: str, live: str | None, directory: Path) -> Present | None:
     if stored is None:
         return None
     domain = _moved(inactive, directory)
+    guest = renamed(stored.guest, domain.findtext("name", ""))
+    stored = dataclasses.replace(stored, guest=guest)
     described = dict(_places(domain))
     # A guest that runs writes where its emulator has the disk.
     running = {} if live is None else dict(_places(_moved(live, directory)))
@@ -208,12 +210,8 @@ def _keep_parts(domain: Element, present: Element) -> None:
 
 def _moved(xml: str, directory: Path) -> Element:
     """Return a domain whose files are in the guest's directory as it is called now."""
-    domain, noted = etree.fromstring(xml), metadata.directory(xml)
-    for element in domain.iterfind("devices/disk//source[@file]"):
-        path = Path(element.get("file", ""))
-        if noted is not None and path.is_relative_to(noted):
-            element.set("file", str(directory / path.relative_to(noted)))
-    return domain
+    claim = metadata.claim(xml)
+    return etree.fromstring(xml if claim is None else source.moved(xml, claim.directory, directory))
 
 
 def _places(domain: Element) -> Iterator[tuple[str, Place]]:

@@ -98,3 +98,23 @@ def _find(domain: str, source: Source) -> Element | None:
         if found is not None and wanted <= set(found.attrib.items()):
             return disk
     return None
+
+
+def moved(domain: str, old: Path, new: Path) -> str:
+    """Return a domain with other paths of the files that have moved to another directory.
+
+    :param domain: the domain's XML.
+    :param old: the directory of the files before.
+    :param new: their directory now.
+    """
+
+    def path(text: str) -> str:
+        inside = text.removeprefix(f"{old}/")
+        return f"{new}/{inside}" if text.startswith(f"{old}/") else text
+
+    root = etree.fromstring(domain)
+    for element in root.iter(etree.Element):
+        element.text = element.text and path(element.text)
+        for name, value in element.attrib.items():
+            element.set(name, path(str(value)))
+    return etree.tostring(root, encoding="unicode")

@@ -97,7 +97,7 @@ class CommandLine:
     def nothing_is_left(self) -> None:
         """Check that no guest is listed, the audit has no findings, and no file is left."""
         listed = [self.done(verb, "-f", "json").json for verb in ("list", "audit")]
-        left = [str(path) for path in (self.state / "instances").glob("*")]
+        left = [str(path) for path in base.entries(self.state / "instances")]
         if any((*listed, left)):
             raise AssertionError(f"left: {listed} {left}")
 

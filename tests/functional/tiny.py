@@ -17,6 +17,7 @@ import libvirt
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.storage import owner
 from tests.functional import base
 
 
@@ -61,7 +62,8 @@ def files() -> set[Path]:
     """Return the files of guests and running operations, relative to the state directory."""
     state = base.state_path()
     places = ("instances", "locks", "images/tmp", "images/locks")
-    return {p.relative_to(state) for place in places for p in (state / place).rglob("*")}
+    found = {p.relative_to(state) for place in places for p in (state / place).rglob("*")}
+    return found - {Path("instances", owner.FILE)}
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 from collections.abc import Callable, Collection
@@ -14,7 +15,7 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
-from compute_driver.guest import Guest
+from compute_driver.guest import NAMES, Guest, is_name
 from compute_driver.hardware import acceleration, architecture, drives, resolve, tuning
 from compute_driver.hardware.description import Drives
 from compute_driver.host.facts import Host
@@ -22,6 +23,7 @@ from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
@@ -64,14 +66,19 @@ class Parts:
             conf,
             connection,
             Host(conf, connection),
-            Inventory(connection, instances),
+            Inventory(connection, Ownership(instances)),
             ImageCache(conf),
             Ports(Site(conf, instances, connection.run)),
         )
 
     def directory(self, uuid: str) -> Path:
         """Return the directory that holds all files of one guest."""
-        return self.inventory.instances / uuid
+        return self.ownership.instances / uuid
+
+    @property
+    def ownership(self) -> Ownership:
+        """The claim of this driver to its guests."""
+        return self.inventory.ownership
 
     def home(self, uuid: str) -> Home:
         """Return the places of all disks of one guest."""
@@ -115,9 +122,8 @@ class Parts:
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
         directory = self.directory(uuid)
-        texts = self.connection.run(domains.descriptions, uuid, self.inventory.instances)
-        if texts is not None:
-            return present.read(*texts, directory)
+        with contextlib.suppress(exceptions.GuestNotFound):
+            return present.read(*self.on_domain(uuid, domains.descriptions), directory)
         description = directory / layout.DESCRIPTION
         with host_errors(f"{description} cannot be read"):
             kept = description.read_text() if description.exists() else None
@@ -204,7 +210,7 @@ class Parts:
     def _on_domain(
         self, connection: libvirt.virConnect, uuid: str, function: Callable[[libvirt.virDomain], R]
     ) -> R:
-        domain, _ = domains.lookup_ours(connection, uuid, self.inventory.instances)
+        domain, _ = self.ownership.lookup(connection, uuid)
         try:
             return function(domain)
         except libvirt.libvirtError as error:
@@ -220,9 +226,40 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored = self.connection.run(domains.lookup_ours, uuid, self.inventory.instances)[1]
+        stored = self.connection.run(self.ownership.lookup, uuid)[1]
         found = self.present(uuid)
         return stored if found is None else dataclasses.replace(stored, guest=found.guest)
+
+    def described(self, uuid: str) -> metadata.Stored:
+        """Return, as :meth:`stored`, the description of a guest that gets a new domain.
+
+        :raises InvalidParameter: if another client has given the guest a name that no guest can
+            have.
+        """
+        found = self.stored(uuid)
+        if not is_name(found.guest.name):
+            remedy = f"'virsh domrename' gives domain {uuid} another name"
+            raise exceptions.InvalidParameter("name", found.guest.name, f"{NAMES}; {remedy}")
+        return found
+
+    def define(self, xml: str) -> None:
+        """Define the domain of a guest; see :meth:`Ownership.define`."""
+        self._define(self.ownership.define, xml)
+
+    def define_again(self, xml: str) -> None:
+        """Define the domain of a guest; see :meth:`Ownership.define_again`."""
+        self._define(self.ownership.define_again, xml)
+
+    def _define(self, function: Callable[[libvirt.virConnect, str], None], xml: str) -> None:
+        before = self.ownership.latest(metadata.uuid(xml))
+        self.connection.run(function, xml)
+        if before is not None:
+            self.forget_logs(metadata.name(before))
+
+    def forget_logs(self, name: str) -> None:
+        """Remove the logs of QEMU under a name that a guest had, unless a domain has the name."""
+        if self.connection.run(domains.lookup_name, name) is None:
+            self.connection.forget_guest(name)
 
     def state(self, uuid: str) -> PowerState:
         """Return the power state of a guest."""

@@ -105,7 +105,7 @@ def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
 
 def marked(parts: Parts) -> list[str]:
     """Return the UUIDs of guests that may be frozen."""
-    return [mark.parent.name for mark in parts.inventory.instances.glob(f"*/{_MARK}")]
+    return [mark.parent.name for mark in parts.ownership.instances.glob(f"*/{_MARK}")]
 
 
 def _mark(parts: Parts, uuid: str) -> Path:

@@ -13,7 +13,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
 from compute_driver.storage.home import Home
@@ -36,7 +36,7 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     """
     found: dict[Path, set[str]] = defaultdict(set)
     unreadable: dict[str, dict[Path, exceptions.HostError]] = defaultdict(dict)
-    instances = parts.inventory.instances
+    instances = parts.ownership.instances
     with host_errors(f"{instances} cannot be read"):
         directories = sorted(instances.iterdir()) if instances.is_dir() else []
     for directory in directories:
@@ -44,7 +44,7 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
         for _path, base in Home(parts.conf, directory).bases(unreadable[name]):
             found[real(base)].add(name)
     running = parts.connection.run(_running)
-    stopped = parts.connection.run(_stopped, instances)
+    stopped = parts.connection.run(_stopped, parts.ownership)
     for uuid, files in (*running.items(), *stopped.items()):
         for file in files:
             found[real(file)].add(uuid)
@@ -75,7 +75,7 @@ def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
     }
 
 
-def _stopped(connection: libvirt.virConnect, instances: Path) -> dict[str, set[Path]]:
+def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, set[Path]]:
     """Return all files behind the disks of each domain that does not run, whoever made it.
 
     libvirt does not know these base images.  Another client may have put an overlay anywhere.
@@ -83,15 +83,15 @@ def _stopped(connection: libvirt.virConnect, instances: Path) -> dict[str, set[P
     :raises HostError: if an overlay of a guest of this driver cannot be read.
     """
     inactive = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
-    return {domain.UUIDString(): set(_bases(domain, instances)) for domain in inactive}
+    return {domain.UUIDString(): set(_bases(domain, ownership)) for domain in inactive}
 
 
-def _bases(domain: libvirt.virDomain, instances: Path) -> Iterator[Path]:
+def _bases(domain: libvirt.virDomain, ownership: Ownership) -> Iterator[Path]:
     for source in map(source_xml.read, _disks(domain)):
         try:
             yield from disks.kind(source).bases(source) if source is not None else ()
         except exceptions.HostError:
-            if domains.is_ours(domain, instances):
+            if ownership.owns(domain):
                 raise
 
 

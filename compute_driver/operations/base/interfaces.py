@@ -91,7 +91,7 @@ def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
 
 def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
     """Store the description of a guest, from its next power-on and of its domain that runs."""
-    parts.connection.run(domains.define, xml(parts, stored, guest))
+    parts.define(xml(parts, stored, guest))
     contents = metadata.contents(stored, guest)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, contents))
 

@@ -57,7 +57,7 @@ def describe(parts: Parts, uuid: str) -> None:
 def bring_back(parts: Parts, uuid: str) -> None:
     """Define the domain of a guest whose files were kept; nothing if the domain is there."""
     if without_domain(parts, uuid):
-        parts.connection.run(domains.define_again, _description(parts, uuid).read_text())
+        parts.define_again(_description(parts, uuid).read_text())
         forget(parts, uuid)
 
 

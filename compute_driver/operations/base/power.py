@@ -157,16 +157,16 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
         use it; the domain stays as it was.
     :raises: what :meth:`Parts.decide` raises; likewise.
     """
-    guest = parts.stored(uuid).guest
+    guest = parts.described(uuid).guest
     made = parts.blueprint(guest)
     disks.require(made.layout, guest.name)
     changes.warn(parts, uuid)
-    parts.connection.run(domains.define, made.xml)
+    parts.define(made.xml)
     steps.announce("domain redefined")
     if parts.plan(guest).places != made.layout.places:
         return rebuild(parts, uuid)  # another client has moved a disk meanwhile
-    report(guest, made.decision)
-    return guest
+    report(made.guest, made.decision)
+    return made.guest
 
 
 def shut_down(parts: Parts, uuid: str, timeout: float) -> None:

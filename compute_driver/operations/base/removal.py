@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import changes
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
+from compute_driver.xml import metadata
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -36,13 +38,18 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     :param keep_files: whether the files stay that libvirt keeps for the domain.
     :return: False if somebody else made the domain, which may use the guest's directory.
     """
-    interfaces = parts.connection.run(_power_off, parts, uuid)
-    if interfaces is None:
+    found = parts.connection.run(_power_off, parts, uuid)
+    if found is None:
         return False
     steps.announce("guest powered off")
     # The domain has the only record of its interfaces: they are unplugged before it goes.
-    parts.ports.unplug(uuid, interfaces)
-    parts.connection.run(_undefine, parts, uuid, keep_files=keep_files)
+    parts.ports.unplug(uuid, found.interfaces)
+    parts.connection.run(_undefine, uuid, keep_files=keep_files)
+    if found.name is not None:
+        parts.forget_logs(found.name)
+    latest = parts.ownership.latest(uuid)
+    if latest is not None:  # another client may have renamed or undefined the domain
+        parts.forget_logs(metadata.name(latest))
     steps.announce("domain undefined")
     return True
 
@@ -58,28 +65,36 @@ def remove_files(parts: Parts, uuid: str) -> None:
     parts.images.release(uuid)
 
 
-def _power_off(
-    connection: libvirt.virConnect, parts: Parts, uuid: str
-) -> tuple[Interface, ...] | None:
-    """Return the guest's interfaces, none if they are not known; None for a domain of others."""
+@dataclasses.dataclass(frozen=True)
+class _Removed:
+    """The name and the interfaces of a domain that is to be removed, as far as they are known."""
+
+    name: str | None = None
+    interfaces: tuple[Interface, ...] = ()
+
+
+def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Removed | None:
+    """Power a domain off; return None for a domain of others."""
     domain = domains.lookup(connection, uuid)
     if domain is None:
-        return ()
-    if not domains.is_ours(domain, parts.inventory.instances):
-        return None
-    domains.power_off(domain)
+        return _Removed()
+    interfaces: tuple[Interface, ...] = ()
     try:
-        found = domains.stored(domain, parts.inventory.instances)
+        stored = parts.ownership.stored(domain)
     except exceptions.MetadataDamaged:
-        return ()  # the audit finds ports that are still plugged in, by the UUID
-    return found.guest.interfaces if found else ()
+        pass  # the audit finds ports that are still plugged in, by the UUID
+    else:
+        if stored is None:
+            return None
+        interfaces = stored.guest.interfaces
+    domains.power_off(domain)
+    return _Removed(domain.name(), interfaces)
 
 
-def _undefine(connection: libvirt.virConnect, parts: Parts, uuid: str, *, keep_files: bool) -> None:
+def _undefine(connection: libvirt.virConnect, uuid: str, *, keep_files: bool) -> None:
     domain = domains.lookup(connection, uuid)
     if domain is not None:
         domains.undefine(domain, keep_files=keep_files)
-        parts.connection.forget_guest(domain.name())
 
 
 def _remove_tree(directory: Path) -> None:

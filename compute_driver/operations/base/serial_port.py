@@ -43,7 +43,7 @@ def assigned(
             if suspended:
                 parts.on_domain(uuid, lambda domain: domain.managedSaveDefineXML(xml, 0))
             else:
-                parts.connection.run(domains.define_again, xml)
+                parts.define_again(xml)
         yield port
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import marks
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
@@ -58,4 +57,4 @@ def bring_back(parts: Parts, uuid: str, *, running: bool) -> None:
 def _define_again(parts: Parts, place: Path) -> None:
     description = place / layout.DESCRIPTION
     if description.exists():
-        parts.connection.run(domains.define_again, description.read_text())
+        parts.define_again(description.read_text())

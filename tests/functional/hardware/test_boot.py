@@ -33,7 +33,7 @@ IMAGE_FORMATS = {
 class BootTestCase(base.HostTestCase):
     def files(self, made: Guest) -> set[str]:
         """Return the names of the guest's files."""
-        return {path.name for path in (base.state_path() / "instances" / made.uuid).iterdir()}
+        return {path.name for path in base.entries(base.state_path() / "instances" / made.uuid)}
 
     def hard_reboot(self, made: Guest) -> None:
         with inside.boots(self.driver, made):

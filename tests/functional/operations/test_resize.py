@@ -39,7 +39,7 @@ class ResizeTestCase(tiny.TinyTestCase):
         return base.state_path() / "instances" / made.uuid
 
     def names(self, made: Guest) -> set[str]:
-        return {path.name for path in self.directory(made).iterdir()}
+        return {path.name for path in base.entries(self.directory(made))}
 
     def assert_wholly(self, made: Guest, *, resized: bool, waits: bool) -> None:
         """Expect one of two guests, with all that is its own, that can be powered on."""
@@ -200,7 +200,7 @@ class TestFiles(ResizeTestCase):
             return str(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
 
     def contents(self, made: Guest) -> dict[str, bytes]:
-        paths = [path for path in self.directory(made).iterdir() if path.name != "console.log"]
+        paths = [path for path in base.entries(self.directory(made)) if path.name != "console.log"]
         return {path.name: path.read_bytes() for path in paths}
 
     def test_new_config_drive_says_what_is_told(self) -> None:

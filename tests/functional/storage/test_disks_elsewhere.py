@@ -32,7 +32,7 @@ class TestPool(tiny.TinyTestCase):
 
     def in_directory(self, made: Guest) -> set[str]:
         directory = base.state_path() / "instances" / made.uuid
-        return {path.name for path in directory.iterdir()}
+        return {path.name for path in base.entries(directory)}
 
     def assert_in_order(self, made: Guest, *names: str) -> None:
         """Expect a guest that can be powered on, with no other disks than those."""

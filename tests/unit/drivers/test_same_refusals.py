@@ -18,6 +18,8 @@ from compute_driver.hardware.acceleration import Decision
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.machines import Machine
 from compute_driver.host.facts import Host
+from compute_driver.libvirt.inventory import Inventory
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import admission
 from compute_driver.operations.base.context import Parts
 from tests import devices
@@ -54,9 +56,9 @@ class SameRefusalsTest(unittest.TestCase):
         host = mock.create_autospec(Host, instance=True)
         host.detection = mock.Mock()
         host.detection.decide.return_value = Decision(accelerator, "as tested")
-        inventory = mock.Mock(instances=Path("/instances"))
         connection = mock.Mock()
-        connection.run.return_value = None  # no guest has a domain yet
+        connection.run.side_effect = exceptions.GuestNotFound("no guest has a domain yet")
+        inventory = Inventory(connection, Ownership(Path("/instances")))
         return Parts(base.configuration(), connection, host, inventory, mock.Mock(), mock.Mock())
 
     def refusal(self, function: object, *arguments: object) -> tuple[type[Exception] | None, str]:

@@ -15,6 +15,7 @@ from compute_driver import exceptions
 from compute_driver.host import facts
 from compute_driver.libvirt import inventory
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations import host_check
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
@@ -27,7 +28,7 @@ class InventoryTest(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.connection = mock.create_autospec(Connection, instance=True)
-        self.inventory = inventory.Inventory(self.connection, Path("/instances"))
+        self.inventory = inventory.Inventory(self.connection, Ownership(Path("/instances")))
 
     def test_damaged_guest_is_told_of(self) -> None:
         damaged = exceptions.MetadataDamaged("domain 'x': bad")

@@ -76,6 +76,7 @@ class JournalTest(unittest.TestCase):
     def parts(self) -> Any:
         parts = mock.create_autospec(Parts, instance=True)
         parts.conf = base.configuration(state_path=str(self.state))
+        parts.connection = mock.Mock()
         parts.images = mock.Mock(holding=contextlib.nullcontext)
         parts.directory.side_effect = lambda uuid: self.state / "instances" / uuid
         parts.inventory = mock.Mock(instances=self.state / "instances")

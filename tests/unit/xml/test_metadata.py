@@ -74,6 +74,20 @@ class TestRoundTrip(unittest.TestCase):
         self.assertEqual((decision, directory), (stored.decision, stored.directory))
 
 
+class TestChanges(unittest.TestCase):
+    """The metadata and the name of a domain change, and the rest of the domain stays."""
+
+    def test_claim_without_an_owner_keeps_the_owner(self) -> None:
+        xml = metadata.claimed(as_text(guest()), metadata.Claim(DIRECTORY, "the owner"))
+        self.assertEqual(xml, metadata.claimed(xml, metadata.Claim(DIRECTORY, None)))
+        self.assertEqual(as_text(guest()).strip(), xml.replace(' owner="the owner"', ""))
+
+    def test_domain_gets_another_name(self) -> None:
+        xml = metadata.renamed(as_text(guest()), "größe & co")
+        self.assertEqual("größe & co", etree.fromstring(xml).findtext("name"))
+        self.assertEqual(guest().uuid, metadata.uuid(xml))
+
+
 class TestSecrets(unittest.TestCase):
     def test_secrets_are_neither_written_nor_read(self) -> None:
         made = guest(config_drive=ConfigDrive(hostname="web1", admin_password="hunter2"))
@@ -114,10 +128,13 @@ class TestForeignAndDamaged(unittest.TestCase):
             with self.subTest(xml):
                 self.assertIsNone(metadata.read(xml))
 
-    def test_directory_is_known_whatever_else_is_damaged(self) -> None:
-        xml = as_text(guest())
-        self.assertEqual(DIRECTORY, metadata.directory(xml.replace('{"uuid"', "{")))
-        self.assertIsNone(metadata.directory("<domain><name>x</name></domain>"))
+    def test_claim_is_known_whatever_else_is_damaged(self) -> None:
+        xml = as_text(guest()).replace('{"uuid"', "{")
+        self.assertEqual(metadata.Claim(DIRECTORY, None), metadata.claim(xml))
+        claim = metadata.Claim(Path("/elsewhere/ü <&>"), "the owner")
+        self.assertEqual(claim, metadata.claim(metadata.claimed(xml, claim)))
+        for nothing in ("", "<domain><name>x</name></domain>"):
+            self.assertIsNone(metadata.claim(nothing))
 
     def test_damage_is_told(self) -> None:
         sound = as_text(guest())

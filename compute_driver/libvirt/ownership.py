@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which domains are guests of this driver.
+
+The metadata of a guest's domain claims a directory for an owner: see :mod:`.storage.owner`.  All
+questions about the owner of a domain come here, and all definitions of guests' domains, which
+write the claim.
+
+The methods run behind the gateway, on a native thread, and let ``libvirtError`` pass.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from pathlib import Path
+
+import libvirt
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.guest import renamed
+from compute_driver.libvirt import domain as domains
+from compute_driver.storage import layout, owner
+from compute_driver.system import files
+from compute_driver.xml import metadata
+from compute_driver.xml import source as source_xml
+
+LOG = logging.getLogger(__name__)
+
+
+class Ownership:
+    """The claim of one driver to its guests.
+
+    A domain is a guest of this driver if its owner is the driver's owner, and if no other directory
+    that exists is claimed for the domain.  So a directory of guests can move together with its
+    file, and a copy beside it takes no guests.  A link from the claimed directory to the driver's
+    proves the guest, too.  If one of the two owners is not known, the claimed directory must be the
+    driver's, by this path or by a link.
+
+    :param instances: the directory of all guests of this driver.
+    """
+
+    def __init__(self, instances: Path) -> None:
+        self.instances = instances
+        self._owner: str | None = None
+
+    @property
+    def owner(self) -> str | None:
+        """The owner of this driver's guests, read once; None as long as the owner is not known."""
+        if self._owner is None:
+            self._owner = owner.read(self.instances)
+        return self._owner
+
+    def has_storage(self) -> bool:
+        """Tell whether the directory of all guests is here now, and not another in its place."""
+        here = owner.read(self.instances)
+        return here is not None and here == self.owner
+
+    def owns(self, domain: libvirt.virDomain) -> bool:
+        """Tell whether a domain is a guest of this driver."""
+        return self._owns(domain, domains.metadata_of(domain))
+
+    def stored(self, domain: libvirt.virDomain) -> metadata.Stored | None:
+        """Return the content of a guest's metadata, with its present directory and name.
+
+        :return: None if the domain is not a guest of this driver.
+        :raises MetadataDamaged: if the metadata cannot be understood.
+        """
+        text = domains.metadata_of(domain)
+        if not self._owns(domain, text):
+            return None
+        name = domain.name()
+        try:
+            found = metadata.read(text)
+        except exceptions.MetadataDamaged as error:
+            raise exceptions.MetadataDamaged(f"domain {name!r}: {error}") from error
+        return found and dataclasses.replace(
+            found,
+            guest=renamed(found.guest, name),
+            directory=self.instances / domain.UUIDString(),
+            owner=self.owner,
+        )
+
+    def lookup(
+        self, connection: libvirt.virConnect, uuid: str
+    ) -> tuple[libvirt.virDomain, metadata.Stored]:
+        """Return the domain of a guest of this driver, and the content of its metadata.
+
+        :raises GuestNotFound: if no domain has that UUID, or the domain is not this driver's.
+        """
+        domain = domains.lookup(connection, uuid)
+        found = self.stored(domain) if domain is not None else None
+        if domain is None or found is None:
+            raise exceptions.GuestNotFound(uuid)
+        return domain, found
+
+    def has_moved(self, domain: libvirt.virDomain) -> bool:
+        """Tell whether a guest's files have moved since its domain was defined."""
+        claim = metadata.claim(domains.metadata_of(domain))
+        return claim is not None and _is_gone(claim.directory)
+
+    def relocate_memory(self, domain: libvirt.virDomain) -> None:
+        """Let a suspended guest resume with its files where they are now."""
+        claim = metadata.claim(domains.metadata_of(domain))
+        if claim is not None and _is_gone(claim.directory):
+            directory = self.instances / domain.UUIDString()
+            saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
+            moved = source_xml.moved(saved, claim.directory, directory)
+            domain.managedSaveDefineXML(self._claimed(domain.connect(), moved), 0)
+
+    def require_storage(self, connection: libvirt.virConnect) -> None:
+        """Refuse a new guest if the storage of the other guests is not mounted.
+
+        :raises HostError: names the guests.
+        """
+        if owner.read(self.instances) is None:
+            claims = self._claims(connection)
+            if claims and not any(claim.directory.is_dir() for claim in claims):
+                names = ", ".join(sorted(claim.directory.name for claim in claims))
+                raise exceptions.HostError(
+                    f"{self.instances} lacks its file {owner.FILE} and the files of guests {names};"
+                    " mount its storage, or remove these guests by 'destroy'"
+                )
+
+    def latest(self, uuid: str) -> str | None:
+        """Return the domain of a guest as this driver has defined it last.
+
+        :return: None if no description is with the guest's files, or another guest's.
+        """
+        try:
+            xml = (self.instances / uuid / layout.LATEST).read_text()
+            return xml if metadata.uuid(xml) == uuid else None
+        except (OSError, ValueError, etree.XMLSyntaxError):
+            return None
+
+    def define(self, connection: libvirt.virConnect, xml: str) -> None:
+        """Define a guest's domain, or its new description from the next power-on, as this driver's.
+
+        The guest's directory gets a copy of the description, which no other client can remove.
+
+        :param xml: XML of this package, which libvirt checks against its own schema.
+        """
+        claimed = self._claimed(connection, xml)
+        domains.define(connection, claimed)
+        self._keep(claimed)
+
+    def define_again(self, connection: libvirt.virConnect, xml: str) -> None:
+        """Define a guest's domain, as :meth:`define`, from XML that libvirt itself has written.
+
+        A domain that another client has renamed keeps its name.  The XML may come from another
+        driver: the guest then is this driver's.
+        """
+        present = domains.lookup(connection, metadata.uuid(xml))
+        named = xml if present is None else metadata.renamed(xml, present.name())
+        claimed = self._claimed(connection, named)
+        domains.define_again(connection, claimed)
+        self._keep(claimed)
+
+    def describe_again(self, connection: libvirt.virConnect, xml: str) -> None:
+        """Store a description in a domain whose metadata another client has removed.
+
+        :param xml: the domain with the description.
+        """
+        domain = domains.lookup(connection, metadata.uuid(xml))
+        found = metadata.read(self._claimed(connection, xml))
+        if domain is not None and found is not None:
+            contents = metadata.contents(found, found.guest)
+            for flags in (libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE):
+                domains.describe(domain, contents, flags)
+
+    def _owns(self, domain: libvirt.virDomain, text: str) -> bool:
+        claim = metadata.claim(text)
+        if claim is None:
+            return False
+        owners = {claim.owner, self.owner}
+        known = None not in owners
+        same = len(owners) == 1
+        directory = self.instances / domain.UUIDString()
+        if claim.directory == directory:
+            return same or not known
+        try:
+            return claim.directory.samefile(directory)
+        except OSError:  # a directory is gone, or another user's
+            # A clone, which another client has made with the same metadata, has another UUID.
+            named = claim.directory.name == directory.name
+            return known and same and named and _is_gone(claim.directory)
+
+    def _claimed(self, connection: libvirt.virConnect, xml: str) -> str:
+        directory = self.instances / metadata.uuid(xml)
+        if owner.read(self.instances) is None and directory.is_dir():
+            self._owner = owner.make(self.instances, self._lost(connection))
+        return metadata.claimed(xml, metadata.Claim(directory, self.owner))
+
+    def _lost(self, connection: libvirt.virConnect) -> str | None:
+        """Return the owner that a lost file had, by the domains of the guests; None if unknown."""
+        owners = {claim.owner for claim in self._claims(connection)} or {self.owner}
+        if len(owners) > 1:
+            raise exceptions.HostError(
+                f"{self.instances} lacks its file {owner.FILE}, and its guests have several owners;"
+                f" write one of them into the file: {', '.join(sorted(map(str, owners)))}"
+            )
+        return owners.pop()
+
+    def _claims(self, connection: libvirt.virConnect) -> list[metadata.Claim]:
+        """Return all claims of owners to a directory of a guest here."""
+        claims = map(metadata.claim, map(domains.metadata_of, connection.listAllDomains()))
+        return [
+            claim
+            for claim in claims
+            if claim and claim.owner and claim.directory.parent == self.instances
+        ]
+
+    def _keep(self, xml: str) -> None:
+        directory = self.instances / metadata.uuid(xml)
+        try:
+            if directory.is_dir():
+                with files.new_file(directory / layout.LATEST) as path:
+                    path.write_text(xml)
+        except (OSError, exceptions.HostError) as error:
+            # On a full disk guests go on; the next definition tries again.
+            LOG.warning("The description of guest %s is not kept: %s", directory.name, error)
+
+
+def _is_gone(directory: Path) -> bool:
+    try:
+        os.stat(directory)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # another user's, or of a storage that does not answer
+        return False
+    return False
