@@ -32,7 +32,7 @@ class Host(abc.ABC):
     def find(self, guest: str) -> str:
         """Return the UUID of the guest with this name or UUID.
 
-        A destroyed guest whose files are kept is found by its UUID, too.
+        A guest without a domain whose files are there is found by its UUID, too.
 
         :raises GuestNotFound: if this driver has no such guest.
         """

@@ -15,7 +15,10 @@ class Power(abc.ABC):
 
     @abc.abstractmethod
     def start(self, uuid: str) -> None:
-        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
+        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs.
+
+        A guest whose domain another client of libvirt has removed gets its domain back before.
+        """
 
     @abc.abstractmethod
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:

@@ -45,7 +45,7 @@ class PowerMethods(Section):
         share_info: Any = None,
     ) -> None:
         """Reboot an instance; the reboot is hard if the guest does not run or does not answer."""
-        running = self._driver.state(instance.uuid) is PowerState.RUNNING
+        running = self._state(instance) is PowerState.RUNNING
         if reboot_type == "SOFT" and running:
             self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
         elif self._update(instance, network_info):
@@ -116,9 +116,17 @@ class PowerMethods(Section):
 
     def _start(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> None:
         """Start an instance; an instance that is off becomes what nova knows of it now."""
-        if self._driver.state(instance.uuid) in OFF:
+        if self._state(instance) in OFF:
             self._update(instance, network_info)
         self._driver.start(instance.uuid)
+
+    def _state(self, instance: Any) -> PowerState:
+        """Return the power state of an instance; start an instance that libvirt has forgotten."""
+        try:
+            return self._driver.state(instance.uuid)
+        except exceptions.GuestNotFound:
+            self._driver.start(instance.uuid)
+            return self._driver.state(instance.uuid)
 
     def _update(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> bool:
         """Give an instance the interfaces, the identity and the annotations of nova's present data.

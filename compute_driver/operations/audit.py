@@ -10,7 +10,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import OFF, StateReason
-from compute_driver.guest import is_uuid
+from compute_driver.guest import NAMES, Guest, is_name, is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
@@ -23,6 +23,7 @@ from compute_driver.operations.base import (
     kept_files,
     removal,
     rescue_files,
+    undefined,
 )
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
@@ -72,17 +73,34 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
-    if kept_files.without_domain(parts, path.name):
+    uuid = path.name
+    if kept_files.without_domain(parts, uuid):
         detail = (
-            f"destroyed with its files kept; 'spawn --uuid {path.name}', with the image and disks "
-            f"that it had, takes them again, 'destroy {path.name}' removes them"
+            f"destroyed with its files kept; 'spawn --uuid {uuid}', with the image and disks "
+            f"that it had, takes them again, 'destroy {uuid}' removes them"
         )
         return Finding(kind="kept directory", subject=str(path), detail=detail)
-    if parts.connection.run(domains.lookup, path.name) is not None:
+    if undefined.is_forgotten(parts, uuid):
+        detail = (
+            "its domain is not in this libvirt; unless another host has it, 'start"
+            f" {uuid}' defines it again, 'destroy {uuid}' removes the files"
+        )
+        return Finding(kind="undefined guest", subject=str(path), detail=detail)
+    if undefined.lacks_metadata(parts, uuid):
+        if repair:
+            undefined.describe_again(parts, uuid)
+        return Finding(
+            kind="undescribed guest",
+            subject=uuid,
+            detail="another client has removed this driver's metadata from its domain;"
+            " 'audit --repair' gives it back",
+            repaired=repair,
+        )
+    if parts.connection.run(domains.lookup, uuid) is not None:
         detail = "the domain with its UUID is not this driver's, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
     if repair:
-        removal.remove_files(parts, path.name)
+        removal.remove_files(parts, uuid)
     return Finding(
         kind="orphan directory", subject=str(path), detail="no guest owns it", repaired=repair
     )
@@ -97,7 +115,8 @@ def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     try:
-        plan = parts.plan(parts.stored(uuid).guest)
+        guest = parts.stored(uuid).guest
+        plan = parts.plan(guest)
         changed = tuple(changes.findings(parts, uuid))
     except exceptions.GuestNotFound:
         return  # destroyed meanwhile
@@ -111,6 +130,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
     yield from changed
+    yield from _changed_by_others(parts, guest, repair)
     for kind, detail, leftovers, mend in _LEFTOVERS:
         found = leftovers(parts, uuid)
         if found and repair:
@@ -148,6 +168,37 @@ def _without_files(parts: Parts, directory: Path, repair: bool) -> Finding:
     return Finding(
         kind="guest without files", subject=uuid, detail=detail, repaired=repair and removable
     )
+
+
+def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Finding]:
+    """Find guests that another client of libvirt, or the operator, has changed."""
+    uuid = guest.uuid
+    if not is_name(guest.name):
+        yield Finding(
+            kind="unusable name",
+            subject=uuid,
+            detail=f"another client has named it {guest.name!r}; 'virsh domrename' gives it"
+            f" another name; accepted: {NAMES}",
+        )
+    persistent, moved = parts.on_domain(
+        uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
+    )
+    if not persistent:
+        if repair:
+            undefined.persist(parts, uuid)
+        yield Finding(
+            kind="undefined guest",
+            subject=uuid,
+            detail="another client has undefined its domain, which runs; the next operation"
+            " defines it again",
+            repaired=repair,
+        )
+    if moved and parts.state(uuid) not in OFF:
+        yield Finding(
+            kind="moved guest",
+            subject=uuid,
+            detail="its files have moved since it was started; a hard reboot gives it the paths",
+        )
 
 
 def _missing(name: str, address: str, uuid: str) -> Finding:

@@ -17,7 +17,7 @@ def identify(parts: Parts, uuid: str, identity: Identity, annotations: tuple[str
     :raises: see :meth:`compute_driver.driver.ComputeDriver.identify`.
     """
     metadata.elements(annotations)  # refuses a text that is no such element
-    stored = parts.stored(uuid)
+    stored = parts.described(uuid)
     guest = dataclasses.replace(stored.guest, identity=identity, annotations=annotations)
     if guest != stored.guest:
         interfaces.store(parts, stored, guest)

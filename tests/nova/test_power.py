@@ -1,11 +1,39 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An instance is interrupted so that it writes a crash dump."""
+"""Instances are powered on, and interrupted so that they write a crash dump."""
 
 from __future__ import annotations
 
+from unittest import mock
+
 from nova import exception
 
+from compute_driver import exceptions
+from compute_driver.choices import PowerState
 from tests.nova.base import NovaCase
+
+
+class ForgottenTest(NovaCase):
+    """libvirt has forgotten the domain of an instance, and the driver's start defines it again."""
+
+    def test_power_on_and_hard_reboot_bring_it_back(self) -> None:
+        instance = self.instance()
+        self.spawn(instance)
+        gone = exceptions.GuestNotFound(instance.uuid)
+        for act in (
+            lambda: self.driver.power_on(self.context, instance, []),
+            lambda: self.driver.reboot(self.context, instance, [], "HARD"),
+        ):
+            driver = self.driver._driver
+            with (
+                mock.patch.object(driver, "state", side_effect=[gone, PowerState.RUNNING]),
+                mock.patch.object(driver, "start", wraps=driver.start) as start,
+            ):
+                act()
+            start.assert_called_with(instance.uuid)
+
+    def test_instance_that_does_not_exist_is_not_found(self) -> None:
+        with self.assertRaises(exception.InstanceNotFound):
+            self.driver.power_on(self.context, self.instance(), [])
 
 
 class CrashTest(NovaCase):

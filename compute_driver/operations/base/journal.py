@@ -18,7 +18,14 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations.base import freezing, kept_files, marks, recovery, removal
+from compute_driver.operations.base import (
+    freezing,
+    kept_files,
+    marks,
+    recovery,
+    removal,
+    undefined,
+)
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.recovery import Need
 from compute_driver.operations.base.undo import Undo
@@ -108,6 +115,7 @@ def operation(
         try:
             _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
+            undefined.persist(parts, uuid)
         except exceptions.ComputeDriverError as error:
             if need is not Need.NOTHING:
                 raise
