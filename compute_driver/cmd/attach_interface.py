@@ -13,7 +13,6 @@ class AttachInterface(verb.Verb):
     """Add a network interface to a guest, and print its MAC address."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument(
@@ -22,7 +21,6 @@ class AttachInterface(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Attach the interface."""
         uuid = self.find(parsed_args.guest)
         with options.usage({}):
             interface = options.interface(parsed_args.nic, Wishes())

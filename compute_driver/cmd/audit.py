@@ -16,7 +16,6 @@ class Audit(Report):
     columns = ("Kind", "Subject", "Detail", "Repaired")
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--repair",
@@ -26,7 +25,6 @@ class Audit(Report):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         findings = self.operate(repair=parsed_args.repair)
         if not all(finding.repaired for finding in findings):
             self.status = errors.FAILED

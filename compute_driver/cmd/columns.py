@@ -23,10 +23,6 @@ class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused
     columns: ClassVar[Sequence[str]]
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Carry out the verb.
-
-        :return: the exit status.
-        """
         known = [self._normalize_column_name(name) for name in self.columns]
         for name in (*parsed_args.columns, *getattr(parsed_args, "sort_columns", ())):
             if self._normalize_column_name(name) not in known:
@@ -61,9 +57,5 @@ class Report(Lister):
     status = 0
 
     def run(self, parsed_args: argparse.Namespace) -> int:
-        """Show the table.
-
-        :return: the exit status.
-        """
         super().run(parsed_args)
         return self.status

@@ -13,10 +13,6 @@ class ConfigValidate(verb.Verb):
     """Check the configuration for unknown options and bad values; exit status 2 if it has any."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Print the faults.
-
-        :return: the exit status.
-        """
         faults = conf.problems(self.app.options.config_file, self.app.options.config_dir)
         for line in faults or ["the configuration is valid"]:
             self.app.stdout.write(f"{line}\n")

@@ -18,7 +18,6 @@ class ConsoleAttach(verb.Verb):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument(
@@ -31,7 +30,6 @@ class ConsoleAttach(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Connect the terminal and the console until one of them ends."""
         uuid = self.find(parsed_args.guest)
         with contextlib.closing(self.operate(uuid)) as session:
             source, sink = sys.stdin.fileno(), self.app.stdout.fileno()

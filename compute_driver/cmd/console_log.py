@@ -12,7 +12,6 @@ class ConsoleLog(verb.Verb):
     """Print the output of a guest's serial console, of all its boots."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument(
@@ -21,7 +20,6 @@ class ConsoleLog(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Print the bytes of the log, unchanged."""
         log = self.operate(self.find(parsed_args.guest), max_bytes=parsed_args.bytes)
         self.app.stdout.buffer.write(log)
         self.app.stdout.buffer.flush()

@@ -40,7 +40,6 @@ class GenericVerb(verb.Verb):
     parameters: ClassVar[dict[str, tuple[inspect.Parameter, Any]]]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser of the operation's parameters."""
         parser = super().get_parser(prog_name)
         helps = dict(_FIELD.findall(loading.documentation(type(self).operation)))
         for name, (parameter, kind) in self.parameters.items():
@@ -49,7 +48,6 @@ class GenericVerb(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Call the operation and print its result."""
         driver = self.driver
         values = {name: getattr(parsed_args, name) for name in self.parameters}
         if values.get("uuid") is not None:

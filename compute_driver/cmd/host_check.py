@@ -16,7 +16,6 @@ class HostCheck(Report):
     columns = ("Subject", "Verdict", "Detail", "Remedy")
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         checks = self.operate()
         if any(check.verdict == "failure" for check in checks):
             self.status = errors.FAILED

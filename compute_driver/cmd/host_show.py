@@ -99,7 +99,6 @@ class HostShow(ShowOne):
     columns = tuple(field.name.replace(_BYTES, "_mib") for field in _FIELDS)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--arch",
@@ -111,7 +110,6 @@ class HostShow(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Return the table."""
         host = self.operate(architectures=parsed_args.arch)
         return self.columns, [_value(field.name, getattr(host, field.name)) for field in _FIELDS]
 

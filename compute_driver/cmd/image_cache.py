@@ -12,7 +12,6 @@ class ImageCache(verb.Verb):
     """Fetch an image into the cache; print whether it was fetched."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("image", metavar="SRC", help="path or URL, as for 'spawn --image'")
         options.add(parser, options.IMAGE)
@@ -22,7 +21,6 @@ class ImageCache(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Fetch the image."""
         with options.usage({"checksum": "--checksum"}):
             image = options.image(parsed_args)
         with self.progress() as report:

@@ -21,7 +21,6 @@ class ImageList(Lister):
     columns = COLUMNS
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         return COLUMNS, rows(self.operate())
 
 

@@ -19,7 +19,6 @@ class ImagePrune(Lister):
     columns = image_list.COLUMNS
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--unused",
@@ -30,5 +29,4 @@ class ImagePrune(Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         return self.columns, image_list.rows(self.operate(unused=parsed_args.unused))

@@ -25,7 +25,6 @@ class List(Lister):
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         return self.columns, [_row(info) for info in self.operate()]
 
 

@@ -12,7 +12,6 @@ class NovaLink(verb.Verb):
     """Let a nova in another Python environment load this driver, by one file there."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--python",
@@ -23,7 +22,6 @@ class NovaLink(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Write the file and print the setting for nova."""
         from compute_driver.nova import link
 
         self.app.stdout.write(

@@ -12,7 +12,6 @@ class NovaUnlink(NovaLink):
     """Undo 'nova link'."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Remove the file."""
         from compute_driver.nova import link
 
         removed = link.unlink(parsed_args.python)

@@ -13,7 +13,6 @@ class Reboot(verb.Verb):
     """Reboot a guest; print the kind of the reboot, soft or hard."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         kind = parser.add_mutually_exclusive_group()
@@ -51,7 +50,6 @@ class Reboot(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Reboot the guest, print the kind, and wait for the text."""
         uuid, text = self.find(parsed_args.guest), parsed_args.wait
         skip_bytes = 0 if text is None else len(self.driver.console_log(uuid))
         kind = self.operate(uuid, kind=parsed_args.kind, timeout=parsed_args.timeout)

@@ -32,7 +32,6 @@ class Rescue(verb.Verb):
     """Shut a guest down and boot another system on its machine, with its disks attached."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         rows = (_IMAGE, *options.IMAGE, *options.KERNEL, *_DISK, options.STOP_TIMEOUT)
@@ -40,7 +39,6 @@ class Rescue(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Boot the rescue system."""
         uuid = self.find(parsed_args.guest)
         with options.usage():
             rescue = _rescue(parsed_args)

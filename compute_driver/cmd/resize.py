@@ -41,14 +41,12 @@ class Resize(verb.Verb):
     """Give a guest another size; the old size is kept until the resize is confirmed or reverted."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         options.add(parser, (*_SIZES, *_MANNER))
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Resize the guest, or check the resize."""
         uuid = self.find(parsed_args.guest)
         with options.usage():
             guest = _resized(self.driver.show(uuid).guest, parsed_args)

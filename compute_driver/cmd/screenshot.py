@@ -14,14 +14,12 @@ class Screenshot(verb.Verb):
     """Save a picture of a guest's first screen as a PNG file."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument("file", metavar="FILE", help="file to write; - for stdout")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Take the picture and save it."""
         picture = self.operate(self.find(parsed_args.guest))
         if parsed_args.file == "-":
             self.app.stdout.buffer.write(picture)

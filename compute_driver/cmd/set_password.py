@@ -18,14 +18,12 @@ class SetPassword(verb.Verb):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument("--user", default="root", help="name of the account (default: root)")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        """Read the password and set it."""
         uuid = self.find(parsed_args.guest)
         terminal = sys.stdin.isatty()
         password = getpass.getpass() if terminal else sys.stdin.readline().rstrip("\n")

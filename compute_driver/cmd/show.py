@@ -56,13 +56,11 @@ class Show(ShowOne):
     columns = tuple(SHOWN)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Return the table."""
         return self.dict2columns(describe(self.operate(self.find(parsed_args.guest))))
 
 

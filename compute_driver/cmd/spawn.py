@@ -36,7 +36,6 @@ class Spawn(ShowOne):
     columns = tuple(show.SHOWN)
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("name", metavar="NAME", help="name of the guest, unique on this host")
         for title, group in GROUPS.items():
@@ -44,7 +43,6 @@ class Spawn(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        """Make the guest, and return the table that ``show`` shows."""
         with options.usage():
             guest = _guest(parsed_args)
         with self.progress() as report:

@@ -33,13 +33,11 @@ class Stats(Lister):
     )
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
         parser = super().get_parser(prog_name)
         verb.add_guest(parser, optional=True)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
-        """Return the table."""
         guest = None if parsed_args.guest is None else self.find(parsed_args.guest)
         rows = [_row(stats) for stats in self.operate(guest)]
         return self.columns, rows

@@ -85,7 +85,6 @@ class LibvirtDriver(driver.ComputeDriver):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        """Make a guest and start it."""
         decision = admission.check(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return spawn.spawn(
@@ -96,7 +95,6 @@ class LibvirtDriver(driver.ComputeDriver):
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        """Power a guest off and remove everything that the guest owned."""
         disk_copy.give_up(self._parts, uuid)
         if keep_files:
             with (
@@ -114,40 +112,33 @@ class LibvirtDriver(driver.ComputeDriver):
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
     ) -> RebootKind:
-        """Reboot a guest."""
         seconds = self._seconds(timeout, "soft_reboot_timeout")
         need = Need.FILES if kind is RebootKind.HARD else Need.ALL
         with journal.operation(self._parts, uuid, "reboot", need=need) as op:
             return reboot.reboot(self._parts, uuid, kind, seconds, op)
 
     def start(self, uuid: str) -> None:
-        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
         with journal.operation(self._parts, uuid, "start"):
             start.start(self._parts, uuid)
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
-        """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "stop", need=Need.NOTHING):
             stop.stop(self._parts, uuid, seconds)
 
     def pause(self, uuid: str) -> None:
-        """Freeze a running guest in memory; nothing if the guest is paused."""
         with journal.operation(self._parts, uuid, "pause"):
             pause.pause(self._parts, uuid)
 
     def resume(self, uuid: str) -> None:
-        """Continue a paused or suspended guest; nothing if the guest runs."""
         with journal.operation(self._parts, uuid, "resume"):
             resume.resume(self._parts, uuid)
 
     def suspend(self, uuid: str) -> None:
-        """Save a guest's memory to disk and power it off; nothing if the guest is suspended."""
         with journal.operation(self._parts, uuid, "suspend"):
             suspend.suspend(self._parts, uuid)
 
     def inject_nmi(self, uuid: str) -> None:
-        """Send a guest's processors a non-maskable interrupt (NMI), to start a crash dump."""
         with journal.operation(self._parts, uuid, "inject_nmi"):
             inject_nmi.inject_nmi(self._parts, uuid)
 
@@ -160,7 +151,6 @@ class LibvirtDriver(driver.ComputeDriver):
         quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        """Copy a guest's root disk, as it is at one moment, into one image file."""
         made = snapshot.check_target(self._parts, target)
         image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
@@ -168,17 +158,14 @@ class LibvirtDriver(driver.ComputeDriver):
             snapshot.snapshot(self._parts, uuid, made, image_format, quiesce, timeout, progress, op)
 
     def quiesce(self, uuid: str) -> None:
-        """Freeze the file systems of a running guest."""
         with journal.operation(self._parts, uuid, "quiesce"):
             quiesce.quiesce(self._parts, uuid)
 
     def unquiesce(self, uuid: str) -> None:
-        """Thaw the file systems of a guest; nothing if no file system is frozen."""
         with journal.operation(self._parts, uuid, "unquiesce"):
             unquiesce.unquiesce(self._parts, uuid)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
-        """Set the password of an account inside a running guest."""
         with journal.operation(self._parts, uuid, "set_password"):
             set_password.set_password(self._parts, uuid, user, password)
 
@@ -190,27 +177,23 @@ class LibvirtDriver(driver.ComputeDriver):
         timeout: float | None = None,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        """Shut a guest down and boot another system on its machine, with its disks attached."""
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "rescue") as op:
             rescues.rescue(self._parts, uuid, rescue, seconds, progress, op)
 
     def unrescue(self, uuid: str) -> None:
-        """Power the rescue system off, remove it and boot the guest's own system."""
         with journal.operation(self._parts, uuid, "unrescue") as op:
             unrescue.unrescue(self._parts, uuid, op)
 
     def resize(
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Stop a guest and give it another size; the old guest is kept for a revert."""
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "resize") as op:
             change = resize.check_resize(self._parts, uuid, guest)
             resize.resize(self._parts, change, op, timeout=seconds, power_on=power_on)
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
-        """Raise what :meth:`resize` would raise for a bad request; change nothing."""
         with journal.exclusive(self._parts, uuid):
             resize.check_resize(self._parts, uuid, guest)
 
@@ -220,63 +203,51 @@ class LibvirtDriver(driver.ComputeDriver):
             identify.identify(self._parts, uuid, identity, tuple(annotations))
 
     def confirm_resize(self, uuid: str) -> None:
-        """Remove the old guest that a resize has kept; nothing if no resize waits for this."""
         with journal.operation(self._parts, uuid, "confirm_resize") as op:
             confirm_resize.confirm_resize(self._parts, uuid, op)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Give a guest the size and the disks that it had before its resize."""
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "revert_resize") as op:
             revert_resize.revert_resize(self._parts, uuid, op, timeout=seconds, power_on=power_on)
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
-        """Add an interface to a guest: at once if the guest runs, and to its description."""
         with journal.operation(self._parts, uuid, "attach_interface") as op:
             attach_interface.attach_interface(self._parts, uuid, interface, op)
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
-        """Remove an interface from a guest: at once if the guest runs, and from its description."""
         seconds = self._seconds(timeout, "detach_timeout")
         with journal.operation(self._parts, uuid, "detach_interface") as op:
             detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=seconds)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Give a guest that is off these interfaces, in this order, in place of its old ones."""
         with journal.operation(self._parts, uuid, "replace_interfaces"):
             replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
-        """Call *listener* from now on whenever a guest may have changed its state."""
         told = subscribe.Changes(self._parts, listener)
         told.start()
         self._told.append(told)
 
     def list(self) -> tuple[GuestInfo, ...]:
-        """Return all guests of this driver, sorted by name; no guests of other programs."""
         return self._parts.inventory.guests()
 
     def show(self, uuid: str) -> GuestInfo:
-        """Return everything that is known of one guest."""
         return self._parts.inventory.guest(uuid)
 
     def state(self, uuid: str) -> PowerState:
-        """Return the power state of one guest, also if nothing else of the guest is known."""
         return self._parts.inventory.state(uuid)
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with this name or UUID."""
         return self._parts.inventory.find(guest)
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        """Return the output of the guest's serial console, of all its boots."""
         log = self._parts.inventory.console_log(uuid)
         return concurrency.run_blocking(console_log.read_log, log, max_bytes)
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
-        """Return when the serial console has shown *text*."""
         log = self._parts.inventory.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.watch(uuid) as watch:
@@ -292,62 +263,50 @@ class LibvirtDriver(driver.ComputeDriver):
                     )
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
-        """Open the interactive serial console of a running guest."""
         self._parts.require(uuid, "attach to", ACTIVE)
         return session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
-        """Return the TCP address of a running guest's serial console."""
         self._parts.require(uuid, "connect to", ACTIVE)
         return self._parts.on_domain(uuid, session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
-        """Return the guest's first screen as a PNG image."""
         from compute_driver.libvirt.consoles import screen  # takes long, and few commands need it
 
         self._parts.require(uuid, "take a picture of", ACTIVE)
         return self._parts.on_domain(uuid, screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Return the address of a running guest's screen."""
         from compute_driver.libvirt.consoles import screen
 
         self._parts.require(uuid, "see", ACTIVE)
         return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest or by all guests, sorted by name."""
         return self._parts.inventory.stats(uuid)
 
     def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
-        """Describe the host."""
         return self._parts.host.show(architectures)
 
     def host_check(self) -> tuple[Check, ...]:
-        """Check what this host can run and what it lacks, with causes and remedies."""
         return host_check.host_check(self._parts)
 
     def image_list(self) -> tuple[CacheEntry, ...]:
-        """Return the cached images, the latest used first."""
         return image_list.image_list(self._parts)
 
     def image_cache(
         self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
     ) -> bool:
-        """Fetch an image into the cache, for later guests with an equal image."""
         return self._parts.images.fetch(image, progress, boot=boot)
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
-        """Remove the cached images that no guest needs and that were not used for some time."""
         age = self._seconds(unused, "image_unused_seconds")
         return image_prune.image_prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        """List resources that no guest owns, and resources that guests lack."""
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:
-        """Let go of the connection to libvirt, and tell nobody any more; the guests go on."""
         while self._told:
             self._told.pop().stop()
         self._parts.connection.close()

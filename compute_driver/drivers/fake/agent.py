@@ -11,19 +11,16 @@ class Agent(Machines):
     """Answers for the agent of each guest that has a channel for an agent."""
 
     def quiesce(self, uuid: str) -> None:
-        """Freeze the file systems of a running guest."""
         with self._machine(uuid) as machine:
             machine.require("quiesce", PowerState.RUNNING)
             machine.require_agent()
 
     def unquiesce(self, uuid: str) -> None:
-        """Thaw the file systems of a guest; nothing if no file system is frozen."""
         with self._machine(uuid) as machine:
             machine.require("unquiesce", PowerState.RUNNING)
             machine.require_agent()
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
-        """Set the password of an account inside a running guest."""
         with self._machine(uuid) as machine:
             machine.require("set a password of", PowerState.RUNNING)
             machine.require_agent()

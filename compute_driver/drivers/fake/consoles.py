@@ -17,13 +17,11 @@ class Consoles(Machines):
     """Shows the log and a picture of simulated guests."""
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        """Return the output of the guest's serial console, of all its boots."""
         with self._machine(uuid) as machine:
             kept = len(machine.log) if max_bytes is None else max_bytes
             return bytes(machine.log[max(0, len(machine.log) - kept) :])
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
-        """Return when the serial console has shown *text*."""
         wanted = text.encode()
         with self._machine(uuid) as machine:
 
@@ -40,7 +38,6 @@ class Consoles(Machines):
             )
 
     def console_attach(self, uuid: str) -> ConsoleSession:
-        """Open the interactive serial console of a running guest."""
         with self._machine(uuid) as machine:
             machine.require("attach to", *ACTIVE)
             if machine.session is not None:
@@ -51,7 +48,6 @@ class Consoles(Machines):
             return machine.session
 
     def console_address(self, uuid: str) -> Address:
-        """Return the TCP address of a running guest's serial console."""
         with self._machine(uuid) as machine:
             machine.require("connect to", *ACTIVE)
             if machine.address is None:
@@ -59,7 +55,6 @@ class Consoles(Machines):
             return machine.address
 
     def screenshot(self, uuid: str) -> bytes:
-        """Return the guest's first screen as a PNG image."""
         with self._machine(uuid) as machine:
             machine.require("take a screenshot of", *ACTIVE)
             hardware = self._hardware(machine.guest, machine.decision)
@@ -68,7 +63,6 @@ class Consoles(Machines):
         return _picture()
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        """Return the address of a running guest's screen."""
         with self._machine(uuid) as machine:
             machine.require("see", *ACTIVE)
             for each in machine.displays if kind is None else (kind,):

@@ -30,31 +30,25 @@ class Host(Machines):
     """Lists the simulated guests and describes the real host."""
 
     def list(self) -> tuple[GuestInfo, ...]:
-        """Return all guests of this driver, sorted by name; no guests of other programs."""
         return tuple(machine.info() for machine in self._all())
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with this name or UUID."""
         return guest if guest in self._released else super().find(guest)
 
     def show(self, uuid: str) -> GuestInfo:
-        """Return everything that is known of one guest."""
         with self._machine(uuid) as machine:
             return machine.info()
 
     def subscribe(self, listener: Listener) -> None:
-        """Call *listener* from now on whenever a guest may have changed its state."""
         self._listeners += (listener,)
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest or by all guests, sorted by name."""
         if uuid is None:
             return tuple(map(_stats, self._all()))
         with self._machine(uuid) as machine:
             return (_stats(machine),)
 
     def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
-        """Describe the host."""
         for name in architectures:
             architecture.get(name)
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -85,7 +79,6 @@ class Host(Machines):
         )
 
     def host_check(self) -> tuple[Check, ...]:
-        """Check what this host can run and what it lacks, with causes and remedies."""
         return (
             Check(
                 subject="driver",
@@ -96,7 +89,6 @@ class Host(Machines):
         )
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        """List resources that no guest owns, and resources that guests lack."""
         return ()  # memory has no leftovers
 
     def close(self) -> None:

@@ -19,7 +19,6 @@ class Images(Machines):
     """Keeps the names of images."""
 
     def image_list(self) -> tuple[CacheEntry, ...]:
-        """Return the cached images, the latest used first."""
         with self._guard:
             entries = [self._entry(image) for image in self._images]
         return tuple(sorted(entries, key=lambda entry: entry.used_at, reverse=True))
@@ -27,7 +26,6 @@ class Images(Machines):
     def image_cache(
         self, image: Image, *, boot: bool = False, progress: Progress = no_progress
     ) -> bool:
-        """Fetch an image into the cache, for later guests with an equal image."""
         size = size_bytes(image.location)
         with self._guard:
             fetched = image not in self._images
@@ -37,7 +35,6 @@ class Images(Machines):
         return fetched
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
-        """Remove the cached images that no guest needs and that were not used for some time."""
         age = self.conf.hypervisor.image_unused_seconds if unused is None else unused
         with self._guard:
             cached = [(image, self._entry(image)) for image in self._images]
@@ -71,7 +68,6 @@ class Images(Machines):
         quiesce: Quiesce = Quiesce.TRY,
         progress: Progress = no_progress,
     ) -> None:
-        """Copy a guest's root disk, as it is at one moment, into one image file."""
         if target.exists() or not target.parent.is_dir():
             accepted = "a new file in a directory that exists"
             raise exceptions.InvalidParameter("target", str(target), accepted)

@@ -16,7 +16,6 @@ class Interfaces(Machines):
     """Changes the interfaces of simulated guests."""
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
-        """Add an interface to a guest: at once if the guest runs, and to its description."""
         with self._machine(uuid) as machine:
             machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
             nics = (*machine.guest.interfaces, interface)
@@ -25,7 +24,6 @@ class Interfaces(Machines):
             machine.guest = guest
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
-        """Remove an interface from a guest: at once if the guest runs, and from its description."""
         with self._machine(uuid) as machine:
             machine.require("detach an interface from", *ACTIVE, PowerState.STOPPED)
             guest = machine.guest
@@ -35,7 +33,6 @@ class Interfaces(Machines):
             machine.guest = dataclasses.replace(guest, interfaces=nics)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Give a guest that is off these interfaces, in this order, in place of its old ones."""
         with self._machine(uuid) as machine:
             machine.require("replace the interfaces of", PowerState.STOPPED)
             guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))

@@ -29,7 +29,6 @@ class Lifecycle(Machines):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        """Make a guest and start it."""
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
         metadata.elements(guest.annotations)
@@ -53,7 +52,6 @@ class Lifecycle(Machines):
         return made
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        """Power a guest off and remove everything that the guest owned."""
         with contextlib.suppress(exceptions.GuestNotFound), self._machine(uuid) as machine:
             self._remove(machine)
             if keep_files:
@@ -64,7 +62,6 @@ class Lifecycle(Machines):
     def resize(
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Stop a guest and give it another size; the old guest is kept for a revert."""
         with self._machine(uuid) as machine:
             self._check_resize(machine, guest)
             was_on = machine.state in ACTIVE
@@ -77,7 +74,6 @@ class Lifecycle(Machines):
                 machine.boot()
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
-        """Raise what :meth:`resize` would raise for a bad request; change nothing."""
         with self._machine(uuid) as machine:
             self._check_resize(machine, guest)
 
@@ -90,14 +86,12 @@ class Lifecycle(Machines):
             )
 
     def confirm_resize(self, uuid: str) -> None:
-        """Remove the old guest that a resize has kept; nothing if no resize waits for this."""
         with self._machine(uuid) as machine:
             machine.before = None
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Give a guest the size and the disks that it had before its resize."""
         if uuid in self._released:
             machine = self._released.pop(uuid)
             machine.removed = False

@@ -123,7 +123,6 @@ class Session(ConsoleSession):
         return self._machine.session is self
 
     def receive(self) -> bytes:
-        """Wait for output of the guest and return it; empty after the console has ended."""
         with self._machine.changed:
             self._machine.changed.wait_for(lambda: self.arrived or not self._open())
             data = bytes(self.arrived)
@@ -131,13 +130,11 @@ class Session(ConsoleSession):
             return data
 
     def send(self, data: bytes) -> None:
-        """Type *data* at the guest's console."""
         with self._machine.changed:
             if self._open():
                 self._machine.write(data)
 
     def close(self) -> None:
-        """End the session; the guest does not notice."""
         with self._machine.changed:
             if self._open():
                 self._machine.session = None

@@ -18,7 +18,6 @@ class Power(Machines):
     """Starts, stops and reboots simulated guests."""
 
     def start(self, uuid: str) -> None:
-        """Start a stopped guest, or continue a paused or suspended guest; nothing if it runs."""
         with self._machine(uuid) as machine:
             if machine.state in ALIVE:
                 machine.enter(PowerState.RUNNING)
@@ -27,14 +26,12 @@ class Power(Machines):
                 machine.boot()
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
-        """Shut a guest down, by force after the timeout; nothing if the guest is stopped."""
         with self._machine(uuid) as machine:
             machine.enter(PowerState.STOPPED)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
     ) -> RebootKind:
-        """Reboot a guest."""
         with self._machine(uuid) as machine:
             if kind is RebootKind.SOFT:
                 machine.require("reboot", PowerState.RUNNING)
@@ -45,25 +42,21 @@ class Power(Machines):
         return kind
 
     def pause(self, uuid: str) -> None:
-        """Freeze a running guest in memory; nothing if the guest is paused."""
         with self._machine(uuid) as machine:
             machine.require("pause", *ACTIVE)
             machine.enter(PowerState.PAUSED)
 
     def resume(self, uuid: str) -> None:
-        """Continue a paused or suspended guest; nothing if the guest runs."""
         with self._machine(uuid) as machine:
             machine.require("resume", *ALIVE)
             machine.enter(PowerState.RUNNING)
 
     def suspend(self, uuid: str) -> None:
-        """Save a guest's memory to disk and power it off; nothing if the guest is suspended."""
         with self._machine(uuid) as machine:
             machine.require("suspend", *ALIVE)
             machine.enter(PowerState.SUSPENDED)
 
     def inject_nmi(self, uuid: str) -> None:
-        """Send a guest's processors a non-maskable interrupt (NMI), to start a crash dump."""
         with self._machine(uuid) as machine:
             machine.require("interrupt", *ACTIVE)
             if not architecture.machine(machine.guest).nmi:
@@ -80,7 +73,6 @@ class Power(Machines):
         timeout: float | None = None,
         progress: Progress = no_progress,
     ) -> None:
-        """Shut a guest down and boot another system on its machine, with its disks attached."""
         with self._machine(uuid) as machine:
             guest = machine.guest
             if guest.rescue is not None:
@@ -96,7 +88,6 @@ class Power(Machines):
             machine.boot()
 
     def unrescue(self, uuid: str) -> None:
-        """Power the rescue system off, remove it and boot the guest's own system."""
         with self._machine(uuid) as machine:
             guest = machine.guest
             if guest.rescue is None:
