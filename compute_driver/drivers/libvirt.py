@@ -7,8 +7,10 @@ import builtins
 import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
+import libvirt
 from oslo_config import cfg
 
 from compute_driver import driver, exceptions
@@ -25,6 +27,7 @@ from compute_driver.info import (
     GuestStats,
     HostInfo,
 )
+from compute_driver.libvirt import agent
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.consoles import log as console_log
 from compute_driver.libvirt.consoles import session
@@ -37,27 +40,30 @@ from compute_driver.operations import (
     host_check,
     identify,
     image_list,
-    image_prune,
     inject_nmi,
-    pause,
-    quiesce,
     reboot,
     replace_interfaces,
     resize,
     resume,
     revert_resize,
-    set_password,
     snapshot,
     spawn,
     start,
     stop,
     subscribe,
     suspend,
-    unquiesce,
     unrescue,
 )
 from compute_driver.operations import rescue as rescues
-from compute_driver.operations.base import admission, disk_copy, journal
+from compute_driver.operations.base import (
+    admission,
+    disk_copy,
+    freezing,
+    image_users,
+    journal,
+    power,
+    removal,
+)
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.recovery import Need
 from compute_driver.system import concurrency
@@ -107,7 +113,7 @@ class LibvirtDriver(driver.ComputeDriver):
             contextlib.suppress(exceptions.GuestNotFound),
             journal.operation(self._parts, uuid, "destroy", need=Need.NOTHING, removes=True),
         ):
-            destroy.destroy(self._parts, uuid)
+            removal.remove(self._parts, uuid)
 
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
@@ -128,7 +134,8 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def pause(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "pause"):
-            pause.pause(self._parts, uuid)
+            if self._parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
+                self._parts.on_domain(uuid, libvirt.virDomain.suspend)
 
     def resume(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "resume"):
@@ -159,15 +166,19 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def quiesce(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "quiesce"):
-            quiesce.quiesce(self._parts, uuid)
+            freezing.freeze(self._parts, uuid)
 
     def unquiesce(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "unquiesce"):
-            unquiesce.unquiesce(self._parts, uuid)
+            self._parts.require_agent(uuid, "unquiesce")
+            freezing.thaw(self._parts, uuid, self._parts.agent_timeout)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         with journal.operation(self._parts, uuid, "set_password"):
-            set_password.set_password(self._parts, uuid, user, password)
+            self._parts.require_agent(uuid, "set a password of")
+            timeout = self._parts.agent_timeout
+            request = partial(agent.set_password, timeout=timeout, user=user, password=password)
+            self._parts.on_domain(uuid, request)
 
     def rescue(
         self,
@@ -301,7 +312,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
         age = self._seconds(unused, "image_unused_seconds")
-        return image_prune.image_prune(self._parts, age)
+        return tuple(self._parts.images.prune(age, lambda: image_users.bases(self._parts)))
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
         return audit.audit(self._parts, repair=repair)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One verb per module, which has the verb's name: a short script of steps."""
+"""A module for each verb with steps of its own, under the name of the verb: a short script."""

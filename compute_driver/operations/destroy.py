@@ -1,16 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Remove a guest with all its files, or keep the files."""
+"""Remove a guest and keep its files."""
 
 from __future__ import annotations
 
 from compute_driver.operations.base import kept_files, marks, removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
-
-
-def destroy(parts: Parts, uuid: str) -> None:
-    """Power a guest off and remove it; nothing if the guest is gone."""
-    removal.remove(parts, uuid)
 
 
 def release(parts: Parts, uuid: str, op: Operation) -> None:
