@@ -7,10 +7,11 @@ a row in :mod:`compute_driver.network.kinds`.
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import libvirt
 from oslo_config import cfg
@@ -46,15 +47,17 @@ class Form:
     source: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-class Backend(Protocol):
-    """The way to plug in interfaces of one kind.
+class Backend(abc.ABC):
+    """The way to plug in interfaces of one kind; by default libvirt plugs and unplugs them.
 
     All interfaces of a call have that kind and belong to one guest; no call comes without any.
     """
 
+    @abc.abstractmethod
     def form(self, interface: Interface) -> Form:
         """Return how libvirt's ``<interface>`` is written."""
 
+    @abc.abstractmethod
     def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Refuse interfaces that this host cannot plug.
 
@@ -69,6 +72,7 @@ class Backend(Protocol):
         :return: whether interfaces are left for :meth:`plug`.
         :raises: what :meth:`plug` and :meth:`unplug` raise.
         """
+        return False
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Plug in the other interfaces, after libvirt has made their devices.
@@ -85,6 +89,7 @@ class Backend(Protocol):
 
     def plugged(self, site: Site) -> dict[str, list[Interface]]:
         """Return the plugged interfaces of this driver's guests, by UUID of the guest."""
+        return {}
 
 
 def not_there(interface: Interface, sources: Collection[str]) -> exceptions.NotOnThisHost:

@@ -13,15 +13,15 @@ from pathlib import Path
 import libvirt
 
 from compute_driver.guest import Interface
-from compute_driver.network.backend import Form, Site, not_there
+from compute_driver.network.backend import Backend, Form, Site, not_there
 
 #: The network devices of the host.
 DEVICES = Path("/sys/class/net")
 
 
 @dataclasses.dataclass(frozen=True)
-class Native:
-    """A kind of interface of libvirt's own; see :class:`compute_driver.network.backend.Backend`.
+class Native(Backend):
+    """A kind of interface of libvirt's own.
 
     :param type: libvirt's word for the kind, and for the name of its source.
     :param sources: returns the names of all sources on this host; None for a kind without sources.
@@ -31,29 +31,13 @@ class Native:
     sources: Callable[[Site], list[str]] | None = None
 
     def form(self, interface: Interface) -> Form:
-        """Return libvirt's word for the kind and the name of the source."""
         return Form(self.type, {self.type: interface.source} if interface.source else {})
 
     def check(self, site: Site, _uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Refuse a network or a bridge that the host does not have."""
         known = self.sources(site) if self.sources is not None else None
         for interface in interfaces:
             if known is not None and interface.source not in known:
                 raise not_there(interface, known)
-
-    def prepare(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> bool:
-        """Leave all to libvirt."""
-        return False
-
-    def plug(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> None:
-        """Leave all to libvirt."""
-
-    def unplug(self, _site: Site, _uuid: str, _interfaces: Sequence[Interface]) -> None:
-        """Leave all to libvirt, which unplugs at power-off."""
-
-    def plugged(self, _site: Site) -> dict[str, list[Interface]]:
-        """Return no interface: libvirt unplugs them at power-off."""
-        return {}
 
 
 def networks(site: Site) -> list[str]:

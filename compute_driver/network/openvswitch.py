@@ -25,7 +25,7 @@ from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind
 from compute_driver.guest import Interface
 from compute_driver.network import ovsdb
-from compute_driver.network.backend import Form, Site, not_there
+from compute_driver.network.backend import Backend, Form, Site, not_there
 from compute_driver.system import concurrency
 
 #: The external ID in which os-vif notes the guest of a port.
@@ -39,58 +39,36 @@ _OPTIONS = "os_vif_ovs"
 _guard = threading.Lock()
 
 
-class OpenVSwitch:
-    """Ports of Open vSwitch; see :class:`compute_driver.network.backend.Backend`."""
+class OpenVSwitch(Backend):
+    """Ports of Open vSwitch."""
 
     def form(self, interface: Interface) -> Form:
-        """Return the kernel's bridge of a hybrid interface; any other is a device of its own.
-
-        libvirt makes the device at each power-on and leaves the plugging to others.
-        """
         if interface.own_bridge is not None:
             return Form("bridge", {"bridge": interface.own_bridge})
-        return Form("ethernet")
+        return Form("ethernet")  # libvirt makes the device, and does not plug it
 
     def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Refuse a bridge that does not exist, and a name that another port has.
-
-        :raises InvalidParameter: names the bridges that exist.
-        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-        """
         _check(ovsdb.read(_address(site.conf)), uuid, interfaces)
 
     def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
-        """Unplug the ports of the power-on before, and plug in hybrid interfaces."""
         switch = ovsdb.read(_address(site.conf))
         _check(switch, uuid, interfaces)
         _unplug(switch, uuid, interfaces)
         self._plug(site, uuid, interfaces, hybrid=True)
-        return not all(each.hybrid for each in interfaces)
+        return not all(interface.hybrid for interface in interfaces)
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Plug in the interfaces that are not hybrid, after :meth:`prepare`.
-
-        :raises InvalidParameter: see :meth:`check`.
-        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-        :raises PlugFailed: if one cannot be plugged; then none of them is.
-        """
         self._plug(site, uuid, interfaces, hybrid=False)
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        """Remove the ports of the interfaces, and the bridges and devices of hybrid interfaces.
-
-        :raises OpenVSwitchUnavailable: if Open vSwitch does not answer.
-        :raises PlugFailed: if one cannot be unplugged.
-        """
         _unplug(ovsdb.read(_address(site.conf)), uuid, interfaces)
 
     def plugged(self, site: Site) -> dict[str, list[Interface]]:
-        """Return the interfaces that have a port now, by the guest's UUID."""
-        found: dict[str, list[Interface]] = {}
+        plugged: dict[str, list[Interface]] = {}
         try:
             ports = ovsdb.read(_address(site.conf)).ports
         except exceptions.OpenVSwitchUnavailable:
-            return found  # most hosts have no Open vSwitch
+            return plugged  # most hosts have no Open vSwitch
         for name, port in ports.items():
             noted = port.external_ids
             if noted.get(_INSTANCES) == str(site.instances):
@@ -103,13 +81,13 @@ class OpenVSwitch:
                 )
                 if interface.switch_port != name:
                     interface = dataclasses.replace(interface, device=name, hybrid=False)
-                found.setdefault(noted[_GUEST], []).append(interface)
-        return found
+                plugged.setdefault(noted[_GUEST], []).append(interface)
+        return plugged
 
     def _plug(
         self, site: Site, uuid: str, interfaces: Sequence[Interface], *, hybrid: bool
     ) -> None:
-        wanted = [each for each in interfaces if each.hybrid is hybrid]
+        wanted = [interface for interface in interfaces if interface.hybrid is hybrid]
         if not wanted:
             return
         address = _address(site.conf)
@@ -143,8 +121,8 @@ def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) ->
             # The bridge and the devices may exist without the port.
             port = ovsdb.Port(interface.source or "", {_GUEST: uuid})
         if port is not None and port.external_ids.get(_GUEST) == uuid:
-            found = dataclasses.replace(interface, source=port.bridge)
-            _os_vif("unplug", uuid, found, switch.datapaths.get(port.bridge, ""))
+            plugged = dataclasses.replace(interface, source=port.bridge)
+            _os_vif("unplug", uuid, plugged, switch.datapaths.get(port.bridge, ""))
 
 
 def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:

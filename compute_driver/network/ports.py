@@ -31,7 +31,7 @@ class Ports:
 
         :raises MissingDependency: if an interface has limits and there is no ``tc``.
         """
-        limited = any(each.inbound or each.outbound for each in guest.interfaces)
+        limited = any(nic.inbound or nic.outbound for nic in guest.interfaces)
         if limited and tools.locate("tc") is None:
             raise exceptions.MissingDependency("tc is not installed (Debian package iproute2)")
         for backend, interfaces in _by_backend(guest.interfaces):
@@ -58,11 +58,11 @@ class Ports:
 
     def plugged(self) -> dict[str, list[Interface]]:
         """Return the plugged interfaces, by UUID of the guest; see :meth:`Backend.plugged`."""
-        found: dict[str, list[Interface]] = {}
+        plugged: dict[str, list[Interface]] = {}
         for backend in BACKENDS.values():
             for uuid, interfaces in backend.plugged(self.site).items():
-                found.setdefault(uuid, []).extend(interfaces)
-        return found
+                plugged.setdefault(uuid, []).extend(interfaces)
+        return plugged
 
     def _with_all(
         self, guest: Guest, step: Callable[[Backend], Callable[[Site, str, list[Interface]], R]]
