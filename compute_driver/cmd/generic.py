@@ -25,10 +25,8 @@ _SIMPLE: dict[object, Callable[[str], object]] = {
     float: verb.number,
     Path: Path,
 }
-#: Parameters that say more than their type does: how to read the value, and its name in help.
-_PARAMETERS: dict[str, dict[str, Any]] = {
-    "timeout": {"type": verb.seconds, "metavar": "SECONDS"},
-}
+#: Settings of a number whose help begins with this unit.
+_SECONDS: dict[str, Any] = {"type": verb.seconds, "metavar": "SECONDS"}
 _NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 _FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
 
@@ -36,7 +34,7 @@ _FIELD = re.compile(r":param (\w+):\s*(.+?)(?=\n\s*:|\n\s*\n|\Z)", re.DOTALL)
 class GenericVerb(verb.Verb):
     """A verb whose arguments are the parameters of its operation."""
 
-    operation: ClassVar[loading.Operation]
+    operation: ClassVar[loading.Function]
     parameters: ClassVar[dict[str, tuple[inspect.Parameter, Any]]]
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
@@ -74,7 +72,7 @@ class BrokenVerb(verb.Verb):
         """Never called: :meth:`run` raises first."""
 
 
-def present(name: str, operation: loading.Operation) -> type[GenericVerb]:
+def present(name: str, operation: loading.Function) -> type[GenericVerb]:
     """Return the class of a command for *operation*.
 
     :param name: the operation's entry point.
@@ -97,9 +95,7 @@ def broken(error: exceptions.PluginError) -> type[BrokenVerb]:
     return type("Broken", (BrokenVerb,), members)
 
 
-def _parameters(
-    name: str, operation: loading.Operation
-) -> dict[str, tuple[inspect.Parameter, Any]]:
+def _parameters(name: str, operation: loading.Function) -> dict[str, tuple[inspect.Parameter, Any]]:
     """Return the parameters that a command line can give, with their types."""
     try:
         _driver, *declared = inspect.signature(operation).parameters.values()
@@ -142,7 +138,8 @@ def _add(
     if kind is bool:
         settings["action"] = argparse.BooleanOptionalAction
     elif kind in _SIMPLE:
-        settings |= _PARAMETERS.get(name, {"type": _SIMPLE[kind]})
+        is_duration = kind is float and (text or "").startswith("seconds")
+        settings |= _SECONDS if is_duration else {"type": _SIMPLE[kind]}
     else:
         # argparse compares after the conversion, and members of Choice are strings.
         settings |= {"type": str.lower, "choices": [str(member) for member in kind]}

@@ -41,7 +41,7 @@ class Point:
         return found
 
 
-class Operation(Point):
+class OperationPoint(Point):
     """An operation whose command is made from its signature."""
 
     def load(self) -> type[command.Command]:
@@ -63,7 +63,7 @@ class Manager(commandmanager.CommandManager):
 
     def load_commands(self, namespace: str) -> None:
         """Find the names of the verbs, and load no verb."""
-        operations = {name: Operation(name) for name in plugins.names(namespace)}
+        operations = {name: OperationPoint(name) for name in plugins.names(namespace)}
         presented = {name: Point(name) for name in PRESENTED if name in operations}
         commands = {name: Point(name) for name in COMMANDS}
         points: dict[str, Any] = {**operations, **presented, **commands}

@@ -19,7 +19,7 @@ from compute_driver import exceptions
 from compute_driver.driver import ComputeDriver
 from compute_driver.plugins import DRIVERS, OPERATIONS, load, names
 
-Operation = Callable[..., Any]
+Function = Callable[..., Any]
 
 
 def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
@@ -40,7 +40,7 @@ def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
     return cls(conf)
 
 
-def load_operation(name: str) -> Operation:
+def load_operation(name: str) -> Function:
     """Return the callable of one operation; its first parameter is the driver."""
     operation = load(OPERATIONS, name)
     if not callable(operation):
@@ -48,7 +48,7 @@ def load_operation(name: str) -> Operation:
     return operation  # type: ignore[no-any-return]
 
 
-def bind(operation: Operation, driver: ComputeDriver) -> Operation:
+def bind(operation: Function, driver: ComputeDriver) -> Function:
     """Return *operation* as a callable without its first argument, which is *driver*.
 
     If *operation* is a method of another driver class, the driver's own method with the same name
@@ -65,13 +65,13 @@ def bind(operation: Operation, driver: ComputeDriver) -> Operation:
     return getattr(driver, name)  # type: ignore[no-any-return]
 
 
-def documentation(operation: Operation) -> str:
+def documentation(operation: Function) -> str:
     """Return the docstring of *operation*; for a method of a driver, the contract's docstring."""
     name = _method_name(operation)
     return inspect.getdoc(getattr(ComputeDriver, name or "", operation)) or ""
 
 
-def _method_name(operation: Operation) -> str | None:
+def _method_name(operation: Function) -> str | None:
     """Return the name of a method of any driver class; None for other callables."""
     name = getattr(operation, "__name__", "")
     methods = (getattr(cls, name, None) for cls in _classes(ComputeDriver))

@@ -23,7 +23,7 @@ from compute_driver.hardware.acceleration import Ability, Decision
 from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.description import Hardware
 from compute_driver.hardware.machines import Machine
-from compute_driver.host import admission, capabilities, kvm
+from compute_driver.host import capabilities, kvm, refusal
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators
@@ -52,7 +52,7 @@ class Detection:
         self._kvm = kvm.Detector(self.architecture, cache)
         self._emulators = Emulators(cache)
         self._capabilities = Capabilities(connection, cache, self._kvm.fingerprint)
-        self._models = admission.Models(connection, self._emulators, self._capabilities)
+        self._models = refusal.Models(connection, self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
         """Return the architectures that the driver describes in full without a request."""
@@ -204,7 +204,7 @@ class Detection:
                     default=facts.machine in (machine.name, machine.alias),
                 )
                 for machine in sorted(program.machines, key=lambda machine: machine.name)
-                if admission.is_known(facts, machine.name)
+                if refusal.is_known(facts, machine.name)
             ),
         )
 
@@ -214,7 +214,7 @@ class Detection:
         accelerator = info.accelerator or Accelerator.TCG
         able = self._capabilities.domain(path, facts.name, facts.machine, accelerator)
         named = capabilities.cpu_models(able)
-        lenient = admission.is_lenient(facts, accelerator)
+        lenient = refusal.is_lenient(facts, accelerator)
         return dataclasses.replace(
             info,
             cpu_models=(
@@ -225,7 +225,7 @@ class Detection:
                 sorted(name for name, whole in named.items() if lenient and not whole)
             ),
             cpu_features=self._features(facts, path, accelerator),
-            max_vcpus=admission.max_vcpus(facts.machines[0], able),
+            max_vcpus=refusal.max_vcpus(facts.machines[0], able),
             firmware=tuple(_firmware(facts.machines[0], able)),
         )
 

@@ -33,14 +33,15 @@ class Answer:
     number: int
 
 def paint(driver, uuid: str, *, colour: Colour = Colour.RED, times: int = 1,
-          depth: Optional[float] = None, dry_run: bool = False, callback: object = None):
+          drying: Optional[float] = None, dry_run: bool = False, callback: object = None):
     """Paint a guest
     from top to bottom.
 
     :param colour: which paint,
         100% of it.
+    :param drying: seconds that the paint may take to dry.
     """
-    return f"{driver.show(uuid).guest.name} {colour!s} {times} {depth} {dry_run} {callback}"
+    return f"{driver.show(uuid).guest.name} {colour!s} {times} {drying} {dry_run} {callback}"
 
 def answer(driver, uuid: "str | None" = None, extra: str = "none"):
     return [Answer(uuid, 42), extra]
@@ -89,7 +90,7 @@ class Derived(PluginCase):
         for words, expected in (
             ((), "web red 1 None False None\n"),
             (("--colour", "BLUE", "--times", "2"), "web blue 2 None False None\n"),
-            (("--depth", "0.5", "--dry-run"), "web red 1 0.5 True None\n"),
+            (("--drying", "0.5", "--dry-run"), "web red 1 0.5 True None\n"),
             (("--no-dry-run",), "web red 1 None False None\n"),
         ):
             with self.subTest(words):
@@ -99,7 +100,8 @@ class Derived(PluginCase):
         for words, expected in {
             ("web", "--colour", "pink"): "argument --colour: invalid choice: 'pink'",
             ("web", "--times", "x"): "argument --times: 'x' is not usable",
-            ("web", "--depth", "nan"): "argument --depth: 'nan' is not usable",
+            ("web", "--drying", "nan"): "argument --drying: 'nan' is not usable",
+            ("web", "--drying", "-1"): "argument --drying: '-1' is not usable; accepted: seconds",
             ("web", "--callback", "x"): "unrecognized arguments: --callback x",
             (): "required: GUEST",
         }.items():

@@ -20,7 +20,7 @@ from compute_driver.consoles import DisplayKind, Served
 from compute_driver.guest import Cpu
 from compute_driver.hardware import architecture, resolve
 from compute_driver.hardware.acceleration import Ability
-from compute_driver.host import admission, capabilities, emulator, kvm
+from compute_driver.host import capabilities, emulator, kvm, refusal
 from compute_driver.host.detection import Detection
 from compute_driver.info import Check
 from compute_driver.libvirt.connection import Connection
@@ -360,7 +360,7 @@ class ModelsTest(DetectionTestCase):
         )
 
     def test_models_that_lack_something(self) -> None:
-        with self.assertLogs(admission.LOG, "WARNING") as logged:
+        with self.assertLogs(refusal.LOG, "WARNING") as logged:
             self.check(cpu=Cpu(model="partial-Haswell"))
         self.assertIn("leaves out features of CPU model partial-Haswell: x2apic", logged.output[0])
         self.refused(
@@ -440,15 +440,15 @@ class ModelsTest(DetectionTestCase):
 
 class NearestTest(unittest.TestCase):
     def test_case_does_not_matter(self) -> None:
-        self.assertEqual("POWER9, POWER10", admission.nearest("power9", ["POWER10", "POWER9"]))
+        self.assertEqual("POWER9, POWER10", refusal.nearest("power9", ["POWER10", "POWER9"]))
 
     def test_many_are_counted(self) -> None:
         names = [f"model-{number}" for number in range(20)]
-        text = admission.nearest("model-7", names, "x86_64")
+        text = refusal.nearest("model-7", names, "x86_64")
         self.assertRegex(text, r"^model-7, .* and 15 others; see '.*--arch x86_64'$")
 
     def test_nothing_at_all(self) -> None:
-        self.assertEqual("none", admission.nearest("x", []))
+        self.assertEqual("none", refusal.nearest("x", []))
 
 
 class PreflightTest(DetectionTestCase):
