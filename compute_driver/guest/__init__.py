@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The frozen description of a guest.
+
+A :class:`Guest` is all that an operation needs.  Adapters build the description, the libvirt side
+reads it, and the domain's ``<metadata>`` stores it (without the fields marked ``secret``).  The
+only behaviour of these classes is to refuse values that can never work.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+from compute_driver.choices import (
+    ConsoleModel,
+    DiskBus,
+    Firmware,
+    InputModel,
+    OsType,
+    ScsiModel,
+    SoundModel,
+    UsbModel,
+    VideoModel,
+    VirtioForm,
+    WatchdogAction,
+)
+from compute_driver.guest.bounds import (
+    GIB,
+    MAX_DISK_BYTES,
+    MAX_MEMORY_MIB,
+    MAX_NAME_BYTES,
+    MAX_USER_DATA_BYTES,
+    MAX_VCPUS,
+    MIB,
+    WORD,
+    is_uuid,
+    require,
+    require_match,
+    require_whole,
+)
+from compute_driver.guest.identity import Identity
+from compute_driver.guest.image import ConfigDrive, DirectBoot, Disk, Image, Rescue
+from compute_driver.guest.interface import Interface, random_mac
+from compute_driver.guest.processor import Cpu, Topology
+from compute_driver.limits import CpuLimits, DiskLimits
+
+__all__ = [  # the parts of a guest, for all who describe or read guests
+    "GIB",
+    "MAX_DISK_BYTES",
+    "MAX_USER_DATA_BYTES",
+    "MAX_VCPUS",
+    "MIB",
+    "ConfigDrive",
+    "Cpu",
+    "DirectBoot",
+    "Disk",
+    "Guest",
+    "Identity",
+    "Image",
+    "Interface",
+    "Rescue",
+    "RngRate",
+    "Topology",
+    "is_uuid",
+    "random_mac",
+]
+
+#: Largest values of QEMU's machines.
+MAX_SERIAL_PORTS = 4
+MAX_VIDEO_MIB = 256
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RngRate:
+    """Limit of random numbers from the host.
+
+    :param size_bytes: largest number of bytes in each period.
+    :param period_ms: length of a period in milliseconds.
+    """
+
+    size_bytes: int
+    period_ms: int = 1000
+
+    def __post_init__(self) -> None:
+        require_whole("rng rate", self.size_bytes, 1, 2**31 - 1, "bytes")
+        require_whole("rng period", self.period_ms, 1, 2**31 - 1, "milliseconds")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Guest:
+    """The complete description of a guest.
+
+    :param uuid: identity of the guest, in canonical form.
+    :param name: name of the guest and of the libvirt domain, unique on the host.
+    :param vcpus: number of virtual processors.
+    :param memory_mib: RAM in MiB.
+    :param architecture: canonical name, a key of
+        :data:`compute_driver.hardware.architecture.TABLE`.
+    :param machine: QEMU machine type; None means the architecture's default.
+    :param cpu: the processor.
+    :param firmware: the firmware; None means the machine's default.
+    :param secure_boot: whether UEFI starts only boot loaders that Microsoft's keys signed.
+    :param image: content of the root disk, or an ISO 9660 image to boot from; None means an
+        empty root disk or no disk.
+    :param root: the root disk; None means no root disk.
+    :param ephemerals: further empty disks, formatted.
+    :param swap: a disk prepared as swap space.
+    :param boot: kernel to start directly instead of the image's boot loader.
+    :param config_drive: the config drive; None means no config drive.
+    :param interfaces: network interfaces, in the guest's order.
+    :param video: display adapter; None means the machine's default.
+    :param input: keyboard and pointer; None means the machine's default.
+    :param console: device of the serial console; None means the architecture's default.
+    :param rng: whether the guest has a (virtio) random number generator.
+    :param balloon: whether the guest has a (virtio) memory balloon.
+    :param virtio: interface of the virtio devices.
+    :param guest_agent: whether the guest has a channel for the QEMU guest agent.
+    :param os_type: operating system of the guest; Windows gets a clock of local time and, with
+        KVM, Hyper-V's interfaces.
+    :param boot_menu: whether the firmware offers a menu of boot devices.
+    :param hide_hypervisor: whether the processor hides the hypervisor from the guest.
+    :param pmu: whether the guest has a performance monitoring unit; None means QEMU's default.
+    :param hpet: whether the guest has a high precision event timer; None means no with KVM, and
+        QEMU's default without.
+    :param cdrom_bus: bus of the installer and the config drive, which are disks with virtio and
+        CD-ROMs with other buses; None means the machine's bus for the installer and the root
+        disk's bus for the config drive.
+    :param scsi_model: model of the SCSI controller, if the guest has one; None means virtio-scsi.
+    :param usb_model: model of the USB controller; None means a controller only if one is needed.
+    :param sound: sound card without output; None means no sound card.
+    :param watchdog: action of the watchdog when the guest hangs; None means no watchdog.
+    :param serial_ports: number of serial ports; the first port is the console, and libvirt gives
+        its clients access to the others.
+    :param video_ram_mib: memory of the display adapter in MiB; None means QEMU's default.
+    :param rng_rate: limit of random numbers; None means no limit.
+    :param packed_ring: whether virtio devices offer packed queues.
+    :param disk_limits: limits of each disk that the guest can write to; None means no limits.
+    :param cpu_limits: limits of the virtual processors; None means no limits.
+    :param identity: the computer that the guest's system sees.
+    :param annotations: XML elements that the adapter adds to the domain's metadata for other
+        programs, each in a namespace of its own.
+    :param rescue: the rescue system that boots; None means the guest's own system.
+    """
+
+    uuid: str
+    name: str
+    vcpus: int = 1
+    memory_mib: int = 512
+    architecture: str
+    machine: str | None = None
+    cpu: Cpu = dataclasses.field(default_factory=Cpu)
+    firmware: Firmware | None = None
+    secure_boot: bool = False
+    image: Image | None = None
+    root: Disk | None = None
+    ephemerals: tuple[Disk, ...] = ()
+    swap: Disk | None = None
+    boot: DirectBoot | None = None
+    config_drive: ConfigDrive | None = None
+    interfaces: tuple[Interface, ...] = ()
+    video: VideoModel | None = None
+    input: InputModel | None = None
+    console: ConsoleModel | None = None
+    rng: bool = True
+    balloon: bool = True
+    virtio: VirtioForm = VirtioForm.VIRTIO
+    guest_agent: bool = True
+    os_type: OsType | None = None
+    boot_menu: bool = False
+    hide_hypervisor: bool = False
+    pmu: bool | None = None
+    hpet: bool | None = None
+    cdrom_bus: DiskBus | None = None
+    scsi_model: ScsiModel | None = None
+    usb_model: UsbModel | None = None
+    sound: SoundModel | None = None
+    watchdog: WatchdogAction | None = None
+    serial_ports: int = 1
+    video_ram_mib: int | None = None
+    rng_rate: RngRate | None = None
+    packed_ring: bool = False
+    disk_limits: DiskLimits | None = None
+    cpu_limits: CpuLimits | None = None
+    identity: Identity = dataclasses.field(default_factory=Identity)
+    annotations: tuple[str, ...] = ()
+    rescue: Rescue | None = None
+
+    def __post_init__(self) -> None:
+        sound = is_uuid(self.uuid) and self.uuid == self.uuid.lower()
+        require(sound, "uuid", self.uuid, "a UUID in canonical form, in lower case")
+        check_name(self.name)
+        require_whole("vcpus", self.vcpus, 1, MAX_VCPUS, "virtual CPUs")
+        require_whole("memory", self.memory_mib, 1, MAX_MEMORY_MIB, "MiB")
+        require_match(WORD, "machine", self.machine, "a QEMU machine type")
+        require_whole("serial_ports", self.serial_ports, 1, MAX_SERIAL_PORTS, "serial ports")
+        require_whole("video_ram", self.video_ram_mib, 1, MAX_VIDEO_MIB, "MiB")
+        require(self.rng or self.rng_rate is None, "rng rate", self.rng_rate, "none without an rng")
+        for field, disk in [*(("ephemeral", d) for d in self.ephemerals), ("swap", self.swap)]:
+            if disk is not None:
+                require(disk.size_bytes >= MIB, field, disk.size_bytes, "at least 1 MiB")
+        require(
+            self.image is not None or self.boot is not None or self.root is not None,
+            "image",
+            None,
+            "an image, a kernel, or an empty root disk",
+        )
+        require(
+            self.firmware is not Firmware.UEFI or (self.boot is None and self.kernel is None),
+            "firmware",
+            str(self.firmware),
+            "bios when a kernel is given",
+        )
+        require(
+            not self.secure_boot or self.firmware is Firmware.UEFI,
+            "secure_boot",
+            self.secure_boot,
+            "off, or firmware uefi",
+        )
+        for interface in self.interfaces:
+            queues = interface.queues
+            accepted = f"at most {self.vcpus}, the number of virtual CPUs"
+            require(queues is None or queues <= self.vcpus, "nic queues", queues, accepted)
+        for field in ("device", "mac"):
+            names = [name for nic in self.interfaces if (name := getattr(nic, field)) is not None]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            require(not twice, f"nic {field}", ", ".join(twice), "another for each interface")
+        topology = self.cpu.topology
+        require(
+            topology is None or topology.vcpus == self.vcpus,
+            "cpu topology",
+            topology and f"{topology.sockets} x {topology.cores} x {topology.threads}",
+            f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
+        )
+
+    @property
+    def kernel(self) -> DirectBoot | None:
+        """The kernel that QEMU loads itself: of the rescue system if the guest is in rescue."""
+        return self.boot if self.rescue is None else self.rescue.boot
+
+
+#: The rules of :func:`is_name`, in words.
+NAMES = (
+    f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
+    " '-' nor ending in a blank, and not itself a UUID"
+)
+
+
+def is_name(name: str) -> bool:
+    """Tell whether libvirt and file names accept a guest's name."""
+    return (
+        0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
+        and name.isprintable()
+        and "/" not in name
+        and name == name.strip()
+        and not name.startswith((".", "-"))
+        and not is_uuid(name)
+    )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that libvirt or file names do not accept.
+
+    :raises InvalidParameter: if the name breaks a rule; names all rules.
+    """
+    require(is_name(name), "name", name, NAMES)
+
+
+def renamed(guest: Guest, name: str) -> Guest:
+    """Return a guest with the name of its domain, which is not checked.
+
+    Another client of libvirt may have renamed the domain, also to a name that no guest can have.
+    """
+    made = copy.copy(guest)
+    object.__setattr__(made, "name", name)
+    return made
+
+
+def stored(value: Any) -> bool:
+    """Tell whether the domain's metadata may hold a field of a dataclass: no secret."""
+    return not value.metadata.get("secret", False)
