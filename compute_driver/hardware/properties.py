@@ -31,7 +31,7 @@ from compute_driver.choices import (
     WatchdogAction,
 )
 from compute_driver.guest import MAX_SERIAL_PORTS, MAX_VCPUS, MAX_VIDEO_MIB, Cpu, Guest, RngRate
-from compute_driver.hardware import architecture, topology
+from compute_driver.hardware import architecture, joined, topology
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 
@@ -179,104 +179,12 @@ def read(pairs: Iterable[tuple[str, str]]) -> Wishes:
     :raises InvalidParameter: if a name is unknown, a value is not accepted, or two values
         contradict each other.
     """
-    values: dict[str, Any] = {}
-    sources: dict[str, Given] = {}
-    for name, text in sorted(pairs, key=lambda pair: _rank(pair[0])):
+    settings = []
+    for name, text in pairs:
         if name not in PROPERTIES:
             raise exceptions.InvalidParameter("property", name, PROPERTIES)
-        for field, value in PROPERTIES[name].read(name, text).items():
-            now = Given(name, text, value)
-            if field in values and _rank(name) == _rank(sources[field].name):
-                earlier = dataclasses.replace(sources[field], value=values[field])
-                value = _together(earlier, now, field)
-            values[field], sources[field] = value, now
-    _check_video_ram(values)
-    return Wishes(**values)
-
-
-@dataclasses.dataclass(frozen=True)
-class Given:
-    """One property as the user wrote it.
-
-    :param name: its name; extra specs of flavors have a scope.
-    :param text: its value.
-    :param value: the value of one field that the property sets.
-    """
-
-    name: str
-    text: str
-    value: Any
-
-    @property
-    def of_flavor(self) -> bool:
-        """Whether the property is an extra spec of a flavor."""
-        return ":" in self.name or self.name == "hide_hypervisor_id"
-
-
-def _together(earlier: Given, now: Given, field: str) -> Any:
-    """Return the value of one field that two properties set."""
-    if isinstance(now.value, tuple):
-        return tuple(dict.fromkeys((*earlier.value, *now.value)))
-    join = _JOINS.get(field, _same)
-    if isinstance(now.value, dict):
-        both = {
-            key: join(
-                dataclasses.replace(earlier, value=earlier.value[key]),
-                dataclasses.replace(now, value=now.value[key]),
-            )
-            for key in earlier.value.keys() & now.value.keys()
-        }
-        return {**earlier.value, **now.value, **both}
-    return join(earlier, now)
-
-
-def _same(earlier: Given, now: Given) -> Any:
-    if earlier.value != now.value:
-        accepted = f"a value that agrees with {earlier.name}={earlier.text}"
-        raise exceptions.InvalidParameter(now.name, now.text, accepted)
-    return now.value
-
-
-def _least(earlier: Given, now: Given) -> Any:
-    return min(earlier.value, now.value)
-
-
-def _any(earlier: Given, now: Given) -> bool:
-    return bool(earlier.value or now.value)
-
-
-def _image_wins(earlier: Given, now: Given) -> Any:
-    if earlier.of_flavor == now.of_flavor:
-        return _same(earlier, now)
-    return earlier.value if now.of_flavor else now.value
-
-
-def _image_up_to_flavor(earlier: Given, now: Given) -> Any:
-    value = _image_wins(earlier, now)
-    flavor, image = (earlier, now) if earlier.of_flavor else (now, earlier)
-    if image.value > flavor.value:
-        accepted = f"at most {flavor.text}, as {flavor.name} says"
-        raise exceptions.InvalidParameter(image.name, image.text, accepted)
-    return value
-
-
-#: Functions that join several values of one field, where the values can differ.
-#: Source: nova's ``virt/hardware.py`` and ``virt/libvirt/driver.py``.
-_JOINS: Mapping[str, Callable[[Given, Given], Any]] = {
-    "topology_limits": _least,
-    "video_ram_limit_mib": _least,
-    "hide_hypervisor": _any,
-    "boot_menu": _image_wins,
-    "watchdog": _image_wins,
-    "serial_ports": _image_up_to_flavor,
-}
-
-
-def _check_video_ram(values: Mapping[str, Any]) -> None:
-    wanted, limit = values.get("video_ram_mib"), values.get("video_ram_limit_mib")
-    if wanted is not None and limit is not None and wanted > limit:
-        accepted = f"at most {limit}, which hw_video:ram_max_mb of the flavor allows"
-        raise exceptions.InvalidParameter("hw_video_ram", str(wanted), accepted)
+        settings.append((name, text, PROPERTIES[name].read(name, text)))
+    return Wishes(**joined.join(settings))
 
 
 def truth(name: str, text: str) -> bool:
@@ -289,10 +197,6 @@ def truth(name: str, text: str) -> bool:
     except ValueError:
         words = (*strutils.TRUE_STRINGS, *strutils.FALSE_STRINGS)
         raise exceptions.InvalidParameter(name, text, words) from None
-
-
-def _rank(name: str) -> int:
-    return _ARCHITECTURES.get(name, 0)
 
 
 def _word(name: str, text: str, words: Mapping[str, Any]) -> Any:
@@ -374,9 +278,6 @@ def _architecture(name: str, text: str) -> str:
 _MAX_NUMBER = 2**31 - 1
 _MAX_LONG = 2**63 - 1
 
-#: The ranks of the names of the architecture; the name with the highest rank wins.
-_ARCHITECTURES = {"architecture": 1, "hw_architecture": 2, "hw_emulation_architecture": 3}
-
 #: "optional" is no wish: such a guest gets the simpler firmware.
 _SECURE_BOOT_WORDS: Mapping[str, Mapping[str, bool]] = {
     "required": {"secure_boot": True},
@@ -394,7 +295,7 @@ _SECURE_BOOT = Property(
 
 #: All properties that the driver understands, by OpenStack's names.
 PROPERTIES: Mapping[str, Property] = {
-    **dict.fromkeys(_ARCHITECTURES, _ARCHITECTURE),
+    **dict.fromkeys(joined.ARCHITECTURES, _ARCHITECTURE),
     "hw_machine_type": Property("machine type", _sets("machine", _text)),
     "hw_firmware_type": Property("firmware", _sets("firmware", Firmware.parse)),
     **dict.fromkeys(("os_secure_boot", "os:secure_boot"), _SECURE_BOOT),
