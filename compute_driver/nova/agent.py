@@ -16,15 +16,12 @@ class AgentMethods(Section):
     """Gives work to the guest's agent."""
 
     def quiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
-        """Freeze an instance's file systems."""
         self._driver.quiesce(instance.uuid)
 
     def unquiesce(self, context: Any, instance: Any, image_meta: Any) -> None:
-        """Thaw an instance's file systems."""
         self._driver.unquiesce(instance.uuid)
 
     def set_admin_password(self, instance: Any, new_pass: str) -> None:
-        """Set the password of an instance's administrator."""
         self._driver.set_password(instance.uuid, new_pass, user=administrator(instance))
         publish_password(instance, new_pass)
 

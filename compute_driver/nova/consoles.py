@@ -25,7 +25,6 @@ class ConsoleMethods(Section):
     """Returns an instance's consoles; a host name or address is one that nova's proxies use."""
 
     def get_console_output(self, context: Any, instance: Any) -> bytes:
-        """Return the end of the log of an instance's serial console."""
         try:
             return self._driver.console_log(instance.uuid, max_bytes=_LOG_BYTES)
         except exceptions.HostError as error:
@@ -34,12 +33,10 @@ class ConsoleMethods(Section):
             return last_bytes(Path(self._driver.show(instance.uuid).console), _LOG_BYTES)
 
     def get_vnc_console(self, context: Any, instance: Any) -> ctype.ConsoleVNC:
-        """Return the address of an instance's screen by VNC."""
         display = self._display(instance, DisplayKind.VNC)
         return ctype.ConsoleVNC(host=self._conf.vnc.server_proxyclient_address, port=display.port)
 
     def get_spice_console(self, context: Any, instance: Any) -> ctype.ConsoleSpice:
-        """Return the address of an instance's screen by SPICE."""
         display = self._display(instance, DisplayKind.SPICE)
         return ctype.ConsoleSpice(
             host=self._conf.spice.server_proxyclient_address,
@@ -49,7 +46,6 @@ class ConsoleMethods(Section):
         )
 
     def get_serial_console(self, context: Any, instance: Any) -> ctype.ConsoleSerial:
-        """Return the address of an instance's serial console."""
         with replaced(exceptions.InvalidGuestState, lambda _text: _not_ready(instance)):
             address = self._driver.console_address(instance.uuid)
         return ctype.ConsoleSerial(

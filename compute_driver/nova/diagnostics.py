@@ -18,12 +18,10 @@ class DiagnosticsMethods(Section):
     """Returns an instance's use of resources."""
 
     def get_diagnostics(self, instance: Any) -> dict[str, int | str]:
-        """Return an instance's use of resources, in the form before version 2.48."""
         (stats,) = self._driver.stats(instance.uuid)
         return as_dict(stats)
 
     def get_instance_diagnostics(self, instance: Any) -> diagnostics.Diagnostics:
-        """Return an instance's use of resources, in the form from version 2.48 on."""
         (stats,) = self._driver.stats(instance.uuid)
         return as_object(stats, self._driver.show(instance.uuid).guest)
 

@@ -82,7 +82,6 @@ class NovaDriver(
         self._driver.subscribe(self._emit)
 
     def cleanup_host(self, host: str) -> None:
-        """Close the connection to libvirt; the guests continue to run."""
         self._driver.close()
 
     def _emit(self, uuid: str, state: PowerState) -> None:

@@ -34,11 +34,9 @@ class HostMethods(Section):
         return self._driver.host_show().hostname
 
     def get_available_nodes(self, refresh: bool = False) -> list[str]:
-        """Return libvirt's name of this host."""
         return [self._nodename]
 
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
-        """Return the host's resources, and how much of them is used."""
         vcpus_used = sum(info.guest.vcpus for info in self._driver.list())
         resources = placement.resources(
             self._driver.host_show(), vcpus_used, uptime(), fields.Architecture.ALL
@@ -48,7 +46,6 @@ class HostMethods(Section):
     def update_provider_tree(
         self, provider_tree: Any, nodename: str, allocations: Any = None
     ) -> None:
-        """Set the host's inventory and traits in placement."""
         host = self._driver.host_show()
         provider = provider_tree.data(nodename)
         reserved = {
@@ -64,15 +61,12 @@ class HostMethods(Section):
         provider_tree.remove_traits(nodename, *placement.outdated(provider.traits, traits))
 
     def get_host_uptime(self) -> str:
-        """Return the host's uptime and load."""
         return uptime()
 
     def get_host_cpu_stats(self) -> dict[str, int]:
-        """Return the times of the host's processors in each state."""
         return cpu_stats()
 
     def get_host_ip_addr(self) -> str:
-        """Return the host's address for other hosts."""
         return str(self._conf.my_ip)
 
 

@@ -16,11 +16,9 @@ class LifecycleMethods(Section):
     """Lists, makes and removes instances."""
 
     def list_instances(self) -> list[str]:
-        """Return the names of all instances."""
         return [info.guest.name for info in self._driver.list()]
 
     def list_instance_uuids(self) -> list[str]:
-        """Return the UUIDs of all instances."""
         return [info.guest.uuid for info in self._driver.list()]
 
     def spawn(
@@ -36,7 +34,6 @@ class LifecycleMethods(Section):
         power_on: bool = True,
         accel_info: Any = None,
     ) -> None:
-        """Make an instance's guest, and start the guest when its ports work."""
         vifs = network_info or ()
         placeholder = config_drive.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
@@ -63,7 +60,6 @@ class LifecycleMethods(Section):
         destroy_disks: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove an instance's guest; its files stay if *destroy_disks* is false."""
         self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
 
     def cleanup(
@@ -77,14 +73,11 @@ class LifecycleMethods(Section):
         destroy_vifs: bool = True,
         destroy_secrets: bool = True,
     ) -> None:
-        """Remove the rest of an instance: as :meth:`destroy`."""
         self._driver.destroy(instance.uuid, keep_files=not destroy_disks)
 
     def delete_instance_files(self, instance: Any) -> bool:
-        """Remove the files of a deleted instance; return whether no file is left."""
         self._driver.destroy(instance.uuid)
         return not self._directory(instance).exists()
 
     def default_root_device_name(self, instance: Any, image_meta: Any, root_bdm: Any) -> str:
-        """Return a likely name of the root disk in the guest; nova names other disks after it."""
         return convert.root_device_name(image_meta, root_bdm.disk_bus)

@@ -30,7 +30,6 @@ class PowerMethods(Section):
     """Changes and returns the power states of instances."""
 
     def get_info(self, instance: Any, use_cache: bool = True) -> hardware.InstanceInfo:
-        """Return an instance's power state."""
         return hardware.InstanceInfo(state=STATES[self._driver.state(instance.uuid)])
 
     def reboot(
@@ -65,23 +64,18 @@ class PowerMethods(Section):
         accel_info: Any = None,
         share_info: Any = None,
     ) -> None:
-        """Power an instance on."""
         self._start(instance, network_info)
 
     def power_off(self, instance: Any, timeout: float = 0, retry_interval: float = 0) -> None:
-        """Shut an instance down; after *timeout* seconds, by force."""
         self._driver.stop(instance.uuid, timeout=timeout)
 
     def pause(self, instance: Any) -> None:
-        """Freeze an instance in memory."""
         self._driver.pause(instance.uuid)
 
     def unpause(self, instance: Any) -> None:
-        """Continue a paused instance."""
         self._driver.resume(instance.uuid)
 
     def suspend(self, context: Any, instance: Any) -> None:
-        """Save an instance's memory to disk and power the instance off."""
         self._driver.suspend(instance.uuid)
 
     def resume(
@@ -92,7 +86,6 @@ class PowerMethods(Section):
         block_device_info: Mapping[str, Any] | None = None,
         share_info: Any = None,
     ) -> None:
-        """Continue a suspended instance."""
         self._driver.resume(instance.uuid)
 
     def resume_state_on_host_boot(
@@ -103,11 +96,9 @@ class PowerMethods(Section):
         share_info: Any,
         block_device_info: Mapping[str, Any] | None = None,
     ) -> None:
-        """Power on an instance that was running when the host stopped."""
         self._start(instance, network_info)
 
     def trigger_crash_dump(self, instance: Any) -> None:
-        """Interrupt an instance; a guest with kdump, for example, writes a crash dump then."""
         with replaced(
             exceptions.InvalidGuestState,
             lambda _text: exception.InstanceNotRunning(instance_id=instance.uuid),

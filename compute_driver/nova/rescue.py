@@ -37,7 +37,6 @@ class RescueMethods(Section):
         block_device_info: Mapping[str, Any],
         share_info: Any,
     ) -> None:
-        """Boot another image on an instance that nova has shut down; its disks stay attached."""
         guest = self._driver.show(instance.uuid).guest
         drive = config_drive.build(instance, network_info, (), rescue_password)
         rescue = describe(self._conf, context, guest, image_meta, drive)
@@ -45,7 +44,6 @@ class RescueMethods(Section):
             self._driver.rescue(instance.uuid, rescue, timeout=0)
 
     def unrescue(self, context: Any, instance: Any) -> None:
-        """Boot an instance's own image again."""
         self._driver.unrescue(instance.uuid)
 
 

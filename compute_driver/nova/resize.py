@@ -80,7 +80,6 @@ class ResizeMethods(Section):
     def confirm_migration(
         self, context: Any, migration: Any, instance: Any, network_info: Any
     ) -> None:
-        """Remove the disks and the description from before a resize."""
         self._driver.confirm_resize(instance.uuid)
 
     def finish_revert_migration(
