@@ -92,6 +92,13 @@ def in_use(uuid: str) -> exceptions.GuestBusy:
     )
 
 
+def not_shown(guest: str, text: str, timeout: float) -> exceptions.OperationTimeout:
+    """Return the error for a guest whose serial console did not show a text in time."""
+    return exceptions.OperationTimeout(
+        f"the console of guest {guest} did not show {text!r} within {timeout:g} s"
+    )
+
+
 #: Fields of :class:`Spice` with the names of their options.
 _SPICE = (
     "image_compression",

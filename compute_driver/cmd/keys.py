@@ -16,7 +16,7 @@ _LINE = re.compile(r"(?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/]+={0,2})( .*)?"
 _ACCEPTED = "a file of public SSH keys, such as ~/.ssh/id_ed25519.pub"
 
 
-def read(flag: str, path: str, limit: int) -> bytes:
+def read_file(flag: str, path: str, limit: int) -> bytes:
     """Return the bytes of a small file.
 
     :param flag: the option that names the file.
@@ -41,7 +41,7 @@ def public_keys(paths: Sequence[str]) -> dict[str, str]:
     """
     keys: dict[str, str] = {}
     for path in paths:
-        text = read("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
+        text = read_file("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines or not all(map(_is_public_key, lines)):

@@ -36,9 +36,8 @@ class Point:
     def load(self) -> type[command.Command]:
         """Return the class of the command."""
         module = importlib.import_module(f"{__package__}.{self.name}")
-        found: type[command.Command]
-        found = getattr(module, self.name.title().replace("_", ""))
-        return found
+        cls: type[command.Command] = getattr(module, self.name.title().replace("_", ""))
+        return cls
 
 
 class OperationPoint(Point):

@@ -92,7 +92,7 @@ def _guest(words: argparse.Namespace) -> Guest:
 
 def _hardware(words: argparse.Namespace) -> Wishes:
     """Return the hardware of the properties, changed by the options."""
-    wanted = properties.read(options.pair("--hw", pair) for pair in words.hw)
+    wanted = properties.read_wishes(options.pair("--hw", pair) for pair in words.hw)
     changes = {
         option.field: option.read(option.flag, value)
         for option in HARDWARE
@@ -149,7 +149,7 @@ def _config_drive(words: argparse.Namespace) -> ConfigDrive | None:
         hostname=_hostname(words),
         user_data=None
         if words.user_data is None
-        else keys.read("--user-data", words.user_data, MAX_USER_DATA_BYTES),
+        else keys.read_file("--user-data", words.user_data, MAX_USER_DATA_BYTES),
         public_keys=keys.public_keys(words.key),
         meta=dict(options.pair("--meta", pair) for pair in words.meta),
     )

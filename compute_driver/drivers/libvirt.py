@@ -13,7 +13,7 @@ from pathlib import Path
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import driver, exceptions
+from compute_driver import consoles, driver, exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import ConfigDrive, Guest, Identity, Image, Interface, Rescue
@@ -79,7 +79,7 @@ class LibvirtDriver(driver.ComputeDriver):
         super().__init__(conf)
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
-        self._told: builtins.list[subscribe.Changes] = []
+        self._subscriptions: builtins.list[subscribe.Changes] = []
         journal.recover(self._parts)
 
     def spawn(
@@ -238,9 +238,9 @@ class LibvirtDriver(driver.ComputeDriver):
             replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
-        told = subscribe.Changes(self._parts, listener)
-        told.start()
-        self._told.append(told)
+        changes = subscribe.Changes(self._parts, listener)
+        changes.start()
+        self._subscriptions.append(changes)
 
     def list(self) -> tuple[GuestInfo, ...]:
         return self._parts.inventory.guests()
@@ -269,9 +269,7 @@ class LibvirtDriver(driver.ComputeDriver):
                 if state is not PowerState.RUNNING:
                     raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
                 if time.monotonic() >= deadline:
-                    raise exceptions.OperationTimeout(
-                        f"the console of guest {uuid} did not show {text!r} within {timeout:g} s"
-                    )
+                    raise consoles.not_shown(uuid, text, timeout)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
         self._parts.require(uuid, "attach to", ACTIVE)
@@ -318,8 +316,8 @@ class LibvirtDriver(driver.ComputeDriver):
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:
-        while self._told:
-            self._told.pop().stop()
+        while self._subscriptions:
+            self._subscriptions.pop().stop()
         self._parts.connection.close()
 
     def _seconds(self, given: float | None, option: str) -> float:

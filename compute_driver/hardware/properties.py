@@ -166,7 +166,7 @@ class Property:
     read: Callable[[str, str], Mapping[str, Any]]
 
 
-def read(pairs: Iterable[tuple[str, str]]) -> Wishes:
+def read_wishes(pairs: Iterable[tuple[str, str]]) -> Wishes:
     """Return the meaning of all properties together, in any order.
 
     The most specific name of the architecture wins: ``architecture`` is the image's architecture,

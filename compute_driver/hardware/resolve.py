@@ -212,7 +212,7 @@ def _console(guest: Guest, machine: Machine, served: Served) -> Console:
 def _display(guest: Guest, machine: Machine, served: Served) -> Display:
     model = architecture.choose("video", guest.video, machine.videos)
     if guest.video_ram_mib is not None and model not in _WITH_MEMORY:
-        models = ", ".join(each for each in machine.videos if each in _WITH_MEMORY)
+        models = ", ".join(video for video in machine.videos if video in _WITH_MEMORY)
         accepted = f"nothing with video {model}" + (f", but with {models}" if models else "")
         raise exceptions.InvalidParameter("video_ram", guest.video_ram_mib, accepted)
     return Display(

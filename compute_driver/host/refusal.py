@@ -130,17 +130,17 @@ class _Processor:
             self._try_out(option)
 
     def _try_out(self, option: str) -> None:
-        found = self._rehearse(option)
-        if found.refusal:
-            raise self._refusal(found.refusal, self._taken)
-        if found.left_out:
+        result = self._rehearse(option)
+        if result.refusal:
+            raise self._refusal(result.refusal, self._taken)
+        if result.left_out:
             # A missing feature matters to the user only if the user chose the model.
             LOG.log(
                 logging.WARNING if self._guest.cpu.model else logging.DEBUG,
                 "Guest %s: emulation leaves out features of CPU model %s: %s",
                 self._guest.name,
                 self._cpu.model,
-                ", ".join(found.left_out),
+                ", ".join(result.left_out),
             )
 
     def _rehearse(self, option: str) -> Rehearsal:
@@ -252,7 +252,7 @@ def machine_names(facts: architecture.Architecture, machines: Collection[Machine
 
     :param machines: the machine types of an emulator.
     """
-    names = [name for each in machines for name in (each.alias, each.name) if name]
+    names = [name for machine in machines for name in (machine.alias, machine.name) if name]
     return [name for name in names if is_known(facts, name)]
 
 
@@ -302,7 +302,7 @@ def _check_firmware(hardware: Hardware, able: etree._Element) -> None:
         return
     package = hardware.architecture.firmware_package
     if not capabilities.has_uefi(able):
-        others = [each for each in hardware.family.firmwares if each is not Firmware.UEFI]
+        others = [other for other in hardware.family.firmwares if other is not Firmware.UEFI]
         accepted = ", ".join([*others, "a kernel given directly"])
         accepted += f"; or install UEFI firmware (Debian package {package})"
         raise exceptions.NotOnThisHost("firmware", str(Firmware.UEFI), accepted)

@@ -58,7 +58,7 @@ class Backend(abc.ABC):
         """Return how libvirt's ``<interface>`` is written."""
 
     @abc.abstractmethod
-    def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+    def check_interfaces(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Refuse interfaces that this host cannot plug.
 
         :param uuid: the guest's UUID.
@@ -77,7 +77,7 @@ class Backend(abc.ABC):
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Plug in the other interfaces, after libvirt has made their devices.
 
-        :raises InvalidParameter: see :meth:`check`.
+        :raises InvalidParameter: see :meth:`check_interfaces`.
         :raises HostError: if an interface cannot be plugged in; then all of them are unplugged.
         """
 

@@ -33,7 +33,7 @@ class Native(Backend):
     def form(self, interface: Interface) -> Form:
         return Form(self.type, {self.type: interface.source} if interface.source else {})
 
-    def check(self, site: Site, _uuid: str, interfaces: Sequence[Interface]) -> None:
+    def check_interfaces(self, site: Site, _uuid: str, interfaces: Sequence[Interface]) -> None:
         known = self.sources(site) if self.sources is not None else None
         for interface in interfaces:
             if known is not None and interface.source not in known:

@@ -47,11 +47,11 @@ class OpenVSwitch(Backend):
             return Form("bridge", {"bridge": interface.own_bridge})
         return Form("ethernet")  # libvirt makes the device, and does not plug it
 
-    def check(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        _check(ovsdb.read(_address(site.conf)), uuid, interfaces)
+    def check_interfaces(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        _check(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
 
     def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
-        switch = ovsdb.read(_address(site.conf))
+        switch = ovsdb.read_switch(_address(site.conf))
         _check(switch, uuid, interfaces)
         _unplug(switch, uuid, interfaces)
         self._plug(site, uuid, interfaces, hybrid=True)
@@ -61,12 +61,12 @@ class OpenVSwitch(Backend):
         self._plug(site, uuid, interfaces, hybrid=False)
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        _unplug(ovsdb.read(_address(site.conf)), uuid, interfaces)
+        _unplug(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
 
     def plugged(self, site: Site) -> dict[str, list[Interface]]:
         plugged: dict[str, list[Interface]] = {}
         try:
-            ports = ovsdb.read(_address(site.conf)).ports
+            ports = ovsdb.read_switch(_address(site.conf)).ports
         except exceptions.OpenVSwitchUnavailable:
             return plugged  # most hosts have no Open vSwitch
         for name, port in ports.items():
@@ -91,7 +91,7 @@ class OpenVSwitch(Backend):
         if not wanted:
             return
         address = _address(site.conf)
-        switch = ovsdb.read(address)
+        switch = ovsdb.read_switch(address)
         _check(switch, uuid, wanted)
         try:
             for interface in wanted:

@@ -48,7 +48,7 @@ class Switch:
     ports: Mapping[str, Port]
 
 
-def read(address: str) -> Switch:
+def read_switch(address: str) -> Switch:
     """Return all bridges and ports.
 
     :param address: address of the database, in the form of ovsdb(7).
@@ -91,7 +91,7 @@ def _select(table: str, *columns: str) -> dict[str, Any]:
 def _references(value: list[Any]) -> list[str]:
     """Return the row identifiers of a column; a single one is no set (RFC 7047, section 5.1)."""
     kind, content = value
-    return [content] if kind == "uuid" else [each[1] for each in content]
+    return [content] if kind == "uuid" else [reference[1] for reference in content]
 
 
 def _transact(address: str, *operations: dict[str, Any]) -> list[dict[str, Any]]:

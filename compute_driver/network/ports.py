@@ -26,16 +26,17 @@ class Ports:
 
     site: Site
 
-    def check(self, guest: Guest) -> None:
-        """Refuse interfaces that this host cannot plug or limit; see :meth:`Backend.check`.
+    def check_interfaces(self, guest: Guest) -> None:
+        """Refuse interfaces that this host cannot plug or limit.
 
+        :raises: see :meth:`Backend.check_interfaces`.
         :raises MissingDependency: if an interface has limits and there is no ``tc``.
         """
         limited = any(nic.inbound or nic.outbound for nic in guest.interfaces)
         if limited and tools.locate("tc") is None:
             raise exceptions.MissingDependency("tc is not installed (Debian package iproute2)")
         for backend, interfaces in _by_backend(guest.interfaces):
-            backend.check(self.site, guest.uuid, interfaces)
+            backend.check_interfaces(self.site, guest.uuid, interfaces)
 
     def prepare(self, guest: Guest) -> bool:
         """Make ready for a power-on; see :meth:`Backend.prepare`.

@@ -60,7 +60,7 @@ def guest(
     :raises PlugFailed: if neutron has not bound a port to this host.
     """
     flavor = instance.flavor
-    hardware = properties.read(image_properties(instance, image), flavor.extra_specs)
+    hardware = properties.read_wishes(image_properties(instance, image), flavor.extra_specs)
     guest_architecture = hardware.architecture or architecture.of_host()
     disks = block_device_info or {}
     if disks.get("block_device_mapping"):
@@ -206,7 +206,7 @@ def interfaces(
     :raises PlugFailed: if neutron has not bound a port to this host.
     """
     of_image, extra_specs = image_properties(instance, image), instance.flavor.extra_specs
-    hardware = properties.read(of_image, extra_specs)
+    hardware = properties.read_wishes(of_image, extra_specs)
     pairs = {**of_image, **properties.of_flavor(extra_specs)}
     queues = _queues(pairs, hardware.nic_model, instance.flavor.vcpus)
     bandwidth = hardware.bandwidth()

@@ -29,11 +29,11 @@ class ImageCacheMethods(Section):
     def cache_image(self, context: Any, image_id: str) -> bool:
         """Fetch an image for instances to come; return false if the cache has the image already."""
         with images.requested_by(context):
-            image, boot = describe(context, image_id)
+            image, boot = describe_image(context, image_id)
             return self._driver.image_cache(image, boot=boot)
 
 
-def describe(context: Any, image_id: str) -> tuple[Image, bool]:
+def describe_image(context: Any, image_id: str) -> tuple[Image, bool]:
     """Return an image as instances name it, and whether the image is a kernel or a ramdisk.
 
     :param context: nova's RequestContext.

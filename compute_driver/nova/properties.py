@@ -112,7 +112,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Wishes:
+def read_wishes(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties.Wishes:
     """Return the hardware that an image and a flavor describe.
 
     :param image: the image's properties, by nova's names.
@@ -120,7 +120,7 @@ def read(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> properties
     :raises InvalidParameter: if guests of this driver cannot have a property.
     """
     pairs = {**_limits(image), **image, **of_flavor(extra_specs)}
-    return properties.read(pair for pair in pairs.items() if _is_of_hardware(*pair))
+    return properties.read_wishes(pair for pair in pairs.items() if _is_of_hardware(*pair))
 
 
 def of_flavor(extra_specs: Mapping[str, str]) -> Mapping[str, str]:

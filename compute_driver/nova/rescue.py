@@ -39,7 +39,7 @@ class RescueMethods(Section):
     ) -> None:
         guest = self._driver.show(instance.uuid).guest
         drive = config_drive.build(instance, network_info, (), rescue_password)
-        rescue = describe(self._conf, context, guest, image_meta, drive)
+        rescue = describe_rescue(self._conf, context, guest, image_meta, drive)
         with images.requested_by(context, instance.trusted_certs):
             self._driver.rescue(instance.uuid, rescue, timeout=0)
 
@@ -47,7 +47,7 @@ class RescueMethods(Section):
         self._driver.unrescue(instance.uuid)
 
 
-def describe(
+def describe_rescue(
     conf: cfg.ConfigOpts, context: Any, guest: Guest, image: Any, drive: ConfigDrive | None
 ) -> Rescue:
     """Return the rescue of a guest by an image.

@@ -132,10 +132,10 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     yield from changed
     yield from _changed_by_others(parts, guest, repair)
     for kind, detail, leftovers, mend in _LEFTOVERS:
-        found = leftovers(parts, uuid)
-        if found and repair:
+        left = leftovers(parts, uuid)
+        if left and repair:
             mend(parts, uuid)
-        for path in found:
+        for path in left:
             yield Finding(kind=kind, subject=str(path), detail=detail, repaired=repair)
     for disk in plan.disks:
         if not disks.kind(disk.source).exists(disk.source):

@@ -23,16 +23,16 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     """
     state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
     stored = parts.described(uuid)
-    found = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
-    if not found:
+    removed = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
+    if not removed:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     if state in ACTIVE:
-        interfaces.let_go(parts, uuid, found[0].mac, timeout)
+        interfaces.let_go(parts, uuid, removed[0].mac, timeout)
         steps.announce("interface let go")
     # The guest cannot be given the interface back: a failure from here on ends the detachment.
     op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
     # The description has the only record of the interface: it is unplugged before the record goes.
-    parts.ports.unplug(uuid, found)
+    parts.ports.unplug(uuid, removed)
     steps.announce("ports unplugged")
-    rest = tuple(nic for nic in stored.guest.interfaces if nic not in found)
+    rest = tuple(nic for nic in stored.guest.interfaces if nic not in removed)
     interfaces.store(parts, stored, dataclasses.replace(stored.guest, interfaces=rest))

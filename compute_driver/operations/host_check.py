@@ -121,20 +121,20 @@ def _architectures(parts: Parts) -> Iterator[Check]:
 
 def _firmware(facts: architecture.Architecture, info: ArchitectureInfo) -> Iterator[Check]:
     if info.firmware is not None and Firmware.UEFI in facts.machines[0].firmwares:
-        found = [name for name in info.firmware if name.startswith("uefi")]
+        present = [name for name in info.firmware if name.startswith("uefi")]
         yield Check(
             subject=f"UEFI firmware for {facts.name}",
-            verdict=OK if found else WARNING,
-            detail=", ".join(found) or "none: guests with firmware uefi are refused",
-            remedy="" if found else f"install {facts.firmware_package}",
+            verdict=OK if present else WARNING,
+            detail=", ".join(present) or "none: guests with firmware uefi are refused",
+            remedy="" if present else f"install {facts.firmware_package}",
         )
 
 
 def _tools(parts: Parts) -> Iterator[Check]:
     for tool, package in tools.PACKAGES.items():
-        found = tools.locate(tool)
-        if found:
-            yield Check(subject=tool, verdict=OK, detail=found)
+        path = tools.locate(tool)
+        if path:
+            yield Check(subject=tool, verdict=OK, detail=path)
         else:
             remedy = f"install {package}"
             verdict = WARNING if tool in _DISPENSABLE else FAILURE

@@ -22,7 +22,7 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     stored = parts.described(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
-    parts.ports.check(guest)
+    parts.ports.check_interfaces(guest)
     parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
     parts.ports.unplug(uuid, [nic for nic in before if nic not in wanted])
     interfaces.store(parts, stored, guest)

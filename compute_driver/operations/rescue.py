@@ -50,7 +50,7 @@ def rescue(
         )
     state = parts.require(uuid, "rescue", _ACCEPTED)
     if wanted.config_drive is not None:
-        config_drive.check(wanted.config_drive)
+        config_drive.check_content(wanted.config_drive)
     base = parts.images.get(wanted.image, progress)
     image = dataclasses.replace(sources.clean(wanted.image), format=base.format)
     boot = wanted.boot and sources.clean_boot(wanted.boot)

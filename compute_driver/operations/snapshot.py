@@ -54,12 +54,10 @@ def _unusable(target: Path) -> exceptions.InvalidParameter:
 
 def _is_guests(parts: Parts, target: Path) -> bool:
     """Tell whether a path is in a guest's directory, or could become one."""
-    found, instances = (
-        Path(os.path.realpath(each)) for each in (target, parts.ownership.instances)
-    )
-    if not found.is_relative_to(instances):
+    instances, path = Path(os.path.realpath(parts.ownership.instances)), os.path.realpath(target)
+    if not Path(path).is_relative_to(instances):
         return False
-    return any(map(is_uuid, found.relative_to(instances).parts[:1]))
+    return any(map(is_uuid, Path(path).relative_to(instances).parts[:1]))
 
 
 def snapshot(

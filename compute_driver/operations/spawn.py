@@ -84,7 +84,7 @@ def spawn(
 def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive | None) -> None:
     drive = plan.disk(Role.CONFIG_DRIVE)
     if drive is not None and content is not None:
-        config_drive.check(content)
+        config_drive.check_content(content)
         config_drive.build(content, guest, drive.source)
 
 

@@ -34,7 +34,7 @@ _MAX_KEY = 16384
 _MAX_WORD = 255
 
 
-def check(config: ConfigDrive) -> None:
+def check_content(config: ConfigDrive) -> None:
     """Refuse values that a config drive cannot carry or a guest cannot use.
 
     :raises InvalidParameter: names the field and never shows its value.
@@ -58,9 +58,9 @@ def check(config: ConfigDrive) -> None:
 def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
     """Return the files of one version directory of the drive, from name to bytes.
 
-    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check`.
+    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check_content`.
     """
-    check(config)
+    check_content(config)
     documents = {
         "meta_data.json": _json(_meta_data(config, guest)),
         "network_data.json": _json(_network_data(guest)),
@@ -78,7 +78,7 @@ def build(config: ConfigDrive, guest: Guest, target: Source) -> None:
     :param config: the content of the drive.
     :param guest: the guest, for its identity and its interfaces.
     :param target: the disk to make or to replace: ISO 9660 with Rock Ridge and Joliet names.
-    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check`.
+    :raises InvalidParameter: if the drive cannot carry a value; see :func:`check_content`.
     :raises NotEnoughSpace: if the storage is full.
     """
     import pycdlib  # slow to import, and few guests need it

@@ -60,14 +60,14 @@ def of(domain: str, mac: str) -> str:
     :param domain: the domain's XML.
     :param mac: the interface's hardware address.
     """
-    (found,) = etree.fromstring(domain).iterfind(f"devices/interface/mac[@address='{mac}']/..")
-    return etree.tostring(found, encoding="unicode", with_tail=False)
+    (element,) = etree.fromstring(domain).iterfind(f"devices/interface/mac[@address='{mac}']/..")
+    return etree.tostring(element, encoding="unicode", with_tail=False)
 
 
 def aliases(domain: Element) -> dict[str, str | None]:
     """Return libvirt's alias of each interface by MAC address; None in a domain that is off."""
     return {
-        mac.get("address", ""): None if (alias := each.find("alias")) is None else alias.get("name")
-        for each in domain.iterfind("devices/interface")
-        if (mac := each.find("mac")) is not None
+        mac.get("address", ""): None if (alias := nic.find("alias")) is None else alias.get("name")
+        for nic in domain.iterfind("devices/interface")
+        if (mac := nic.find("mac")) is not None
     }

@@ -87,15 +87,15 @@ def bases(domain: str, source: Source) -> list[Path]:
     :param source: where the disk's bytes are.
     """
     disk = _find(domain, source)
-    found = () if disk is None else disk.iterfind(".//backingStore/source[@file]")
-    return [Path(base.get("file", "")) for base in found]
+    sources = () if disk is None else disk.iterfind(".//backingStore/source[@file]")
+    return [Path(base.get("file", "")) for base in sources]
 
 
 def _find(domain: str, source: Source) -> Element | None:
     wanted = set(element(source).attrib.items())
     for disk in etree.fromstring(domain).iterfind("devices/disk"):
-        found = disk.find("source")
-        if found is not None and wanted <= set(found.attrib.items()):
+        present = disk.find("source")
+        if present is not None and wanted <= set(present.attrib.items()):
             return disk
     return None
 

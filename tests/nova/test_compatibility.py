@@ -64,7 +64,7 @@ class PropertiesTest(unittest.TestCase):
                 continue
             with self.subTest(name):
                 try:
-                    properties.read({}, {name: "something"})
+                    properties.read_wishes({}, {name: "something"})
                 except exceptions.InvalidParameter as error:
                     self.assertEqual(name, error.field)
                 else:

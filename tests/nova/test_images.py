@@ -70,7 +70,7 @@ class GlanceTest(NovaCase):
             ("aki", Image(location=f"glance://{IMAGE}"), True),
         ):
             with glance.serving(CONTENT, word):
-                self.assertEqual((wanted, boot), image_cache.describe(self.context, IMAGE))
+                self.assertEqual((wanted, boot), image_cache.describe_image(self.context, IMAGE))
                 self.assertTrue(self.driver.cache_image(self.context, IMAGE))
                 self.assertFalse(self.driver.cache_image(self.context, IMAGE))
         with glance.serving(CONTENT), self.assertRaises(nova.ImageNotFound):

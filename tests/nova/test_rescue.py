@@ -29,7 +29,7 @@ class RescueTest(NovaCase):
     def rescue(self, guest: Guest = GUEST, **said: Any) -> Rescue:
         kernel = said.pop("kernel", {})
         with glance.serving(disk_format="qcow2", **kernel):
-            return rescue.describe(CONF, self.context, guest, self.image(**said), None)
+            return rescue.describe_rescue(CONF, self.context, guest, self.image(**said), None)
 
     def test_image_is_attached_first_unless_it_says_where(self) -> None:
         found = self.rescue()

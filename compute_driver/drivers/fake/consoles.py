@@ -32,18 +32,13 @@ class Consoles(Machines):
             if shown():
                 return
             machine.require(f"see {text!r} of", *ACTIVE)
-            raise exceptions.OperationTimeout(
-                f"the console of guest {machine.guest.name!r} did not show {text!r} within"
-                f" {timeout:g} s"
-            )
+            raise consoles.not_shown(repr(machine.guest.name), text, timeout)
 
     def console_attach(self, uuid: str) -> ConsoleSession:
         with self._machine(uuid) as machine:
             machine.require("attach to", *ACTIVE)
             if machine.session is not None:
-                raise exceptions.GuestBusy(
-                    f"the console of guest {machine.guest.name!r} is open elsewhere"
-                )
+                raise consoles.in_use(uuid)
             machine.session = Session(machine)
             return machine.session
 
@@ -65,10 +60,10 @@ class Consoles(Machines):
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         with self._machine(uuid) as machine:
             machine.require("see", *ACTIVE)
-            for each in machine.displays if kind is None else (kind,):
-                if each in machine.displays:
-                    return machine.displays[each]
-            raise consoles.no_display(machine.guest.name, kind)
+            wanted = next(iter(machine.displays), None) if kind is None else kind
+            if wanted not in machine.displays:
+                raise consoles.no_display(machine.guest.name, kind)
+            return machine.displays[wanted]
 
 
 def _picture() -> bytes:

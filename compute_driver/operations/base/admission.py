@@ -29,9 +29,9 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
             "rescue", guest.rescue.image.location, "None, because a new guest is not rescued"
         )
     if guest.config_drive is not None:
-        config_drive.check(guest.config_drive)
+        config_drive.check_content(guest.config_drive)
     metadata.elements(guest.annotations)
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
-    parts.ports.check(guest)
+    parts.ports.check_interfaces(guest)
     return decision

@@ -19,7 +19,7 @@ from compute_driver.choices import (
     WatchdogAction,
 )
 from compute_driver.guest import Cpu, RngRate, Topology
-from compute_driver.hardware.properties import PROPERTIES, Wishes, read
+from compute_driver.hardware.properties import PROPERTIES, Wishes, read_wishes
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
 
 
@@ -55,7 +55,7 @@ class ReadTest(unittest.TestCase):
                 guest_agent=False,
                 cmdline="console=ttyS0 quiet",
             ),
-            read(said.items()),
+            read_wishes(said.items()),
         )
 
     def test_flavors_say_the_same_in_their_own_words(self) -> None:
@@ -67,7 +67,7 @@ class ReadTest(unittest.TestCase):
             "hw_rng:allowed": "false",
             "os:secure_boot": "disabled",
         }
-        hardware = read(flavor.items())
+        hardware = read_wishes(flavor.items())
         self.assertIs(False, hardware.rng)
         self.assertIs(False, hardware.secure_boot)
         self.assertEqual(
@@ -77,7 +77,7 @@ class ReadTest(unittest.TestCase):
 
     def test_numbers_of_the_topology_come_together(self) -> None:
         said = [("hw_cpu_sockets", "2"), ("hw_cpu_cores", "3"), ("hw_cpu_threads", "1")]
-        self.assertEqual(Topology(sockets=2, cores=3), read(said).cpu(6).topology)
+        self.assertEqual(Topology(sockets=2, cores=3), read_wishes(said).cpu(6).topology)
 
     def test_more_telling_architecture_wins_in_any_order(self) -> None:
         said = [
@@ -86,9 +86,9 @@ class ReadTest(unittest.TestCase):
             ("architecture", "i386"),
         ]
         for pairs in (said, said[::-1]):
-            self.assertEqual("aarch64", read(pairs).architecture)
-        self.assertEqual("x86_64", read(said[1:]).architecture)
-        self.assertEqual("i686", read(said[2:]).architecture)
+            self.assertEqual("aarch64", read_wishes(pairs).architecture)
+        self.assertEqual("x86_64", read_wishes(said[1:]).architecture)
+        self.assertEqual("i686", read_wishes(said[2:]).architecture)
 
     def test_contradictions_are_refused_in_any_order(self) -> None:
         for pairs in (
@@ -100,7 +100,7 @@ class ReadTest(unittest.TestCase):
         ):
             for ordered in (pairs, pairs[::-1]):
                 with self.subTest(ordered), self.assertRaises(exceptions.InvalidParameter):
-                    read(ordered)
+                    read_wishes(ordered)
 
     def test_limits_and_features_come_together_in_any_order(self) -> None:
         pairs = [
@@ -112,7 +112,7 @@ class ReadTest(unittest.TestCase):
             ("os_secure_boot", "optional"),
         ]
         for ordered in (pairs, pairs[::-1]):
-            hardware = read(ordered)
+            hardware = read_wishes(ordered)
             self.assertEqual({"sockets": 2}, hardware.topology_limits)
             self.assertEqual((("aes",), ("svm",)), (hardware.cpu_enable, hardware.cpu_disable))
             self.assertIs(True, hardware.secure_boot)
@@ -142,7 +142,7 @@ class ReadTest(unittest.TestCase):
                 self.subTest(name=name, value=value),
                 self.assertRaises(exceptions.InvalidParameter) as caught,
             ):
-                read([(name, value)])
+                read_wishes([(name, value)])
             self.assertIn(accepted, caught.exception.accepted)
 
     def test_devices_and_what_the_system_is_told(self) -> None:
@@ -181,7 +181,7 @@ class ReadTest(unittest.TestCase):
                 "rng_rate": RngRate(size_bytes=100, period_ms=50),
                 "packed_ring": True,
             },
-            read(said.items()).devices(),
+            read_wishes(said.items()).devices(),
         )
 
     def test_quotas(self) -> None:
@@ -195,7 +195,7 @@ class ReadTest(unittest.TestCase):
             "quota:vif_inbound_burst": "200",
             "quota:vif_outbound_average": "0",
         }
-        hardware = read(said.items())
+        hardware = read_wishes(said.items())
         self.assertEqual(DiskLimits(read_bytes_sec=1000), hardware.devices()["disk_limits"])
         self.assertEqual(CpuLimits(shares=10, period_us=2000), hardware.devices()["cpu_limits"])
         self.assertEqual({"inbound": Bandwidth(average=100, burst=200)}, hardware.bandwidth())
@@ -211,7 +211,7 @@ class ReadTest(unittest.TestCase):
             "driver:cpu_model": "driver:cpu_model=a<b",
         }.items():
             with self.subTest(name), self.assertRaises(exceptions.InvalidParameter) as caught:
-                hardware = read([tuple(pair.split("=")) for pair in said.split()])
+                hardware = read_wishes([tuple(pair.split("=")) for pair in said.split()])
                 hardware.devices()
                 hardware.bandwidth()
             self.assertEqual(name, caught.exception.field)
@@ -222,8 +222,8 @@ class ReadTest(unittest.TestCase):
             {"hw_rng:rate_period": "50"},
             {"hw_rng:rate_bytes": "1", "hw_rng:allowed": "no"},
         ):
-            self.assertNotIn("rng_rate", read(said.items()).devices())
-        rate = read([("hw_rng:rate_bytes", "9"), ("hw_rng:rate_period", "0")]).devices()
+            self.assertNotIn("rng_rate", read_wishes(said.items()).devices())
+        rate = read_wishes([("hw_rng:rate_bytes", "9"), ("hw_rng:rate_period", "0")]).devices()
         self.assertEqual(RngRate(size_bytes=9, period_ms=1000), rate["rng_rate"])
 
     def test_image_has_its_way_where_nova_lets_it(self) -> None:
@@ -239,7 +239,7 @@ class ReadTest(unittest.TestCase):
         ):
             said = [(name, text) for name, _, text in (pair.partition("=") for pair in pairs)]
             for ordered in (said, said[::-1]):
-                self.assertEqual(value, getattr(read(ordered), field))
+                self.assertEqual(value, getattr(read_wishes(ordered), field))
 
     def test_image_gets_no_more_than_its_flavor_allows(self) -> None:
         for image, flavor in (
@@ -248,7 +248,7 @@ class ReadTest(unittest.TestCase):
         ):
             for pairs in ((image, flavor), (flavor, image)):
                 with self.assertRaises(exceptions.InvalidParameter) as caught:
-                    read(pairs)
+                    read_wishes(pairs)
                 self.assertEqual(image[0], caught.exception.field)
 
     def test_a_value_is_refused_by_the_name_that_its_user_wrote(self) -> None:
@@ -256,5 +256,5 @@ class ReadTest(unittest.TestCase):
             if "cpu_model" in name or "cpu_features" in name:
                 continue
             with self.subTest(name), self.assertRaises(exceptions.InvalidParameter) as caught:
-                read([(name, "no such value")])
+                read_wishes([(name, "no such value")])
             self.assertEqual(name, caught.exception.field)

@@ -29,7 +29,7 @@ class ReadTest(unittest.TestCase):
             {"name": "port-b", "external_ids": ["map", []]},
         ]
         with answer({"rows": bridges}, {"rows": ports}, {"rows": interfaces}):
-            switch = ovsdb.read(ADDRESS)
+            switch = ovsdb.read_switch(ADDRESS)
         self.assertEqual({"br0": "system", "br1": "netdev", "br2": "system"}, switch.datapaths)
         self.assertEqual(
             {

@@ -68,7 +68,7 @@ class FormTest(unittest.TestCase):
 class CheckTest(unittest.TestCase):
     def refused(self, interface: Interface) -> str:
         with self.assertRaises(exceptions.NotOnThisHost) as caught:
-            Ports(site("default", "other")).check(guest(interface))
+            Ports(site("default", "other")).check_interfaces(guest(interface))
         return str(caught.exception)
 
     def test_network_that_libvirt_has_not_names_its_networks(self) -> None:
@@ -84,7 +84,7 @@ class CheckTest(unittest.TestCase):
 
     def test_what_the_host_has_is_accepted(self) -> None:
         usual = (INTERFACES[InterfaceKind.USER], INTERFACES[InterfaceKind.NETWORK])
-        Ports(site("default")).check(guest(*usual))
+        Ports(site("default")).check_interfaces(guest(*usual))
 
     def test_limits_need_a_program(self) -> None:
         limited = Interface(
@@ -94,7 +94,7 @@ class CheckTest(unittest.TestCase):
             mock.patch.object(tools, "locate", autospec=True, return_value=None),
             self.assertRaisesRegex(exceptions.MissingDependency, "iproute2"),
         ):
-            Ports(site("default")).check(guest(limited))
+            Ports(site("default")).check_interfaces(guest(limited))
 
 
 class StepsTest(unittest.TestCase):

@@ -16,7 +16,7 @@ class ReadTest(unittest.TestCase):
         image = {"hw_disk_bus": "scsi", "img_signature": "abc", "os_distro": "debian"}
         flavor = {"os:secure_boot": "required", "resources:VGPU": "1", "trait:HW_CPU_X86_AVX": "x"}
         wanted = Wishes(disk_bus=DiskBus.SCSI, secure_boot=True)
-        self.assertEqual(wanted, properties.read(image, flavor))
+        self.assertEqual(wanted, properties.read_wishes(image, flavor))
 
     def test_what_the_operator_s_schedulers_read_is_left_alone(self) -> None:
         for name in (
@@ -28,10 +28,10 @@ class ReadTest(unittest.TestCase):
             "mycloud:tier",
             "trait3:CUSTOM_X",
         ):
-            self.assertEqual(Wishes(), properties.read({}, {name: "true"}))
+            self.assertEqual(Wishes(), properties.read_wishes({}, {name: "true"}))
 
     def test_the_image_s_word_stands_against_the_scheduler_s(self) -> None:
-        read = properties.read({"hw_disk_bus": "scsi"}, {"hw_disk_bus": "ide"})
+        read = properties.read_wishes({"hw_disk_bus": "scsi"}, {"hw_disk_bus": "ide"})
         self.assertEqual(DiskBus.SCSI, read.disk_bus)
 
     def test_what_guests_cannot_have_is_refused_by_name(self) -> None:
@@ -50,22 +50,22 @@ class ReadTest(unittest.TestCase):
                 self.subTest(image or flavor),
                 self.assertRaises(exceptions.InvalidParameter) as caught,
             ):
-                properties.read(image, flavor)
+                properties.read_wishes(image, flavor)
             self.assertIn(caught.exception.field, {**image, **flavor})
 
     def test_asking_for_nothing_is_not_refused(self) -> None:
         image = {"hw_locked_memory": "False", "hw_ipxe_boot": "no"}
-        self.assertEqual(Wishes(), properties.read(image, {"hw:cpu_policy": "shared"}))
+        self.assertEqual(Wishes(), properties.read_wishes(image, {"hw:cpu_policy": "shared"}))
 
     def test_memory_of_the_display_adapter_is_the_flavor_s_to_give(self) -> None:
-        read = properties.read({"hw_video_ram": "16"}, {"hw_video:ram_max_mb": "32"})
+        read = properties.read_wishes({"hw_video_ram": "16"}, {"hw_video:ram_max_mb": "32"})
         self.assertEqual(16, read.video_ram_mib)
 
     def test_flavor_and_image_must_not_contradict(self) -> None:
         image = {"hw_firmware_type": "uefi", "os_secure_boot": "disabled"}
         with self.assertRaises(exceptions.InvalidParameter):
-            properties.read(image, {"os:secure_boot": "required"})
-        self.assertEqual(Firmware.UEFI, properties.read(image, {}).firmware)
+            properties.read_wishes(image, {"os:secure_boot": "required"})
+        self.assertEqual(Firmware.UEFI, properties.read_wishes(image, {}).firmware)
 
     def test_each_name_has_one_meaning(self) -> None:
         tables = (properties.CONVERTED, properties.UNCONCERNED, properties.REFUSED)
