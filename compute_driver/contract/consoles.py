@@ -18,7 +18,10 @@ class ConsoleSession(abc.ABC):
 
     @abc.abstractmethod
     def send(self, data: bytes) -> None:
-        """Type *data* at the guest's console."""
+        """Type *data* at the guest's console.
+
+        :raises GuestError: if the console has ended.
+        """
 
     @abc.abstractmethod
     def close(self) -> None:

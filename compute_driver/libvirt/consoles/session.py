@@ -85,7 +85,6 @@ class StreamSession(driver.ConsoleSession):
         self._stream.eventAddCallback(0, _wake, self._waker)
 
     def receive(self) -> bytes:
-        """Return the guest's next output; empty once the console has ended."""
         try:
             while (
                 data := concurrency.run_blocking(self._stream.recv, _CHUNK_BYTES)
@@ -98,10 +97,6 @@ class StreamSession(driver.ConsoleSession):
         return bytes(data)
 
     def send(self, data: bytes) -> None:
-        """Type *data* at the guest's console.
-
-        :raises GuestError: if the console has ended.
-        """
         while data:
             try:
                 sent = concurrency.run_blocking(self._stream.send, data)
@@ -110,7 +105,6 @@ class StreamSession(driver.ConsoleSession):
             data = data[sent:]
 
     def close(self) -> None:
-        """End the session."""
         concurrency.run_blocking(self._close)
 
     def _close(self) -> None:

@@ -53,7 +53,6 @@ class SocketSession(driver.ConsoleSession):
             raise consoles.in_use(uuid)
 
     def receive(self) -> bytes:
-        """Return the guest's next output; empty once the console has ended."""
         concurrency.wait_readable([self._socket.fileno()], math.inf)
         try:
             return bytes(concurrency.run_blocking(self._socket.recv, _CHUNK_BYTES))
@@ -61,17 +60,12 @@ class SocketSession(driver.ConsoleSession):
             return b""
 
     def send(self, data: bytes) -> None:
-        """Type *data* at the guest's console.
-
-        :raises GuestError: if the console has ended.
-        """
         try:
             concurrency.run_blocking(self._socket.sendall, data)
         except OSError as error:
             raise exceptions.GuestError(f"the console has ended: {error}") from error
 
     def close(self) -> None:
-        """End the session."""
         with contextlib.suppress(OSError):  # the guest has closed it already
             self._socket.shutdown(concurrency.native("socket").SHUT_RDWR)
 
