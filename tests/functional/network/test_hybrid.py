@@ -29,19 +29,19 @@ def hybrid(**fields: Any) -> Interface:
 
 class TestHybrid(SwitchTestCase):
     def spawned(self, *interfaces: Interface) -> Guest:
-        """Return a guest that boots nothing and goes with the test."""
+        """Return a guest that boots nothing, and destroy the guest at the end of the test."""
         made = tiny.guest(interfaces=interfaces)
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
         return made
 
     def assert_plugged(self, *devices: str) -> None:
-        """Look at the port and at what is in the bridge."""
+        """Expect the port, and the devices in the bridge."""
         self.assertEqual([OUTER], self.switch.ports())
         self.assertEqual({INNER, *devices}, self.switch.devices(BRIDGE))
 
     def assert_nothing(self) -> None:
-        """Look for what may be left of any interface."""
+        """Expect that no port, no bridge and no device is left."""
         self.assertEqual([], self.switch.ports())
         self.assertEqual(self.devices, self.switch.devices())
 
@@ -68,7 +68,7 @@ class TestHybrid(SwitchTestCase):
         self.driver.destroy(made.uuid)
         self.assert_nothing()
 
-    def test_interface_of_a_running_guest_comes_and_goes(self) -> None:
+    def test_attach_and_detach_with_a_running_guest(self) -> None:
         made = base.guest(interfaces=(), **kernel_only())
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
@@ -84,7 +84,7 @@ class TestHybrid(SwitchTestCase):
         self.driver.detach_interface(made.uuid, added.mac)
         self.assert_nothing()
 
-    def test_failure_leaves_nothing(self) -> None:
+    def test_a_failed_spawn_leaves_nothing(self) -> None:
         others = (plugged(), hybrid(port=OTHER_PORT))
 
         @contextlib.contextmanager
@@ -106,7 +106,7 @@ class TestHybrid(SwitchTestCase):
         self.assert_nothing()
         self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
 
-    def test_what_a_killed_attachment_left_is_removed(self) -> None:
+    def test_the_parts_of_a_killed_attachment_are_removed(self) -> None:
         made, added = self.spawned(), hybrid()
         parts = self.driver._parts
         for port_is_there in (True, False):
@@ -121,19 +121,19 @@ class TestHybrid(SwitchTestCase):
                 self.assert_nothing()
                 self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
 
-    def test_attached_one_is_left_alone_by_what_mends(self) -> None:
+    def test_recovery_leaves_an_attached_interface_alone(self) -> None:
         made = self.spawned()
         self.driver.attach_interface(made.uuid, hybrid())
         interfaces.mend(self.driver._parts, made.uuid)
         self.assert_plugged(TAP)
 
-    def test_port_of_another_guest_is_left_alone(self) -> None:
+    def test_the_port_of_another_guest_is_left_alone(self) -> None:
         self.spawned(hybrid())
         with self.assertRaisesRegex(exceptions.InvalidParameter, OUTER):
             self.driver.spawn(tiny.guest(interfaces=(hybrid(),)))
         self.assert_plugged(TAP)
 
-    def test_it_is_exchanged_for_one_without_a_bridge(self) -> None:
+    def test_a_hybrid_interface_is_replaced_by_another_kind(self) -> None:
         made = self.spawned(hybrid())
         self.driver.stop(made.uuid, timeout=0)
         self.assert_plugged()
@@ -147,7 +147,7 @@ class TestHybrid(SwitchTestCase):
         self.assert_plugged(TAP)
         self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
 
-    def test_audit_finds_and_removes_what_is_left_of_guests_that_are_gone(self) -> None:
+    def test_the_audit_removes_ports_and_devices_without_a_guest(self) -> None:
         made = self.spawned(hybrid())
         self.assertEqual((), self.driver.audit())
         with inside.connection(self.driver) as opened:
@@ -159,7 +159,7 @@ class TestHybrid(SwitchTestCase):
         self.assertTrue(all(finding.repaired for finding in self.driver.audit(repair=True)))
         self.assert_nothing()
 
-    def test_port_that_is_gone_already_does_no_harm(self) -> None:
+    def test_a_missing_port_does_no_harm(self) -> None:
         made = self.spawned(hybrid())
         self.switch.vsctl("del-port", OUTER)
         self.driver.destroy(made.uuid)

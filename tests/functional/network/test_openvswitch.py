@@ -21,7 +21,7 @@ from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 
 class TestOpenVSwitch(SwitchTestCase):
-    def test_what_a_guest_gets_is_limited(self) -> None:
+    def test_the_traffic_of_a_guest_is_limited(self) -> None:
         nic = plugged(inbound=Bandwidth(average=100))
         if not bridges.can_shape():
             with self.assertRaisesRegex(exceptions.HostError, "tc"):
@@ -63,7 +63,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.driver.destroy(made.uuid)
         self.assertEqual([], self.switch.ports())
 
-    def test_failure_leaves_no_port(self) -> None:
+    def test_a_failed_spawn_leaves_no_port(self) -> None:
         interfaces = (plugged(), plugged())
 
         @contextlib.contextmanager
@@ -82,7 +82,7 @@ class TestOpenVSwitch(SwitchTestCase):
         with self.assertRaisesRegex(exceptions.InvalidParameter, "ovs=br-none.*ovs=br0"):
             self.driver.spawn(tiny.guest(interfaces=(nic,)))
 
-    def test_port_of_another_guest_is_left_alone(self) -> None:
+    def test_the_port_of_another_guest_is_left_alone(self) -> None:
         mine = plugged()
         made = tiny.guest(interfaces=(mine,))
         self.addCleanup(self.driver.destroy, made.uuid)
@@ -91,7 +91,7 @@ class TestOpenVSwitch(SwitchTestCase):
             self.driver.spawn(tiny.guest(interfaces=(mine,)))
         self.assertEqual([mine.device], self.switch.ports())
 
-    def test_unreachable_database_is_named(self) -> None:
+    def test_the_error_names_an_unreachable_database(self) -> None:
         # A driver in a process of its own would have it; os-vif is not reached here.
         options = self.options | {"ovsdb_connection": "unix:/nonexistent/db.sock"}
         driver = LibvirtDriver(base.configuration(**options))
@@ -123,7 +123,7 @@ class TestOpenVSwitch(SwitchTestCase):
             driver.stop(made.uuid, timeout=0)
             self.assertIs(PowerState.STOPPED, driver.state(made.uuid))
 
-    def test_interface_of_a_running_guest_comes_and_goes(self) -> None:
+    def test_attach_and_detach_with_a_running_guest(self) -> None:
         made = base.guest(interfaces=(), **kernel_only())
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
@@ -147,7 +147,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.assertEqual((), self.driver.show(made.uuid).guest.interfaces)
         self.assertEqual((), self.driver.stats(made.uuid)[0].interfaces)
 
-    def test_port_of_what_is_not_described_is_removed(self) -> None:
+    def test_the_port_of_an_interface_without_description_is_removed(self) -> None:
         made = tiny.guest()
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
@@ -159,7 +159,7 @@ class TestOpenVSwitch(SwitchTestCase):
             interfaces.mend(parts, made.uuid)
         self.assertEqual([], self.switch.ports())
 
-    def test_audit_finds_and_removes_ports_of_guests_that_are_gone(self) -> None:
+    def test_the_audit_removes_ports_without_a_guest(self) -> None:
         nic = plugged()
         made = tiny.guest(interfaces=(nic,))
         self.addCleanup(self.driver.destroy, made.uuid)
@@ -175,7 +175,7 @@ class TestOpenVSwitch(SwitchTestCase):
         self.assertEqual([], self.switch.ports())
         self.assertEqual((), self.driver.audit())
 
-    def test_port_that_is_gone_already_does_no_harm(self) -> None:
+    def test_a_missing_port_does_no_harm(self) -> None:
         nic = plugged()
         made = tiny.guest(interfaces=(nic,))
         self.addCleanup(self.driver.destroy, made.uuid)

@@ -22,7 +22,7 @@ from compute_driver.guest import MIB, ConfigDrive, Disk
 from compute_driver.libvirt.domain import AGENT_SECONDS
 from tests.functional import base, bridges, inside, worker
 
-#: Seconds until the guest's server answers: link-local addresses are tried out first.
+#: Seconds until the guest's server answers; the guest tests its link-local address first.
 SSH_ATTEMPTS = 30
 
 #: Seconds until the agent is connected, after the guest is up.
@@ -55,7 +55,7 @@ class TestAgent(inside.SharedGuestTestCase):
         }
 
     def name_by_agent(self) -> str:
-        """Return the guest's name as its agent tells it, once libvirt has met the agent."""
+        """Return the guest's name by its agent, when libvirt knows the agent."""
         deadline = time.monotonic() + AGENT_TIMEOUT
         with inside.connection(self.driver) as opened:
             domain = opened.lookupByUUIDString(self.made.uuid)
@@ -73,7 +73,7 @@ class TestAgent(inside.SharedGuestTestCase):
     def log_size(self) -> int:
         return len(self.driver.console_log(self.made.uuid))
 
-    def test_guest_is_reached_over_the_bridge_with_the_key_it_was_given(self) -> None:
+    def test_the_key_of_the_config_drive_opens_the_guest_over_the_bridge(self) -> None:
         (interface,) = self.made.interfaces
         options = {
             "BatchMode": "yes",
@@ -88,10 +88,10 @@ class TestAgent(inside.SharedGuestTestCase):
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual((0, "reachable\n"), (done.returncode, done.stdout), done.stderr)
 
-    def test_agent_answers(self) -> None:
+    def test_the_agent_answers(self) -> None:
         self.assertEqual("reachable", self.name_by_agent())
 
-    def test_password_is_set(self) -> None:
+    def test_a_password_is_set(self) -> None:
         self.name_by_agent()
         before = self.log_size()
         self.driver.set_password(self.made.uuid, "geheim: 1", user="root")
@@ -125,13 +125,13 @@ class TestAgent(inside.SharedGuestTestCase):
             self.assertFalse(self.frozen())
         self.driver.unquiesce(self.made.uuid)
 
-    def test_next_operation_thaws(self) -> None:
+    def test_the_next_operation_thaws_the_file_systems(self) -> None:
         self.mount()
         self.driver.quiesce(self.made.uuid)
         self.driver.start(self.made.uuid)
         self.assertFalse(self.frozen())
 
-    def test_next_driver_thaws_once_the_process_is_gone(self) -> None:
+    def test_the_next_driver_thaws_after_the_end_of_the_process(self) -> None:
         self.mount()
         self.driver.quiesce(self.made.uuid)
         LibvirtDriver(base.configuration()).close()
@@ -144,7 +144,7 @@ class TestAgent(inside.SharedGuestTestCase):
         LibvirtDriver(base.configuration()).close()
         self.assertFalse(self.frozen())
 
-    def test_killed_quiesce_and_snapshot_are_thawed_by_the_next_driver(self) -> None:
+    def test_the_next_driver_thaws_after_a_killed_quiesce_or_snapshot(self) -> None:
         self.mount()
         with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
             for action, point in (("quiesce", "file systems frozen"), ("snapshot", "copy begun")):
@@ -157,7 +157,7 @@ class TestAgent(inside.SharedGuestTestCase):
                 self.assertFalse(self.frozen())
                 self.assertEqual((), self.driver.audit())
 
-    def test_snapshot_freezes_only_while_it_begins(self) -> None:
+    def test_a_snapshot_freezes_only_at_its_beginning(self) -> None:
         self.mount()
         self.run_inside("echo kept >/mnt/file")
         seen = []
@@ -174,7 +174,7 @@ class TestAgent(inside.SharedGuestTestCase):
                 self.assertFalse(self.frozen())
         self.assertEqual([False, True, True], seen)
 
-    def test_snapshot_that_fails_leaves_nothing_frozen(self) -> None:
+    def test_a_failed_snapshot_leaves_nothing_frozen(self) -> None:
         self.mount()
         refusal = mock.patch.object(
             libvirt.virDomain, "backupBegin", side_effect=libvirt.libvirtError("no")
@@ -187,7 +187,7 @@ class TestAgent(inside.SharedGuestTestCase):
             self.driver.snapshot(self.made.uuid, Path(home, "image"), quiesce=Quiesce.REQUIRE)
         self.assertFalse(self.frozen())
 
-    def test_agent_that_may_do_nothing(self) -> None:
+    def test_an_agent_that_refuses_commands(self) -> None:
         self.mount()
         self.run_inside(
             "killall qemu-ga; sleep 1; qemu-ga -d -m virtio-serial"
@@ -206,7 +206,7 @@ class TestAgent(inside.SharedGuestTestCase):
         self.run_inside("killall qemu-ga; sleep 1; /etc/guest/services")
         self.name_by_agent()
 
-    def test_soft_reboot_goes_by_the_agent(self) -> None:
+    def test_a_soft_reboot_asks_the_agent(self) -> None:
         self.name_by_agent()
         before = self.log_size()
         with inside.boots(self.driver, self.made):
@@ -215,7 +215,7 @@ class TestAgent(inside.SharedGuestTestCase):
         self.assertIn("GUEST-DOWN", said)
         self.assertNotIn("GUEST-POWERBUTTON", said)
 
-    def test_stop_goes_by_the_agent(self) -> None:
+    def test_a_stop_asks_the_agent(self) -> None:
         self.name_by_agent()
         before = self.log_size()
         self.driver.stop(self.made.uuid)
@@ -225,8 +225,8 @@ class TestAgent(inside.SharedGuestTestCase):
         with inside.boots(self.driver, self.made):
             self.driver.start(self.made.uuid)
 
-    def test_soft_reboot_goes_by_the_power_button_where_the_agent_hangs(self) -> None:
-        # An agent that has answered before is the one that libvirt waits for longest.
+    def test_a_soft_reboot_uses_the_power_button_if_the_agent_hangs(self) -> None:
+        # libvirt waits longest for an agent that has answered before.
         self.name_by_agent()
         self.run_inside("killall -STOP qemu-ga")
         before = self.log_size()

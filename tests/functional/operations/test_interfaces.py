@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interfaces come to guests that are there, and go, wholly or not at all."""
+"""Interfaces are attached to guests and detached, completely or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.functional import base, bridges, inside, tiny, worker
 
 
 class Interfaces(base.HostTestCase):
-    """What libvirt and the driver say of a guest's interfaces, which is always the same."""
+    """Compares the interfaces of a guest in libvirt and in the driver."""
 
     def assert_has(self, made: Guest, *interfaces: Interface) -> None:
         wanted = [nic.mac for nic in interfaces]
@@ -39,14 +39,14 @@ class Interfaces(base.HostTestCase):
 
     @contextlib.contextmanager
     def says(self, made: Guest, *texts: str) -> Iterator[None]:
-        """Expect that the guest says so on its console."""
+        """Expect a text on the guest's console."""
         before = len(self.driver.console_log(made.uuid))
         yield
         for text in texts:
             self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
 
     def forget(self, made: Guest) -> None:
-        """Have the description of a guest lack its last interface, which it has nevertheless."""
+        """Remove the last interface of a guest from the description only."""
         parts = self.driver._parts
         stored = parts.stored(made.uuid)
         rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
@@ -54,7 +54,7 @@ class Interfaces(base.HostTestCase):
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
-    def test_guest_gets_an_address_by_what_it_is_given_and_loses_it_again(self) -> None:
+    def test_a_guest_uses_an_attached_interface_and_loses_it_by_the_detachment(self) -> None:
         first = self.made.interfaces[0]
         for _twice in range(2):
             added = Interface()
@@ -65,7 +65,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
                 self.driver.detach_interface(self.made.uuid, added.mac)
             self.assert_has(self.made, first)
 
-    def test_paused_guest_gets_it_when_it_goes_on(self) -> None:
+    def test_a_paused_guest_sees_the_interface_after_its_resume(self) -> None:
         added = Interface()
         self.driver.pause(self.made.uuid)
         self.driver.attach_interface(self.made.uuid, added)
@@ -77,7 +77,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
         self.driver.detach_interface(self.made.uuid, added.mac)
         self.assert_has(self.made, self.made.interfaces[0])
 
-    def test_interface_is_kept_by_a_hard_reboot(self) -> None:
+    def test_an_interface_survives_a_hard_reboot(self) -> None:
         added = Interface()
         self.driver.attach_interface(self.made.uuid, added)
         with inside.boots(self.driver, self.made):
@@ -87,7 +87,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
             self.driver.detach_interface(self.made.uuid, added.mac)
         self.assert_has(self.made, self.made.interfaces[0])
 
-    def test_killed_detachment_is_finished(self) -> None:
+    def test_a_killed_detachment_is_finished(self) -> None:
         self.driver.attach_interface(self.made.uuid, worker.ADDED)
         with worker.running("detach_interface", self.made.uuid, pause="interface let go") as other:
             self.assertEqual(worker.PAUSED, other.says())
@@ -95,13 +95,13 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
         self.driver.resume(self.made.uuid)
         self.assert_has(self.made, self.made.interfaces[0])
 
-    def test_what_is_not_described_is_gone_once_it_is_taken_back(self) -> None:
+    def test_an_interface_without_description_is_detached(self) -> None:
         self.driver.attach_interface(self.made.uuid, Interface())
         self.forget(self.made)
         interfaces.mend(self.driver._parts, self.made.uuid)
         self.assert_has(self.made, self.made.interfaces[0])
 
-    def test_when_it_cannot_be_described_it_is_taken_back(self) -> None:
+    def test_an_interface_that_cannot_be_described_is_detached(self) -> None:
         failure = mock.patch.object(
             libvirt.virDomain, "setMetadata", side_effect=libvirt.libvirtError("no")
         )
@@ -123,7 +123,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             self.driver.destroy(made.uuid)
             self.assertEqual([], bridges.ports(name))
 
-    def test_it_has_what_all_devices_of_the_guest_have(self) -> None:
+    def test_an_interface_has_the_options_of_all_devices(self) -> None:
         made, added = self.spawn_tiny(packed_ring=True), Interface()
         self.driver.attach_interface(made.uuid, added)
         self.assert_has(made, added)
@@ -132,13 +132,13 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         (found,) = inside.etree.fromstring(xml).iterfind("devices/interface/driver")
         self.assertEqual("on", found.get("packed"))
 
-    def test_what_the_host_lacks_is_refused(self) -> None:
+    def test_a_missing_network_is_refused(self) -> None:
         made = self.spawn_tiny()
         with self.assertRaises(exceptions.InvalidParameter):
             self.driver.attach_interface(made.uuid, bridges.plugged("nonexistent"))
         self.assert_has(made)
 
-    def test_guest_without_a_free_slot_stays_as_it_is(self) -> None:
+    def test_a_guest_without_a_free_slot_stays_as_it_is(self) -> None:
         made, added = self.spawn_tiny(), Interface()
         self.driver.attach_interface(made.uuid, added)
         with self.assertRaisesRegex(exceptions.LibvirtError, "PCI slots"):
@@ -166,7 +166,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
                 self.assert_has(made, *made.interfaces, *added)
                 self.driver.destroy(made.uuid)
 
-    def test_guest_that_does_not_let_go_keeps_it(self) -> None:
+    def test_a_guest_that_does_not_release_an_interface_keeps_it(self) -> None:
         made, added = self.spawn_tiny(), Interface()
         self.driver.attach_interface(made.uuid, added)
         with self.assertRaises(exceptions.DeviceBusy):
@@ -177,7 +177,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.assert_has(made)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 
-    def test_what_it_does_not_let_go_of_holds_nothing_up(self) -> None:
+    def test_an_interface_that_is_not_released_delays_no_operation(self) -> None:
         made, added = self.spawn_tiny(), Interface()
         self.driver.attach_interface(made.uuid, added)
         self.forget(made)
@@ -190,7 +190,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         self.driver.reboot(made.uuid, kind=RebootKind.HARD)
         self.assert_has(made)
 
-    def test_emulator_that_hangs_is_waited_for_until_a_deadline(self) -> None:
+    def test_the_driver_waits_until_a_deadline_for_an_emulator_that_hangs(self) -> None:
         made = self.spawn_tiny()
         self.driver.attach_interface(made.uuid, Interface())
         self.forget(made)
@@ -203,7 +203,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
         ):
             interfaces.mend(self.driver._parts, made.uuid)
 
-    def test_killed_attachment_is_wholly_there_or_not(self) -> None:
+    def test_a_killed_attachment_is_complete_or_undone(self) -> None:
         for point, done in (("interface described", False), ("interface attached", True)):
             with self.subTest(point):
                 made = self.spawn_tiny()
@@ -212,7 +212,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
                 self.other_driver()
                 self.assert_has(made, *[worker.ADDED] * done)
 
-    def test_failure_leaves_no_trace(self) -> None:
+    def test_a_failed_attachment_leaves_no_trace(self) -> None:
         made = self.spawn_tiny()
         failure = mock.patch.object(domains, "attach", side_effect=libvirt.libvirtError("no"))
         with failure, self.assertRaises(exceptions.LibvirtError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Root disks become image files, whole or not at all, whatever happens meanwhile."""
+"""Snapshots make complete image files or none, whatever happens meanwhile."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from tests.functional import base, inside, tiny, worker
 from tests.functional.processes import ended
 from tests.functional.programs import described, output
 
-#: Enough that copying them takes a while.
+#: The size of the disk: a copy takes some time.
 CONTENT_BYTES = 256 * MIB
 
 NO_GUEST = "00000000-0000-0000-0000-000000000000"
 
 
 class TestInside(inside.SharedGuestTestCase):
-    """What a guest had written is in the image; what it writes later is not."""
+    """The image has the data before the snapshot, and no later data."""
 
-    def test_image_is_the_disk_as_it_was(self) -> None:
+    def test_the_image_is_the_disk_at_the_moment_of_the_snapshot(self) -> None:
         home = tempfile.TemporaryDirectory(dir="/var/tmp")
         self.addCleanup(home.cleanup)
         target = Path(home.name, "image.qcow2")
@@ -118,13 +118,13 @@ class TestFormats(SnapshotCase):
                 self.snapshot(image_format)
                 self.assert_whole(image_format)
 
-    def test_empty_space_takes_none(self) -> None:
+    def test_empty_parts_of_the_disk_take_no_space(self) -> None:
         made = self.spawn_tiny(root=Disk(size_bytes=GIB))
         self.driver.snapshot(made.uuid, self.target, image_format=SnapshotFormat.RAW)
         self.assertEqual(GIB, self.target.stat().st_size)
         self.assertLess(self.target.stat().st_blocks * 512, MIB)
 
-    def test_raw_disk(self) -> None:
+    def test_a_raw_disk(self) -> None:
         driver = self.other_driver(disk_format="raw")
         made = tiny.guest(image=Image(location=str(self.image)), root=Disk())
         self.addCleanup(driver.destroy, made.uuid)
@@ -132,7 +132,7 @@ class TestFormats(SnapshotCase):
         driver.snapshot(made.uuid, self.target)
         self.assert_whole(SnapshotFormat.QCOW2)
 
-    def test_disk_that_the_emulator_has_in_hand_is_not_opened(self) -> None:
+    def test_a_disk_that_the_emulator_uses_is_not_opened(self) -> None:
         run, seen = tools.run, []
 
         def look(argv: Sequence[str], *arguments: Any, **options: Any) -> str:
@@ -146,7 +146,7 @@ class TestFormats(SnapshotCase):
         self.assertNotIn(str(disk), seen)
         self.assert_whole()
 
-    def test_file_that_appears_meanwhile_is_not_replaced(self) -> None:
+    def test_a_file_that_appears_meanwhile_is_not_replaced(self) -> None:
         def write(*_arguments: object) -> None:
             self.target.write_text("other")
 
@@ -161,14 +161,14 @@ class TestFormats(SnapshotCase):
             self.target.unlink()
         self.assert_nothing_remains()
 
-    def test_other_file_system(self) -> None:
+    def test_a_target_on_another_file_system(self) -> None:
         with tiny.file_system(CONTENT_BYTES // 1024 + 8192) as place:
             self.snapshot(SnapshotFormat.QCOW2, place / "image")
             self.assertEqual([place / "image"], list(place.iterdir()))
             described(place / "image", "qcow2")
         self.assert_nothing_remains()
 
-    def test_directory_of_guests_is_no_target(self) -> None:
+    def test_a_target_in_a_directory_of_a_guest_is_refused(self) -> None:
         instances = base.state_path() / "instances"
         own = instances / self.made.uuid
         beside = tempfile.TemporaryDirectory(dir=instances)
@@ -179,7 +179,7 @@ class TestFormats(SnapshotCase):
             with self.subTest(target), self.assertRaises(exceptions.InvalidParameter):
                 self.snapshot(target=target)
 
-    def test_image_may_wait_beside_guests_directories(self) -> None:
+    def test_a_target_beside_the_directories_of_guests(self) -> None:
         beside = tempfile.TemporaryDirectory(dir=base.state_path() / "instances")
         self.addCleanup(beside.cleanup)
         self.target = Path(beside.name, "image")
@@ -245,7 +245,7 @@ class TestFailures(SnapshotCase):
         self.snapshot()
         self.assert_whole()
 
-    def test_guest_that_is_destroyed_meanwhile(self) -> None:
+    def test_a_guest_that_is_destroyed_meanwhile(self) -> None:
         begun = threading.Event()
         destroyer = threading.Thread(
             target=lambda: begun.wait(30) and self.driver.destroy(self.made.uuid)
@@ -256,19 +256,19 @@ class TestFailures(SnapshotCase):
                 self.snapshot()
             except exceptions.SnapshotFailed:
                 self.assertFalse(self.target.exists())
-            else:  # it was faster
+            else:  # the copy was faster
                 self.assert_whole()
         destroyer.join(60)
         self.assertEqual((), self.driver.list())
 
-    def test_guest_that_ends_meanwhile_is_copied_all_the_same(self) -> None:
+    def test_a_guest_that_ends_meanwhile_is_copied(self) -> None:
         with self.after_begin(lambda: os.kill(tiny.emulators()[self.made.uuid], signal.SIGKILL)):
             self.snapshot()
         self.assertIs(PowerState.STOPPED, self.driver.show(self.made.uuid).state)
         self.assert_whole()
         self.assertEqual([], self.leftovers())
 
-    def test_libvirt_that_is_killed_meanwhile(self) -> None:
+    def test_a_libvirt_that_is_killed_meanwhile(self) -> None:
         def kill() -> None:
             pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
             assert pid is not None
@@ -291,7 +291,7 @@ class TestKilled(SnapshotCase):
         with worker.running(*arguments, pause=point, image=str(self.target)) as other:
             self.assertEqual(worker.PAUSED, other.says())
 
-    def test_killed_snapshot_is_cleared_up_by_the_next_driver(self) -> None:
+    def test_the_next_driver_removes_the_parts_of_a_killed_snapshot(self) -> None:
         for point in ("copy begun", "copy complete", "image converted"):
             with self.subTest(point):
                 self.kill_at(point)
@@ -300,7 +300,7 @@ class TestKilled(SnapshotCase):
                 self.other_driver()
                 self.assert_nothing_remains()
 
-    def test_killed_snapshot_is_cleared_up_by_the_next_one(self) -> None:
+    def test_the_next_snapshot_removes_the_parts_of_a_killed_snapshot(self) -> None:
         self.kill_at("copy begun")
         self.assert_nothing_remains_but_by_the_next_one()
 
@@ -309,7 +309,7 @@ class TestKilled(SnapshotCase):
         self.assert_whole()
         self.assert_nothing_remains()
 
-    def test_audit_finds_and_removes_parts_of_which_the_note_is_lost(self) -> None:
+    def test_the_audit_removes_parts_without_a_note(self) -> None:
         part = base.state_path() / "instances" / self.made.uuid / "snapshot.qcow2"
         part.write_bytes(b"half")
         for repair in (False, True):

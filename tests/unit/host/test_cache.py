@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known of the host is kept as long as the host stays the same."""
+"""Facts about the host are kept as long as the host stays the same."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ class CacheTest(unittest.TestCase):
         self.assertEqual("second", self.get(Cache(self.directory), [1, "x"]))
         self.assertEqual("third", self.get(cache, 1))
 
-    def test_a_fact_may_stop_to_hold(self) -> None:
+    def test_a_fact_that_no_longer_holds_is_found_out_again(self) -> None:
         cache = Cache(self.directory)
         self.get(cache)
         again = cache.get("fact", 1, str, self.find_out, holds=lambda fact: fact != "first")
         self.assertEqual("second", again)
 
-    def test_damage_is_mended(self) -> None:
+    def test_a_damaged_file_is_replaced(self) -> None:
         self.get(Cache(self.directory))
         right = json.loads((self.directory / "fact.json").read_text())[0][0]
         wrong = ([[right, fact]] for fact in (None, 1, [], {}))
@@ -68,13 +68,13 @@ class CacheTest(unittest.TestCase):
                 self.assertEqual(text, self.get(Cache(self.directory)))
                 self.assertEqual(text, self.get(Cache(self.directory)))
 
-    def test_a_directory_that_cannot_be_had_costs_time_only(self) -> None:
+    def test_without_a_directory_facts_are_found_out_again(self) -> None:
         self.directory.parent.mkdir()
         self.directory.write_text("in the way")
         cache = Cache(self.directory)
         self.assertEqual(["first", "first"], [self.get(cache), self.get(cache)])
 
-    def test_a_file_that_cannot_be_written_costs_time_only(self) -> None:
+    def test_without_a_file_facts_are_found_out_again(self) -> None:
         with mock.patch.object(Path, "write_text", side_effect=OSError(28, "No space left")):
             self.assertEqual("first", self.get(Cache(self.directory)))
         self.assertEqual([], os.listdir(self.directory))
@@ -86,7 +86,7 @@ class CacheTest(unittest.TestCase):
             self.get(cache)
         self.assertEqual("second", self.get(cache))
 
-    def test_threads_find_it_out_together(self) -> None:
+    def test_simultaneous_threads_find_a_fact_out_once(self) -> None:
         started = threading.Barrier(4)
         cache = Cache(self.directory)
         found = []
@@ -120,7 +120,7 @@ class CacheTest(unittest.TestCase):
                 path.write_text(good.replace(old, new))
                 self.assertEqual(fact, Cache(self.directory).get("fact", 1, Fact, find_out))
 
-    def test_the_newest_are_kept(self) -> None:
+    def test_the_newest_facts_are_kept(self) -> None:
         find_out = mock.Mock(side_effect=str)
         for number in (*range(6), 5, 4, 3):
             Cache(self.directory).get("fact", number, str, lambda n=number: find_out(n), most=3)
@@ -130,13 +130,13 @@ class CacheTest(unittest.TestCase):
         self.assertEqual(["fact.json"], os.listdir(self.directory))
         self.assertEqual(3, len(json.loads((self.directory / "fact.json").read_text())))
 
-    def test_what_another_process_found_out_is_seen(self) -> None:
+    def test_a_fact_of_another_process_is_used(self) -> None:
         first, second = Cache(self.directory), Cache(self.directory)
         self.get(first)
         self.get(second, 2)
         self.assertEqual("second", self.get(first, 2))
 
-    def test_only_regular_files_are_believed(self) -> None:
+    def test_only_regular_files_are_read(self) -> None:
         self.get(Cache(self.directory))
         path = self.directory / "fact.json"
         path.rename(self.directory / "other")
@@ -148,11 +148,11 @@ class CacheTest(unittest.TestCase):
         self.assertEqual("third", self.get(Cache(self.directory)))
 
     @unittest.skipIf(os.geteuid(), "needs root, who can give files away")
-    def test_files_of_ordinary_users_are_not_believed_by_root(self) -> None:
+    def test_root_reads_no_files_of_ordinary_users(self) -> None:
         self.get(Cache(self.directory))
         os.chown(self.directory / "fact.json", 65534, 65534)
         self.assertEqual("second", self.get(Cache(self.directory)))
 
-    def test_nobody_else_may_look(self) -> None:
+    def test_other_users_cannot_read_the_files(self) -> None:
         self.get(Cache(self.directory))
         self.assertEqual(0o700, self.directory.stat().st_mode & 0o777)

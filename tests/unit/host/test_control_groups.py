@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Limits of processors are refused where libvirt could not set them."""
+"""Limits of processors are refused on hosts where libvirt cannot set them."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ class CgroupsTest(unittest.TestCase):
     def test_no_limits_need_nothing(self) -> None:
         control_groups.check_cpu_limits(None, None)
 
-    def test_only_the_system_s_daemon_has_control_groups(self) -> None:
+    def test_only_the_system_daemon_has_control_groups(self) -> None:
         self.mounted("cgroup /sys/fs/cgroup/cpu cgroup rw,cpu,cpuacct 0 0")
         control_groups.check_cpu_limits(LIMITS, SYSTEM)
         control_groups.check_cpu_limits(LIMITS, "qemu+unix:///system?socket=/run/x")
         for uri in (None, "qemu:///session"):
             self.assertIn("connection_uri", self.refused(uri=uri))
 
-    def test_host_without_the_controller(self) -> None:
+    def test_a_host_without_the_controller(self) -> None:
         self.mounted("cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0")
         self.assertIn("no control group controller", self.refused())
 
-    def test_second_version(self) -> None:
+    def test_version_two_of_control_groups(self) -> None:
         self.mounted(f"cgroup2 {self.home} cgroup2 rw 0 0")
         self.refused()
         (self.home / "cgroup.controllers").write_text("cpuset cpu io\n")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of emulators and of libvirt, what is made of it, and what is not asked."""
+"""The questions to emulators and to libvirt, and the conclusions from the answers."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ CAPABILITIES = """
 
 
 class FakeLibvirt:
-    """Answers what libvirt would, for one emulator, and counts the questions."""
+    """Answers for one emulator as libvirt does, and counts the questions."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -105,7 +105,7 @@ class FakeLibvirt:
 
 
 class DetectionTestCase(unittest.TestCase):
-    """An x86_64 host with emulators of its own and of s390x."""
+    """An x86_64 host with emulators for x86_64 and s390x."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -142,7 +142,7 @@ class DetectionTestCase(unittest.TestCase):
 
 
 class ArchitecturesTest(DetectionTestCase):
-    def test_only_the_hosts_own_is_looked_at_in_full(self) -> None:
+    def test_only_the_hosts_own_architecture_is_described_in_full(self) -> None:
         own, foreign = self.detection(virt_type="qemu").architectures()
         self.assertEqual(("x86_64", "s390x"), (own.architecture, foreign.architecture))
         self.assertEqual("7.2.22", own.emulator_version)
@@ -161,13 +161,13 @@ class ArchitecturesTest(DetectionTestCase):
         (command,) = self.started()
         self.assertIn("qemu-system-x86_64 -machine none", command)
 
-    def test_what_is_configured_replaces_the_hosts_own(self) -> None:
+    def test_configured_architectures_replace_the_hosts_own(self) -> None:
         own, foreign = self.detection(architectures=["S390X"]).architectures()
         self.assertEqual(("", "7.2.22"), (own.emulator_version, foreign.emulator_version))
         (command,) = self.started()
         self.assertIn("qemu-system-s390x", command)
 
-    def test_what_is_asked_for_is_added(self) -> None:
+    def test_named_architectures_are_added(self) -> None:
         found = list(self.detection().architectures(["s390x", "ppc64el"]))
         self.assertEqual(["7.2.22", "", "7.2.22"], [each.emulator_version for each in found])
         missing = found[1]
@@ -180,20 +180,20 @@ class ArchitecturesTest(DetectionTestCase):
         with self.assertRaisesRegex(exceptions.InvalidParameter, "vax.*x86_64"):
             list(self.detection().architectures(["vax"]))
 
-    def test_one_that_would_be_refused(self) -> None:
+    def test_an_architecture_whose_guests_are_refused(self) -> None:
         self.ability = Ability(frozenset(), "no flag")
         own, _foreign = self.detection(emulation_fallback=False).architectures()
         self.assertIsNone(own.accelerator)
         self.assertIn("no usable KVM", own.reason)
         self.assertEqual(("7.2.22", 255), (own.emulator_version, own.max_vcpus))
 
-    def test_an_emulator_that_does_not_run_spoils_nothing_else(self) -> None:
+    def test_an_emulator_that_does_not_run_hides_no_other(self) -> None:
         (self.root / "qemu-system-s390x").write_text("#!/bin/sh\necho broken >&2\nexit 1\n")
         own, foreign = self.detection().architectures(["s390x"])
         self.assertEqual("kvm", own.accelerator)
         self.assertIn("does not run: broken", foreign.reason)
 
-    def test_nothing_is_started_twice(self) -> None:
+    def test_no_emulator_starts_twice(self) -> None:
         detection = self.detection()
         first = list(detection.architectures())
         self.assertEqual(first, list(detection.architectures()))
@@ -201,7 +201,7 @@ class ArchitecturesTest(DetectionTestCase):
         self.assertEqual(1, len(self.started()))
         self.assertEqual(1, self.libvirt.asked.count("getDomainCapabilities"))
 
-    def test_another_emulator_is_asked_anew(self) -> None:
+    def test_a_new_emulator_is_asked_again(self) -> None:
         detection = self.detection()
         list(detection.architectures())
         program = self.root / "qemu-system-x86_64"
@@ -214,14 +214,14 @@ class ArchitecturesTest(DetectionTestCase):
         (self.root / "qemu-system-x86_64").rename(program)
         with mock.patch("compute_driver.host.detection.NATIVE_EMULATOR", str(program)):
             detection = self.detection()
-            for name in ("x86_64", "i686"):  # those that the host's KVM runs
+            for name in ("x86_64", "i686"):  # the architectures that the host's KVM runs
                 self.assertEqual(str(program), detection.emulator(architecture.get(name)))
             with self.assertRaises(exceptions.MissingDependency):
                 detection.emulator(architecture.get("aarch64"))
 
 
 class LibvirtsWordTest(DetectionTestCase):
-    def test_both_must_agree(self) -> None:
+    def test_the_probe_and_libvirt_must_agree(self) -> None:
         self.assertIs(Accelerator.KVM, self.detection().decide("x86_64").accelerator)
         self.libvirt.kvm = False
         self.ability = dataclasses.replace(self.ability, reason="it was probed again")
@@ -230,7 +230,7 @@ class LibvirtsWordTest(DetectionTestCase):
         self.assertTrue(decision.fallback)
         self.assertIn("but libvirt does not offer KVM: invalid argument", decision.reason)
 
-    def test_libvirts_no_is_doubted_after_a_while(self) -> None:
+    def test_a_refusal_of_libvirt_holds_for_a_minute(self) -> None:
         self.libvirt.kvm = False
         detection = self.detection()
         with mock.patch("time.time", return_value=1.0) as now:
@@ -240,7 +240,7 @@ class LibvirtsWordTest(DetectionTestCase):
             now.return_value = 100.0
             self.assertIs(Accelerator.KVM, detection.decide("x86_64").accelerator)
 
-    def test_libvirt_is_asked_only_where_it_matters(self) -> None:
+    def test_libvirt_is_asked_only_about_usable_kvm(self) -> None:
         unlooked = []
         for options, name in (({"virt_type": "qemu"}, "x86_64"), ({}, "s390x")):
             detection = self.detection(**options)
@@ -251,7 +251,7 @@ class LibvirtsWordTest(DetectionTestCase):
         self.detection().decide("x86_64")
         self.assertEqual([], self.libvirt.asked)
 
-    def test_a_clock_that_was_set_back_makes_no_refusal_eternal(self) -> None:
+    def test_a_refusal_of_the_future_does_not_hold(self) -> None:
         self.libvirt.kvm = False
         detection = self.detection()
         with mock.patch("time.time", return_value=1000.0) as now:
@@ -260,7 +260,7 @@ class LibvirtsWordTest(DetectionTestCase):
             now.return_value = 900.0
             self.assertIs(Accelerator.KVM, detection.decide("x86_64").accelerator)
 
-    def test_the_users_own_configuration_counts(self) -> None:
+    def test_files_of_the_user_change_the_answer(self) -> None:
         with mock.patch.dict(os.environ, {"XDG_CONFIG_HOME": str(self.root / "etc")}):
             before = capabilities._configuration()
             for name in ("libvirt/qemu.conf", "qemu/firmware/50-edk2.json"):
@@ -269,11 +269,11 @@ class LibvirtsWordTest(DetectionTestCase):
                 path.write_text("{}")
                 after = capabilities._configuration()
                 self.assertNotEqual(before, after)
-                os.utime(path, (1, 1))  # as by an edit in place
+                os.utime(path, (1, 1))  # an edit in place
                 before = capabilities._configuration()
                 self.assertNotEqual(after, before)
 
-    def test_a_node_that_only_qemus_user_may_open(self) -> None:
+    def test_a_node_that_only_the_user_of_qemu_may_open(self) -> None:
         self.ability = dataclasses.replace(self.ability, reason="not opened", proven=False)
         system = self.detection(connection_uri="qemu:///system").decide("x86_64")
         self.assertIs(Accelerator.KVM, system.accelerator)
@@ -282,8 +282,8 @@ class LibvirtsWordTest(DetectionTestCase):
             decision = self.detection(connection_uri=uri).decide("x86_64")
             self.assertIs(Accelerator.TCG, decision.accelerator)
 
-    def test_a_node_that_this_user_may_not_open_is_not_called_usable(self) -> None:
-        """Neither for architectures that are not looked at in full, nor by the preflight."""
+    def test_a_node_that_this_user_may_not_open_is_not_usable(self) -> None:
+        """This holds for architectures without a full description and for ``host check``."""
         self.ability = dataclasses.replace(self.ability, reason="not opened", proven=False)
         (self.root / "qemu-system-i386").symlink_to("qemu-system-x86_64")
         for uri, words in ((None, "not opened"), ("qemu:///system", "libvirt was not asked")):
@@ -313,7 +313,7 @@ class ModelsTest(DetectionTestCase):
         with self.assertRaisesRegex(exceptions.InvalidParameter, pattern):
             self.check(**changes)
 
-    def test_screen_that_the_emulator_cannot_serve(self) -> None:
+    def test_a_screen_that_the_emulator_cannot_serve(self) -> None:
         def check(kind: DisplayKind, **changes: Any) -> None:
             guest = base.describe(architecture="x86_64", **changes)
             served = Served(displays=((kind, "127.0.0.1"),))
@@ -325,7 +325,7 @@ class ModelsTest(DetectionTestCase):
             check(DisplayKind.SPICE)
         check(DisplayKind.SPICE, video=VideoModel.NONE)
 
-    def test_what_there_is(self) -> None:
+    def test_possible_hardware_is_accepted(self) -> None:
         self.check()
         self.check(machine="pc-q35-2.4", vcpus=255, cpu=Cpu(model="Nehalem", enable=("avx2",)))
         self.check(firmware=Firmware.UEFI, secure_boot=True, cpu=Cpu(model="maximum"))
@@ -359,7 +359,7 @@ class ModelsTest(DetectionTestCase):
             cpu=Cpu(model="host-passthrough"),
         )
 
-    def test_models_that_lack_something(self) -> None:
+    def test_models_that_lack_features(self) -> None:
         with self.assertLogs(refusal.LOG, "WARNING") as logged:
             self.check(cpu=Cpu(model="partial-Haswell"))
         self.assertIn("leaves out features of CPU model partial-Haswell: x2apic", logged.output[0])
@@ -398,7 +398,7 @@ class ModelsTest(DetectionTestCase):
         self.assertEqual(1, len(rehearsals))
         self.assertIn("-machine pc-q35-7.2,accel=tcg", rehearsals[0])
 
-    def test_what_the_host_did_not_let_end_is_no_refusal(self) -> None:
+    def test_a_rehearsal_that_did_not_end_is_no_refusal(self) -> None:
         program = self.root / "qemu-system-x86_64"
         text = program.read_text()
         machine, cpu = "pc-q35-7.2", "Nehalem"
@@ -419,7 +419,7 @@ class ModelsTest(DetectionTestCase):
                 program.write_text(text)
                 self.assertEqual("", emulators.rehearse(str(program), machine, cpu).refusal)
 
-    def test_what_is_kept_of_rehearsals_is_bounded(self) -> None:
+    def test_the_number_of_kept_rehearsals_is_bounded(self) -> None:
         emulators = self.detection()._emulators
         done = emulator.Rehearsal(refusal="", left_out=())
         with mock.patch.object(emulator, "rehearse", return_value=done):
@@ -429,11 +429,11 @@ class ModelsTest(DetectionTestCase):
         self.assertEqual(64, len(json.loads(kept.read_text())))
         self.assertEqual(1, len(emulators._cache._known))
 
-    def test_features_are_asked_for_only_if_one_is_named(self) -> None:
+    def test_libvirt_is_asked_for_features_only_if_the_guest_names_one(self) -> None:
         self.check(cpu=Cpu(model="Nehalem", disable=("avx2",)))
         self.assertNotIn("baselineHypervisorCPU", self.libvirt.asked)
 
-    def test_what_libvirt_knows_is_not_rehearsed(self) -> None:
+    def test_libvirt_alone_decides_with_kvm(self) -> None:
         self.check(accelerator=Accelerator.KVM, cpu=Cpu(model="Nehalem"))
         self.assertEqual([], [line for line in self.started() if "-cpu" in line])
 
@@ -442,17 +442,17 @@ class NearestTest(unittest.TestCase):
     def test_case_does_not_matter(self) -> None:
         self.assertEqual("POWER9, POWER10", refusal.nearest("power9", ["POWER10", "POWER9"]))
 
-    def test_many_are_counted(self) -> None:
+    def test_names_beyond_the_fifth_are_counted(self) -> None:
         names = [f"model-{number}" for number in range(20)]
         text = refusal.nearest("model-7", names, "x86_64")
         self.assertRegex(text, r"^model-7, .* and 15 others; see '.*--arch x86_64'$")
 
-    def test_nothing_at_all(self) -> None:
+    def test_no_names(self) -> None:
         self.assertEqual("none", refusal.nearest("x", []))
 
 
 class PreflightTest(DetectionTestCase):
-    """What ``host check`` makes of it."""
+    """The results of ``host check``."""
 
     def checks(self, **options: Any) -> dict[str, Check]:
         parts = mock.Mock(spec_set=["conf", "host"])
@@ -497,7 +497,7 @@ class PreflightTest(DetectionTestCase):
         found = self.checks()["x86_64 guests"]
         self.assertEqual(("failure", "reinstall qemu-system-x86"), (found.verdict, found.remedy))
 
-    def test_firmware_of_what_is_looked_at(self) -> None:
+    def test_firmware_of_described_architectures(self) -> None:
         self.assertEqual(
             "uefi, uefi with secure boot", self.checks()["UEFI firmware for x86_64"].detail
         )
@@ -520,7 +520,7 @@ class PreflightTest(DetectionTestCase):
         self.assertIn("it was probed, but libvirt does not offer KVM", found.detail)
         self.assertIn("group kvm", found.remedy)
 
-    def test_without_libvirt_the_rest_is_told(self) -> None:
+    def test_without_libvirt_the_other_checks_run(self) -> None:
         away = exceptions.LibvirtUnavailable("libvirt is not reachable")
         with mock.patch.object(self.libvirt, "run", side_effect=away):
             found = self.checks()
@@ -529,7 +529,7 @@ class PreflightTest(DetectionTestCase):
         self.assertIn("see libvirt", found["x86_64 guests"].remedy)
         self.assertEqual("ok", found["s390x guests"].verdict)
 
-    def test_what_is_configured_is_needed(self) -> None:
+    def test_configured_architectures_are_needed(self) -> None:
         found = self.checks(architectures=["ppc64le"])
         self.assertEqual("failure", found["ppc64le guests"].verdict)
         self.assertEqual("install qemu-system-ppc", found["ppc64le guests"].remedy)

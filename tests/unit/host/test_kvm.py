@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the host's device node, processor flags, modules and a probe say about KVM."""
+"""The ability of KVM by device node, processor flags, modules and a probe."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HUNG = dataclasses.replace(
 
 
 class HostTestCase(unittest.TestCase):
-    """A host made of files, which can be changed."""
+    """A host made of files that the tests change."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -71,7 +71,7 @@ class HostTestCase(unittest.TestCase):
 
 
 class EvidenceTest(HostTestCase):
-    def test_all_signs_together_make_it_usable(self) -> None:
+    def test_all_signs_together_make_kvm_usable(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         found = self.detector().ability()
         self.assertEqual({"x86_64", "i686"}, found.architectures)
@@ -82,7 +82,7 @@ class EvidenceTest(HostTestCase):
         )
         self.assertEqual("", found.remedy)
 
-    def test_a_node_without_the_flag_is_not_believed(self) -> None:
+    def test_a_node_without_the_flag_is_not_usable(self) -> None:
         self.host(NO_FLAG, "kvm kvm_pvm")
         found = self.detector().ability()
         self.assertEqual(frozenset(), found.architectures)
@@ -94,7 +94,7 @@ class EvidenceTest(HostTestCase):
         self.assertIn("enable VT-x or AMD-V", found.remedy)
         self.probe.assert_not_called()
 
-    def test_evidence_tells_what_the_probe_found_nevertheless(self) -> None:
+    def test_a_thorough_look_probes_without_the_flag(self) -> None:
         self.host(NO_FLAG, "kvm kvm_pvm")
         self.probe.return_value = HUNG
         found = self.detector().ability(thorough=True)
@@ -104,11 +104,11 @@ class EvidenceTest(HostTestCase):
             " guest loop did not end within 2 s: ordinary guests would hang",
         )
 
-    def test_a_probe_that_passes_does_not_replace_the_flag(self) -> None:
+    def test_a_good_probe_does_not_replace_the_flag(self) -> None:
         self.host(NO_FLAG)
         self.assertEqual(frozenset(), self.detector().ability(thorough=True).architectures)
 
-    def test_a_probe_that_fails_outweighs_all_other_signs(self) -> None:
+    def test_a_bad_probe_outweighs_all_other_signs(self) -> None:
         self.host(VMX, "kvm kvm_intel")
         self.probe.return_value = HUNG
         found = self.detector().ability()
@@ -125,14 +125,14 @@ class EvidenceTest(HostTestCase):
         )
         self.assertEqual("modprobe kvm_amd", found.remedy)
 
-    def test_a_node_that_is_not_there(self) -> None:
+    def test_a_missing_node(self) -> None:
         self.host(SVM, "kvm kvm_amd", node=False)
         found = self.detector().ability()
         self.assertTrue(found.proven)
         self.assertIn("kvm does not exist", found.reason)
         self.assertIn("container", found.remedy)
 
-    def test_a_node_that_only_others_may_open_leaves_it_to_libvirt(self) -> None:
+    def test_libvirt_decides_about_a_node_that_only_others_may_open(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         with mock.patch.object(os, "open", side_effect=PermissionError(13, "Permission denied")):
             found = self.detector().ability()
@@ -141,7 +141,7 @@ class EvidenceTest(HostTestCase):
         self.assertIn("but this user may not open /", found.reason)
         self.assertIn("(Permission denied)", found.reason)
 
-    def test_each_way_not_to_open_has_its_remedy(self) -> None:
+    def test_each_error_of_opening_has_its_remedy(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         for number, mode, text, remedy in (
             (errno.EACCES, 0o600, "this user may not open", "with mode 0660"),
@@ -157,14 +157,14 @@ class EvidenceTest(HostTestCase):
                 self.assertRegex(found.remedy, remedy)
                 self.assertEqual(number not in (errno.EACCES, errno.EPERM), found.proven)
 
-    def test_a_node_that_nobody_could_use_is_not_left_to_libvirt(self) -> None:
+    def test_libvirt_does_not_decide_about_a_node_that_nobody_can_use(self) -> None:
         self.host(NO_FLAG, "kvm")
         with mock.patch.object(os, "open", side_effect=PermissionError(13, "Permission denied")):
             found = self.detector().ability()
         self.assertTrue(found.proven)
         self.assertEqual(frozenset(), found.architectures)
 
-    def test_a_host_that_shows_nothing(self) -> None:
+    def test_a_host_without_any_sign(self) -> None:
         self.places.modules.rmdir()
         self.places.boot_id.unlink()
         found = self.detector("aarch64").ability()
@@ -197,7 +197,7 @@ class EvidenceTest(HostTestCase):
         self.assertTrue(detector.fingerprint())
         self.probe.assert_not_called()
 
-    def test_what_helps_against_a_probe_that_fails(self) -> None:
+    def test_remedies_of_a_bad_probe(self) -> None:
         busy = dataclasses.replace(
             MADE, problem="the probe failed: Device or resource busy", reached="opened"
         )
@@ -219,7 +219,7 @@ class EvidenceTest(HostTestCase):
                 self.assertRegex(found.reason, words)
                 self.assertRegex(found.remedy, remedy)
 
-    def test_the_evidence_says_how_far_the_probe_went(self) -> None:
+    def test_the_evidence_has_the_last_step_of_the_probe(self) -> None:
         self.host("", "kvm kvm_hv")
         self.probe.return_value = MADE
         found = self.detector("ppc64le").ability()
@@ -241,7 +241,7 @@ class RememberingTest(HostTestCase):
             self.assertEqual(first, second)
         self.probe.assert_called_once()
 
-    def test_a_host_that_gains_and_loses_kvm_is_seen_by_a_running_process(self) -> None:
+    def test_a_running_process_sees_that_the_host_gains_and_loses_kvm(self) -> None:
         self.host(SVM, "kvm", node=False)
         detector = self.detector()
         self.assertEqual(frozenset(), detector.ability().architectures)
@@ -252,7 +252,7 @@ class RememberingTest(HostTestCase):
         self.host(SVM)
         self.assertIn("x86_64", detector.ability().architectures)
 
-    def test_whatever_changes_on_the_host_is_probed_again(self) -> None:
+    def test_every_change_of_the_host_causes_a_probe(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         detector = self.detector()
         changes = (
@@ -266,13 +266,13 @@ class RememberingTest(HostTestCase):
             detector.ability()
             self.assertEqual(count, self.probe.call_count)
 
-    def test_another_user_is_another_matter(self) -> None:
+    def test_another_user_causes_a_probe(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         before = self.detector().fingerprint()
         with mock.patch.object(os, "getgroups", return_value=[4711]):
             self.assertNotEqual(before, self.detector().fingerprint())
 
-    def test_a_failure_is_doubted_after_a_while(self) -> None:
+    def test_a_failure_holds_for_a_minute(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         self.probe.return_value = dataclasses.replace(HUNG, hung=False)
         detector = self.detector()
@@ -287,18 +287,18 @@ class RememberingTest(HostTestCase):
         self.probe.return_value = RAN
         self.assertIn("x86_64", detector.ability().architectures)
 
-    def test_one_slow_probe_is_not_believed(self) -> None:
+    def test_a_slow_probe_runs_again(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         self.probe.side_effect = [HUNG, RAN]
         self.assertIn("x86_64", self.detector().ability().architectures)
 
-    def test_where_nothing_depends_on_it_one_slow_probe_is_enough(self) -> None:
+    def test_a_slow_probe_for_evidence_only_runs_once(self) -> None:
         self.host(NO_FLAG, "kvm")
         self.probe.return_value = HUNG
         self.detector().ability(thorough=True)
         self.probe.assert_called_once()
 
-    def test_looking_again_takes_less_than_a_millisecond(self) -> None:
+    def test_a_second_look_takes_less_than_a_millisecond(self) -> None:
         self.host(SVM, "kvm kvm_amd")
         detector = self.detector()
         detector.ability()
@@ -316,11 +316,11 @@ class ProbeTest(unittest.TestCase):
             ):
                 return kvm.probe(Path("/dev/null"), "x86_64")
 
-    def test_what_a_good_one_says(self) -> None:
+    def test_the_output_of_a_good_probe(self) -> None:
         found = self.probe("print('opened'); print('made'); print('ran')")
         self.assertEqual(("ran", "", False), (found.reached, found.problem, found.hung))
 
-    def test_one_that_its_alarm_ends(self) -> None:
+    def test_a_probe_that_its_alarm_ends(self) -> None:
         found = self.probe(
             """
             import os, signal
@@ -332,12 +332,12 @@ class ProbeTest(unittest.TestCase):
         self.assertIn("did not end within 2 s", found.problem)
         self.assertTrue(found.hung)
 
-    def test_one_that_no_alarm_ends_is_killed(self) -> None:
+    def test_a_probe_that_no_alarm_ends_is_killed(self) -> None:
         found = self.probe("import time; time.sleep(60)", start=-1.7)
         self.assertIn("the probe did not end", found.problem)
         self.assertTrue(found.hung)
 
-    def test_what_is_no_kvm(self) -> None:
+    def test_a_node_that_is_no_kvm(self) -> None:
         found = kvm.probe(Path("/dev/null"), "x86_64")
         self.assertIn("the probe failed: Inappropriate ioctl", found.problem)
         self.assertEqual("", found.reached)
@@ -354,7 +354,7 @@ class ProbeTest(unittest.TestCase):
         )
 
     @unittest.skipUnless(os.access("/dev/kvm", os.R_OK | os.W_OK), "no /dev/kvm to open")
-    def test_a_real_one_ends_in_time_and_says_so(self) -> None:
+    def test_a_real_probe_ends_in_time(self) -> None:
         command = [sys.executable, "-I", "-S", kvm_probe.__file__, "/dev/kvm"]
         command += [architecture.of_host(), "0.3"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=20)

@@ -13,7 +13,7 @@ from compute_driver.host import kvm_probe
 
 
 class NumbersTest(unittest.TestCase):
-    """By linux/kvm.h and asm/kvm.h, compiled."""
+    """The expected numbers come from linux/kvm.h and asm/kvm.h, compiled."""
 
     @unittest.skipUnless(kvm_probe._SHIFT == 30, "POWER's numbers are others")
     def test_ioctls(self) -> None:
@@ -61,7 +61,7 @@ class TrialsTest(unittest.TestCase):
         struct.pack_into(layout, run, kvm_probe.EXIT_DATA, *values)
         return run
 
-    def test_the_right_ends(self) -> None:
+    def test_results_that_are_right(self) -> None:
         out = self.run_of("=BBHIQ", 1, 1, 0x10, 1, 0x100)
         self.assertFalse(kvm_probe.ended_x86(out))
         out[0x100] = 0x05  # long mode is enabled and active
@@ -73,20 +73,20 @@ class TrialsTest(unittest.TestCase):
             waiting = self.run_of("=QQ", 0, written)
             self.assertIs(right, kvm_probe.ended_s390x(waiting))
 
-    def test_code_fits_where_it_is_put(self) -> None:
+    def test_the_code_fits_into_the_memory(self) -> None:
         for name, trial in kvm_probe.TRIALS.items():
             with self.subTest(name):
                 self.assertIn(name, architecture.TABLE)
                 self.assertLess(trial.entry + len(trial.code), kvm_probe.MIB)
                 self.assertGreater(trial.exit_reason, 0)
 
-    def test_what_has_no_code_is_only_made(self) -> None:
+    def test_a_trial_without_code_only_makes_a_processor(self) -> None:
         self.assertEqual(b"", kvm_probe.Trial().code)
         self.assertNotIn("ppc64le", kvm_probe.TRIALS)
 
 
 class MainTest(unittest.TestCase):
-    def test_what_is_no_kvm_fails(self) -> None:
+    def test_a_node_that_is_no_kvm_fails(self) -> None:
         with unittest.mock.patch.object(kvm_probe, "say") as said:
             self.assertEqual(1, kvm_probe.main("/dev/null", "x86_64", "1"))
             self.assertEqual(1, kvm_probe.main("/nonexistent", "x86_64", "1"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of the cache of images can go, and what stays."""
+"""The images that a prune of the cache removes, and the images that stay."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PruneTest(unittest.TestCase):
         users = dict.fromkeys(used, ("somebody",))
         return [entry.path for entry in self.cache.prune(min_age, lambda: users)]
 
-    def test_what_was_fetched_is_listed(self) -> None:
+    def test_fetched_images_are_listed(self) -> None:
         self.assertTrue(self.cache.fetch(self.image, boot=True))
         self.assertFalse(self.cache.fetch(self.image, boot=True))
         (entry,) = self.cache.entries()
@@ -56,45 +56,45 @@ class PruneTest(unittest.TestCase):
             self.cache.get_file(self.image)
         self.assertEqual([], self.cache.leftovers())
 
-    def test_image_without_identity_is_not_worth_fetching(self) -> None:
+    def test_an_image_without_identity_is_not_fetched_ahead(self) -> None:
         server = ImageServer(b"an image")
         self.addCleanup(server.close)
         server.headers = {}
         with self.assertRaises(exceptions.InvalidParameter):
             self.cache.fetch(Image(location=server.url))
 
-    def test_only_what_is_old_and_unused_goes(self) -> None:
+    def test_only_old_and_unused_images_go(self) -> None:
         path = self.cache.get_file(self.image)
         self.assertEqual([], self.pruned(DAY))
         self.age(path, 2 * DAY)
         self.assertEqual([], self.pruned(DAY, used=[path]))
-        # It was in use just now.
+        # A guest used the image just now.
         self.assertEqual([], self.pruned(DAY))
         self.age(path, 2 * DAY)
         self.assertEqual([str(path)], self.pruned(DAY))
         self.assertEqual([], self.cache.entries())
         self.assertTrue(self.cache.fetch(self.image, boot=True))
 
-    def test_what_is_asked_for_again_is_young(self) -> None:
+    def test_a_second_request_makes_an_image_young(self) -> None:
         self.age(self.cache.get_file(self.image), 2 * DAY)
         self.cache.get_file(self.image)
         self.assertEqual([], self.pruned(DAY))
 
-    def test_file_that_a_guest_has_by_another_name_stays(self) -> None:
+    def test_a_file_that_a_guest_has_by_another_name_stays(self) -> None:
         path = self.cache.get_file(self.image)
         os.link(path, self.home / "kernel")
         self.assertEqual([], self.pruned())
         (self.home / "kernel").unlink()
         self.assertEqual([str(path)], self.pruned())
 
-    def test_image_in_hand_stays(self) -> None:
+    def test_an_image_in_use_by_this_process_stays(self) -> None:
         with self.cache.holding("guest"):
             path = self.cache.get_file(self.image)
             self.assertEqual([], self.pruned())
             self.assertTrue(path.exists())
         self.assertEqual([str(path)], self.pruned())
 
-    def test_who_asks_while_it_is_removed_fetches_it_anew(self) -> None:
+    def test_a_request_during_the_removal_fetches_the_image_again(self) -> None:
         path = self.cache.get_file(self.image)
         asked, found = threading.Event(), []
 
@@ -108,7 +108,7 @@ class PruneTest(unittest.TestCase):
         def users() -> Mapping[Path, Collection[str]]:
             asker.start()
             asked.wait()
-            asker.join(0.2)  # it waits for the lock
+            asker.join(0.2)  # the request waits for the lock
             self.assertEqual([], found)
             return {}
 
@@ -117,7 +117,7 @@ class PruneTest(unittest.TestCase):
         self.assertEqual(([str(path)], [path]), ([entry.path for entry in removed], found))
         self.assertEqual(b"a kernel", path.read_bytes())
 
-    def test_who_fetches_it_anew_while_it_is_removed_keeps_it(self) -> None:
+    def test_a_fetch_during_the_removal_keeps_the_image(self) -> None:
         path = self.cache.get_file(self.image)
         forget = Entry.forget
 
@@ -137,14 +137,14 @@ class PruneTest(unittest.TestCase):
         fetcher.join(10)
         self.assertEqual(b"a kernel", path.read_bytes())
 
-    def test_what_is_being_made_anew_stays(self) -> None:
+    def test_an_image_that_is_being_made_again_stays(self) -> None:
         path = self.cache.get_file(self.image)
         with concurrency.try_lock(path.parent / "locks" / path.name) as held:
             self.assertIsNotNone(held)
             self.assertEqual([], self.pruned())
         self.assertEqual([str(path)], self.pruned())
 
-    def test_any_number_may_wait_while_images_are_removed(self) -> None:
+    def test_any_number_of_requests_may_wait_for_a_removal(self) -> None:
         path = self.cache.get_file(self.image)
         waiters = 30  # eventlet has 20 native threads
         asked = threading.Semaphore(0)
@@ -171,7 +171,7 @@ class PruneTest(unittest.TestCase):
             asker.join(10)
         self.assertTrue(path.exists())
 
-    def test_what_a_death_in_the_middle_leaves_is_no_image(self) -> None:
+    def test_an_image_without_its_record_is_no_image(self) -> None:
         path = self.cache.get_file(self.image)
         path.with_name(f"{path.name}.json").unlink()
         self.assertEqual([], self.cache.entries())

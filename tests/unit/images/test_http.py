@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Images by HTTP, from a server that fails in every way it can."""
+"""Images by HTTP, from a server with faults of all kinds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from compute_driver.images.http import HttpSource
 from tests.image_server import ImageServer, configured
 
 CONTENT = os.urandom(3_000_001)
-CUT = 20 * 65536  # what has come is kept in pieces of this size
+CUT = 20 * 65536  # received bytes are stored in pieces of this size
 
 
 OLD = "Mon, 01 Jan 2024 00:00:00 GMT"
@@ -54,18 +54,18 @@ class HttpCase(unittest.TestCase):
 
 
 class FetchTest(HttpCase):
-    def test_all_bytes_come_and_are_reported(self) -> None:
+    def test_all_bytes_arrive_and_are_reported(self) -> None:
         seen: list[tuple[str, int, int]] = []
         self.source().fetch(self.server.url, self.target, lambda *what: seen.append(what))
         self.assertEqual(CONTENT, self.target.read_bytes())
         self.assertEqual(("fetching disk.img", len(CONTENT), len(CONTENT)), seen[-1])
 
-    def test_a_length_that_is_not_told_is_no_obstacle_to_what_is_verified(self) -> None:
+    def test_a_verified_image_needs_no_length(self) -> None:
         self.server.says_length = False
         self.source().fetch(self.server.url, self.target, no_progress, verified=True)
         self.assertEqual(CONTENT, self.target.read_bytes())
 
-    def test_a_length_that_is_not_told_demands_a_checksum(self) -> None:
+    def test_an_image_without_length_needs_a_checksum(self) -> None:
         self.server.says_length = False
         self.server.cuts = [CUT]
         with self.assertRaisesRegex(exceptions.ImageFetchFailed, "give the image's checksum"):
@@ -73,7 +73,7 @@ class FetchTest(HttpCase):
         self.assertEqual([], os.listdir(self.home))
         self.assertEqual(1, len(self.server.requests))
 
-    def test_chunks_tell_their_end(self) -> None:
+    def test_chunked_transfers_need_no_length(self) -> None:
         self.server.chunked = True
         self.server.headers.clear()
         self.server.cuts = [CUT]
@@ -86,7 +86,7 @@ class FetchTest(HttpCase):
         with self.assertRaisesRegex(exceptions.ImageFetchFailed, "give the image's checksum"):
             self.source().fetch(self.server.url, self.target, no_progress)
 
-    def test_too_little_space_is_told_before_the_first_byte(self) -> None:
+    def test_too_little_space_is_an_error_before_the_first_byte(self) -> None:
         usage = mock.Mock(free=1000)
         with (
             mock.patch("shutil.disk_usage", return_value=usage),
@@ -183,18 +183,18 @@ class RedirectTest(HttpCase):
 
 
 class InterruptionTest(HttpCase):
-    def test_a_cut_transfer_goes_on_where_it_ended(self) -> None:
+    def test_an_interrupted_transfer_is_continued(self) -> None:
         self.server.cuts = [CUT, 65536]
         self.assertEqual(CONTENT, self.fetch())
         self.assertEqual([None, f"bytes={CUT}-", f"bytes={CUT + 65536}-"], self.ranges())
         self.assertEqual('"one"', self.server.gets()[1].if_range)
 
-    def test_a_server_that_ignores_ranges_is_asked_for_all_again(self) -> None:
+    def test_a_server_that_ignores_ranges_sends_all_bytes_again(self) -> None:
         self.server.ranges = False
         self.server.cuts = [CUT]
         self.assertEqual(CONTENT, self.fetch())
 
-    def test_an_image_that_changes_meanwhile_is_had_whole(self) -> None:
+    def test_an_image_that_changes_meanwhile_is_fetched_again(self) -> None:
         changed = CONTENT[::-1]
 
         def meddle(what: str, done: int, total: int) -> None:
@@ -206,7 +206,7 @@ class InterruptionTest(HttpCase):
         self.source().fetch(self.server.url, self.target, meddle)
         self.assertEqual(changed, self.target.read_bytes())
 
-    def test_without_a_strong_etag_the_date_vouches_for_the_bytes(self) -> None:
+    def test_without_a_strong_etag_the_date_identifies_the_bytes(self) -> None:
         self.server.headers["ETag"] = 'W/"weak"'
         self.server.cuts = [CUT]
         self.assertEqual(CONTENT, self.fetch())
@@ -258,13 +258,13 @@ class InterruptionTest(HttpCase):
         self.server.cuts = [CUT, 70_000]
         self.assertEqual(CONTENT, self.fetch())
 
-    def test_without_a_validator_it_starts_over(self) -> None:
+    def test_without_a_validator_the_transfer_starts_again(self) -> None:
         self.server.headers.clear()
         self.server.cuts = [CUT]
         self.assertEqual(CONTENT, self.fetch())
         self.assertEqual([None, None], self.ranges())
 
-    def test_a_silent_server_is_left_after_the_timeout(self) -> None:
+    def test_a_silent_server_is_given_up_after_the_timeout(self) -> None:
         self.server.gate.clear()
         with self.assertRaisesRegex(exceptions.ImageFetchFailed, "no byte came within"):
             self.fetch(image_fetch_timeout=1.0, image_fetch_retries=0)
@@ -272,7 +272,7 @@ class InterruptionTest(HttpCase):
         self.assertEqual(CONTENT, self.fetch())
         self.assertEqual(f"bytes={len(CONTENT) // 2 // 65536 * 65536}-", self.ranges()[1])
 
-    def test_a_passing_error_of_the_server_is_tried_again(self) -> None:
+    def test_a_passing_error_of_the_server_causes_a_retry(self) -> None:
         self.server.statuses = [503, 500, 429]
         self.assertEqual(CONTENT, self.fetch())
 
@@ -282,7 +282,7 @@ class InterruptionTest(HttpCase):
             self.fetch(image_fetch_retries=2)
         self.assertEqual(3, len(self.server.requests))
 
-    def test_another_process_goes_on_where_an_earlier_one_gave_up(self) -> None:
+    def test_another_process_continues_a_transfer(self) -> None:
         self.server.cuts = [CUT]
         with self.assertRaisesRegex(exceptions.ImageFetchFailed, "connection ended"):
             self.fetch(image_fetch_retries=0)
@@ -290,7 +290,7 @@ class InterruptionTest(HttpCase):
         self.assertEqual(CONTENT, self.fetch(image_fetch_retries=0))
         self.assertEqual([None, f"bytes={CUT}-"], self.ranges())
 
-    def test_what_cannot_be_continued_is_not_kept(self) -> None:
+    def test_bytes_that_cannot_be_continued_are_not_kept(self) -> None:
         self.server.headers.clear()
         self.server.cuts = [CUT]
         self.assertRaises(exceptions.ImageFetchFailed, self.fetch, image_fetch_retries=0)
@@ -300,11 +300,11 @@ class InterruptionTest(HttpCase):
         self.target.write_bytes(content)
         self.target.with_name("disk.part.validator").write_text('"one"')
 
-    def test_a_partial_file_that_is_whole_needs_no_more_bytes(self) -> None:
+    def test_a_complete_partial_file_needs_no_more_bytes(self) -> None:
         self.left(CONTENT)
         self.assertEqual(CONTENT, self.fetch(image_fetch_retries=0))
 
-    def test_a_partial_file_that_is_too_long_is_given_up(self) -> None:
+    def test_a_partial_file_that_is_too_long_is_removed(self) -> None:
         self.left(CONTENT + b"more")
         self.assertEqual(CONTENT, self.fetch(image_fetch_retries=1))
 
@@ -316,7 +316,7 @@ class InterruptionTest(HttpCase):
 
 
 class IdentityTest(HttpCase):
-    def test_each_validator_tells_contents_apart(self) -> None:
+    def test_each_validator_distinguishes_contents(self) -> None:
         seen = {self.source().identify(self.server.url)}
         self.server.headers["ETag"] = '"two"'
         seen.add(self.source().identify(self.server.url))
@@ -327,7 +327,7 @@ class IdentityTest(HttpCase):
         self.assertEqual(4, len(seen))
         self.assertEqual([], self.server.gets())
 
-    def test_a_length_alone_tells_nothing(self) -> None:
+    def test_a_length_alone_is_no_identity(self) -> None:
         self.server.headers.clear()
         self.assertIsNone(self.source().identify(self.server.url))
 
@@ -359,13 +359,13 @@ class IdentityTest(HttpCase):
             with self.assertRaisesRegex(exceptions.ImageFetchFailed, f"answered {status}"):
                 self.source(image_fetch_retries=0).identify(self.server.url)
 
-    def test_what_is_gone_is_not_found_and_not_asked_for_again(self) -> None:
+    def test_a_missing_image_causes_no_retry(self) -> None:
         for status in (404, 410):
             self.server.statuses = [status]
             self.assertRaises(exceptions.ImageNotFound, self.source().identify, self.server.url)
         self.assertEqual(2, len(self.server.requests))
 
-    def test_a_url_that_is_none_is_refused(self) -> None:
+    def test_an_invalid_url_is_refused(self) -> None:
         for url in ("http://", "http://[broken", "http://host:port/x"):
             with self.subTest(url), self.assertRaises(exceptions.InvalidParameter):
                 self.source(image_fetch_retries=0).identify(url)
@@ -390,6 +390,6 @@ class CredentialsTest(HttpCase):
                 self.assertNotIn("secret", str(caught.exception))
                 self.assertNotIn("sig=secret", shown)
 
-    def test_the_systems_reason_is_told(self) -> None:
+    def test_the_error_has_the_reason_of_the_system(self) -> None:
         with self.assertRaisesRegex(exceptions.ImageFetchFailed, "(?i)conn(ection ?)?refused"):
             self.source(image_fetch_retries=0).identify("http://127.0.0.1:1/x")

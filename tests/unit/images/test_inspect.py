@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Bytes that are not what they pretend to be, made by hand."""
+"""Images with false formats, damaged headers and references, made by hand."""
 
 from __future__ import annotations
 
@@ -93,23 +93,23 @@ class InspectCase(unittest.TestCase):
 
 
 class AcceptedTest(InspectCase):
-    def test_a_sound_qcow2_is_one(self) -> None:
+    def test_a_sound_qcow2_image(self) -> None:
         for version in (2, 3):
             found = self.inspect(qcow2(version=version))
             self.assertEqual(ImageDetails(format=DiskFormat.QCOW2, virtual_size=GIB), found)
 
-    def test_what_nobody_recognises_is_raw(self) -> None:
+    def test_bytes_of_no_known_format_are_raw(self) -> None:
         for content in (b"\0" * 1000, random.Random(1).randbytes(MIB), b"text\n" * 1000):
             found = self.inspect(content)
             self.assertEqual(DiskFormat.RAW, found.format)
             self.assertEqual(-(-len(content) // 512) * 512, found.virtual_size)
 
-    def test_partitions_are_the_guests_business(self) -> None:
+    def test_a_disk_with_a_boot_sector_is_raw(self) -> None:
         no_partition = b"\0" * 510 + b"\x55\xaa"
         for content in (partitioned(), no_partition):
             self.assertEqual(DiskFormat.RAW, self.inspect(content + bytes(MIB)).format)
 
-    def test_an_iso_is_one_even_with_partitions(self) -> None:
+    def test_an_iso_image_may_have_partitions(self) -> None:
         for content in (iso(), iso(partitioned())):
             found = self.inspect(content, DiskFormat.ISO)
             self.assertEqual(DiskFormat.ISO, found.format)
@@ -147,32 +147,32 @@ class VhdTest(InspectCase):
 
 
 class RefusedTest(InspectCase):
-    def test_nothing_is_no_image(self) -> None:
+    def test_an_empty_file_is_no_image(self) -> None:
         self.refuse(b"", "is empty")
 
-    def test_labels_are_not_believed(self) -> None:
+    def test_a_false_format_is_refused(self) -> None:
         self.refuse(qcow2(), "is said to be raw, but is qcow2", DiskFormat.RAW)
         self.refuse(bytes(MIB), "is said to be qcow2, but is raw", DiskFormat.QCOW2)
         self.refuse(iso(), "is said to be raw, but is iso", DiskFormat.RAW)
 
-    def test_other_files_are_not_read(self) -> None:
+    def test_an_image_that_names_other_files_is_refused(self) -> None:
         self.refuse(qcow2(backing=512), "backing file")
         self.refuse(qcow2(features=1 << 2), "data_file")
 
-    def test_unknown_features_are_not_used(self) -> None:
+    def test_unknown_features_are_refused(self) -> None:
         self.refuse(qcow2(features=1 << 5), "Unknown")
         self.refuse(qcow2(features=1 << 63), "Unknown")
         self.refuse(qcow2(version=4), "version")
 
-    def test_encrypted_images_cannot_be_read(self) -> None:
+    def test_encrypted_images_are_refused(self) -> None:
         self.refuse(qcow2(encryption=1), "encrypted")
         self.refuse(b"LUKS\xba\xbe\x00\x01".ljust(4096, b"\0"), "luks; accepted: iso, qcow2")
 
-    def test_absurd_sizes_are_not_promised(self) -> None:
+    def test_absurd_sizes_are_refused(self) -> None:
         self.refuse(qcow2(size=0), "of 0 bytes")
         self.refuse(qcow2(size=MAX_DISK_BYTES + 512), "accepted: 1 to")
 
-    def test_damaged_headers_are_told(self) -> None:
+    def test_damaged_headers_are_refused(self) -> None:
         damaged = {
             "truncated": qcow2()[:100],
             "tables cut off": qcow2()[: 2 * CLUSTER],
@@ -233,7 +233,7 @@ class RefusedTest(InspectCase):
     def test_a_corrupt_qcow2_has_a_remedy(self) -> None:
         self.refuse(qcow2(features=1 << 1), "marks it as corrupt; 'qemu-img check -r all'")
 
-    def test_a_name_that_promises_a_format_is_kept_to(self) -> None:
+    def test_the_suffix_of_a_name_must_match_the_format(self) -> None:
         self.path.write_bytes(b"noise " * 1000)
         for suffix in ("qcow2", "vmdk", "vhdx", "vdi", "vhd", "iso", "xz", "tgz", "ova", "hdd"):
             for name in (f"/images/disk.{suffix.upper()}", f"https://host/disk.{suffix}?x=y"):
@@ -245,12 +245,12 @@ class RefusedTest(InspectCase):
         for name in ("/images/disk.img", "/images/disk.raw", "/images/disk"):
             self.assertEqual(DiskFormat.RAW, inspect(self.path, name=name).format)
 
-    def test_two_formats_at_once_are_a_trick(self) -> None:
+    def test_two_formats_at_once_are_refused(self) -> None:
         content = bytearray(qcow2())
         content[32768:34816] = iso()[32768:34816]
         self.refuse(bytes(content), "iso and qcow2 at once")
 
-    def test_no_bytes_make_a_parser_fail_in_another_way(self) -> None:
+    def test_all_failures_of_parsers_are_typed_errors(self) -> None:
         chance = random.Random(4)
         for original in (qcow2(), iso(), b"KDMV\x01".ljust(CLUSTER, b"\0")):
             for _ in range(40):

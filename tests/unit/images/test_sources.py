@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where images come from, and what local files may be."""
+"""The sources of images by scheme, and local files as images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class FindTest(SourceCase):
             sources.find("ftp://user:secret@host/a.img", self.conf)
         self.assertNotIn("secret", str(caught.exception))
 
-    def test_a_source_that_does_not_load_says_so(self) -> None:
+    def test_the_error_of_a_source_that_does_not_load(self) -> None:
         sources._load.cache_clear()
         self.addCleanup(sources._load.cache_clear)
         failure = exceptions.PluginError(sources.NAMESPACE, "http", "broken")
@@ -91,7 +91,7 @@ class FileTest(SourceCase):
             with self.subTest(location), self.assertRaises(exceptions.InvalidParameter):
                 self.source.identify(location)
 
-    def test_another_content_is_another_identity(self) -> None:
+    def test_other_contents_have_another_identity(self) -> None:
         first = self.source.identify(str(self.image))
         self.assertEqual(first, self.source.identify(f"file://{self.image}".replace(" ", "%20")))
         replacement = self.home / "new"
@@ -104,7 +104,7 @@ class FileTest(SourceCase):
         third = self.source.identify(str(self.image))
         self.assertEqual(3, len({first, second, third}))
 
-    def test_what_is_not_there_is_not_found(self) -> None:
+    def test_a_missing_file_is_an_error(self) -> None:
         for location in (str(self.home / "none"), str(self.image / "below")):
             with self.subTest(location):
                 self.assertRaises(exceptions.ImageNotFound, self.source.identify, location)
@@ -139,7 +139,7 @@ class FileTest(SourceCase):
                 self.assertEqual(self.image.read_bytes(), self.target.read_bytes())
                 self.assertLess(self.target.stat().st_blocks * 512, MIB)
 
-    def test_progress_ends_with_all_of_it(self) -> None:
+    def test_progress_ends_with_all_bytes(self) -> None:
         seen: list[tuple[str, int, int]] = []
         self.source.fetch(str(self.image), self.target, lambda *what: seen.append(what))
         self.assertEqual(("copying disk image.raw", 3000, 3000), seen[-1])

@@ -28,20 +28,20 @@ class ConsoleLogTest(unittest.TestCase):
     def wait_for(self, log: Path) -> bool:
         return console.wait_for_text(log, "b", self.watch, time.monotonic(), 0)
 
-    def test_parts_are_read_oldest_first(self) -> None:
+    def test_the_oldest_part_is_read_first(self) -> None:
         for name, content in (("", b"cc"), (".0", b"b"), (".1", b"a"), (".old", b"x")):
             Path(f"{self.log}{name}").write_bytes(content)
         self.assertEqual(b"abcc", console.read_log(self.log))
         self.assertEqual(b"bcc", console.read_log(self.log, 3))
         self.assertEqual(b"", console.read_log(self.log, 0))
 
-    def test_part_that_is_renamed_meanwhile(self) -> None:
+    def test_a_part_that_is_renamed_meanwhile(self) -> None:
         self.log.write_bytes(b"a")
         listed = [Path(f"{self.log}.0"), self.log]
         with mock.patch.object(console, "log_files", return_value=listed):
             self.assertEqual(b"a", console.read_log(self.log))
 
-    def test_log_that_cannot_be_read(self) -> None:
+    def test_a_log_that_cannot_be_read(self) -> None:
         self.log.mkdir()
         for call in (console.read_log, self.wait_for):
             with (
@@ -50,13 +50,13 @@ class ConsoleLogTest(unittest.TestCase):
             ):
                 call(self.log)
 
-    def test_guest_that_was_destroyed_meanwhile(self) -> None:
+    def test_a_guest_that_is_destroyed_meanwhile(self) -> None:
         log = self.log.parent / "guest" / "console.log"
         self.assertEqual(b"", console.read_log(log))
         with self.assertRaisesRegex(exceptions.GuestNotFound, "'guest'"):
             self.wait_for(log)
 
-    def test_host_without_watches_left(self) -> None:
+    def test_a_host_without_free_inotify_watches(self) -> None:
         for number in (errno.EMFILE, errno.ENOSPC):
             error = OSError(number, os.strerror(number))
             with (

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is asked of the host, and of libvirt, to learn what the host can do."""
+"""Reports of guests, and of this host."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class InventoryTest(unittest.TestCase):
         self.connection = mock.create_autospec(Connection, instance=True)
         self.inventory = inventory.Inventory(self.connection, Ownership(Path("/instances")))
 
-    def test_damaged_guest_is_told_of(self) -> None:
+    def test_a_damaged_guest_is_in_the_log(self) -> None:
         damaged = exceptions.MetadataDamaged("domain 'x': bad")
         self.connection.run.return_value = [], [damaged]
         with self.assertLogs(inventory.LOG, "WARNING") as logged:
             self.assertEqual((), self.inventory.guests())
         self.assertIn("Not listed: domain 'x': bad", logged.output[0])
 
-    def test_what_libvirt_does_not_count_is_not_said_to_be_nothing(self) -> None:
+    def test_counters_that_libvirt_lacks_are_none(self) -> None:
         domain = mock.create_autospec(libvirt.virDomain, instance=True)
         domain.UUIDString.return_value, domain.name.return_value = "uuid", "web"
         counted = {"name": "tap0", "rx.bytes": 9, "rx.pkts": 1, "tx.bytes": 0, "tx.pkts": 0}
@@ -65,11 +65,11 @@ class BeforeTest(unittest.TestCase):
         self.directory = Path(home.name)
         self.description = self.directory / exchange.KEPT / layout.DESCRIPTION
 
-    def test_guest_that_was_not_resized_was_nothing_else(self) -> None:
+    def test_a_guest_without_a_resize_has_no_earlier_description(self) -> None:
         with self.assertNoLogs(inventory.LOG):
             self.assertIsNone(inventory._before(self.directory))
 
-    def test_what_cannot_be_told_does_not_hide_the_guest(self) -> None:
+    def test_a_damaged_earlier_description_does_not_hide_the_guest(self) -> None:
         damaged = f'<guest xmlns="{metadata.NAMESPACE}">no description</guest>'.encode()
         self.description.parent.mkdir()
         for content in (b"", b"<domain", b"\xff", damaged):
@@ -98,7 +98,7 @@ class ConfinementTest(unittest.TestCase):
         with mock.patch.object(os, "geteuid", return_value=user):
             return [found.verdict for found in host_check._confinement(parts)]
 
-    def test_only_roots_own_daemon_is_warned_of(self) -> None:
+    def test_only_the_embedded_daemon_of_root_causes_a_warning(self) -> None:
         self.assertEqual(["warning"], self.verdicts(0, None))
         self.assertEqual([], self.verdicts(0, "qemu:///system"))
         self.assertEqual([], self.verdicts(1000, None))

@@ -23,7 +23,7 @@ class SessionTest(unittest.TestCase):
         self.addCleanup(session.close)
         return session
 
-    def test_both_sides_hear_each_other_until_the_guest_stops(self) -> None:
+    def test_both_sides_receive_data_until_the_guest_stops(self) -> None:
         session = self.session()
         guest, _ = self.server.accept()
         session.send(b"typed")
@@ -36,7 +36,7 @@ class SessionTest(unittest.TestCase):
             for _each in range(3):
                 session.send(b"too late")
 
-    def test_close_ends_a_session_that_listens_and_may_be_repeated(self) -> None:
+    def test_close_ends_a_waiting_session_and_may_be_repeated(self) -> None:
         session = self.session()
         heard: list[bytes] = []
         listener = threading.Thread(target=lambda: heard.append(session.receive()), daemon=True)
@@ -46,14 +46,14 @@ class SessionTest(unittest.TestCase):
         listener.join(10)
         self.assertEqual([b""], heard)
 
-    def test_second_one_is_refused_though_the_kernel_lets_it_in(self) -> None:
+    def test_a_second_session_is_refused_although_the_kernel_connects_it(self) -> None:
         first = self.session()
         with self.assertRaisesRegex(exceptions.GuestBusy, "elsewhere"):
             self.session()
         first.close()
         self.session()
 
-    def test_guest_that_does_not_listen_is_no_session(self) -> None:
+    def test_a_port_without_a_listener_is_an_error(self) -> None:
         self.server.close()
         with self.assertRaisesRegex(exceptions.GuestError, "cannot be reached"):
             self.session()

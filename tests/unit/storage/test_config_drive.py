@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the config drive tells a guest, and what it refuses to."""
+"""The documents of the config drive, and refused values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def document(name: str, **fields: Any) -> Any:
 
 
 class MetaDataTest(unittest.TestCase):
-    def test_what_every_guest_is_told(self) -> None:
+    def test_meta_data_of_every_guest(self) -> None:
         found = document("meta_data.json", hostname="b\u00fccher.example")
         self.assertEqual(len(base64.b64decode(found.pop("random_seed"))), 512)
         self.assertEqual(
@@ -43,7 +43,7 @@ class MetaDataTest(unittest.TestCase):
             {"uuid": UUID, "name": "a guest", "hostname": "b\u00fccher.example", "launch_index": 0},
         )
 
-    def test_what_was_given(self) -> None:
+    def test_given_values_are_in_the_meta_data(self) -> None:
         found = document(
             "meta_data.json",
             public_keys={"me": "ssh-ed25519 AAAA me@here"},
@@ -86,12 +86,12 @@ class OtherDocumentsTest(unittest.TestCase):
             config = ConfigDrive(hostname="a", user_data=data)
             self.assertEqual(config_drive.contents(config, GUEST)["user_data"], data)
 
-    def test_no_user_data_no_file(self) -> None:
+    def test_without_user_data_there_is_no_file(self) -> None:
         self.assertNotIn("user_data", config_drive.contents(ConfigDrive(hostname="a"), GUEST))
 
 
 class RefusalTest(unittest.TestCase):
-    def test_names_the_field_and_shows_no_secret(self) -> None:
+    def test_the_error_names_the_field_and_shows_no_secret(self) -> None:
         cases: tuple[tuple[str, object], ...] = (
             ("hostname", ""),
             ("hostname", "a b"),

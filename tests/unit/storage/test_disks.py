@@ -31,7 +31,7 @@ class CheckSizeTest(unittest.TestCase):
             bus=DiskBus.VIRTIO,
         )
 
-    def test_what_fits(self) -> None:
+    def test_images_that_fit(self) -> None:
         for disk, source in (
             (self.disk(0), Base(GIB)),
             (self.disk(GIB), Base(GIB)),
@@ -41,7 +41,7 @@ class CheckSizeTest(unittest.TestCase):
         ):
             base_image.check_size(disk, source)
 
-    def test_too_large_names_both_sizes(self) -> None:
+    def test_the_error_of_a_large_image_names_both_sizes(self) -> None:
         with self.assertRaises(exceptions.ImageTooLarge) as caught:
             base_image.check_size(self.disk(GIB), Base(2 * GIB + 512))
         for text in ("2.00 GiB (2147484160 bytes)", "1.00 GiB (1073741824 bytes)", "3 GiB or more"):

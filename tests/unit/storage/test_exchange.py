@@ -110,7 +110,7 @@ class ExchangeTest(unittest.TestCase):
         self.assert_disks(NEW_DISKS)
         self.assertEqual([], self.directories())
 
-    def test_what_was_not_completed_is_removed(self) -> None:
+    def test_incomplete_new_files_are_removed(self) -> None:
         self.make()
         self.settle()
         self.assertEqual(OLD | LOG, read(self.directory))
@@ -124,7 +124,7 @@ class ExchangeTest(unittest.TestCase):
         self.assertEqual([exchange.KEPT], self.directories())
         self.assert_disks(NEW_DISKS | waiting(NEW_DISKS, exchange.KEPT))
 
-    def test_death_at_any_step_is_made_up_for(self) -> None:
+    def test_an_exchange_survives_a_death_at_any_step(self) -> None:
         kept = waiting(OLD_DISKS, exchange.KEPT)
         for prepare, expected, elsewhere in (
             (self.make, OLD | LOG, OLD_DISKS),
@@ -142,7 +142,7 @@ class ExchangeTest(unittest.TestCase):
             self.assertGreater(steps, 1)
 
     def dies(self, prepare: Callable[[], None], steps: int) -> bool:
-        """Settle what was prepared, until death after so many steps; tell whether it came."""
+        """Settle the prepared exchange until a death after so many steps; tell whether it died."""
         shutil.rmtree(self.directory)
         shutil.rmtree(self.pool)
         self.begin()

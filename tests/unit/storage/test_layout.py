@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which files a guest has, and where it sees them."""
+"""The files of a guest, and the guest's disks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def roles(found: layout.Layout) -> list[tuple[str, str, int | None]]:
 
 
 class DisksTest(unittest.TestCase):
-    def test_image_alone_makes_a_root_disk_of_its_size(self) -> None:
+    def test_an_image_alone_makes_a_root_disk_of_its_size(self) -> None:
         found = plan()
         self.assertEqual(
             found.disks,
@@ -61,7 +61,7 @@ class DisksTest(unittest.TestCase):
         self.assertEqual(found.console_log, HOME / "console.log")
         self.assertEqual((found.kernel, found.ramdisk, found.nvram), (None, None, None))
 
-    def test_everything_in_the_guests_order(self) -> None:
+    def test_all_disks_in_the_guests_order(self) -> None:
         found = plan(
             root=Disk(size_bytes=10 * GIB),
             ephemerals=(Disk(size_bytes=GIB), Disk(size_bytes=2 * GIB, bus=DiskBus.SCSI)),
@@ -81,21 +81,21 @@ class DisksTest(unittest.TestCase):
         self.assertEqual([d.boot_order for d in found.disks], [1, None, None, None, None])
         self.assertEqual({d.source.path.parent for d in found.disks}, {HOME})
 
-    def test_raw_format_is_for_the_root_disk(self) -> None:
+    def test_the_format_applies_to_the_root_disk(self) -> None:
         root = plan(DiskFormat.RAW).disks[0]
         self.assertEqual(stored(root), ("root.raw", "raw"))
 
-    def test_disk_is_found_by_name(self) -> None:
+    def test_a_disk_is_found_by_name(self) -> None:
         found = plan(swap=Disk(size_bytes=MIB))
         self.assertEqual(found.disk(Role.SWAP), found.disks[1])
         self.assertIsNone(found.disk(Role.INSTALLER))
 
-    def test_installer_boots_before_the_disk_it_fills(self) -> None:
+    def test_the_installer_boots_before_the_root_disk(self) -> None:
         found = plan(image=ISO, root=Disk(size_bytes=GIB))
         self.assertEqual(roles(found), [("root", "disk", 2), ("installer", "cdrom", 1)])
         self.assertEqual(found.disks[1].source.format, DiskFormat.RAW)
 
-    def test_live_system_needs_no_disk(self) -> None:
+    def test_a_live_system_needs_no_disk(self) -> None:
         for root in (None, Disk()):
             with self.subTest(root=root):
                 found = plan(image=ISO, root=root)
@@ -112,7 +112,7 @@ class DisksTest(unittest.TestCase):
 
 
 class DirectBootTest(unittest.TestCase):
-    def test_kernel_alone_has_no_disk(self) -> None:
+    def test_a_guest_with_a_kernel_only_has_no_disk(self) -> None:
         for root in (None, Disk()):
             with self.subTest(root=root):
                 found = plan(image=None, root=root, boot=KERNEL)
@@ -123,13 +123,13 @@ class DirectBootTest(unittest.TestCase):
         boot = dataclasses.replace(KERNEL, ramdisk=Image(location="/images/initrd"))
         self.assertEqual(plan(boot=boot).ramdisk, HOME / "ramdisk")
 
-    def test_no_disk_is_booted_from(self) -> None:
+    def test_no_disk_has_a_boot_order(self) -> None:
         found = plan(boot=KERNEL, root=Disk(size_bytes=GIB))
         self.assertEqual(roles(found), [("root", "disk", None)])
 
 
 class FirmwareTest(unittest.TestCase):
-    def test_variables_are_for_uefi_only(self) -> None:
+    def test_only_uefi_has_a_file_of_variables(self) -> None:
         nvram = HOME / "nvram.fd"
         cases: tuple[tuple[str, dict[str, Any], Path | None], ...] = (
             ("x86_64", {}, None),
@@ -149,7 +149,7 @@ class FirmwareTest(unittest.TestCase):
 
 
 class BusTest(unittest.TestCase):
-    def test_each_machine_has_its_own(self) -> None:
+    def test_each_machine_has_its_own_buses(self) -> None:
         x86 = ("virtio", "scsi", "sata", "usb")
         cases: tuple[tuple[str, str | None, tuple[str, ...], str], ...] = (
             ("x86_64", None, x86, "sata"),
@@ -181,7 +181,7 @@ class BusTest(unittest.TestCase):
                         self.assertEqual(caught.exception.field, "disk_bus")
                         self.assertEqual(caught.exception.accepted, ", ".join(sorted(accepted)))
 
-    def test_the_config_drive_is_where_the_root_disk_is(self) -> None:
+    def test_the_config_drive_has_the_bus_of_the_root_disk(self) -> None:
         for bus, device in (("virtio", "disk"), ("scsi", "cdrom"), ("ide", "cdrom")):
             with self.subTest(bus=bus):
                 root = Disk(bus=DiskBus(bus))
@@ -192,7 +192,7 @@ class BusTest(unittest.TestCase):
                     (str(drive.bus), drive.device, drive.readonly), (bus, device, True)
                 )
 
-    def test_every_disk_is_checked(self) -> None:
+    def test_a_missing_bus_is_refused_for_every_disk(self) -> None:
         wrong = Disk(size_bytes=GIB, bus=DiskBus.IDE)
         cases: tuple[dict[str, Any], ...] = (
             {"root": wrong},
@@ -203,7 +203,7 @@ class BusTest(unittest.TestCase):
             with self.subTest(**fields), self.assertRaises(exceptions.InvalidParameter):
                 plan(**fields)
 
-    def test_ide_ends_at_four_drives(self) -> None:
+    def test_ide_has_at_most_four_drives(self) -> None:
         ide = Disk(size_bytes=GIB, bus=DiskBus.IDE)
         drive = ConfigDrive(hostname="a")
         fields: dict[str, Any] = {"machine": "pc", "root": ide, "config_drive": drive}
@@ -223,7 +223,7 @@ class RescueTest(unittest.TestCase):
     def names(self, found: layout.Layout) -> list[tuple[str, str]]:
         return [(disk.name, disk.source.path.name) for disk in found.disks]
 
-    def test_system_comes_first_and_is_told_something_of_its_own(self) -> None:
+    def test_the_rescue_disk_is_first_and_the_config_drive_its_own(self) -> None:
         rescue = Rescue(image=IMAGE, config_drive=ConfigDrive(hostname="b"))
         found = plan(**self.FIELDS, rescue=rescue)
         self.assertEqual(
@@ -237,7 +237,7 @@ class RescueTest(unittest.TestCase):
         )
         self.assertEqual([1, None, None, None], [disk.boot_order for disk in found.disks])
 
-    def test_guests_disks_stay_where_they_are(self) -> None:
+    def test_the_guests_disks_keep_their_places(self) -> None:
         own = plan(**self.FIELDS)
         for rescue, device, bus, name in (
             (Rescue(image=IMAGE, last=True), "disk", DiskBus.VIRTIO, "rescue-system.qcow2"),
@@ -262,7 +262,7 @@ class RescueTest(unittest.TestCase):
                 self.assertEqual(device == "cdrom" or rescue.image is ISO, last.readonly)
                 self.assertEqual([1], [d.boot_order for d in found.disks if d.boot_order])
 
-    def test_kernel_is_the_rescue_systems_or_none(self) -> None:
+    def test_only_the_kernel_of_the_rescue_system_boots(self) -> None:
         found = plan(boot=KERNEL, rescue=Rescue(image=IMAGE))
         self.assertIsNone(found.kernel)
         self.assertEqual(1, found.disks[0].boot_order)
@@ -271,7 +271,7 @@ class RescueTest(unittest.TestCase):
         self.assertIsNone(found.ramdisk)
         self.assertEqual({None}, {disk.boot_order for disk in found.disks})
 
-    def test_what_cannot_be(self) -> None:
+    def test_impossible_rescue_systems_are_refused(self) -> None:
         with self.assertRaisesRegex(exceptions.InvalidParameter, "rescue bus"):
             plan(architecture="s390x", rescue=Rescue(image=IMAGE, bus=DiskBus.IDE))
         with self.assertRaisesRegex(exceptions.InvalidParameter, "firmware"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which file an overlay is based on."""
+"""The backing files of overlays."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class OverlayTest(unittest.TestCase):
         )
         return path
 
-    def test_base(self) -> None:
+    def test_the_backing_file_of_an_overlay(self) -> None:
         raw = self.home / "größe"
         raw.write_bytes(b"")
         for said in (str(raw), raw.name):
             self.assertEqual(raw, overlay.base(self.made(f"of {len(said)}", said)))
 
-    def test_none(self) -> None:
+    def test_files_without_a_backing_file(self) -> None:
         self.assertIsNone(overlay.base(self.made("alone")))
         for content in (b"", b"QFI", os.urandom(4096), bytes(4096)):
             path = self.home / "other"
@@ -70,7 +70,7 @@ class OverlayTest(unittest.TestCase):
             subprocess.run([*argv, "-b", backing, str(self.home / "disk"), "1M"], check=True)
             self.assertEqual([], overlay.chain(self.home / "disk"))
 
-    def test_bases_of_all_that_is_below_a_directory(self) -> None:
+    def test_the_backing_files_of_all_overlays_below_a_directory(self) -> None:
         unreadable: dict[Path, exceptions.HostError] = {}
         (self.home / "kept" / "older").mkdir(parents=True)
         wanted = {self.made(name, "/dev/null") for name in ("a.qcow2", "kept/older/b.qcow2")}
@@ -83,10 +83,10 @@ class OverlayTest(unittest.TestCase):
             )
         self.assertEqual({}, unreadable)
 
-    def test_what_cannot_be_read_is_told(self) -> None:
+    def test_unreadable_files_and_directories_are_reported(self) -> None:
         secret, damaged = self.home / "secret", self.home / "damaged.qcow2"
         secret.mkdir()
-        damaged.symlink_to(damaged)  # cannot be opened, whoever tries
+        damaged.symlink_to(damaged)  # nobody can open this file
         made = self.made("a.qcow2", "/dev/null")
         scandir = os.scandir
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Locks between threads and processes, and what is known of a holder that died."""
+"""Locks between threads and processes, and the note of a holder that died."""
 
 from __future__ import annotations
 
@@ -73,24 +73,24 @@ class LockTest(unittest.TestCase):
             self.assertTrue(self.path.exists())
         self.assertFalse(self.path.exists())
 
-    def test_released_when_the_holder_fails(self) -> None:
+    def test_a_failure_of_the_holder_releases_the_lock(self) -> None:
         with self.assertRaises(ZeroDivisionError), concurrency.lock(self.path):
             raise ZeroDivisionError
         with concurrency.try_lock(self.path) as held:
             self.assertIsNotNone(held)
 
-    def test_another_process_excludes_us(self) -> None:
+    def test_a_lock_of_another_process_excludes_this_process(self) -> None:
         self.hold_elsewhere()
         with concurrency.try_lock(self.path) as held:
             self.assertIsNone(held)
 
-    def test_a_released_lock_tells_of_no_interruption(self) -> None:
+    def test_a_released_lock_has_no_note(self) -> None:
         holder = self.hold_elsewhere()
         holder.communicate()
         with concurrency.lock(self.path) as held:
             self.assertEqual("", held.interrupted)
 
-    def test_a_dead_holder_is_told_of(self) -> None:
+    def test_the_note_of_a_dead_holder_stays(self) -> None:
         holder = self.hold_elsewhere()
         os.kill(holder.pid, signal.SIGKILL)
         holder.wait()
@@ -110,13 +110,13 @@ class WaitReadableTest(unittest.TestCase):
     def wait(self, seconds: float) -> list[int]:
         return concurrency.wait_readable([self.reader], time.monotonic() + seconds)
 
-    def test_any_deadline_can_be_given(self) -> None:
+    def test_every_deadline_is_accepted(self) -> None:
         os.write(self.writer, b"x")
         for seconds in (-1, 0, 1e8, 1e300):
             with self.subTest(seconds):
                 self.assertEqual([self.reader], self.wait(seconds))
 
-    def test_long_waits_go_on_until_the_deadline(self) -> None:
+    def test_a_long_wait_lasts_until_the_deadline(self) -> None:
         began = time.monotonic()
         with mock.patch.object(concurrency, "LONGEST_WAIT", 0.01):
             self.assertEqual([], self.wait(0.1))
@@ -124,14 +124,14 @@ class WaitReadableTest(unittest.TestCase):
 
 
 class WithinTest(unittest.TestCase):
-    def test_what_ends_in_time(self) -> None:
+    def test_a_call_that_ends_in_time(self) -> None:
         self.assertTrue(concurrency.within(time.monotonic() + 10, max, 1, 3))
 
-    def test_what_fails_in_time(self) -> None:
+    def test_a_call_that_fails_in_time(self) -> None:
         with self.assertRaises(ZeroDivisionError):
             concurrency.within(time.monotonic() + 10, divmod, 1, 0)
 
-    def test_what_hangs_is_left_behind(self) -> None:
+    def test_a_call_that_hangs_is_left_behind(self) -> None:
         gate = threading.Event()
         self.addCleanup(gate.set)
         self.assertFalse(concurrency.within(time.monotonic() + 0.05, gate.wait))
@@ -150,7 +150,7 @@ class NativeTest(unittest.TestCase):
         thread = concurrency.run_blocking(threading.current_thread)
         self.assertIs(thread, threading.current_thread())
 
-    def test_results_and_errors_come_through(self) -> None:
+    def test_results_and_errors_reach_the_caller(self) -> None:
         self.assertEqual(3, concurrency.run_blocking(max, 1, 3))
         with self.assertRaises(ZeroDivisionError):
             concurrency.run_blocking(divmod, 1, 0)

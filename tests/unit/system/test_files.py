@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files that are complete and private, or are not there."""
+"""Files appear complete and private, or not at all."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class FilesCase(unittest.TestCase):
 
 
 class NewFileTest(FilesCase):
-    def test_appears_whole_and_private(self) -> None:
+    def test_a_new_file_is_complete_and_private(self) -> None:
         with files.new_file(self.target) as path:
             path.write_bytes(b"new")
             self.assertFalse(self.target.exists())
@@ -37,20 +37,20 @@ class NewFileTest(FilesCase):
         self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
         self.assertEqual(self.names(), ["root.raw"])
 
-    def test_name_may_be_as_long_as_file_systems_allow(self) -> None:
+    def test_a_name_of_the_greatest_length(self) -> None:
         target = self.home / ("\U0001f427" * 63 + "raw")
         with files.new_file(target) as path:
             path.write_bytes(b"new")
         self.assertEqual(target.read_bytes(), b"new")
 
-    def test_what_is_there_is_not_replaced_if_that_is_not_wanted(self) -> None:
+    def test_without_replace_an_existing_file_stays(self) -> None:
         self.target.write_bytes(b"old")
         with self.assertRaises(files.Taken), files.new_file(self.target, replace=False) as path:
             path.write_bytes(b"new")
         self.assertEqual(self.target.read_bytes(), b"old")
         self.assertEqual(self.names(), ["root.raw"])
 
-    def test_new_name_needs_no_links(self) -> None:
+    def test_a_move_needs_no_hard_links(self) -> None:
         other = self.home / "other"
         for error in (None, OSError(errno.EPERM, "no"), OSError(errno.EOPNOTSUPP, "no")):
             link = mock.patch.object(os, "link", side_effect=error) if error else nullcontext()
@@ -64,7 +64,7 @@ class NewFileTest(FilesCase):
                 self.assertEqual(other.read_bytes(), b"new")
                 other.unlink()
 
-    def test_failure_leaves_what_was_there(self) -> None:
+    def test_after_a_failure_the_old_file_stays(self) -> None:
         self.target.write_bytes(b"old")
         with self.assertRaises(KeyboardInterrupt), files.new_file(self.target) as path:
             path.write_bytes(b"half")
@@ -72,7 +72,7 @@ class NewFileTest(FilesCase):
         self.assertEqual(self.target.read_bytes(), b"old")
         self.assertEqual(self.names(), ["root.raw"])
 
-    def test_errors_of_the_system_are_typed(self) -> None:
+    def test_errors_of_the_operating_system_are_typed(self) -> None:
         cases = (
             (errno.ENOSPC, exceptions.NotEnoughSpace),
             (errno.EDQUOT, exceptions.NotEnoughSpace),
@@ -85,7 +85,7 @@ class NewFileTest(FilesCase):
                 self.assertIn(str(self.target), str(caught.exception))
                 self.assertEqual(self.names(), [])
 
-    def test_missing_directory_is_typed(self) -> None:
+    def test_a_missing_directory_is_a_typed_error(self) -> None:
         with self.assertRaises(exceptions.HostError), files.new_file(self.home / "no" / "file"):
             self.fail("there is nothing to fill")
 
@@ -96,11 +96,11 @@ class PlaceTest(FilesCase):
         self.source = self.home / "image"
         self.source.write_bytes(b"bytes")
 
-    def test_shares_the_bytes(self) -> None:
+    def test_a_placed_file_shares_the_bytes(self) -> None:
         files.place(self.source, self.target)
         self.assertTrue(self.target.samefile(self.source))
 
-    def test_copies_where_a_link_cannot_be(self) -> None:
+    def test_a_file_is_copied_if_no_link_is_possible(self) -> None:
         for number in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
             with self.subTest(errno.errorcode[number]):
                 with mock.patch("os.link", side_effect=OSError(number, "no")):
@@ -110,7 +110,7 @@ class PlaceTest(FilesCase):
                 self.assertEqual(stat.S_IMODE(self.target.stat().st_mode), 0o600)
                 self.target.unlink()
 
-    def test_never_replaces(self) -> None:
+    def test_an_existing_file_is_never_replaced(self) -> None:
         self.target.write_bytes(b"old")
         with self.assertRaises(exceptions.HostError):
             files.place(self.source, self.target)
@@ -118,7 +118,7 @@ class PlaceTest(FilesCase):
 
 
 class CloneTest(FilesCase):
-    def test_one_that_is_stuck_is_given_up(self) -> None:
+    def test_a_copy_that_hangs_is_killed(self) -> None:
         source = self.home / "image"
         os.mkfifo(source)
         limits = tools.ToolLimits(cpu_seconds=10, memory_bytes=GIB)

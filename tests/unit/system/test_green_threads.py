@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The suite runs on the kind of threads that was asked for."""
+"""The suite runs on native threads, or on green threads if the environment asks for them."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from compute_driver.system import concurrency
 
 
 class GreenThreadsTest(unittest.TestCase):
-    """What tests/__init__.py promises."""
+    """The promises of tests/__init__.py."""
 
     def test_process_is_patched_exactly_when_asked(self) -> None:
         self.assertEqual(tests.GREEN_THREADS, concurrency.is_patched())
@@ -39,7 +39,7 @@ class GreenThreadsTest(unittest.TestCase):
 
         waiting = threading.Thread(target=wait)
         waiting.start()
-        time.sleep(0.01)  # lets it block
+        time.sleep(0.01)  # the thread blocks meanwhile
         os.write(writer, b"x")
         waiting.join()
         self.assertEqual([reader], ready)

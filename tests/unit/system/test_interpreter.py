@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An interpreter is found wherever this process got its own from."""
+"""The driver finds an interpreter, whatever program runs this process."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class FindTest(unittest.TestCase):
         command = [path, "-I", "-S", "-c", "print('it runs')"]
         self.assertEqual("it runs\n", subprocess.check_output(command, text=True, timeout=30))
 
-    def test_this_process_is_one(self) -> None:
+    def test_the_interpreter_of_this_process(self) -> None:
         self.assertEqual(sys.executable, interpreter.find_python())
 
-    def test_python_is_part_of_another_program(self) -> None:
+    def test_another_program_embeds_python(self) -> None:
         for executable in ("/usr/bin/uwsgi", "", None):
             with self.subTest(executable), mock.patch.object(sys, "executable", executable):
                 self.runs(interpreter.find_python())
 
-    def test_no_interpreter_is_beside_it_either(self) -> None:
+    def test_the_prefix_has_no_interpreter(self) -> None:
         with (
             mock.patch.object(sys, "executable", "/usr/bin/uwsgi"),
             mock.patch.object(sys, "exec_prefix", "/nonexistent"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs end in time, and what they leave is told."""
+"""The results of programs, and programs that do not end or do not start."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from compute_driver.system import programs
 
 
 class RunTest(unittest.TestCase):
-    def test_what_a_program_leaves(self) -> None:
+    def test_status_output_and_errors(self) -> None:
         script = 'read line; echo "$line $word"; echo no >&2; exit 3'
-        found = programs.run(["/bin/sh", "-c", script], text="a\n", environment={"word": "b"})
-        self.assertEqual(programs.Ended(status=3, output="a b\n", errors="no\n"), found)
+        ended = programs.run(["/bin/sh", "-c", script], text="a\n", environment={"word": "b"})
+        self.assertEqual(programs.Ended(status=3, output="a b\n", errors="no\n"), ended)
         self.assertEqual(-9, programs.run(["/bin/sh", "-c", "kill -9 $$"]).status)
 
-    def test_one_that_does_not_end(self) -> None:
+    def test_a_program_that_does_not_end(self) -> None:
         with self.assertRaisesRegex(programs.TookTooLong, r"sleep was killed: .*0\.1 seconds"):
             programs.run(["/bin/sleep", "60"], timeout=0.1)
 
-    def test_one_that_does_not_start(self) -> None:
+    def test_a_program_that_does_not_start(self) -> None:
         with self.assertRaisesRegex(
             exceptions.ToolFailed, "x does not start: No such file"
         ) as seen:
             programs.run(["/nonexistent/x"])
         self.assertNotIsInstance(seen.exception, programs.TookTooLong)
 
-    def test_one_that_does_not_read_all_of_its_input(self) -> None:
+    def test_a_program_that_does_not_read_all_of_its_input(self) -> None:
         self.assertEqual(0, programs.run(["/bin/true"], text="a\n" * 100_000, timeout=30).status)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Steps are announced to whoever listens, and to nobody else."""
+"""Steps are announced to listeners, as long as they listen."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compute_driver.system import steps
 
 
 class StepsTest(unittest.TestCase):
-    def test_listener_hears_the_steps_meanwhile(self) -> None:
+    def test_a_listener_hears_the_steps_of_its_context(self) -> None:
         heard: list[str] = []
         steps.announce("before")
         with steps.announced_to(heard.append):
@@ -17,7 +17,7 @@ class StepsTest(unittest.TestCase):
         steps.announce("after")
         self.assertEqual(["meanwhile"], heard)
 
-    def test_listener_that_fails_hears_no_more(self) -> None:
+    def test_a_context_that_fails_hears_no_later_step(self) -> None:
         heard: list[str] = []
         with self.assertRaises(ZeroDivisionError), steps.announced_to(heard.append):
             raise ZeroDivisionError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs under limits, and what is said when they fail."""
+"""Programs under limits, and the errors of their failures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class ToolsTest(unittest.TestCase):
         wanted = tools.ToolLimits(cpu_seconds=7, memory_bytes=256 * MIB)
         self.assertEqual(wanted, tools.limits(conf))
 
-    def test_output_comes_back_in_the_c_locale_and_arguments_meet_no_shell(self) -> None:
+    def test_output_has_the_c_locale_and_arguments_meet_no_shell(self) -> None:
         self.assertEqual(
             "$HOME; C\n", tools.run(["sh", "-c", 'echo "$0 $LC_ALL"', "$HOME;"], LIMITS)
         )
 
-    def test_nothing_can_be_typed_at_a_program(self) -> None:
+    def test_the_standard_input_is_empty(self) -> None:
         self.assertEqual("", tools.run(["cat"], LIMITS, timeout=10))
 
     def test_the_limits_hold(self) -> None:
@@ -47,13 +47,13 @@ class ToolsTest(unittest.TestCase):
         with self.assertRaisesRegex(exceptions.MissingDependency, "no-such-program"):
             tools.run(["no-such-program"], LIMITS)
 
-    def test_a_failure_tells_program_status_and_reason(self) -> None:
+    def test_the_error_has_program_status_and_reason(self) -> None:
         wanted = "sh exited with status 3: the reason"
         with self.assertRaisesRegex(exceptions.ToolFailed, wanted) as caught:
             tools.run(["sh", "-c", "echo first >&2; echo the reason >&2; exit 3"], LIMITS)
         self.assertNotIsInstance(caught.exception, tools.LimitPassed)
 
-    def test_a_silent_death_is_told_too(self) -> None:
+    def test_the_error_of_a_program_that_dies_silently(self) -> None:
         with self.assertRaisesRegex(exceptions.ToolFailed, "signal 9: it gave no reason"):
             tools.run(["sh", "-c", "kill -9 $$"], LIMITS)
 
@@ -71,6 +71,6 @@ class ToolsTest(unittest.TestCase):
         with self.assertRaisesRegex(tools.LimitPassed, "image_tool_memory_mib"):
             tools.run(["qemu-img", "--version"], tight)
 
-    def test_a_full_disk_is_told_from_other_failures(self) -> None:
+    def test_a_full_disk_has_its_own_error(self) -> None:
         with self.assertRaises(exceptions.NotEnoughSpace):
             tools.run(["sh", "-c", "cat /proc/version > /dev/full"], LIMITS)
