@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the host: its guests, their use of resources, and the host itself."""
+"""The guests of a host, their use of resources, and the host itself."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class Lifecycle(abc.ABC):
 
     @abc.abstractmethod
     def check_resize(self, uuid: str, guest: Guest) -> None:
-        """Raise what :meth:`resize` would raise for a bad request; change nothing.
+        """Raise the errors of :meth:`resize` for a bad request; change nothing.
 
         :param guest: the new description, as :meth:`resize` takes it.
         """

@@ -263,9 +263,9 @@ class LibvirtDriver(driver.ComputeDriver):
         deadline = time.monotonic() + timeout
         with self._parts.connection.watch(uuid) as watch:
             if self._parts.state(uuid) not in ACTIVE:
-                deadline = time.monotonic()  # no more will come
+                deadline = time.monotonic()  # the guest writes nothing more
             while not console_log.wait_for_text(log, text, watch, deadline, skip_bytes):
-                state = self._parts.state(uuid)  # opens a connection that was lost again
+                state = self._parts.state(uuid)  # opens a lost connection again
                 if state is not PowerState.RUNNING:
                     raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
                 if time.monotonic() >= deadline:

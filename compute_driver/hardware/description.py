@@ -32,7 +32,7 @@ from compute_driver.hardware.machines import Machine
 
 
 class Switch(Choice):
-    """A device or feature that is on, is off, or is as QEMU decides."""
+    """Whether a device or feature is on or off, or QEMU decides."""
 
     ON = "on"
     OFF = "off"
@@ -53,7 +53,7 @@ class Gic(Choice):
 
 
 class Addresses(Choice):
-    """Who gives the devices their addresses, and on which bus."""
+    """The source of the devices' addresses, and the bus."""
 
     #: libvirt gives the addresses.
     LIBVIRT = "libvirt"
@@ -65,7 +65,7 @@ class Addresses(Choice):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Boot:
-    """What starts the guest's system.
+    """The start of the guest's system.
 
     :param uefi: whether UEFI starts the guest.
     :param secure_boot: whether UEFI starts signed boot loaders only.
@@ -79,7 +79,7 @@ class Boot:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Processor:
-    """What processor the guest sees.
+    """The processor that the guest sees.
 
     :param model: a CPU model or one of libvirt's CPU modes; empty for QEMU's own choice.
     :param enable: features that are added to the model, by libvirt's names.
@@ -95,7 +95,7 @@ class Processor:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Features:
-    """What the platform offers the guest's system.
+    """The features of the guest's platform.
 
     :param acpi: whether there are ACPI tables.
     :param apic: whether there is an APIC.
@@ -133,10 +133,10 @@ class Clock:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Virtio:
-    """What all virtio devices of the guest share.
+    """The common settings of the guest's virtio devices.
 
-    :param form: how they speak.
-    :param packed: whether they offer the packed form of their queues.
+    :param form: the interface of the devices.
+    :param packed: whether the devices offer packed queues.
     """
 
     form: VirtioForm
@@ -191,7 +191,7 @@ class NetworkCard:
 class Console:
     """The serial console.
 
-    :param model: the device that the console hangs on.
+    :param model: the device of the console.
     :param ports: number of serial ports, the console included.
     :param address: the host's address of the console's TCP port; empty for a pseudo-terminal.
     """

@@ -41,8 +41,8 @@ class Machine:
     :param express: whether the root bus is PCI Express.
     :param pci: whether the machine has a PCI bus.
     :param mmio: whether virtio devices are in memory, because the machine has no other bus.
-    :param virtios: the forms in which virtio devices speak.
-    :param consoles: the devices that the first serial console hangs on.
+    :param virtios: the interfaces of virtio devices.
+    :param consoles: devices of the first serial console.
     :param buses: disk buses.
     :param cdrom_bus: bus of the CD-ROM drive of an installer.
     :param nics: network cards.

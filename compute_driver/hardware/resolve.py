@@ -129,7 +129,7 @@ def _identity(guest: Guest, machine: Machine) -> tuple[Identity, ...]:
 def _virtio(guest: Guest, machine: Machine) -> Virtio:
     form = architecture.choose("virtio", guest.virtio, machine.virtios)
     if guest.packed_ring and machine.mmio:
-        # These devices speak virtio's older interface, which has no packed queues.
+        # Devices in memory have virtio's older interface, which has no packed queues.
         accepted = f"off: devices of machine {machine.name} have none"
         raise exceptions.InvalidParameter("packed_ring", True, accepted)
     return Virtio(form=form, packed=guest.packed_ring)
@@ -147,15 +147,15 @@ def _features(
 ) -> Features:
     kvm = accelerator is Accelerator.KVM
     return Features(
-        # Where the machine's own start-up code brings no ACPI tables, UEFI does.
+        # If the machine has no ACPI tables of its own, UEFI makes the tables.
         acpi=machine.acpi or boot.uefi,
         apic=machine.apic,
         hyperv=kvm and facts.hyperv and guest.os_type is OsType.WINDOWS,
-        # Emulation tells by a CPU feature, which the processor leaves out.
+        # A CPU feature reveals emulation; hardware/tuning.py removes the feature.
         hidden=kvm and guest.hide_hypervisor,
         pmu=_pmu(guest, facts, accelerator),
         gic=_GIC[accelerator] if machine.gic else Gic.NONE,
-        # Firmware guards its variables from the system with this mode.
+        # In this mode the firmware protects its variables from the system.
         smm=boot.secure_boot,
     )
 

@@ -82,7 +82,7 @@ def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
 def _hidden(
     guest: Guest, facts: architecture.Architecture, accelerator: Accelerator
 ) -> tuple[str, ...]:
-    """Return the features that tell of emulation; libvirt hides the signature of KVM."""
+    """Return the features that reveal emulation; libvirt hides the signature of KVM."""
     if not guest.hide_hypervisor:
         return ()
     if not facts.signed:

@@ -3,7 +3,7 @@
 
 At each power-on libvirt makes the device of an interface, and the kernel removes the device with
 the emulator.  os-vif makes the port of the same name after libvirt has made the device.  The port
-is made anew each time: Open vSwitch's userspace datapath would keep the device before.
+is made anew each time: Open vSwitch's userspace datapath would keep the earlier device.
 
 For a hybrid interface os-vif works before libvirt: os-vif makes a bridge, into which libvirt plugs
 the device, and a pair of devices from the bridge to Open vSwitch; one of the pair is the port.

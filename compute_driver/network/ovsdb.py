@@ -29,7 +29,7 @@ class Port:
     """A port with one interface of the same name.
 
     :param bridge: the name of the port's bridge.
-    :param external_ids: the notes of any program with the interface.
+    :param external_ids: the notes of all programs about the interface.
     """
 
     bridge: str
@@ -89,7 +89,7 @@ def _select(table: str, *columns: str) -> dict[str, Any]:
 
 
 def _references(value: list[Any]) -> list[str]:
-    """Return the row identifiers of a column; a single one is no set (RFC 7047, section 5.1)."""
+    """Return the row identifiers of a column; one identifier is no set (RFC 7047, 5.1)."""
     kind, content = value
     return [content] if kind == "uuid" else [reference[1] for reference in content]
 

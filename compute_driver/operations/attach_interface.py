@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give a guest a further interface."""
+"""Attach an interface to a guest."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from compute_driver.xml import interface as interface_xml
 
 
 def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operation) -> None:
-    """Give a guest a further interface, in its description and in its domain that runs.
+    """Attach an interface to a guest, in its description and in its running domain.
 
-    :param op: the operation, whose failure takes the interface from both again.
+    :param op: the operation, whose failure removes the interface from both.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
     """
     state = parts.require(uuid, "attach an interface to", interfaces.ACCEPTED)

@@ -63,7 +63,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
     owned = _ours(parts)
     for path in sorted(root.iterdir()) if root.is_dir() else ():
         uuid = path.name.removesuffix(removal.REMOVED)
-        # Files of others, such as lost+found, may be there as well.
+        # The directory may have files of other programs, such as lost+found.
         if uuid in owned or not is_uuid(uuid):
             continue
         with journal.unless_busy(parts, uuid) as idle:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Take an interface from a guest."""
+"""Detach an interface from a guest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from compute_driver.system import steps
 
 
 def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeout: float) -> None:
-    """Take an interface from a guest, from its domain that runs and from its description.
+    """Detach an interface from a guest, from its running domain and from its description.
 
     :param mac: the interface's hardware address.
     :param op: the operation.
-    :param timeout: seconds that the guest may take to let go.
+    :param timeout: seconds that the guest may take to release the interface.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
     state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
@@ -29,9 +29,9 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     if state in ACTIVE:
         interfaces.let_go(parts, uuid, removed[0].mac, timeout)
         steps.announce("interface let go")
-    # The guest cannot be given the interface back: a failure from here on ends the detachment.
+    # The guest cannot get the interface back: after a failure, the undo completes the detachment.
     op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
-    # The description has the only record of the interface: it is unplugged before the record goes.
+    # The description is the only record of the interface: unplug it before the record goes.
     parts.ports.unplug(uuid, removed)
     steps.announce("ports unplugged")
     rest = tuple(nic for nic in stored.guest.interfaces if nic not in removed)

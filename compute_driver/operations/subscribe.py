@@ -34,8 +34,8 @@ _KINDS = frozenset(
 class Changes:
     """Calls a listener for changed guests, each on a thread of its own.
 
-    The listener is given the state at the end of the operation that is under way, if any; so a
-    guest has one such thread at most.
+    The listener gets the state at the end of the operation that runs on the guest, if one runs.  A
+    guest has at most one such thread.
 
     :param parts: the parts of the driver.
     :param listener: see :meth:`compute_driver.driver.ComputeDriver.subscribe`.
@@ -60,7 +60,7 @@ class Changes:
         ).start()
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.push(None)
@@ -68,7 +68,7 @@ class Changes:
     def _listen(self, watch: events.Watch) -> None:
         with self._watching:
             while self._watch is not None:
-                # The next call opens a lost connection again, whose events come here, too.
+                # The next call opens a lost connection again; its events arrive here, too.
                 event = watch.wait(_KINDS, math.inf)
                 if event is not None:
                     self._changed(event.uuid)
@@ -82,7 +82,7 @@ class Changes:
 
     def _tell(self, uuid: str) -> None:
         try:
-            self._parts.state(uuid)  # takes no lock for a guest of somebody else
+            self._parts.state(uuid)  # fails before the lock for a guest of another program
             with journal.exclusive(self._parts, uuid):
                 self._forget(uuid)
                 state = self._parts.state(uuid)
@@ -92,9 +92,9 @@ class Changes:
                 LOG.log(level, "Guest %s is %s: %s", uuid, state, reason)
             self._listener(uuid, state)
         except exceptions.GuestNotFound:
-            LOG.debug("Guest %s is gone, or somebody else's", uuid)
+            LOG.debug("Guest %s is gone, or another program's", uuid)
         except Exception:
-            LOG.exception("The change of guest %s could not be told", uuid)
+            LOG.exception("The change of guest %s could not be reported", uuid)
         finally:
             self._forget(uuid)
 

@@ -164,9 +164,9 @@ def _plain_word(name: str) -> str:
 
 
 def _text(
-    field: str, what: str, value: object, *, low: int, high: int, printable: bool = False
+    field: str, noun: str, value: object, *, low: int, high: int, printable: bool = False
 ) -> None:
-    accepted = f"{what}, {low} to {high} characters long"
+    accepted = f"{noun}, {low} to {high} characters long"
     if not isinstance(value, str):
         raise exceptions.InvalidParameter(field, type(value).__name__, accepted)
     if not low <= len(value) <= high:

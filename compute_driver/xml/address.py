@@ -36,7 +36,7 @@ _BEHIND_PORTS = (
     "controller[@type='scsi']",
     "controller[@model='qemu-xhci']",
 )
-#: Free slots of the root bus; libvirt puts its ports into the lower ones.
+#: Free slots of the root bus; libvirt puts its ports into lower slots.
 _SLOTS = range(0x08, 0x1C)
 
 #: The parts of libvirt's addresses on PCI, and their formats.
@@ -57,7 +57,7 @@ def assign(domain: Element, addresses: Addresses, spare_ports: int) -> None:
 
 
 def _map_into_memory(domain: Element) -> None:
-    """Give every virtio device an address in memory: libvirt looks for PCI by itself."""
+    """Give every virtio device an address in memory; libvirt by itself looks for a PCI bus."""
     for device in _devices(domain, _VIRTIO):
         device.append(E.address(type="virtio-mmio"))
 

@@ -13,7 +13,7 @@ from compute_driver.hardware.description import Features, Gic, Hardware, Switch
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import YES_NO, E, Element
 
-#: Hyper-V's interfaces that Windows runs well with; QEMU, "Hyper-V Enlightenments".
+#: Hyper-V's interfaces for Windows; QEMU, "Hyper-V Enlightenments".
 _HYPERV = (
     *("relaxed", "vapic", "vpindex", "runtime", "synic", "reset"),
     *("frequencies", "tlbflush", "ipi"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The serial ports; the first is the console, which is interactive and always logged.
 
-The console hangs on a pseudo-terminal, which libvirt's clients reach, or on a TCP port, which the
-network reaches; each power-on chooses the port.
+The console is a pseudo-terminal, for libvirt's clients, or a TCP port, for clients in the network;
+each power-on chooses the port.
 
 Source: libvirt, "Domain XML format", "Consoles, serial, parallel & channel devices".
 """

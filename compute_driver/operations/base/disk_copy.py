@@ -38,9 +38,9 @@ _STOP_SECONDS = 2.0
 
 
 def give_up(parts: Parts, uuid: str) -> None:
-    """Make a snapshot of a guest that is to be removed fail soon."""
+    """Make the running snapshot of a guest fail soon, before the removal of the guest."""
     if leftovers(parts, uuid):  # else an emulator that hangs is not asked
-        with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits for it, then
+        with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits then
             _aborted(parts, uuid, time.monotonic() + ABORT_SECONDS)
 
 

@@ -55,7 +55,7 @@ def describe(parts: Parts, uuid: str) -> None:
 
 
 def bring_back(parts: Parts, uuid: str) -> None:
-    """Define the domain of a guest whose files were kept; nothing if the domain is there."""
+    """Define the domain of a guest whose files were kept; nothing if the domain exists."""
     if without_domain(parts, uuid):
         parts.define_again(_description(parts, uuid).read_text())
         forget(parts, uuid)

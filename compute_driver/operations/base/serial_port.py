@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds a TCP port for a guest's serial console; no other guest is given the port meanwhile."""
+"""Finds a TCP port for a guest's serial console; no other guest gets the port meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def assigned(
 ) -> Iterator[int | None]:
     """Give a guest a port, and hold the port while the guest is started.
 
-    :param avoided: ports that are taken, though they look free.
+    :param avoided: ports that are taken although they look free.
     :param suspended: whether the guest goes on from its saved memory.
     :return: the port; None if its console needs none.
     :raises NoFreePort: if there is none.
@@ -75,7 +75,7 @@ def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -
 
 
 def is_free(host: str, port: int) -> bool:
-    """Tell whether QEMU could listen there; QEMU and this check ignore old connections."""
+    """Tell whether QEMU can listen at a port; QEMU and this check ignore old connections."""
     try:
         family, kind, protocol, _name, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Leads resizes, their confirmations and reverts to an end, be they successful or interrupted."""
+"""Completes resizes, confirmations and reverts, also after an interruption."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def kept(parts: Parts, uuid: str) -> Present | None:
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """Make a guest wholly the old or wholly the new one; nothing if it is one of them."""
+    """Make a guest completely the old or completely the new guest; nothing if no change is open."""
     home = parts.home(uuid)
     directory = home.directory
     if not directory.exists():
