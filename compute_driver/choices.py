@@ -253,7 +253,7 @@ class PowerState(Choice):
     CRASHED = "crashed"
 
 
-#: States with an emulator, with a system that can go on, and without both.
+#: States with an emulator; states with a system that can continue; states with neither.
 ACTIVE = frozenset({PowerState.RUNNING, PowerState.PAUSED})
 ALIVE = ACTIVE | {PowerState.SUSPENDED}
 OFF = frozenset({PowerState.STOPPED, PowerState.CRASHED})

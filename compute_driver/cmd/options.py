@@ -73,7 +73,7 @@ def choice(flag: str, text: str, metavar: str, kind: type[Choice]) -> Option:
     return Option(flag, text, metavar, field=name, read=kind.parse)
 
 
-#: What an image must be; see :func:`image`.
+#: Options of an image; see :func:`image`.
 IMAGE = (
     Option("--image-format", "format that the image must have: qcow2, raw, iso...", "F"),
     Option("--checksum", "checksum that the image must have", "ALG:HEX"),

@@ -97,13 +97,13 @@ class Processor:
 class Features:
     """The features of the guest's platform.
 
-    :param acpi: whether there are ACPI tables.
-    :param apic: whether there is an APIC.
+    :param acpi: whether the guest has ACPI tables.
+    :param apic: whether the guest has an APIC.
     :param hyperv: whether the hypervisor has Hyper-V's interfaces.
     :param hidden: whether KVM hides its signature.
     :param pmu: the performance monitoring unit.
     :param gic: the interrupt controller of ARM machines.
-    :param smm: whether there is a system management mode.
+    :param smm: whether the guest has a system management mode.
     """
 
     acpi: bool
@@ -121,7 +121,7 @@ class Clock:
 
     :param local_time: whether the hardware clock starts with the host's local time.
     :param catch_up: whether a PC's timers make up for ticks that are lost.
-    :param hyperv: whether there is Hyper-V's clock.
+    :param hyperv: whether the guest has Hyper-V's clock.
     :param hpet: the high precision event timer.
     """
 
@@ -232,7 +232,7 @@ class Watchdog:
     """A device that acts when the guest hangs.
 
     :param model: the device's model.
-    :param action: what happens to the guest.
+    :param action: the action.
     """
 
     model: WatchdogModel
@@ -255,9 +255,9 @@ class Peripherals:
 
     :param usb: the USB controller.
     :param input: keyboard and pointer.
-    :param serial_bus: whether there is a virtio controller of serial channels.
+    :param serial_bus: whether the guest has a virtio controller of serial channels.
     :param guest_agent: whether the QEMU guest agent has a channel.
-    :param balloon: whether there is a memory balloon.
+    :param balloon: whether the guest has a memory balloon.
     :param random: the source of random numbers.
     :param sound: the sound card.
     :param watchdog: the watchdog.
@@ -280,8 +280,8 @@ class Hardware:
     :param architecture: the facts of the guest's architecture.
     :param family: the facts of the guest's family of machine types.
     :param machine: name of the machine type.
-    :param accelerator: what runs the guest's instructions.
-    :param identity: what SMBIOS tables tell about the computer; the serial number is not None.
+    :param accelerator: the accelerator.
+    :param identity: the computer in SMBIOS's tables; the serial number is not None.
     :param cards: one card for each interface, in the guest's order.
     """
 

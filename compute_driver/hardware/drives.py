@@ -15,13 +15,13 @@ MAX_IDE_DRIVES = 4
 
 
 class RootKind(Choice):
-    """What the guest's image makes of its root disk."""
+    """The effect of the guest's image on the root disk."""
 
     #: The image is the content of a disk.
     DISK = "disk"
     #: The image is an ISO 9660 file to boot from: an installer or a live system.
     ISO = "iso"
-    #: There is no image: the root disk, if there is one, is empty.
+    #: The guest has no image; its root disk, if any, is empty.
     EMPTY = "empty"
 
     @classmethod

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can run, and the refusal of guests that it cannot run."""
+"""The abilities of this host, and the refusal of guests that this host cannot run."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What this host can run for guests of each architecture, and the accelerator that they get.
+"""The guests of each architecture that this host can run, and the accelerator of the guests.
 
 Emulators take long to start, so the driver starts only the requested and the configured ones.
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The description of the host: its resources, and what it can run."""
+"""The description of the host: its resources and its abilities."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kinds of interfaces and what their interfaces are plugged into."""
+"""The kinds of interfaces, and the backend of each kind."""
 
 from __future__ import annotations
 

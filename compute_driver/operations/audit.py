@@ -208,7 +208,7 @@ def _missing(name: str, address: str, uuid: str) -> Finding:
 def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
     for uuid, interfaces in parts.ports.plugged().items():
         with journal.unless_busy(parts, uuid) as idle:
-            # A domain of somebody else with this UUID may use the ports.
+            # A domain of another program with this UUID may use the ports.
             if not idle or parts.connection.run(domains.lookup, uuid) is not None:
                 continue
             if repair:

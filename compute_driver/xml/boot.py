@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What starts the guest: machine, firmware, or a kernel; and what the platform offers.
+"""The start of the guest: machine, firmware or kernel; and the features of the platform.
 
 Source: libvirt, "Domain XML format", "Operating system booting" and "Hypervisor features".
 """

@@ -80,7 +80,7 @@ def _explained(log: Path) -> Iterator[None]:
 
 
 class _Follower:
-    """Reads a log from its beginning, and goes on when virtlogd renames the files."""
+    """Reads a log from its beginning, and continues when virtlogd renames the files."""
 
     def __init__(self, log: Path) -> None:
         self._log = log

@@ -20,7 +20,7 @@ from compute_driver.xml import console
 
 _CHUNK_BYTES = 65536
 
-#: What ``virStreamRecv`` returns while the stream is empty.
+#: The result of ``virStreamRecv`` while the stream is empty.
 _WOULD_BLOCK = -2
 _READABLE_OR_ENDED = (
     libvirt.VIR_STREAM_EVENT_READABLE

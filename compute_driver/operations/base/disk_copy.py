@@ -47,7 +47,7 @@ def give_up(parts: Parts, uuid: str) -> None:
 def mend(parts: Parts, uuid: str) -> None:
     """End the copying of a guest's disk, and remove its files; nothing if there are no such files.
 
-    A backup that somebody else makes goes on.
+    A backup of another program continues.
     """
     found = leftovers(parts, uuid)
     if not found:

@@ -64,7 +64,7 @@ def thaw(parts: Parts, uuid: str, timeout: int) -> None:
     state = parts.state(uuid)
     if state in ACTIVE:
         parts.on_domain(uuid, functools.partial(_thaw_if_active, timeout=timeout))
-    if state is not PowerState.SUSPENDED:  # a suspended guest goes on frozen
+    if state is not PowerState.SUSPENDED:  # a suspended guest stays frozen
         _mark(parts, uuid).unlink(missing_ok=True)
 
 

@@ -31,10 +31,10 @@ LOG = logging.getLogger(__name__)
 #: Seconds that a guest may take to let go of an interface that it was given in vain.
 TAKE_BACK_SECONDS = 10.0
 
-#: Seconds that an emulator may take to pass the request to let go on.
+#: Seconds that an emulator may take to pass a request for release to the guest.
 ASK_SECONDS = 30.0
 
-#: A suspended guest goes on with the devices that it was suspended with.
+#: A suspended guest continues with the devices from before its suspension.
 ACCEPTED = ACTIVE | OFF
 
 #: QEMU's words for a guest that was asked before, and has not answered.

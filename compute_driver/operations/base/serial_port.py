@@ -26,9 +26,9 @@ def assigned(
     """Give a guest a port, and hold the port while the guest is started.
 
     :param avoided: ports that are taken although they look free.
-    :param suspended: whether the guest goes on from its saved memory.
+    :param suspended: whether the guest continues from its saved memory.
     :return: the port; None if its console needs none.
-    :raises NoFreePort: if there is none.
+    :raises NoFreePort: if no port is free.
     """
     xml = parts.on_domain(uuid, domains.saved if suspended else domains.description)
     domain = etree.fromstring(xml)
