@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sudden deaths of the driver, of libvirt and of guests, and what becomes of what they left."""
+"""Sudden deaths of the driver, of libvirt and of guests, and the recovery from the deaths."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class RecoveryTestCase(tiny.TinyTestCase):
 
 
 class TestInterruptedOperations(RecoveryTestCase):
-    def test_killed_spawn_is_undone_by_the_next_driver(self) -> None:
+    def test_the_next_driver_undoes_a_killed_spawn(self) -> None:
         before = tiny.kept()
         for point in SPAWN_POINTS:
             with self.subTest(point):
@@ -63,14 +63,14 @@ class TestInterruptedOperations(RecoveryTestCase):
                 self.assertEqual(before, tiny.kept())
                 self.assertEqual((), driver.audit())
 
-    def test_killed_spawn_is_undone_by_the_next_spawn_of_that_guest(self) -> None:
+    def test_the_next_spawn_of_the_guest_undoes_a_killed_spawn(self) -> None:
         made = tiny.guest()
         self.addCleanup(self.driver.destroy, made.uuid)
         self.kill_at("guest started", "spawn", made.uuid)
         self.driver.spawn(made)
         self.assertEqual([made.uuid], [*tiny.emulators()])
 
-    def test_killed_destroy_is_finished_by_the_next_driver(self) -> None:
+    def test_the_next_driver_finishes_a_killed_destroy(self) -> None:
         for point in DESTROY_POINTS:
             with self.subTest(point):
                 made = self.spawn_tiny()
@@ -86,7 +86,7 @@ class TestInterruptedOperations(RecoveryTestCase):
         self.other_driver()
         self.assertEqual(before, tiny.kept())
 
-    def test_killed_spawn_of_a_guest_with_kept_files_leaves_those(self) -> None:
+    def test_killed_spawn_of_a_guest_with_kept_files_leaves_the_files(self) -> None:
         made = self.spawn_tiny()
         self.driver.destroy(made.uuid, keep_files=True)
         before = tiny.kept()
@@ -112,7 +112,7 @@ class TestInterruptedOperations(RecoveryTestCase):
             self.driver.spawn(dataclasses.replace(made, memory_mib=24))
         self.assertEqual(before, description.read_bytes())
 
-    def test_killed_fetch_is_continued_by_the_next_spawn(self) -> None:
+    def test_the_next_spawn_continues_a_killed_fetch(self) -> None:
         server = ImageServer(Path(base.disk_image().location).read_bytes())
         self.addCleanup(server.close)
         server.gate.clear()
@@ -186,7 +186,7 @@ class TestInterruptedOperations(RecoveryTestCase):
                 self.assertIs(PowerState.RUNNING, driver.show(number).state)
             self.driver.destroy(number)
 
-    def test_what_cannot_be_removed_now_is_removed_later(self) -> None:
+    def test_a_removal_that_fails_is_repeated_later(self) -> None:
         self.kill_at("disk made", "spawn", str(uuid.uuid4()))
         before = tiny.files()
         refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
@@ -198,7 +198,7 @@ class TestInterruptedOperations(RecoveryTestCase):
         self.other_driver()
         self.assertEqual(set(), tiny.files())
 
-    def test_what_cannot_be_undone_now_is_undone_later(self) -> None:
+    def test_an_undo_that_fails_is_repeated_later(self) -> None:
         made = tiny.guest()
         refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
         failure = mock.patch.object(
@@ -212,7 +212,7 @@ class TestInterruptedOperations(RecoveryTestCase):
 
 
 def _wait_for_part() -> None:
-    """Return when the first bytes of an image are there."""
+    """Return when the cache has the first bytes of an image."""
     deadline = time.monotonic() + base.BOOT_TIMEOUT
     while time.monotonic() < deadline:
         parts = (base.state_path() / "images" / "tmp").glob("*.part")
@@ -229,7 +229,7 @@ class TestLibvirtKilled(RecoveryTestCase):
         os.kill(pid, signal.SIGKILL)
         self.assertTrue(ended([pid], 30))
 
-    def test_driver_goes_on_and_its_guests_too(self) -> None:
+    def test_driver_and_guests_continue_without_libvirt(self) -> None:
         made = self.spawn_tiny()
         emulators = tiny.emulators()
         for _round in range(3):
@@ -244,7 +244,7 @@ class TestLibvirtKilled(RecoveryTestCase):
         self.driver.destroy(made.uuid)
         self.assertEqual([another.uuid], [*tiny.emulators()])
 
-    def test_stop_meanwhile_keeps_its_deadline(self) -> None:
+    def test_a_stop_keeps_its_deadline(self) -> None:
         made = self.spawn_tiny()
         started = time.monotonic()
         stopping = self.background(self.driver.stop, made.uuid, timeout=3)
@@ -253,7 +253,7 @@ class TestLibvirtKilled(RecoveryTestCase):
         self.assertGreater(time.monotonic() - started, 3)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 
-    def test_waiting_for_the_console_goes_on(self) -> None:
+    def test_a_wait_for_the_console_continues(self) -> None:
         made = self.spawn()
         waiting = self.background(
             self.driver.console_wait, made.uuid, "GUEST-ECHO: hello", timeout=base.BOOT_TIMEOUT
@@ -308,7 +308,7 @@ class TestAudit(RecoveryTestCase):
             self.driver.start(made.uuid)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 
-    def test_guest_of_which_only_the_domain_is_left(self) -> None:
+    def test_a_guest_with_a_domain_only(self) -> None:
         made = self.spawn_tiny()
         self.driver.stop(made.uuid, timeout=0)
         shutil.rmtree(base.state_path() / "instances" / made.uuid)
@@ -317,7 +317,7 @@ class TestAudit(RecoveryTestCase):
         self.assertEqual((), self.driver.list())
 
 
-class TestGuestsOfTheirOwnMind(RecoveryTestCase):
+class TestGuestsWithoutAnswer(RecoveryTestCase):
     def test_stop_of_a_guest_that_does_not_answer_is_forced(self) -> None:
         made = self.spawn_tiny()
         started = time.monotonic()
@@ -354,7 +354,7 @@ class TestGuestsOfTheirOwnMind(RecoveryTestCase):
         self.assertGreaterEqual(took, timeout)
         self.assertLess(took, timeout + SLACK)
 
-    def test_guest_that_powers_itself_off_is_stopped_and_events_say_so(self) -> None:
+    def test_a_guest_that_powers_itself_off_is_stopped_with_an_event(self) -> None:
         made = self.spawn()
         with self.driver._parts.connection.watch(made.uuid) as watch:
             session = self.driver.console_attach(made.uuid)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests that do not boot any more are repaired from another system, or stay as they were."""
+"""A rescue system repairs a guest that no longer boots, or the guest stays as it was."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ TOLD = ConfigDrive(hostname="rescuer", admin_password="secret")
 
 
 class TestInside(base.HostTestCase):
-    """What the rescue system finds."""
+    """The view of the rescue system."""
 
     def disks(self, made: Any) -> list[tuple[str, str]]:
-        """Return names and roles of the guest's disks, in its own order."""
+        """Return names and roles of the guest's disks, in the guest's order."""
         facts = [line.split() for line in self.fact(made, "DISK")]
         return [(fact[0], next(f[7:] for f in fact if f.startswith("serial="))) for fact in facts]
 
     def fact(self, made: Any, key: str) -> list[str]:
-        """Return what the guest said at its last boot, however the one before has ended."""
+        """Return a fact that the guest printed at its last boot."""
         boot = self.console(made).replace("\r", "").split(base.BANNER)[-2]
         lines = [line.partition(f"GUEST-{key}: ") for line in boot.splitlines()]
         return [text for _before, found, text in lines if found]
@@ -39,7 +39,7 @@ class TestInside(base.HostTestCase):
             self.driver.rescue(made.uuid, wanted)
 
     def repair(self, made: Any, target: str, source: str) -> None:
-        """Give a disk back the beginning that it once had."""
+        """Restore the first bytes of a disk."""
         command = f"dd if=/dev/{source} of=/dev/{target} bs=1M count=1 conv=notrunc; sync"
         inside.run(self.driver, made, command)
 
@@ -84,7 +84,7 @@ class TestInside(base.HostTestCase):
         ):
             with self.subTest(wanted):
                 self.rescue(made, wanted)
-                self.assertIn(name, dict(self.disks(made)))  # CD-ROM drives tell no serial number
+                self.assertIn(name, dict(self.disks(made)))  # CD-ROM drives have no serial number
                 with inside.boots(self.driver, made):
                     self.driver.unrescue(made.uuid)
         self.driver.rescue(made.uuid, Rescue(image=base.disk_image()))
@@ -112,7 +112,7 @@ class TestInterrupted(tiny.TinyTestCase):
         with worker.running(*arguments, pause=point, image=str(self.image)) as other:
             self.assertEqual(worker.PAUSED, other.says())
 
-    def test_failure_to_boot_it_takes_all_back(self) -> None:
+    def test_a_failed_boot_of_the_rescue_system_undoes_the_rescue(self) -> None:
         create = libvirt.virDomain.create
 
         def only_own(domain: libvirt.virDomain) -> Any:
@@ -165,7 +165,7 @@ class TestInterrupted(tiny.TinyTestCase):
                 if not over:
                     driver.unrescue(self.made.uuid)
 
-    def test_audit_finds_and_removes_what_nobody_names(self) -> None:
+    def test_the_audit_removes_rescue_files_of_no_guest(self) -> None:
         left = base.state_path() / "instances" / self.made.uuid / "rescue-system.qcow2"
         left.touch()
         for repair in (False, True):

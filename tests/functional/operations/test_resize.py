@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Guests are resized wholly or not at all, and come back as they were."""
+"""Resizes change a guest completely or not at all, and reverts restore the guest."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ResizeTestCase(tiny.TinyTestCase):
         return {path.name for path in base.entries(self.directory(made))}
 
     def assert_wholly(self, made: Guest, *, resized: bool, waits: bool) -> None:
-        """Expect one of two guests, with all that is its own, that can be powered on."""
+        """Expect one of two guests, complete and ready for a power-on."""
         driver = self.other_driver()
         shown = driver.show(made.uuid)
         expected = worker.larger(driver, made.uuid) if resized else made
@@ -101,7 +101,7 @@ class TestInterruptedResize(ResizeTestCase):
             self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
             self.assert_wholly(made, resized=False, waits=False)
 
-    def test_guest_goes_on_if_there_is_no_room_for_its_copies(self) -> None:
+    def test_a_guest_without_room_for_copies_stays_as_it_is(self) -> None:
         made = self.spawn_tiny()
         emulators = tiny.emulators()
         full = shutil.disk_usage("/")._replace(free=4096)
@@ -138,7 +138,7 @@ class TestInterruptedResize(ResizeTestCase):
         self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
         self.assert_wholly(made, resized=False, waits=False)
 
-    def test_guest_that_does_not_start_in_its_new_size_goes_on_in_its_old_one(self) -> None:
+    def test_a_guest_that_does_not_start_in_the_new_size_gets_the_old_size(self) -> None:
         made = self.spawn_tiny()
         create = libvirt.virDomain.create
         outcomes = [libvirt.libvirtError("no"), None]
@@ -157,7 +157,7 @@ class TestInterruptedResize(ResizeTestCase):
         self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
         self.assert_wholly(made, resized=False, waits=False)
 
-    def test_what_cannot_be_settled_now_is_settled_later(self) -> None:
+    def test_a_settlement_that_fails_is_repeated_later(self) -> None:
         made = self.spawn_tiny()
         refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
         self.driver.resize(made.uuid, worker.larger(self.driver, made.uuid), timeout=0)
@@ -203,7 +203,7 @@ class TestFiles(ResizeTestCase):
         paths = [path for path in base.entries(self.directory(made)) if path.name != "console.log"]
         return {path.name: path.read_bytes() for path in paths}
 
-    def test_new_config_drive_says_what_is_told(self) -> None:
+    def test_the_new_config_drive_has_the_new_content(self) -> None:
         made = self.spawn_tiny(config_drive=ConfigDrive(hostname="web"))
         drive = self.directory(made) / "config-drive.iso"
         before = drive.read_bytes()
@@ -211,7 +211,7 @@ class TestFiles(ResizeTestCase):
         self.assertNotIn(b"new-role", before)
         self.assertIn(b"new-role", drive.read_bytes())
 
-    def test_raw_disks_grow_whatever_their_guest_writes_there(self) -> None:
+    def test_raw_disks_grow_whatever_the_guest_writes(self) -> None:
         driver = self.other_driver(disk_format="raw")
         made = tiny.guest()
         self.addCleanup(self.driver.destroy, made.uuid)
@@ -223,7 +223,7 @@ class TestFiles(ResizeTestCase):
         subprocess.run(command, check=True)
         with root.open("r+b") as stream:
             stream.write(forged.read_bytes()[:MIB])
-        # What it forged says 1 GiB; its disk is of 1 MiB, and grows to 2.
+        # The forged header says 1 GiB; the disk has 1 MiB and grows to 2 MiB.
         driver.resize(made.uuid, dataclasses.replace(made, root=Disk(size_bytes=2 * MIB)))
         self.assertEqual(2 * MIB, root.stat().st_size)
         driver.confirm_resize(made.uuid)
@@ -266,7 +266,7 @@ class TestFiles(ResizeTestCase):
             self.resized(made, memory_mib=24)
         self.driver.resume(made.uuid)
 
-    def test_kept_files_are_told_of_and_never_removed_by_an_audit(self) -> None:
+    def test_an_audit_reports_kept_files_and_never_removes_the_files(self) -> None:
         made = self.spawn_tiny()
         self.driver.destroy(made.uuid, keep_files=True)
         for repair in (False, True):
