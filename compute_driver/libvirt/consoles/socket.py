@@ -72,12 +72,9 @@ class SocketSession(driver.ConsoleSession):
 
 def _count_clients(port: int) -> int:
     """Return how many clients are connected to a TCP port of this host."""
-    lines = [line.split() for table in _TABLES if table.exists() for line in _rows(table)]
+    tables = [table.read_text().splitlines()[1:] for table in _TABLES if table.exists()]
     return sum(
         int(local.rpartition(":")[2], 16) == port and state == _ESTABLISHED
-        for _number, local, _remote, state, *_rest in lines
+        for lines in tables
+        for _number, local, _remote, state, *_rest in map(str.split, lines)
     )
-
-
-def _rows(table: Path) -> list[str]:
-    return table.read_text().splitlines()[1:]
