@@ -77,7 +77,7 @@ class Apt:
     def _update(self) -> None:
         for folder in ("lists/partial", "cache/archives/partial"):
             (self._state / folder).mkdir(parents=True, exist_ok=True)
-        # apt takes an empty status file as: no package is installed.
+        # An empty status file means that no package is installed.
         (self._state / "status").touch()
         for suite in self._accepted:
             LOG.info("reading the package lists of %s for %s", suite, self.architecture)
@@ -105,7 +105,7 @@ class Apt:
         options = {
             "APT::Architecture": self.architecture,
             "APT::Architectures": self.architecture,
-            # As root, apt would download as a user who may not write here.
+            # By default root's apt downloads as another user, who may not write to this folder.
             "APT::Sandbox::User": "root",
             "Acquire::GzipIndexes": "true",
             "Acquire::Languages": "none",

@@ -33,7 +33,7 @@ class GuestImages:
     """A guest in all its forms.
 
     ``disk`` (qcow2, a whole disk) and ``iso`` boot with every firmware that the architecture has a
-    boot loader for. An architecture without boot loaders has neither: both are ``None``.
+    boot loader for. Both are ``None`` for an architecture without boot loaders.
     """
 
     kernel: Path

@@ -45,7 +45,7 @@ def _lock(root: Path) -> Iterator[None]:
 
 
 def _make_aside(target: Path, make: Callable[[Path, Path], None]) -> None:
-    # Only a killed build leaves such folders, as nobody else builds while this one has the lock.
+    # Only a killed build leaves such folders: this process holds the lock of all builds.
     for leftover in target.parent.glob(".building-*"):
         shutil.rmtree(leftover)
     with tempfile.TemporaryDirectory(prefix=".building-", dir=target.parent) as scratch:

@@ -16,7 +16,7 @@ class Architecture:
     :param kernel: package of the kernel with all drivers
     :param cloud_kernel: package of the kernel that boots fast but has few drivers, if any
     :param suites: Debian's suites that have the architecture, best first; none: all suites
-    :param lacks: modules that its kernel does not have, as the hardware does not exist
+    :param lacks: modules that the kernel lacks, because the hardware does not exist
     :param bios: boot loader for BIOS
     :param uefi: boot loader for UEFI
     :param secure_boot: signed boot loader for UEFI

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Facts on block devices. The source of the offsets is each file system's on-disk format.
 
-# at OFFSET LENGTH: so many bytes of $device.
+# at OFFSET LENGTH: LENGTH bytes of $device, from OFFSET on.
 at() { dd if="$device" bs=1 skip="$1" count="$2" 2>/dev/null; }
 
 # probe NAME: file system type and label, or "none", in $fs and $label.
@@ -64,7 +64,7 @@ contents() {
     esac
 }
 
-# disk NAME: says what is known of a whole disk and its partitions.
+# disk NAME: prints the facts of a whole disk and its partitions.
 disk() {
     attachment "$1"
     serial "$1"

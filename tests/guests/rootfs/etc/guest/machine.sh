@@ -15,7 +15,7 @@ processor() {
     done </proc/cpuinfo
     case $(uname -m) in
         i?86 | x86_64)
-            # Only a guest of KVM sees its clock; the emulator shows no more than the flag.
+            # Only a guest of KVM sees the clock of KVM; the emulator shows the flag only.
             first /sys/devices/system/clocksource/clocksource0/available_clocksource
             case $value in *kvm-clock*) VIRT=kvm ;; esac
             [ -r /sys/hypervisor/type ] && first /sys/hypervisor/type && VIRT=$value
@@ -24,8 +24,8 @@ processor() {
     esac
 }
 
-# other_virtualisation: sets VIRT from what the firmware tells where the processor tells nothing:
-# a machine of QEMU's without a sign of KVM is emulated.
+# other_virtualisation: sets VIRT by the firmware, for processors that do not show it: a machine of
+# QEMU without a sign of KVM is emulated.
 other_virtualisation() {
     for file in /sys/class/dmi/id/sys_vendor /proc/device-tree/compatible /proc/device-tree/model; do
         first $file
@@ -34,13 +34,13 @@ other_virtualisation() {
     first /proc/device-tree/hypervisor/compatible
     case $value in linux,kvm*) VIRT=kvm ;; esac
     while IFS=: read -r key value; do
-        # The emulator, too, says that it were KVM, but of QEMU's make.
+        # The emulator, too, calls itself KVM, but names QEMU as the manufacturer.
         case $key:$value in
             Manufacturer:*QEMU*) VIRT=tcg && break ;;
             *"Control Program":*KVM*) VIRT=kvm ;;
         esac
     done 2>/dev/null </proc/sysinfo
-    # ARM's and RISC-V's KVM answer calls by which the kernel knows them.
+    # KVM on ARM and RISC-V answers calls that the kernel makes to recognise KVM.
     dmesg | grep -q -e "smccc: KVM: hypervisor" -e "SBI implementation ID=0x3 " && VIRT=kvm
 }
 

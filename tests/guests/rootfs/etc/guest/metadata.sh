@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What a cloud tells its guest, by config drive or by the metadata service:
+# The data of a cloud for its guest, from the config drive or the metadata service:
 # https://docs.openstack.org/nova/latest/user/metadata.html
 LATEST=/config/openstack/latest
 
@@ -8,7 +8,7 @@ read_config_drive() {
     mount -t "$CONFIG_FS" -o ro "$CONFIG_DRIVE" /config && read_metadata
 }
 
-# fetch_metadata: sets the same from the metadata service, which may not answer at once.
+# fetch_metadata: sets the same variables from the metadata service, which may answer late.
 fetch_metadata() {
     mkdir -p $LATEST
     tries=0
@@ -48,7 +48,7 @@ read_metadata() {
     [ -r $LATEST/network_data.json ] && NETWORKDATA=yes
 }
 
-# run_userdata: runs user data that is a script, its output going to the consoles.
+# run_userdata: runs user data that is a script; the output goes to the consoles.
 run_userdata() {
     /bin/sh $LATEST/user_data >/run/userdata.log 2>&1 </dev/null
     status=$?

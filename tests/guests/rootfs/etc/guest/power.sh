@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The power button. acpid would do, but it keeps the keyboard from everyone else.
+# The power button. acpid is no choice: it takes the keyboard from all other programs.
 
 # watch_power_buttons: waits in the background for a press: any event of such a device.
 watch_power_buttons() {
