@@ -209,7 +209,6 @@ class LibvirtDriver(driver.ComputeDriver):
             resize.check_resize(self._parts, uuid, guest)
 
     def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
-        """Change what a guest's system and other programs are told about the guest."""
         with journal.operation(self._parts, uuid, "identify"):
             identify.identify(self._parts, uuid, identity, tuple(annotations))
 

@@ -78,7 +78,6 @@ class Lifecycle(Machines):
             self._check_resize(machine, guest)
 
     def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
-        """Change what a guest's system and other programs are told about the guest."""
         metadata.elements(annotations)
         with self._machine(uuid) as machine:
             machine.guest = dataclasses.replace(
