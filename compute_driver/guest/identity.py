@@ -13,7 +13,7 @@ _MAX_LENGTH = 255
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Identity:
-    """What the firmware's tables (SMBIOS) tell the guest's system about its computer.
+    """The guest's computer in the tables of the firmware (SMBIOS).
 
     Programs in images decide by these texts which cloud they are in.  The UUID in the tables is
     the guest's UUID.

@@ -47,7 +47,7 @@ class Host:
             driver="libvirt",
             connection_uri=self._connection.uri,
             libvirt_version=dotted(self._connection.run(libvirt.virConnect.getLibVersion)),
-            # libvirt starts every emulator to tell QEMU's version.
+            # libvirt starts every emulator to find QEMU's version.
             qemu_version=versions.get(self.architecture)
             or next(filter(None, versions.values()), ""),
             virt_type=self._conf.hypervisor.virt_type,

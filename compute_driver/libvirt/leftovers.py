@@ -87,7 +87,7 @@ def _is_used(mark: Path) -> bool:
     try:
         descriptor = os.open(mark, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        return True  # the mark belongs to another user, or has just gone
+        return True  # the mark belongs to another user, or no longer exists
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

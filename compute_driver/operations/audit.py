@@ -119,7 +119,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         plan = parts.plan(guest)
         changed = tuple(changes.findings(parts, uuid))
     except exceptions.GuestNotFound:
-        return  # destroyed meanwhile
+        return  # the guest was destroyed meanwhile
     except exceptions.ComputeDriverError as error:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return

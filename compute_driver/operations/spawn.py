@@ -102,12 +102,12 @@ def _start(
 
 def _refuse_another(guest: Guest, kept: Guest) -> None:
     """Refuse a description that does not fit the kept files of the guest."""
-    for field, wanted, there in (
+    for field, wanted, old in (
         ("image", guest.image and guest.image.location, kept.image and kept.image.location),
         ("disk", guest.root and guest.root.size_bytes, kept.root and kept.root.size_bytes),
     ):
-        if wanted != there:
-            raise exceptions.InvalidParameter(field, wanted, f"{there}, as its kept files have it")
+        if wanted != old:
+            raise exceptions.InvalidParameter(field, wanted, f"{old}, as its kept files have it")
 
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:

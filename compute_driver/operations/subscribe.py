@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells a listener which guests have changed their state, by themselves or by an operation."""
+"""Calls a listener after each change of a guest's state, by the guest or by an operation."""
 
 from __future__ import annotations
 

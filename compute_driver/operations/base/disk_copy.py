@@ -33,7 +33,7 @@ ELSEWHERE = "snapshot.elsewhere"
 #: Seconds that the emulator may take to end a copy.
 ABORT_SECONDS = 30.0
 
-#: Seconds by which libvirt may tell of the end of a guest later than of the end of its jobs.
+#: Seconds by which libvirt may report the end of a guest later than the end of the guest's jobs.
 _STOP_SECONDS = 2.0
 
 
@@ -109,7 +109,7 @@ def _begin(domain: libvirt.virDomain, disk: Source, target: Path) -> bool:
 
 
 def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool:
-    """Return when the copy is whole; False if the guest stopped meanwhile.
+    """Return when the copy is complete; False if the guest stopped meanwhile.
 
     :raises SnapshotFailed: if the emulator fails.
     :raises OperationTimeout: if it takes too long.
@@ -149,14 +149,14 @@ def _outcome(domain: libvirt.virDomain) -> str | None:
 
 
 def _aborted(parts: Parts, uuid: str, deadline: float) -> bool:
-    """Make the emulator end its copy; false if the emulator makes none, or hangs."""
+    """Make the emulator end its copy; False if the emulator makes no copy, or hangs."""
     answers: list[bool] = []
     concurrency.within(deadline, lambda: answers.append(parts.on_domain(uuid, _abort)))
     return any(answers)
 
 
 def _abort(domain: libvirt.virDomain) -> bool:
-    """Tell the emulator to end its copy; false if the emulator makes none."""
+    """Tell the emulator to end its copy; False if the emulator makes no copy."""
     try:
         domain.backupGetXMLDesc()  # fails if the job is no backup
         domain.abortJob()

@@ -28,7 +28,7 @@ from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
 
-#: Seconds that a guest may take to let go of an interface that it was given in vain.
+#: Seconds that a guest may take to release an interface whose attachment has failed.
 TAKE_BACK_SECONDS = 10.0
 
 #: Seconds that an emulator may take to pass a request for release to the guest.
@@ -44,7 +44,7 @@ _PENDING = ("already in the process of unplug", "unplug is pending")
 def mend(parts: Parts, uuid: str) -> None:
     """Forget described interfaces that a guest lacks, and plug in the interfaces that it has.
 
-    The guest is asked to let go of interfaces that are not described; these are unplugged anyway.
+    The guest is asked to release interfaces without description; the ports go in any case.
     Hybrid interfaces are plugged in before a guest has them, and not again afterwards.
 
     :raises OperationTimeout: if the emulator does not answer.
@@ -105,10 +105,10 @@ def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
 
 
 def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
-    """Ask a guest to let go of an interface, until it does so.
+    """Ask a guest to release an interface, until the guest does so.
 
     :param timeout: seconds.
-    :raises DeviceBusy: if the guest has not let go by then.
+    :raises DeviceBusy: if the guest has not released the interface in time.
     :raises OperationTimeout: if the guest's emulator does not answer.
     """
     deadline = time.monotonic() + timeout
