@@ -61,7 +61,6 @@ from compute_driver.operations.base import (
     freezing,
     image_users,
     journal,
-    power,
     removal,
 )
 from compute_driver.operations.base.context import Parts
