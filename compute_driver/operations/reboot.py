@@ -44,7 +44,7 @@ def _hard(parts: Parts, uuid: str, op: Operation) -> None:
     """
     undefined.bring_back(parts, uuid)
     guest = power.rebuild(parts, uuid)
-    parts.ports.check(guest)
+    parts.ports.check_interfaces(guest)
     power.on_again(parts, uuid, op.undo, running=True)
     power.power_off(parts, uuid)
     power.power_on(parts, guest)
