@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from compute_driver.choices import Accelerator
 from compute_driver.host import emulator
 from compute_driver.host.cache import Attempt, Cache
 from compute_driver.libvirt.connection import Connection
+from compute_driver.system import home
 
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
@@ -124,9 +124,10 @@ def _configuration() -> list[list[Any]]:
 
     Source: libvirt's qemu.conf, QEMU's firmware.json; session daemons read the user's files too.
     """
-    home = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))
-    files = [Path("/etc/libvirt/qemu.conf"), home / "libvirt/qemu.conf"]
-    for directory in (Path("/usr/share"), Path("/etc"), home):
+    own = home.find_base("XDG_CONFIG_HOME", ".config")
+    users = [own] if own else []
+    files = [Path("/etc/libvirt/qemu.conf"), *(base / "libvirt/qemu.conf" for base in users)]
+    for directory in (Path("/usr/share"), Path("/etc"), *users):
         # An edit in place changes the time of the descriptor, not of its directory.
         files += sorted(directory.glob("qemu/firmware/*.json"))
     return [[str(path), changed] for path in files if (changed := _change_time(path))]

@@ -7,7 +7,6 @@ Emulators take long to start, so the driver starts only the requested and the co
 from __future__ import annotations
 
 import dataclasses
-import shutil
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -29,6 +28,7 @@ from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
+from compute_driver.system import tools
 
 #: The emulator of the host's own architecture on distributions that use another name than QEMU.
 #: Source: libvirt's virQEMUCapsGetDefaultEmulator.
@@ -140,7 +140,7 @@ class Detection:
         """
         names = [f"qemu-system-{facts.name}", facts.emulator]
         names += [NATIVE_EMULATOR] if self.architecture in facts.kvm_hosts else []
-        return next(filter(None, map(shutil.which, names)), None)
+        return next(filter(None, map(tools.locate, names)), None)
 
     def check_machine(self, guest: Guest) -> None:
         """Refuse a machine type that the host's emulator lacks.

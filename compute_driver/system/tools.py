@@ -28,8 +28,12 @@ PACKAGES = {
     "qemu-img": "qemu-utils",
 }
 
-#: Directories of mkfs, mkswap and daemons; an ordinary user's PATH lacks them.
-SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+#: Directories of programs and daemons.  An ordinary user's PATH lacks some of them, and the PATH of
+#: a service may lack all.
+SYSTEM_DIRECTORIES = (
+    *("/usr/local/sbin", "/usr/local/bin"),
+    *("/usr/sbin", "/usr/bin", "/sbin", "/bin"),
+)
 
 #: Each of glibc's malloc arenas reserves 64 MiB of address space, and qemu-img has many threads:
 #: with one arena a conversion fits into 256 MiB, with more arenas it may need over 1 GiB.
@@ -121,11 +125,15 @@ def is_out_of_memory(errors: str) -> bool:
 def locate(name: str) -> str | None:
     """Return the absolute path of a program; None if the host lacks the program.
 
-    The search covers ``PATH`` and :data:`SYSTEM_DIRECTORIES`.
+    The search covers :func:`search_path`.
     """
-    directories = os.pathsep.join((os.environ.get("PATH", os.defpath), *SYSTEM_DIRECTORIES))
-    path = shutil.which(name, path=directories)
-    return os.path.abspath(path) if path else None
+    return shutil.which(name, path=search_path())
+
+
+def search_path() -> str:
+    """Return the absolute directories of ``PATH``, and :data:`SYSTEM_DIRECTORIES`."""
+    directories = [*os.environ.get("PATH", "").split(os.pathsep), *SYSTEM_DIRECTORIES]
+    return os.pathsep.join(filter(os.path.isabs, directories))
 
 
 def _require(name: str) -> str:

@@ -25,6 +25,7 @@ from compute_driver.host.detection import Detection
 from compute_driver.info import Check
 from compute_driver.libvirt.connection import Connection
 from compute_driver.operations import host_check
+from compute_driver.system import tools
 from tests.unit import base
 
 #: An emulator that knows three machines, and refuses CPU models that begin with "bad".
@@ -118,6 +119,7 @@ class DetectionTestCase(unittest.TestCase):
             program.chmod(0o755)
         for patch in (
             mock.patch.dict(os.environ, {"PATH": str(self.root)}),
+            mock.patch.object(tools, "SYSTEM_DIRECTORIES", ()),
             mock.patch.object(architecture, "of_host", return_value="x86_64"),
         ):
             patch.start()
