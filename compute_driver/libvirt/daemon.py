@@ -12,6 +12,7 @@ gets a *session* daemon, whose directories follow the XDG base directory variabl
     STATE/libvirt/supervisor.pid                locked by the supervisor that serves
     STATE/libvirt/daemon.log                    messages of supervisor, libvirtd and virtlogd
     STATE/libvirt/{etc,run,lib,cache,log}/libvirt    libvirt's own directories
+    STATE/libvirt/libvirt                       a shorter path of etc/libvirt
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import hashlib
 import json
 import os
 import pwd
+import re
 import signal
 import socket
 from collections.abc import Iterator, Mapping
@@ -34,10 +36,12 @@ from compute_driver.exceptions import (
     HostError,
     LibvirtUnavailable,
     MissingDependency,
+    NotEnoughSpace,
 )
 from compute_driver.guest import MIB
 from compute_driver.libvirt import orphans, supervisor, system_directories
-from compute_driver.system import concurrency, interpreter, tools
+from compute_driver.system import concurrency, interpreter, space, tools
+from compute_driver.system.filesystem import host_errors, is_full
 
 STATE_OPTION = "[hypervisor] state_path"
 SOCKET_PATH_MAX = 107  # bytes, sockaddr_un(7)
@@ -48,6 +52,10 @@ PACKAGES = {
     "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
 }
 LOG_TAIL_BYTES = 1500
+# A line of libvirt with an error.  The embedded libvirt has no bus, and needs none.
+LOGGED_ERROR = re.compile(
+    r"^[-\d]+ [\d:.+]+: \d+: error : \w+:\d+ : (?!.*bus connection)(.+)$", re.M
+)
 # Each running call takes one worker, and libvirt waits 10 s for an emulator that hangs.  With
 # libvirt's default of 20 workers, 20 such calls block all others.
 MAX_WORKERS = 100
@@ -128,9 +136,10 @@ class EmbeddedDaemon:
         :return: the connection URI.
         :raises ConfigurationError: if the state directory is not usable.
         :raises MissingDependency: if libvirt's daemons are not installed.
+        :raises NotEnoughSpace: if the file system of the state directory is full.
         :raises LibvirtUnavailable: if the daemon does not start; quotes the end of its log.
         """
-        with self._mutex:
+        with self._mutex, host_errors(f"the embedded libvirt in {self._base} cannot be used"):
             if not (self._continue() and self._alive()):
                 self._drop_lease()
                 self._lease = self._connect() or self._start()
@@ -242,7 +251,7 @@ class EmbeddedDaemon:
                 self._run_supervisor(programs, lock)
                 connection = self._connect()
         if connection is None:
-            raise LibvirtUnavailable(f"the embedded libvirt ended at once; {self._log_tail()}")
+            raise self._failure("it ended at once")
         return connection
 
     def _check_user_and_path(self) -> None:
@@ -270,7 +279,11 @@ class EmbeddedDaemon:
                 raise self._unusable(accepted)
             for ours in system_directories.SYSTEM_DIRECTORIES:
                 (self._base / ours / "libvirt").mkdir(mode=0o700, parents=True, exist_ok=True)
+            with suppress(FileExistsError):
+                (self._base / "libvirt").symlink_to("etc/libvirt")  # see SESSION_VARIABLES
         except OSError as error:
+            if is_full(error):
+                raise
             raise self._unusable(f"{accepted} ({error.strerror}: {error.filename})") from error
 
     def _unusable(self, accepted: str) -> ConfigurationError:
@@ -311,6 +324,7 @@ class EmbeddedDaemon:
                     stdout=subprocess.PIPE,
                     stderr=log,
                     cwd="/",
+                    env=os.environ | {"PATH": tools.search_path()},
                     start_new_session=True,
                     timeout=self._start_timeout + SLACK_SECONDS,
                     check=False,
@@ -319,15 +333,21 @@ class EmbeddedDaemon:
             except subprocess.TimeoutExpired:
                 answer = b"its supervisor does not answer"
         if answer != supervisor.READY:
-            reason = answer.decode(errors="replace") or "its supervisor failed"
-            raise LibvirtUnavailable(
-                f"the embedded libvirt did not start: {reason}; {self._log_tail()}"
-            )
+            raise self._failure(answer.decode(errors="replace") or "its supervisor failed")
 
-    def _log_tail(self) -> str:
+    def _failure(self, reason: str) -> HostError:
+        text = f"the embedded libvirt did not start: {reason}"
+        if space.is_used_up(self._base):
+            return NotEnoughSpace(f"{text}: no space left in {self._base}")
         path = self._base / "daemon.log"
-        tail = path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
-        return f"end of {path}: {tail}"
+        return LibvirtUnavailable(f"{text}; {path} ends: {last_reason(path.read_bytes())}")
+
+
+def last_reason(log: bytes) -> str:
+    """Return the latest error of libvirt in a log; the end of the log if libvirt wrote no error."""
+    text = log[-LOG_TAIL_BYTES:].decode(errors="replace").strip()
+    reasons: list[str] = LOGGED_ERROR.findall(text)
+    return reasons[-1] if reasons else text.rpartition("\n")[2]
 
 
 def configuration(privileged: bool, console_log_max_bytes: int) -> dict[str, dict[str, Setting]]:
@@ -370,9 +390,9 @@ def find_program(name: str) -> str:
 def short_name(base: Path) -> Path:
     """Return the short name of a session daemon's directory: a symbolic link.
 
-    A session libvirtd makes UNIX sockets some 85 bytes below its configuration directory
-    (``libvirt/qemu/channel/target/domain-1-name/org.qemu.guest_agent.0``), which is too deep for
-    most home directories.  The name is the same for each start.
+    A session libvirtd makes UNIX sockets some 85 bytes below its configuration directory (see
+    :mod:`compute_driver.libvirt.names`), which is too deep for most home directories.  The name is
+    the same for each start.
     """
     identity = f"{os.geteuid()}:{os.path.realpath(base)}"
     return SHORT_NAMES / (f"cd-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")

@@ -52,9 +52,10 @@ LOG_MAX_BYTES = 1024 * 1024
 # sd_notify(3) of the daemon comes earlier.
 HELLO = struct.pack(">7I", 28, 0x20008086, 1, 66, 0, 0, 0)
 
-# Base directories of libvirt's session mode, see libvirt's "Daemon configuration".
+# Base directories of libvirt's session mode, see libvirt's "Daemon configuration".  Sockets have
+# their paths below the first one, so this name is short: a link leads from there to etc/libvirt.
 SESSION_VARIABLES = {
-    "XDG_CONFIG_HOME": "etc",
+    "XDG_CONFIG_HOME": "",
     "XDG_RUNTIME_DIR": "run",
     "XDG_DATA_HOME": "lib",
     "XDG_CACHE_HOME": "cache",
@@ -111,11 +112,17 @@ def environment(base: Path) -> dict[str, str]:
 
 
 def listen(path: Path) -> socket.socket:
-    """Listen at ``path``, and replace the socket of a dead supervisor."""
-    path.unlink(missing_ok=True)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    listener.listen(socket.SOMAXCONN)
+    """Listen at ``path``, and replace the socket of a dead supervisor.
+
+    :raises StartError: if the socket cannot be made.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        listener.bind(str(path))
+        listener.listen(socket.SOMAXCONN)
+    except OSError as error:
+        raise StartError(f"cannot listen at {path}: {error.strerror}") from error
     return listener
 
 
@@ -402,10 +409,14 @@ def main() -> int:
         os._exit(0)  # the caller has no child to wait for
     os.umask(0o077)
     # This process holds the lock while it serves, so that a successor waits for its end.
-    identity = os.open(options.base / "supervisor.pid", os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(identity, fcntl.LOCK_EX)
-    os.truncate(identity, 0)
-    os.write(identity, b"%d\n" % os.getpid())
+    try:
+        identity = os.open(options.base / "supervisor.pid", os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(identity, fcntl.LOCK_EX)
+        os.truncate(identity, 0)
+        os.write(identity, b"%d\n" % os.getpid())
+    except OSError as error:
+        announce(f"cannot write its process ID: {error.strerror}".encode())
+        return 1
     mount_points = MountPoints()
     serving = None
     try:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,12 @@ def require(path: Path, needed: int) -> None:
     """
     if needed > shutil.disk_usage(path).free:
         raise full(path, needed)
+
+
+def is_used_up(path: Path) -> bool:
+    """Tell whether the file system of a directory has no space for a block or for a file."""
+    status = os.statvfs(path)
+    return not status.f_bavail or (status.f_files > 0 and not status.f_favail)
 
 
 def full(path: Path, needed: int = 0) -> exceptions.NotEnoughSpace:

@@ -32,6 +32,13 @@ class Lifecycle(Case):
         self.assertNotIn(other.uuid, self.listed())
         self.assert_unharmed(guest)
 
+    def test_name_that_outgrows_the_paths_of_sockets_is_refused(self) -> None:
+        for name in ("\u865a" * 13, "\u865a" * 12 + "-1", "\U0001f642" * 10):
+            made = self.make_guest(name=name)
+            with self.assertRaisesRegex(exceptions.InvalidParameter, "name: .* bytes in UTF-8"):
+                self.driver.spawn(made)
+            self.assert_nothing_left(made)
+
     def test_guest_is_paused_until_the_network_is_ready(self) -> None:
         made = self.make_guest()
         self.addCleanup(self.driver.destroy, made.uuid)

@@ -14,6 +14,7 @@ from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
 from compute_driver.guest import ConfigDrive, Guest, Identity
 from compute_driver.info import GuestInfo
+from compute_driver.libvirt import names
 from compute_driver.xml import metadata
 
 
@@ -29,6 +30,7 @@ class Lifecycle(Machines):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
+        names.check(guest.name, self.conf.hypervisor)
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
         metadata.elements(guest.annotations)

@@ -7,6 +7,7 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
+from compute_driver.libvirt import names
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive
 from compute_driver.system import memory
@@ -19,6 +20,7 @@ def check(parts: Parts, guest: Guest) -> acceleration.Decision:
     :return: the guest's accelerator.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
+    names.check(guest.name, parts.conf.hypervisor)
     limit = memory.limit_mib()
     if guest.memory_mib > limit:
         raise exceptions.NotOnThisHost(

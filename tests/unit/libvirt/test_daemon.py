@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 import unittest
@@ -57,6 +58,27 @@ class EmbeddedDaemonTest(unittest.TestCase):
         (self.directory / "file").touch()
         error = self.refused_state_path(self.directory / "file" / "state")
         self.assertIn("Not a directory", error)
+
+    def test_a_full_file_system_is_told_as_such(self) -> None:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        for function in ("pathlib.Path.mkdir", "pathlib.Path.write_text", "os.open"):
+            with (
+                self.subTest(function),
+                mock.patch(function, side_effect=full),
+                self.assertRaisesRegex(exceptions.NotEnoughSpace, "embedded libvirt in /.* cannot"),
+            ):
+                EmbeddedDaemon(self.directory / "state").ensure()
+
+    def test_the_latest_error_of_a_log_is_quoted(self) -> None:
+        head = "2026-11-29 08:48:44.041+0000: 22891: "
+        bus = f"{head}error : virGDBusGetSystemBus:99 : internal error: no system bus connection\n"
+        fault = f"{head}error : virPidFileAcquirePath:378 : Failed to open pid file\n"
+        for log, expected in {
+            f"{fault}{bus}{head}info : hostname: vm\n": "Failed to open pid file",
+            "Traceback\nOSError: x\n": "OSError: x",
+            "": "",
+        }.items():
+            self.assertEqual(expected, daemon.last_reason(log.encode()))
 
     def test_a_directory_of_another_user_is_refused(self) -> None:
         (self.directory / "libvirt").mkdir()
