@@ -10,6 +10,12 @@ import dataclasses
 
 from compute_driver import exceptions
 
+#: The longest wait in seconds: poll(2) takes milliseconds as an int, 24 days at most.
+MAX_SECONDS = 2_000_000
+
+#: The largest age in seconds, some 68 years.
+MAX_AGE = 2**31 - 1
+
 #: Bounds of libvirt and of the kernel's CFS bandwidth control.
 _MAX_RATE = 2**63 - 1
 _MAX_KIB = 2**31 - 1

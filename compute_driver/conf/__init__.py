@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from oslo_log import _options as log_options
 
 from compute_driver import exceptions
 from compute_driver.conf import hypervisor, sources
+
+LOG = logging.getLogger(__name__)
 
 PROJECT = "compute-driver"
 _DEFAULT = "DEFAULT"
@@ -37,15 +40,19 @@ def load(files: Sequence[str] = (), directories: Sequence[str] = ()) -> cfg.Conf
     *files* or *directories* are given), *files*, ``*.conf`` in *directories*, environment variables
     ``OS_HYPERVISOR__<OPTION>``.
 
+    The log has a warning for each unknown option of the sources.
+
     :return: a configuration with group ``[hypervisor]`` and oslo.log's options.
     :raises ConfigurationError: names the option or the file, and the accepted values.
     """
     paths = _paths(files, directories)
-    conf = _read(paths)
+    conf, written = _read(paths), sources.written(paths)
     for group, option, error in _bad_values(conf):
         raise exceptions.ConfigurationError(
-            sources.complaint(group, option, error, sources.written(paths))
+            sources.complaint(group, option, error, written)
         ) from error
+    for line in sources.unknown(written, _log_options()):
+        LOG.warning("%s", line)
     return conf
 
 
@@ -95,6 +102,8 @@ def _bad_values(conf: cfg.ConfigOpts) -> Iterator[tuple[str, cfg.Opt, Exception]
         values = conf if group == _DEFAULT else conf[group]
         for option in options:
             try:
-                values[option.dest]
+                if values[option.dest] is None and option is hypervisor.STATE_PATH:
+                    yield group, option, ValueError(hypervisor.NO_HOME)
+                    return  # other paths are below this one
             except (cfg.Error, ValueError) as error:
                 yield group, option, error

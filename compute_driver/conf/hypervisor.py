@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+import math
 import os
-from pathlib import Path
 
 from oslo_config import cfg, types
 
 from compute_driver import exceptions
 from compute_driver.conf import consoles
-from compute_driver.guest import Cpu
+from compute_driver.guest import MAX_MEMORY_MIB, Cpu
 from compute_driver.hardware import architecture
+from compute_driver.limits import MAX_AGE, MAX_SECONDS
+from compute_driver.system import home
 
 GROUP = cfg.OptGroup(
     "hypervisor",
@@ -22,12 +24,33 @@ GROUP = cfg.OptGroup(
 #: The largest number of free PCI Express ports of a guest.
 MAX_HOTPLUG_PORTS = 16
 
+#: The largest whole number of a program or of libvirt, for options with a natural bound far below.
+_MAX_INT = 2**31 - 1
 
-def _default_state_path() -> str:
+
+def _default_state_path() -> str | None:
+    """Return the default of option ``state_path``; None for a user without a home directory."""
     if os.geteuid() == 0:
         return "/var/lib/compute-driver"
-    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return str(Path(data) / "compute-driver")
+    data = home.find_base("XDG_DATA_HOME", ".local/share")
+    return str(data / "compute-driver") if data else None
+
+
+class Seconds(types.Float):
+    """A time to wait, which is a number and ends.
+
+    :param low: the least accepted number of seconds.
+    """
+
+    def __init__(self, low: float) -> None:
+        super().__init__(low, MAX_SECONDS, type_name="seconds")
+
+    def __call__(self, value: object) -> float:
+        """Return the number of seconds."""
+        seconds = float(super().__call__(value) or 0)
+        if math.isnan(seconds):  # no bound excludes this value
+            raise ValueError(f"{value!r} is not a number")
+        return seconds
 
 
 class AbsolutePath(types.ConfigType):
@@ -100,6 +123,21 @@ def _model(name: str) -> str:
     return name
 
 
+STATE_PATH = cfg.Opt(
+    "state_path",
+    type=AbsolutePath(),
+    default=_default_state_path(),
+    sample_default="/var/lib/compute-driver",
+    help="Directory of all files of the driver. Ordinary users have a directory below "
+    "$XDG_DATA_HOME by default. The path must be short enough for UNIX sockets.",
+)
+
+#: Why option ``state_path`` has no value.
+NO_HOME = (
+    f"no value, and no default, since user ID {os.geteuid()} has no home directory;"
+    f" accepted: {AbsolutePath.accepted}"
+)
+
 OPTIONS = [
     cfg.StrOpt(
         "driver",
@@ -130,14 +168,7 @@ OPTIONS = [
         "setting. Unset, the driver starts its own libvirt daemon on demand, with its files in "
         "state_path.",
     ),
-    cfg.Opt(
-        "state_path",
-        type=AbsolutePath(),
-        default=_default_state_path(),
-        sample_default="/var/lib/compute-driver",
-        help="Directory of all files of the driver. Ordinary users have a directory below "
-        "$XDG_DATA_HOME by default. The path must be short enough for UNIX sockets.",
-    ),
+    STATE_PATH,
     cfg.Opt(
         "instances_path",
         type=AbsolutePath(),
@@ -155,6 +186,7 @@ OPTIONS = [
         "image_unused_seconds",
         default=86400,
         min=0,
+        max=MAX_AGE,
         help="Seconds without use after which 'image prune', or nova's periodic task, may remove "
         "an image that no guest needs. Within nova the default is [image_cache] "
         "remove_unused_original_minimum_age_seconds.",
@@ -195,6 +227,7 @@ OPTIONS = [
     cfg.IntOpt(
         "tcg_translation_buffer_mib",
         min=0,
+        max=MAX_MEMORY_MIB,
         help="Memory in MiB in which QEMU keeps the translated code of an emulated guest. With a "
         "larger buffer a reboot is slow, because QEMU drops old code only when the buffer is full; "
         "with a smaller buffer QEMU translates large programs again and again. Unset, the buffer "
@@ -226,71 +259,76 @@ OPTIONS = [
         "tcp:127.0.0.1:6640. Unset, the address is [os_vif_ovs] ovsdb_connection within nova, and "
         "unix:/run/openvswitch/db.sock elsewhere.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "start_timeout",
+        type=Seconds(1.0),
         default=60.0,
-        min=1.0,
         help="Seconds that the driver's own libvirt daemon may take to start.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "soft_reboot_timeout",
+        type=Seconds(0.0),
         default=60.0,
-        min=0.0,
         help="Seconds that a soft reboot may take before the driver makes a hard reboot.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "stop_timeout",
+        type=Seconds(0.0),
         default=60.0,
-        min=0.0,
         help="Seconds that a guest may take to shut down before the driver powers it off.",
     ),
     cfg.IntOpt(
         "guest_agent_timeout",
         default=30,
         min=1,
+        max=MAX_SECONDS,
         help="Seconds that a guest's agent may take to freeze or thaw its file systems, or to set "
         "a password.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "snapshot_timeout",
+        type=Seconds(1.0),
         default=7200.0,
-        min=1.0,
         help="Seconds that the copy of a guest's root disk may take before the snapshot fails.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "detach_timeout",
+        type=Seconds(0.0),
         default=60.0,
-        min=0.0,
         help="Seconds that a running guest may take to release a device that is detached.",
     ),
-    cfg.FloatOpt(
+    cfg.Opt(
         "image_fetch_timeout",
+        type=Seconds(1.0),
         default=60.0,
-        min=1.0,
         help="Seconds without a byte after which the driver fetches an image again.",
     ),
     cfg.IntOpt(
         "image_fetch_retries",
         default=3,
         min=0,
+        max=_MAX_INT,
         help="Number of times that the driver continues an interrupted fetch before it fails.",
     ),
     cfg.IntOpt(
         "image_tool_cpu_seconds",
         default=600,
         min=1,
+        max=_MAX_INT,
         help="Processor seconds that one run of qemu-img, or the unpacking of an image, may use.",
     ),
     cfg.IntOpt(
         "image_tool_memory_mib",
         default=1024,
         min=256,
+        max=MAX_MEMORY_MIB,
         help="Memory in MiB that one run of qemu-img, or the unpacking of an image, may use.",
     ),
     cfg.IntOpt(
         "console_log_max_kib",
         default=2048,
         min=4,
+        max=_MAX_INT,
         help="Size in KiB at which a guest's console log is rotated; three older parts are kept. "
         "The option applies to the driver's own libvirt daemon; with connection_uri, virtlogd's "
         "configuration applies.",

@@ -188,6 +188,6 @@ def _accepted(kind: Any) -> str:
         noun = "a whole number" if isinstance(kind, types.Integer) else "a number"
         if kind.min is None:
             return noun
-        return f"{noun}, {kind.min:g} " + ("or more" if kind.max is None else f"to {kind.max:g}")
+        return f"{noun}, {kind.min:g} " + ("or more" if kind.max is None else f"to {kind.max:.0f}")
     # The types of this package have an attribute for this text.
     return str(getattr(kind, "accepted", kind.type_name))

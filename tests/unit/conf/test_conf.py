@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import unittest
 from pathlib import Path
 from unittest import mock
 
-from compute_driver import conf, exceptions
+from oslo_config import types
+
+from compute_driver import conf, exceptions, limits
+from compute_driver.conf import hypervisor
 from compute_driver.hardware import architecture
 
 PAIRS = f"pairs such as x86_64:Haswell, of architectures ({', '.join(architecture.TABLE)})"
@@ -23,11 +27,11 @@ BAD_VALUES = {
     "emulation_fallback = perhaps": "emulation_fallback in {file} [hypervisor]: 'perhaps' is not"
     " usable; accepted: true, false",
     "stop_timeout = soon": "stop_timeout in {file} [hypervisor]: 'soon' is not usable;"
-    " accepted: a number, 0 or more",
+    " accepted: a number, 0 to 2000000",
     "start_timeout = 0": "start_timeout in {file} [hypervisor]: '0' is not usable;"
-    " accepted: a number, 1 or more",
+    " accepted: a number, 1 to 2000000",
     "image_fetch_retries = -1": "image_fetch_retries in {file} [hypervisor]: '-1' is not usable;"
-    " accepted: a whole number, 0 or more",
+    " accepted: a whole number, 0 to 2147483647",
     "state_path = var": "state_path in {file} [hypervisor]: 'var' is not usable;"
     " accepted: an absolute path",
     "tcg_cpu_models = vax:486": "tcg_cpu_models in {file} [hypervisor]: 'vax:486' is not usable;"
@@ -113,6 +117,20 @@ class Load(ConfigurationCase):
         loaded = conf.load([first, second]).hypervisor
         self.assertEqual((3, "qemu"), (loaded.stop_timeout, loaded.virt_type))
 
+    def test_user_without_a_home_is_told_what_is_missing(self) -> None:
+        bare = copy.copy(hypervisor.STATE_PATH)
+        bare.default = None
+        options = [bare if option.dest == "state_path" else option for option in hypervisor.OPTIONS]
+        with (
+            mock.patch.object(hypervisor, "STATE_PATH", bare),
+            mock.patch.object(hypervisor, "OPTIONS", options),
+        ):
+            self.assertRegex(self.complaint(), "^state_path .*no home directory; accepted: an abs")
+            self.assertEqual([self.complaint()], conf.problems())
+            os.environ["OS_HYPERVISOR__STATE_PATH"] = "/srv/x"
+            self.assertEqual("/srv/x/instances", conf.load().hypervisor.instances_path)
+            self.assertEqual([], conf.problems())
+
     def test_paths_follow_the_state_path(self) -> None:
         self.write("[hypervisor]\nstate_path = /srv/x\n")
         self.assertEqual("/srv/x/instances", conf.load().hypervisor.instances_path)
@@ -120,6 +138,15 @@ class Load(ConfigurationCase):
     def test_values_set_on_one_configuration_are_not_those_of_another(self) -> None:
         conf.load().set_override("virt_type", "qemu", group="hypervisor")
         self.assertEqual("kvm", conf.load().hypervisor.virt_type)
+
+    def test_unknown_option_is_warned_of(self) -> None:
+        self.write("[hypervisor]\nvirt_typ = qemu\n")
+        with self.assertLogs("compute_driver.conf", "WARNING") as logged:
+            conf.load()
+        self.assertEqual(
+            [f"virt_typ in {self.file} [hypervisor]: no such option; accepted: virt_type"],
+            [record.getMessage() for record in logged.records],
+        )
 
     def test_log_options_are_read(self) -> None:
         self.write("[DEFAULT]\ndebug = true\nlog_file = x\n")
@@ -193,6 +220,23 @@ class Load(ConfigurationCase):
     def test_forbidden_file(self) -> None:
         os.chmod(self.write(""), 0)
         self.assertIn("Permission denied", self.complaint())
+
+
+class Numbers(ConfigurationCase):
+    def test_a_number_without_an_end_is_refused_everywhere(self) -> None:
+        numbers = [option for option in hypervisor.OPTIONS if isinstance(option.type, types.Number)]
+        self.assertGreater(len(numbers), 10)
+        for option in numbers:
+            for value in ("inf", "-inf", "nan", "1e20", str(10**20), "-1"):
+                with self.subTest(f"{option.name} = {value}"):
+                    os.environ[name := f"OS_HYPERVISOR__{option.name.upper()}"] = value
+                    self.assertIn(f"{option.name} in {name} ", self.complaint())
+                    self.assertEqual([self.complaint()], conf.problems())
+                    del os.environ[name]
+
+    def test_the_longest_time_is_accepted(self) -> None:
+        os.environ["OS_HYPERVISOR__STOP_TIMEOUT"] = str(limits.MAX_SECONDS)
+        self.assertEqual(limits.MAX_SECONDS, conf.load().hypervisor.stop_timeout)
 
 
 class Problems(ConfigurationCase):
