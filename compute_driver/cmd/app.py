@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cliff import app
 from cliff import help as cliff_help
 
-from compute_driver.cmd import errors, logs
+from compute_driver.cmd import errors, logs, surroundings
 from compute_driver.cmd.manager import Manager
 from compute_driver.cmd.verb import Parser
 
@@ -117,6 +117,7 @@ class Application(app.App):
         from compute_driver.drivers import loading
 
         configuration = conf.load(self.options.config_file, self.options.config_dir)
+        surroundings.prepare_for_libvirt()
         logs.follow(self.options, configuration)
         return loading.load_driver(configuration)
 

@@ -4,14 +4,18 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import ClassVar
+import os
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 from cliff import display, lister, show
 from cliff.columns import FormattableColumn
 
 from compute_driver import exceptions
 from compute_driver.cmd import errors, verb
+
+#: Defaults of cliff's options --max-width and --fit-width.
+_VARIABLES = ("CLIFF_MAX_TERM_WIDTH", "CLIFF_FIT_WIDTH")
 
 
 class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused-ignore]
@@ -21,6 +25,16 @@ class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused
     """
 
     columns: ClassVar[Sequence[str]]
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser, unless cliff cannot use its environment variables."""
+        for name in _VARIABLES:
+            try:
+                int(os.environ.get(name, "0"))
+            except ValueError:
+                error = exceptions.InvalidParameter(name, os.environ[name], "a whole number")
+                raise errors.UsageError(str(error)) from None
+        return super().get_parser(prog_name)
 
     def run(self, parsed_args: argparse.Namespace) -> int:
         known = [self._normalize_column_name(name) for name in self.columns]
@@ -33,7 +47,20 @@ class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused
 
 
 class Lister(_Checked, lister.Lister, verb.Verb):
-    """A verb that shows a table with several rows."""
+    """A verb that shows a table with several rows; on a screen, nothing in place of no rows."""
+
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Any]
+    ) -> int:
+        """Show the table.
+
+        :return: the exit status.
+        """
+        rows = list(data)
+        if not rows and parsed_args.formatter == "table" and not parsed_args.print_empty:
+            return 0
+        status: int = super().produce_output(parsed_args, column_names, rows)
+        return status
 
 
 class ShowOne(_Checked, show.ShowOne, verb.Verb):

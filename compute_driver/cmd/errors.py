@@ -8,10 +8,15 @@ from compute_driver import exceptions
 #: Exit statuses: see the manual page.
 FAILED = 1
 BAD_USAGE = 2
+NOT_WRITTEN = 3
 
 
 class UsageError(exceptions.ComputeDriverError):
     """A bad command line; the command has changed nothing."""
+
+
+class OutputError(exceptions.ComputeDriverError):
+    """The command is done, but its result cannot be written to standard output."""
 
 
 class UnknownCommandError(UsageError, ValueError):

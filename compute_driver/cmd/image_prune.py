@@ -22,7 +22,7 @@ class ImagePrune(Lister):
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--unused",
-            type=verb.seconds,
+            type=verb.age,
             metavar="SECONDS",
             help="seconds without use (default: option image_unused_seconds)",
         )

@@ -10,13 +10,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
-from compute_driver.cmd import errors
+from compute_driver.cmd import errors, verb
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -30,13 +29,18 @@ _SINKS = ("log_config_append", "log_file", "log_dir", "use_syslog", "use_journal
 
 @contextlib.contextmanager
 def configured(options: argparse.Namespace) -> Iterator[None]:
-    """Log warnings to stderr for the time of one command; with --quiet, log errors only."""
+    """Log warnings to stderr for the time of one command; with --quiet, log errors only.
+
+    Python's warnings, such as libraries' deprecations, are messages of the log, too.
+    """
     root = logging.getLogger()
     before = root.handlers[:], root.level
     try:
         root.addHandler(_warnings(options))
+        logging.captureWarnings(True)
         yield
     finally:
+        logging.captureWarnings(False)
         for handler in set(root.handlers).difference(before[0]):
             handler.close()
         root.handlers[:], root.level = before
@@ -60,7 +64,7 @@ def follow(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:
     if options.debug:
         conf.set_override("debug", True)
     if options.log_file:
-        conf.set_override("log_file", os.path.abspath(options.log_file))
+        conf.set_override("log_file", verb.absolute("--log-file", options.log_file))
     _set_up(options, conf)
     if not conf.use_stderr:
         logging.getLogger().addHandler(_warnings(options))

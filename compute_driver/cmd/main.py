@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 from compute_driver import exceptions
-from compute_driver.cmd import errors
+from compute_driver.cmd import errors, streams, surroundings
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -27,26 +27,43 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     :param argv: the words of the command line; None means the arguments of this process.
-    :return: exit status: 0 done, 1 refused or failed, 2 bad usage or configuration.
+    :return: exit status: 0 done, 1 refused or failed, 2 bad usage or configuration, 3 done without
+        complete output.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     debug = "--debug" in words
-    with _leaving_at_once():
-        from compute_driver.cmd import app  # slow to import
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+    streams.prepare()
+    surroundings.prepare()
+    status = 0
     try:
-        with _unwinding_signals():
-            status = app.Application().run(words)
+        status = _run(words, debug)
         if not sys.stdout.closed:  # cliff's pager closes stdout when its user leaves
             sys.stdout.flush()
-        return status
+    except BrokenPipeError:
+        streams.discard_results()
+        return status or BROKEN_PIPE
+    except errors.OutputError as error:
+        streams.discard_results()
+        return status or _report(str(error), errors.NOT_WRITTEN, debug)
+    return status
+
+
+def _run(words: list[str], debug: bool) -> int:
+    """Run the verb, and report its error.
+
+    :return: the exit status.
+    :raises BrokenPipeError: if the reader of the output has gone.
+    :raises OutputError: if the output cannot be written for another reason.
+    """
+    with _leaving_at_once():
+        from compute_driver.cmd import app  # slow to import
+    try:
+        with _unwinding_signals():
+            return app.Application().run(words)
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
-    except BrokenPipeError:
-        _discard_output()
-        return BROKEN_PIPE
+    except (BrokenPipeError, errors.OutputError):
+        raise
     except KeyboardInterrupt:
         return _report("interrupted", INTERRUPTED, debug)
     except exceptions.ComputeDriverError as error:
@@ -59,15 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _report(text: str, status: int, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    with contextlib.suppress(BrokenPipeError):
-        print(f"compute-driver: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"compute-driver: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
     return status
-
-
-def _discard_output() -> None:
-    """Prevent an error when the interpreter flushes stdout, which has no reader any more."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ class NovaLink(verb.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from compute_driver.nova import link
 
+        file = link.link(verb.absolute("--python", parsed_args.python))
         self.app.stdout.write(
-            f"{link.link(parsed_args.python)}\n"
+            f"{file}\n"
             "to use it, set in nova.conf: [DEFAULT] compute_driver = compute_driver.NovaDriver\n"
         )

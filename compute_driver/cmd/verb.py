@@ -7,11 +7,14 @@ import argparse
 import math
 import typing
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
 from cliff import command
 
+from compute_driver import exceptions
 from compute_driver.cmd import errors
+from compute_driver.limits import MAX_AGE, MAX_SECONDS
 
 if typing.TYPE_CHECKING:  # slow to import, and not needed for help
     from compute_driver.driver import ComputeDriver, Progress
@@ -89,6 +92,20 @@ def add_guest(parser: argparse.ArgumentParser, *, optional: bool = False) -> Non
     )
 
 
+def absolute(flag: str, text: str) -> str:
+    """Return an absolute path, which does not depend on the working directory.
+
+    :param flag: the option of the path.
+    :raises UsageError: if the path is relative, and the working directory is gone.
+    """
+    try:
+        return str(Path(text).absolute())
+    except OSError as error:
+        accepted = "an absolute path, because the working directory is gone"
+        refusal = exceptions.InvalidParameter(flag, text, accepted)
+        raise errors.UsageError(str(refusal)) from error
+
+
 def number(text: str) -> float:
     """Return a finite number, for argparse; a whole number is an integer, and prints as one."""
     try:
@@ -110,9 +127,15 @@ def whole(text: str) -> int:
         ) from None
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, longest: int = MAX_SECONDS) -> float:
     """Return a duration, for argparse."""
     value = number(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: seconds, 0 or more")
+    if not 0 <= value <= longest:
+        accepted = f"seconds, 0 to {longest}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: {accepted}")
     return value
+
+
+def age(text: str) -> float:
+    """Return the age of a file in seconds, for argparse."""
+    return seconds(text, MAX_AGE)

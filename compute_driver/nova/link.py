@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import sys
 import sysconfig
 from pathlib import Path
@@ -51,7 +50,7 @@ class _Environment:
 def link(python: str) -> Path:
     """Make ``nova.virt.compute_driver`` importable for nova's interpreter.
 
-    :param python: path of nova's interpreter.
+    :param python: absolute path of nova's interpreter.
     :return: the new file.  The file names this package's directories; the interpreter searches
         these directories after its own directories.
     :raises InvalidParameter: if the environment has no nova or another release of nova, or if the
@@ -63,13 +62,13 @@ def link(python: str) -> Path:
     if not release.isdecimal() or int(release) not in RELEASES:
         nova = f"nova {environment.nova}" if environment.nova else "no nova"
         accepted = f"the interpreter of an environment with nova {RELEASES[0]} to {RELEASES[-1]}"
-        raise exceptions.InvalidParameter("python", f"{python}, which has {nova}", accepted)
+        raise exceptions.InvalidParameter("--python", f"{python}, which has {nova}", accepted)
     if environment.python != list(sys.version_info[:2]):
         version = "{}.{}".format(*environment.python)
         accepted = "an interpreter of version {}.{}, for the shared libraries".format(
             *sys.version_info
         )
-        raise exceptions.InvalidParameter("python", f"{python}, version {version}", accepted)
+        raise exceptions.InvalidParameter("--python", f"{python}, version {version}", accepted)
     own = (str(Path(__file__).parents[2]), sysconfig.get_path("purelib"))
     lines = [path for path in dict.fromkeys(own) if path != environment.directory]
     file = Path(environment.directory, _FILE)
@@ -95,8 +94,8 @@ def unlink(python: str) -> Path | None:
 
 def _ask(python: str) -> _Environment:
     # Isolated: this process's settings and directory do not matter.
-    ended = programs.run([os.path.abspath(python), "-I", "-c", _QUESTION], timeout=60)
+    ended = programs.run([python, "-I", "-c", _QUESTION], timeout=60)
     try:
         return _Environment(**json.loads(ended.output))
     except (ValueError, TypeError):
-        raise exceptions.InvalidParameter("python", python, "a Python interpreter") from None
+        raise exceptions.InvalidParameter("--python", python, "a Python interpreter") from None

@@ -52,8 +52,7 @@ def run(
     try:
         return concurrency.run_blocking(_run, command, text, environment, timeout)
     except OSError as error:
-        name = os.path.basename(command[0])
-        raise exceptions.ToolFailed(f"{name} does not start: {error.strerror}") from error
+        raise exceptions.ToolFailed(f"{command[0]} does not start: {error.strerror}") from error
 
 
 def _run(

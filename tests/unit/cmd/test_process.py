@@ -37,6 +37,15 @@ def hello(driver, uuid: str, *, greeting: str = "hello"):
     "Greet a guest."
     return f"{greeting} {driver.show(uuid).guest.name}"
 
+def descriptors(driver, file: str):
+    "Tell what the standard streams are."
+    import os
+    open(file, "w").write(" ".join(os.readlink(f"/proc/self/fd/{n}") for n in range(3)))
+
+def talk(driver):
+    "Say much."
+    return "x" * (10**6 - 1)
+
 def hang(driver, file: str):
     "Wait for a signal; clean up."
     try:
@@ -53,6 +62,8 @@ demo = cmd_process:Demo
 [compute_driver.operations]
 hello = cmd_process:hello
 hang = cmd_process:hang
+descriptors = cmd_process:descriptors
+talk = cmd_process:talk
 broken = cmd_process_absent.module:function
 """
 
@@ -185,6 +196,72 @@ class Streams(ProcessCase):
                 # cliff's pager of help takes it for the reader's wish.
                 self.assertEqual(0 if words == ["--help"] else 141, process.returncode)
         os.close(writer)
+
+    def under(self, shell: str, *words: str) -> tuple[int, str]:
+        """Return the status and the messages of a command that a shell runs as "$@"."""
+        done = subprocess.run(
+            ["bash", "-c", shell, "x", *self.command, *words],
+            env=self.environment,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stderr
+
+    def test_closed_streams_are_no_failure(self) -> None:
+        for streams in ("<&-", ">&-", "2>&-", "<&- >&- 2>&-"):
+            for words in (["stop", "web"], ["list"], ["--version"], ["console", "log", "web"]):
+                with self.subTest(streams, words=words):
+                    self.assertEqual((0, ""), self.under(f'exec "$@" {streams}', *words))
+        self.assertEqual(1, self.under('exec "$@" <&- >&- 2>&-', "show", "absent")[0])
+
+    def test_files_do_not_take_the_numbers_of_closed_streams(self) -> None:
+        status, text = self.under(
+            'exec "$@" <&- >&- 2>&-', "descriptors", str(self.directory / "d")
+        )
+        self.assertEqual((0, ""), (status, text))
+        self.assertEqual(3 * ["/dev/null"], (self.directory / "d").read_text().split())
+
+    def test_full_output_has_a_status_of_its_own(self) -> None:
+        line = (
+            "compute-driver: the command is done, but its output cannot be written:"
+            " No space left on device\n"
+        )
+        for words in (["list"], ["--help"], ["--version"], ["console", "log", "web"]):
+            with self.subTest(words):
+                self.assertEqual((3, line), self.under('exec "$@" >/dev/full', *words))
+                self.assertEqual((3, ""), self.under('exec "$@" >/dev/full 2>&1', *words))
+        self.assertEqual((0, ""), self.under('exec "$@" >/dev/full', "stop", "web"))
+        self.assertEqual((1, ""), self.under('exec "$@" 2>/dev/full', "show", "absent"))
+
+    def test_removed_directory_matters_to_relative_paths_only(self) -> None:
+        gone = 'cd "$(mktemp -d)"; rmdir "$PWD"; exec "$@"'
+        self.assertEqual((0, ""), self.under(gone, "list"))
+        for flag, words in {
+            "--image": ("spawn", "a", "--image", "x.img"),
+            "--log-file": ("list", "--log-file", "x"),
+            "--python": ("nova", "link", "--python", "x"),
+        }.items():
+            status, text = self.under(gone, *words)
+            self.assertEqual(2, status, text)
+            self.assertRegex(text, f"compute-driver: {flag}: .*the working directory is gone\n")
+
+    def test_too_few_files_are_told_and_the_limit_of_the_user_is_raised(self) -> None:
+        status, text = self.under('ulimit -n 16; exec "$@"', "list")
+        self.assertEqual(1, status)
+        self.assertIn("at most 16 files can be open (see 'ulimit -n'); accepted: 64 or more", text)
+        self.assertEqual((0, ""), self.under('ulimit -Sn 16; exec "$@"', "list"))
+
+    def test_slow_reader_of_a_pipe_that_does_not_block_gets_everything(self) -> None:
+        reader, writer = os.pipe()
+        os.set_blocking(writer, False)
+        process = self.start("talk", stdout=writer)
+        os.close(writer)
+        time.sleep(0.5)
+        with open(reader, "rb") as pipe:
+            self.assertEqual(10**6, len(pipe.read()))
+        self.assertEqual((None, b""), process.communicate(timeout=30))
+        self.assertEqual(0, process.returncode)
 
     def test_output_that_the_locale_cannot_write(self) -> None:
         self.environment |= {"PYTHONIOENCODING": "ascii"}

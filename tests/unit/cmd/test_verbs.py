@@ -19,7 +19,7 @@ from tests.unit.cmd.base import CommandLineCase
 from tests.unit.drivers import distribution
 
 MODULE = '''
-import dataclasses, logging
+import dataclasses, logging, warnings
 from typing import Optional
 from compute_driver.choices import Choice
 
@@ -53,6 +53,7 @@ def warn(driver):
     for _ in range(3):
         logging.getLogger("compute_driver.x").warning("KVM is not\\nusable")
         logging.getLogger("urllib3").warning("noise")
+        warnings.warn("a library is old", FutureWarning)
         logging.getLogger("compute_driver.x").info("detail")
         logging.getLogger("compute_driver.x").debug("trace")
 
@@ -308,7 +309,7 @@ class Configuration(CommandLineCase):
         self.assertEqual((2, ""), (outcome.status, outcome.err))
         self.assertEqual(
             f"stop_timeout in {bad} [hypervisor]: '-1' is not usable;"
-            " accepted: a number, 0 or more\n"
+            " accepted: a number, 0 to 2000000\n"
             f"virt_typ in {bad} [hypervisor]: no such option; accepted: virt_type\n",
             outcome.out,
         )

@@ -346,7 +346,8 @@ class ProbeTest(unittest.TestCase):
         with mock.patch.object(interpreter, "find_python", return_value="/nonexistent/python3"):
             found = kvm.probe(Path("/dev/null"), "x86_64")
         self.assertEqual(
-            "the probe did not start: python3 does not start: No such file or directory",
+            "the probe did not start: /nonexistent/python3 does not start:"
+            " No such file or directory",
             found.problem,
         )
         self.assertEqual(
