@@ -85,10 +85,10 @@ def no_address(guest: str) -> exceptions.ConsoleUnavailable:
     return exceptions.ConsoleUnavailable(guest, "serial console at a TCP port", "serial_listen")
 
 
-def in_use(uuid: str) -> exceptions.GuestBusy:
+def in_use(guest: str) -> exceptions.GuestBusy:
     """Return the error for a guest whose serial console has another session."""
     return exceptions.GuestBusy(
-        f"the console of guest {uuid} is open elsewhere; close it there first"
+        f"the console of guest {guest!r} is open elsewhere; close it there first"
     )
 
 

@@ -144,8 +144,8 @@ class InvalidGuestState(GuestError):
     """
 
     def __init__(self, guest: str, operation: str, state: str, accepted: Iterable[str]) -> None:
-        wanted = " or ".join(sorted(accepted))
-        super().__init__(f"cannot {operation} guest {guest!r}: it is {state}, not {wanted}")
+        wanted = ", ".join(sorted(accepted))
+        super().__init__(f"cannot {operation} guest {guest!r}: it is {state}; accepted: {wanted}")
 
 
 class InterruptUnsupported(GuestError):

@@ -24,5 +24,6 @@ class AttachInterface(verb.Verb):
         uuid = self.find(parsed_args.guest)
         with options.usage({}):
             interface = options.interface(parsed_args.nic, Wishes())
-        self.operate(uuid, interface)
+        with options.named():
+            self.operate(uuid, interface)
         self.app.stdout.write(f"{interface.mac}\n")

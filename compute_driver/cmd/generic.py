@@ -18,6 +18,7 @@ from compute_driver import exceptions, plugins
 from compute_driver.choices import Choice
 from compute_driver.cmd import verb
 from compute_driver.drivers import loading
+from compute_driver.hardware import properties
 
 _SIMPLE: dict[object, Callable[[str], object]] = {
     str: str,
@@ -50,7 +51,14 @@ class GenericVerb(verb.Verb):
         values = {name: getattr(parsed_args, name) for name in self.parameters}
         if values.get("uuid") is not None:
             values["uuid"] = self.find(values["uuid"])
-        _print(self.app.stdout, loading.bind(type(self).operation, driver)(**values))
+        flags = {
+            name: _flag(name)
+            for name, (parameter, _kind) in self.parameters.items()
+            if parameter.default is not inspect.Parameter.empty
+        }
+        with properties.named(flags):
+            result = loading.bind(type(self).operation, driver)(**values)
+        _print(self.app.stdout, result)
 
 
 class BrokenVerb(verb.Verb):
@@ -147,7 +155,11 @@ def _add(
         parser.add_argument(name, metavar=name.upper(), **settings)
         return
     settings |= {"required": True} if required else {"default": parameter.default}
-    parser.add_argument(f"--{name.replace('_', '-')}", dest=name, **settings)
+    parser.add_argument(_flag(name), dest=name, **settings)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _print(stream: typing.TextIO, value: object) -> None:

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
@@ -110,15 +109,26 @@ def add(parser: argparse._ActionsContainer, options: Iterable[Option]) -> None:
 _FLAGS = {
     "cpu feature": "--cpu-enable and --cpu-disable",
     "cpu topology": "--vcpus with --sockets, --cores and --threads",
+    # Only properties set these.
+    **{name: name for name in ("video_ram", "rng rate", "rng period", "cpu limits", "cpu shares")},
     **{
         name: f"--{name.replace('_', '-')}"
         for name in (
-            *("vcpus", "memory", "disk", "ephemeral", "swap", "nic", "machine", "cpu", "uuid"),
-            *("sockets", "cores", "threads", "image", "checksum", "cmdline"),
-            *("serial_ports", "user_data"),
+            *("vcpus", "memory", "disk_bus", "disk", "ephemeral", "swap", "nic", "machine", "cpu"),
+            *("uuid", "sockets", "cores", "threads", "image", "checksum", "cmdline", "kernel"),
+            *("ramdisk", "serial_ports", "user_data", "hostname", "firmware", "secure_boot"),
+            *("boot_menu", "os_type", "cdrom_bus", "scsi_model", "usb_model", "sound", "watchdog"),
+            *("video", "input", "console", "rng", "balloon", "virtio"),
         )
     },
+    "root": "--disk",
+    "architecture": "--arch",
 }
+
+
+def named() -> contextlib.AbstractContextManager[None]:
+    """Let the refusals of a driver name the options of the command line."""
+    return properties.named(_FLAGS)
 
 
 @contextlib.contextmanager
@@ -156,7 +166,7 @@ def image(words: argparse.Namespace) -> Image | None:
         return None
     kind = words.image_format
     return Image(
-        location=_location(words.image),
+        location=_location("--image", words.image),
         checksum=words.checksum,
         format=None if kind is None else DiskFormat.parse("--image-format", kind),
     )
@@ -173,8 +183,10 @@ def direct_boot(words: argparse.Namespace, cmdline: str = "") -> DirectBoot | No
         _refuse_without(kernel.flag, words, others)
         return None
     return DirectBoot(
-        kernel=Image(location=_location(words.kernel)),
-        ramdisk=None if words.ramdisk is None else Image(location=_location(words.ramdisk)),
+        kernel=Image(location=_location(kernel.flag, words.kernel)),
+        ramdisk=None
+        if words.ramdisk is None
+        else Image(location=_location("--ramdisk", words.ramdisk)),
         cmdline=words.cmdline or cmdline,
     )
 
@@ -186,9 +198,9 @@ def _refuse_without(needed: str, words: argparse.Namespace, options: Iterable[Op
             raise exceptions.InvalidParameter(option.flag, value, f"only with {needed}")
 
 
-def _location(text: str) -> str:
+def _location(flag: str, text: str) -> str:
     """Return an image's path or URL; a path is made absolute."""
-    return text if "://" in text or not text else str(Path(text).absolute())
+    return text if "://" in text or not text else verb.absolute(flag, text)
 
 
 def gib(flag: str, size: float) -> int:

@@ -42,7 +42,7 @@ class Rescue(verb.Verb):
         uuid = self.find(parsed_args.guest)
         with options.usage():
             rescue = _rescue(parsed_args)
-        with self.progress() as report:
+        with options.named(), self.progress() as report:
             self.operate(uuid, rescue, timeout=parsed_args.timeout, progress=report)
 
 

@@ -50,11 +50,12 @@ class Resize(verb.Verb):
         uuid = self.find(parsed_args.guest)
         with options.usage():
             guest = _resized(self.driver.show(uuid).guest, parsed_args)
-        if parsed_args.check_only:
-            self.driver.check_resize(uuid, guest)
-        else:
-            timeout, power_on = parsed_args.timeout, parsed_args.power_on
-            self.operate(uuid, guest, timeout=timeout, power_on=power_on)
+        with options.named():
+            if parsed_args.check_only:
+                self.driver.check_resize(uuid, guest)
+            else:
+                timeout, power_on = parsed_args.timeout, parsed_args.power_on
+                self.operate(uuid, guest, timeout=timeout, power_on=power_on)
 
 
 def _resized(guest: Guest, words: argparse.Namespace) -> Guest:
@@ -69,7 +70,10 @@ def _resized(guest: Guest, words: argparse.Namespace) -> Guest:
     if words.memory is not None:
         changes["memory_mib"] = words.memory
     if words.disk is not None:
-        changes["root"] = _disk(guest.root, options.gib("--disk", words.disk))
+        size_bytes = options.gib("--disk", words.disk)
+        if not size_bytes:  # which means the image's size to drivers
+            raise exceptions.InvalidParameter("--disk", words.disk, "a size in GiB above 0")
+        changes["root"] = _disk(guest.root, size_bytes)
     if words.ephemeral is not None:
         present = [*guest.ephemerals, *[None] * len(words.ephemeral)]
         changes["ephemerals"] = tuple(

@@ -45,7 +45,7 @@ class Spawn(ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         with options.usage():
             guest = _guest(parsed_args)
-        with self.progress() as report:
+        with options.named(), self.progress() as report:
             info = self.operate(guest, progress=report)
         if parsed_args.wait is not None:
             self._wait(guest, parsed_args.wait, parsed_args.timeout)
@@ -68,6 +68,7 @@ def _guest(words: argparse.Namespace) -> Guest:
     image = options.image(words)
     # Without --vcpus, the topology makes the number of virtual CPUs.
     vcpus = math.prod(hardware.topology.values()) if words.vcpus is None else words.vcpus
+    swap_bytes = options.mib("--swap", words.swap)
     return Guest(
         uuid=str(uuid.uuid4()) if words.uuid is None else words.uuid.lower(),
         name=words.name,
@@ -80,9 +81,7 @@ def _guest(words: argparse.Namespace) -> Guest:
         ephemerals=tuple(
             Disk(size_bytes=options.gib("--ephemeral", size), bus=bus) for size in words.ephemeral
         ),
-        swap=None
-        if words.swap is None
-        else Disk(size_bytes=options.mib("--swap", words.swap), bus=bus),
+        swap=Disk(size_bytes=swap_bytes, bus=bus) if swap_bytes else None,
         boot=options.direct_boot(words, hardware.cmdline or ""),
         config_drive=_config_drive(words),
         interfaces=_interfaces(words.nic, hardware),

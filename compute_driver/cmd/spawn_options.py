@@ -86,7 +86,13 @@ _DEVICES = (
         " then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N (default: user)",
     ),
     repeated("--ephemeral", "GIB", "an empty, formatted disk", type=verb.number),
-    Option("--swap", "a disk of swap space", "MIB", verb.whole),
+    Option(
+        "--swap",
+        "a disk of swap space (default: 0, no disk)",
+        "MIB",
+        verb.whole,
+        settings={"default": 0},
+    ),
     choice(
         "--disk-bus",
         "bus of all disks: virtio or scsi (virtio-scsi), which are paravirtual; sata, ide or usb,"

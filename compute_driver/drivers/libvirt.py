@@ -265,9 +265,10 @@ class LibvirtDriver(driver.ComputeDriver):
             while not console_log.wait_for_text(log, text, watch, deadline, skip_bytes):
                 state = self._parts.state(uuid)  # opens a lost connection again
                 if state is not PowerState.RUNNING:
-                    raise exceptions.InvalidGuestState(uuid, f"see {text!r} of", state, ["running"])
+                    name = self._parts.name(uuid)
+                    raise exceptions.InvalidGuestState(name, f"see {text!r} of", state, ["running"])
                 if time.monotonic() >= deadline:
-                    raise consoles.not_shown(uuid, text, timeout)
+                    raise consoles.not_shown(self._parts.name(uuid), text, timeout)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
         self._parts.require(uuid, "attach to", ACTIVE)

@@ -42,9 +42,20 @@ _CLASSES: dict[int, type[exceptions.ComputeDriverError]] = {
 _BLOCK_JOB = re.compile("active block job|blockjob assigned")
 
 
+#: libvirt's prefix of failures of emulators, too.
+_ANY_FAILURE = "internal error: "
+
+#: libvirt's words for an emulator that ends as it starts, and QEMU's line with the reason.
+_EMULATOR_ENDED = re.compile(
+    r"(?:process exited while connecting to monitor|qemu unexpectedly closed the monitor):?"
+    r"(?: \S+Z)?(?: qemu[\w-]*:)? ?(.*)"
+)
+
+
 def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     """Return this package's error for one of libvirt's, with its text on one line."""
-    text = " ".join(str(error).split())
+    text = " ".join(str(error).split()).removeprefix(_ANY_FAILURE)
+    text = _EMULATOR_ENDED.sub(lambda match: f"the emulator ended: {match[1] or 'no reason'}", text)
     code = error.get_error_code()
     if code in _LOST or error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return exceptions.LibvirtUnavailable(f"libvirt is not reachable: {text}")

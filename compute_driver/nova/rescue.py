@@ -44,7 +44,8 @@ class RescueMethods(Section):
             self._driver.rescue(instance.uuid, rescue, timeout=0)
 
     def unrescue(self, context: Any, instance: Any) -> None:
-        self._driver.unrescue(instance.uuid)
+        if self._driver.show(instance.uuid).guest.rescue is not None:
+            self._driver.unrescue(instance.uuid)
 
 
 def describe_rescue(

@@ -31,7 +31,7 @@ def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float, op: Operat
         parts.require(uuid, "soft reboot", {PowerState.RUNNING})
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
-        LOG.warning("Guest %s did not reboot softly: hard reboot", uuid)
+        LOG.warning("Guest %r did not reboot softly: hard reboot", parts.name(uuid))
     _hard(parts, uuid, op)
     return RebootKind.HARD
 

@@ -32,6 +32,8 @@ from compute_driver.system import files, space, steps, tools
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 
+_NEW = "a new file; this file exists"
+
 
 def check_target(parts: Parts, target: Path) -> Path:
     """Refuse a target that cannot be made, before anything is made.
@@ -39,17 +41,17 @@ def check_target(parts: Parts, target: Path) -> Path:
     :return: the target's absolute path.
     :raises InvalidParameter: names the accepted values.
     """
-    target = target.absolute()
     with host_errors(f"{target} cannot be made"):
-        taken = target.is_symlink() or target.exists()
-        if taken or not target.parent.is_dir() or _is_guests(parts, target):
-            raise _unusable(target)
+        target = target.absolute()
+        refusals = {
+            _NEW: target.is_symlink() or target.exists(),
+            "a file in a directory that exists": not target.parent.is_dir(),
+            "a file outside of the guests' directories": _is_guests(parts, target),
+        }
+    for accepted, refused in refusals.items():
+        if refused:
+            raise exceptions.InvalidParameter("target", str(target), accepted)
     return target
-
-
-def _unusable(target: Path) -> exceptions.InvalidParameter:
-    accepted = "a new file in a directory that exists, and that is no guest's"
-    return exceptions.InvalidParameter("target", str(target), accepted)
 
 
 def _is_guests(parts: Parts, target: Path) -> bool:
@@ -97,7 +99,7 @@ def snapshot(
     try:
         _finish(parts, uuid, source, target, image_format, needed, deadline)
     except files.Taken as error:  # somebody else has made the file since the check
-        raise _unusable(target) from error
+        raise exceptions.InvalidParameter("target", str(target), _NEW) from error
     op.undo.close()  # the parts go after a success, too
     progress(activity, needed, needed)
 

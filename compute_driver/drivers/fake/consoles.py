@@ -38,7 +38,7 @@ class Consoles(Machines):
         with self._machine(uuid) as machine:
             machine.require("attach to", *ACTIVE)
             if machine.session is not None:
-                raise consoles.in_use(uuid)
+                raise consoles.in_use(machine.guest.name)
             machine.session = Session(machine)
             return machine.session
 

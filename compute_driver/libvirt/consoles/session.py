@@ -46,13 +46,13 @@ def attach(gateway: Connection, uuid: str) -> driver.ConsoleSession:
     :raises GuestBusy: if another session is open on this console.
     """
 
-    def read_address(shared: libvirt.virConnect) -> Address | None:
-        xml = shared.lookupByUUIDString(uuid).XMLDesc()
-        return console.address(etree.fromstring(xml))
+    def look_up(shared: libvirt.virConnect) -> tuple[str, Address | None]:
+        domain = shared.lookupByUUIDString(uuid)
+        return domain.name(), console.address(etree.fromstring(domain.XMLDesc()))
 
-    address = gateway.run(read_address)
+    name, address = gateway.run(look_up)
     if address is not None:
-        return SocketSession(address, uuid)
+        return SocketSession(address, name)
     return gateway.run(lambda _shared: StreamSession(gateway.open(), uuid))
 
 
@@ -76,7 +76,7 @@ class StreamSession(driver.ConsoleSession):
         except libvirt.libvirtError as error:
             connection.close()
             if "Active console session" in str(error):
-                raise consoles.in_use(uuid) from error
+                raise consoles.in_use(domain.name()) from error
             raise
         #: Becomes readable when the stream is readable or has ended.
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -30,12 +30,12 @@ class SocketSession(driver.ConsoleSession):
     them as connected, so the session counts the connections to find another client.
 
     :param address: where QEMU listens.
-    :param uuid: the guest.
+    :param guest: name of the guest.
     :raises GuestBusy: if another client is connected.
     :raises GuestError: if nobody listens at the address.
     """
 
-    def __init__(self, address: Address, uuid: str) -> None:
+    def __init__(self, address: Address, guest: str) -> None:
         socket = concurrency.native("socket")
         try:
             self._socket = concurrency.run_blocking(
@@ -43,14 +43,14 @@ class SocketSession(driver.ConsoleSession):
             )
         except OSError as error:
             raise exceptions.GuestError(
-                f"the console of guest {uuid} cannot be reached at {address.host}, port"
+                f"the console of guest {guest!r} cannot be reached at {address.host}, port"
                 f" {address.port}: {error}"
             ) from error
         self._socket.settimeout(None)
         weakref.finalize(self, self._socket.close)  # a receiver may still wait at close
         if _count_clients(address.port) > 1:
             self.close()
-            raise consoles.in_use(uuid)
+            raise consoles.in_use(guest)
 
     def receive(self) -> bytes:
         concurrency.wait_readable([self._socket.fileno()], math.inf)

@@ -265,6 +265,13 @@ class Parts:
         """Return the power state of a guest."""
         return self.on_domain(uuid, domains.state_of)
 
+    def name(self, uuid: str) -> str:
+        """Return the name of a guest, for messages; the UUID of a guest without a domain."""
+        try:
+            return str(self.on_domain(uuid, libvirt.virDomain.name))
+        except exceptions.ComputeDriverError:
+            return uuid
+
     def require(self, uuid: str, operation: str, accepted: Collection[PowerState]) -> PowerState:
         """Return the power state of a guest, if the operation accepts this state.
 

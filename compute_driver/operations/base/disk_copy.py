@@ -126,8 +126,8 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
         if event is None:
             if time.monotonic() >= deadline:
                 raise exceptions.OperationTimeout(
-                    f"the disk of guest {uuid} was not copied in time; option [hypervisor]"
-                    " snapshot_timeout grants more"
+                    f"the disk of guest {parts.name(uuid)!r} was not copied in time; option"
+                    " [hypervisor] snapshot_timeout grants more"
                 )
             failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
     if not failure:
@@ -138,7 +138,7 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
         return False
     full = "No space left on device" in failure
     kind = exceptions.NotEnoughSpace if full else exceptions.SnapshotFailed
-    raise kind(f"the disk of guest {uuid} could not be copied: {failure}")
+    raise kind(f"the disk of guest {parts.name(uuid)!r} could not be copied: {failure}")
 
 
 def _outcome(domain: libvirt.virDomain) -> str | None:

@@ -38,7 +38,7 @@ def freeze(parts: Parts, uuid: str) -> None:
     """
     parts.require_agent(uuid, "quiesce")
     if not _answers(parts, uuid):
-        raise exceptions.AgentUnavailable(f"no guest agent answers in guest {uuid}")
+        raise exceptions.AgentUnavailable(f"no guest agent answers in guest {parts.name(uuid)!r}")
     _freeze(parts, uuid)
 
 
@@ -82,7 +82,8 @@ def quiesced(parts: Parts, uuid: str, wish: Quiesce) -> Iterator[None]:
         except exceptions.GuestError as error:
             if wish is Quiesce.REQUIRE:
                 raise
-            LOG.warning("Guest %s is copied without being quiesced: %s", uuid, error)
+            name = parts.name(uuid)
+            LOG.warning("Guest %r is copied without being quiesced: %s", name, error)
     try:
         yield
     finally:
@@ -100,7 +101,7 @@ def mend(parts: Parts, uuid: str, *, left_only: bool = False) -> None:
         try:
             thaw(parts, uuid, domains.AGENT_SECONDS)
         except exceptions.GuestError as error:
-            LOG.warning("Guest %s may still be frozen: %s", uuid, error)
+            LOG.warning("Guest %r may still be frozen: %s", parts.name(uuid), error)
 
 
 def marked(parts: Parts) -> list[str]:

@@ -126,7 +126,8 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
             )
             if not answered:
                 raise exceptions.OperationTimeout(
-                    f"the emulator of guest {uuid} did not answer within {ASK_SECONDS:g} s"
+                    f"the emulator of guest {parts.name(uuid)!r} did not answer within"
+                    f" {ASK_SECONDS:g} s"
                 )
             until = min(deadline, time.monotonic() + power.ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
@@ -134,7 +135,8 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
                     return
             if time.monotonic() >= deadline:
                 raise exceptions.DeviceBusy(
-                    f"guest {uuid} did not let go of interface {mac} within {timeout:g} s"
+                    f"guest {parts.name(uuid)!r} did not let go of interface {mac} within"
+                    f" {timeout:g} s"
                 )
 
 

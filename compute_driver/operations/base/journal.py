@@ -173,12 +173,16 @@ def recover(parts: Parts) -> None:
     """End every interrupted operation of this driver; operations under way are left alone.
 
     A guest that takes too long is put in order in the background.
+
+    :raises ComputeDriverError: if the notes of operations are not readable, and libvirt is not
+        usable either.
     """
     directory = _directory(parts)
     try:
         locked = [path.name for path in directory.iterdir()] if directory.is_dir() else []
         uuids = sorted({*locked, *freezing.marked(parts)})
     except OSError as error:
+        parts.connection.run(lambda _connection: None)  # its error says more
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
         return
     deadline = time.monotonic() + _RECOVERY_SECONDS

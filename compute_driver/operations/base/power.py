@@ -21,7 +21,7 @@ from compute_driver.choices import OFF, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import changes, marks, serial_port
+from compute_driver.operations.base import changes, kernels, marks, serial_port
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.marks import Mark
 from compute_driver.operations.base.undo import Undo
@@ -60,6 +60,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     :param suspended: whether the guest goes on from its saved memory.
     :param release: whether the guest's processors run in the end; else the guest stays paused.
     :raises InvalidParameter: if a bridge is gone.
+    :raises ImageUnacceptable: if QEMU cannot load the guest's kernel.
     :raises PlugFailed: if an interface cannot be plugged.
     """
     uuid = guest.uuid
@@ -72,7 +73,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
         marks.begin(parts, uuid, paused=paused)
         return (domains.start_paused if paused else domains.start)(domain)
 
-    with Undo() as undo:
+    with kernels.named(guest), Undo() as undo:
         undo.add(
             f"power-on of {guest.name}",
             functools.partial(_take_back, parts, uuid, suspended=suspended, to_run=to_run),

@@ -37,6 +37,7 @@ from compute_driver.guest import (
 )
 from compute_driver.hardware import architecture
 from compute_driver.host import capabilities
+from compute_driver.system import tools
 from tests import guests
 from tests.functional import base, tiny
 
@@ -328,7 +329,10 @@ class TestHost(BadInputTestCase):
     def test_program_that_is_not_installed(self) -> None:
         for name in ("prlimit", "qemu-system-x86_64"):
             (self.scratch / name).symlink_to(shutil.which(name) or self.skipTest(name))
-        with mock.patch.dict(os.environ, PATH=str(self.scratch)):
+        with (
+            mock.patch.dict(os.environ, PATH=str(self.scratch)),
+            mock.patch.object(tools, "SYSTEM_DIRECTORIES", ()),
+        ):
             self.refused(exceptions.MissingDependency, "qemu-img", "qemu-utils")
 
     def test_libvirt_that_does_not_answer(self) -> None:

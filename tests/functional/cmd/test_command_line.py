@@ -225,7 +225,9 @@ class OneGuest(CommandLineTestCase):
             with self.subTest(verb):
                 self.assertEqual("", self.line.done(verb, NAME).out)
                 self.assertEqual(state, self.shown())
-        self.assertIn("it is stopped, not", self.line.refused(1, "pause", NAME))
+        self.assertIn(
+            "it is stopped; accepted: paused, running", self.line.refused(1, "pause", NAME)
+        )
         with self.boots():
             self.line.done("start", NAME)
         self.assertEqual("running", self.shown())

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import uuid
 from unittest import mock
 
@@ -116,7 +117,7 @@ class Power(CommandLineCase):
         self.spawned()
         self.done("stop", "web")
         self.assertEqual(
-            "cannot pause guest 'web': it is stopped, not paused or running",
+            "cannot pause guest 'web': it is stopped; accepted: paused, running",
             self.refused(1, "pause", "web"),
         )
 
@@ -157,7 +158,11 @@ class Power(CommandLineCase):
         self.done("confirm", "resize", "web")
         self.assertIsNone(self.driver.show(guest.uuid).before)
         self.assertIn("size is missing", self.refused(2, "resize", "web"))
-        self.assertIn("root: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+        self.assertIn("--disk: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+        self.assertEqual(
+            "--disk: 0 is not usable; accepted: a size in GiB above 0",
+            self.refused(2, "resize", "web", "--disk", "0"),
+        )
 
     def test_resize_to_the_same_size_is_refused(self) -> None:
         made = self.spawned(
@@ -250,7 +255,14 @@ class Tables(CommandLineCase):
 
     def test_list_of_nothing(self) -> None:
         self.assertEqual([], self.done("list", "-f", "json").json)
-        self.assertEqual("\n", self.done("list").out)
+        self.assertEqual("", self.done("list").out)
+        self.assertIn("Name", self.done("list", "--print-empty").out)
+
+    def test_bad_width_in_the_environment_is_named(self) -> None:
+        for name in ("CLIFF_MAX_TERM_WIDTH", "CLIFF_FIT_WIDTH"):
+            with mock.patch.dict(os.environ, {name: "wide"}):
+                text = self.refused(2, "list")
+            self.assertEqual(f"{name}: 'wide' is not usable; accepted: a whole number", text)
 
     def test_name_of_any_language(self) -> None:
         self.spawned("büro 東京 'x'")
@@ -401,7 +413,9 @@ class Rescue(CommandLineCase):
             __file__, self.done("show", "web", "-c", "rescue", "-f", "value").out.strip()
         )
         self.done("unrescue", "web")
-        self.assertIn("not in rescue", self.refused(1, "unrescue", "web"))
+        self.assertIn(
+            "it is in its own system; accepted: in rescue", self.refused(1, "unrescue", "web")
+        )
 
     def test_what_cannot_be_is_refused(self) -> None:
         self.spawned()

@@ -85,6 +85,14 @@ class JournalTest(unittest.TestCase):
     def operation(self, name: str = "start", **options: Any) -> Any:
         return journal.operation(self.parts(), UUID, name, **options)
 
+    def test_foreign_state_directory_is_told_once(self) -> None:
+        parts = self.parts()
+        refusal = exceptions.ConfigurationError("another user's directory")
+        parts.connection = mock.Mock(run=mock.Mock(side_effect=refusal))
+        (self.state / "locks").symlink_to("locks")
+        with self.assertRaises(exceptions.ConfigurationError), self.assertNoLogs("compute_driver"):
+            journal.recover(parts)
+
     def test_interrupted_operation_is_ended_first(self) -> None:
         self.interrupt()
         with self.operation():
