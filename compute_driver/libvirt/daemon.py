@@ -159,9 +159,7 @@ class EmbeddedDaemon:
         except OSError:
             answered = False
         if not answered:
-            raise LibvirtUnavailable(
-                f"virtlogd, which logs the guests' consoles, does not answer; {self._log_tail()}"
-            )
+            raise self._failure("virtlogd, which logs the guests' consoles, does not answer")
 
     def guest_logs(self, name: str) -> list[Path]:
         """Return the files with the messages of one guest's QEMU."""
@@ -251,7 +249,7 @@ class EmbeddedDaemon:
                 self._run_supervisor(programs, lock)
                 connection = self._connect()
         if connection is None:
-            raise self._failure("it ended at once")
+            raise self._failure("the embedded libvirt ended at once")
         return connection
 
     def _check_user_and_path(self) -> None:
@@ -333,14 +331,14 @@ class EmbeddedDaemon:
             except subprocess.TimeoutExpired:
                 answer = b"its supervisor does not answer"
         if answer != supervisor.READY:
-            raise self._failure(answer.decode(errors="replace") or "its supervisor failed")
+            reason = answer.decode(errors="replace") or "its supervisor failed"
+            raise self._failure(f"the embedded libvirt did not start: {reason}")
 
     def _failure(self, reason: str) -> HostError:
-        text = f"the embedded libvirt did not start: {reason}"
         if space.is_used_up(self._base):
-            return NotEnoughSpace(f"{text}: no space left in {self._base}")
+            return NotEnoughSpace(f"{reason}; no space left in {self._base}")
         path = self._base / "daemon.log"
-        return LibvirtUnavailable(f"{text}; {path} ends: {last_reason(path.read_bytes())}")
+        return LibvirtUnavailable(f"{reason}; {path} ends: {last_reason(path.read_bytes())}")
 
 
 def last_reason(log: bytes) -> str:

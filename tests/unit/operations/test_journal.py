@@ -89,8 +89,12 @@ class JournalTest(unittest.TestCase):
         parts = self.parts()
         refusal = exceptions.ConfigurationError("another user's directory")
         parts.connection = mock.Mock(run=mock.Mock(side_effect=refusal))
-        (self.state / "locks").symlink_to("locks")
-        with self.assertRaises(exceptions.ConfigurationError), self.assertNoLogs("compute_driver"):
+        parts.inventory = mock.Mock(instances=self.state / "instances")
+        with (
+            mock.patch("pathlib.Path.is_dir", side_effect=PermissionError),
+            self.assertRaises(exceptions.ConfigurationError),
+            self.assertNoLogs("compute_driver"),
+        ):
             journal.recover(parts)
 
     def test_interrupted_operation_is_ended_first(self) -> None:
