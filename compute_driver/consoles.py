@@ -95,7 +95,7 @@ def in_use(guest: str) -> exceptions.GuestBusy:
 def not_shown(guest: str, text: str, timeout: float) -> exceptions.OperationTimeout:
     """Return the error for a guest whose serial console did not show a text in time."""
     return exceptions.OperationTimeout(
-        f"the console of guest {guest} did not show {text!r} within {timeout:g} s"
+        f"the console of guest {guest!r} did not show {text!r} within {timeout:g} s"
     )
 
 

@@ -32,7 +32,7 @@ class Consoles(Machines):
             if shown():
                 return
             machine.require(f"see {text!r} of", *ACTIVE)
-            raise consoles.not_shown(repr(machine.guest.name), text, timeout)
+            raise consoles.not_shown(machine.guest.name, text, timeout)
 
     def console_attach(self, uuid: str) -> ConsoleSession:
         with self._machine(uuid) as machine:
