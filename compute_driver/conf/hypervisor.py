@@ -10,7 +10,8 @@ from oslo_config import cfg, types
 
 from compute_driver import exceptions
 from compute_driver.conf import consoles
-from compute_driver.guest import MAX_MEMORY_MIB, Cpu
+from compute_driver.guest import Cpu
+from compute_driver.guest.bounds import MAX_MEMORY_MIB
 from compute_driver.hardware import architecture
 from compute_driver.limits import MAX_AGE, MAX_SECONDS
 from compute_driver.system import home
