@@ -21,7 +21,7 @@ class TargetTest(unittest.TestCase):
         self.addCleanup(place.cleanup)
         self.home = Path(place.name)
         self.parts = mock.create_autospec(Parts, instance=True)
-        self.parts.inventory = mock.Mock(instances=self.home / "instances")
+        self.parts.ownership = mock.Mock(instances=self.home / "instances")
 
     def test_each_refusal_has_its_own_reason(self) -> None:
         directory = self.home / "instances" / str(uuid.uuid4())
