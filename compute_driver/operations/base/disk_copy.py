@@ -15,6 +15,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, DiskFormat, Quiesce
+from compute_driver.guest import is_uuid
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.base import freezing
@@ -39,7 +40,8 @@ _STOP_SECONDS = 2.0
 
 def give_up(parts: Parts, uuid: str) -> None:
     """Make the running snapshot of a guest fail soon, before the removal of the guest."""
-    if leftovers(parts, uuid):  # else an emulator that hangs is not asked
+    # Without a copy, an emulator that hangs is not asked.
+    if is_uuid(uuid) and leftovers(parts, uuid):
         with contextlib.suppress(exceptions.ComputeDriverError):  # the removal waits then
             _aborted(parts, uuid, time.monotonic() + ABORT_SECONDS)
 

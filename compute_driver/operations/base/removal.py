@@ -106,7 +106,7 @@ def _remove_tree(directory: Path) -> None:
     moved = directory.with_name(directory.name + REMOVED)
     try:
         for step in (shutil.rmtree, directory.rename, shutil.rmtree):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
                 step(moved)
     except OSError as error:
         raise exceptions.HostError(f"{directory} cannot be removed: {error}") from error
