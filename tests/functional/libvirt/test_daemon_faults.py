@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The next command heals the embedded libvirt, whichever of its parts died or was stopped.
-
-The table of operations and faults is printed, and added to the file that
-``COMPUTE_DRIVER_TEST_FAULTS`` names.  With this variable the table has all combinations of faults.
-"""
+"""The next command heals the embedded libvirt, whichever of its parts died or was stopped."""
 
 from __future__ import annotations
 
@@ -22,28 +18,31 @@ from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest, Image
 from compute_driver.libvirt import events, orphans
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from tests.functional import base, boot_sectors, tiny
+from tests.functional import base, boot_sectors, tables, tiny
 from tests.functional.processes import ended
 
-RESULTS = os.environ.get("COMPUTE_DRIVER_TEST_FAULTS")
 PARTS = ("supervisor", "libvirtd", "virtlogd", "QEMU")
 SECONDS = 60.0  # libvirt waits 10 s for a stopped QEMU, several times
 
 Fault = Mapping[str, signal.Signals]
 
 
-def faults() -> Iterator[Fault]:
-    """Return faults: the signals that parts receive."""
-    kill, stop = signal.SIGKILL, signal.SIGSTOP
-    if RESULTS:
-        for choice in itertools.product((None, kill, stop), repeat=len(PARTS)):
-            if any(choice):
-                yield {part: number for part, number in zip(PARTS, choice, strict=True) if number}
-        return
-    yield {"supervisor": kill}
-    yield dict.fromkeys(PARTS, kill)
-    yield dict.fromkeys(PARTS[:3], stop)
-    yield {"supervisor": stop, "libvirtd": kill, "virtlogd": kill}
+def all_faults() -> Iterator[Fault]:
+    """Yield all combinations of signals that parts receive."""
+    for choice in itertools.product((None, signal.SIGKILL, signal.SIGSTOP), repeat=len(PARTS)):
+        if any(choice):
+            yield {part: number for part, number in zip(PARTS, choice, strict=True) if number}
+
+
+#: The combinations of the table.
+FAULTS = tables.rows(
+    all_faults(),
+    [
+        {"supervisor": signal.SIGKILL},
+        dict.fromkeys(PARTS, signal.SIGKILL),
+        {"supervisor": signal.SIGSTOP, "libvirtd": signal.SIGKILL, "virtlogd": signal.SIGKILL},
+    ],
+)
 
 
 def describe(fault: Fault) -> str:
@@ -103,17 +102,15 @@ class DaemonFaultsTest(tiny.TinyTestCase):
 
     def test_each_operation_after_each_fault(self) -> None:
         lines = []
-        for fault, (verb, operation) in itertools.product(faults(), OPERATIONS.items()):
+        for fault, (verb, operation) in itertools.product(FAULTS, OPERATIONS.items()):
             with self.subTest(fault=describe(fault), operation=verb):
-                lines.append(f"{describe(fault)} | {verb} | {self.outcome(fault, verb, operation)}")
+                outcome, took = self.outcome(fault, verb, operation)
+                lines.append((describe(fault), verb, outcome, f"{took:.1f} s"))
         self.assertTrue(lines)
-        print("\n".join(lines))
-        if RESULTS:
-            with open(RESULTS, "a", encoding="utf-8") as results:
-                results.writelines(f"{line}\n" for line in lines)
+        tables.show("daemon-faults", lines)
 
-    def outcome(self, fault: Fault, verb: str, operation: Operation) -> str:
-        """Return in words how an operation ends that is the first one after a fault."""
+    def outcome(self, fault: Fault, verb: str, operation: Operation) -> tuple[str, float]:
+        """Return how an operation ends that is the first one after a fault, and its seconds."""
         made = self.spawn_writer()
         try:
             emulators = tiny.emulators()
@@ -125,7 +122,7 @@ class DaemonFaultsTest(tiny.TinyTestCase):
             self.assertLess(took, SECONDS)
             if verb in ("list", "spawn", "console log") and "QEMU" not in fault:
                 self.assertEqual(emulators, tiny.emulators())
-            return f"{outcome} | {took:.1f} s"
+            return outcome, took
         finally:
             self.driver.destroy(made.uuid)
 
@@ -175,7 +172,7 @@ class DaemonFaultsTest(tiny.TinyTestCase):
         return "gone"
 
     def test_a_driver_that_lives_on_heals_too(self) -> None:
-        for fault in faults():
+        for fault in FAULTS:
             if "QEMU" not in fault:
                 with self.subTest(fault=describe(fault)):
                     made = self.spawn_writer()

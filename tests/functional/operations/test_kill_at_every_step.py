@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest is in order again after a sudden death at any step of an operation on it.
 
-The steps are those that the product announces.  The table of operations, steps and outcomes is
-printed, and added to the file that ``COMPUTE_DRIVER_TEST_STEPS`` names.
+The steps are those that the product announces.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import tempfile
 import uuid
@@ -19,7 +17,7 @@ from compute_driver.choices import PowerState
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Guest, Interface
 from compute_driver.system import steps
-from tests.functional import base, switches, tiny, worker
+from tests.functional import base, switches, tables, tiny, worker
 
 #: What a guest may be after its recovery.
 RUNNING = "running, plugged"
@@ -83,12 +81,7 @@ class KillTestCase(switches.SwitchTestCase):
             for number, step in enumerate(steps_taken)
             if number >= steps_taken.index(since)
         ]
-        text = "".join(" | ".join((action, *row)) + "\n" for row in table)
-        print(text)
-        path = os.environ.get("COMPUTE_DRIVER_TEST_STEPS")
-        if path:
-            with Path(path).open("a") as file:
-                file.write(text)
+        tables.show("kill-at-every-step", [(self.id().rpartition(".")[2], *row) for row in table])
 
     def steps(self, action: str, prepare: Preparation | None) -> list[str]:
         """Return the steps that the operation announces when it ends well."""

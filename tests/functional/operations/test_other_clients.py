@@ -23,7 +23,7 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Image, Interface, Rescue
-from tests.functional import base, command, tiny
+from tests.functional import base, command, tables, tiny
 
 #: What the guest writes to its root disk: a pattern at an offset in KiB.
 BEFORE = ("0x11", 64)
@@ -194,19 +194,27 @@ Change = Callable[[OtherClientTestCase, Guest], None]
 class TestDisks(OtherClientTestCase):
     """The table: operations, changes, and what the guest has written."""
 
-    CHANGES = (
-        OtherClientTestCase.snapshot,
-        OtherClientTestCase.two_snapshots,
-        OtherClientTestCase.forgotten_snapshot,
-        OtherClientTestCase.snapshot_elsewhere,
-        OtherClientTestCase.internal_snapshot,
-        OtherClientTestCase.commit,
-        OtherClientTestCase.inner_commit,
-        OtherClientTestCase.pull,
-        OtherClientTestCase.copy,
-        OtherClientTestCase.raw_copy,
-        OtherClientTestCase.moved_back,
-        OtherClientTestCase.attach_disk,
+    CHANGES = tables.rows(
+        whole=(
+            OtherClientTestCase.snapshot,
+            OtherClientTestCase.two_snapshots,
+            OtherClientTestCase.forgotten_snapshot,
+            OtherClientTestCase.snapshot_elsewhere,
+            OtherClientTestCase.internal_snapshot,
+            OtherClientTestCase.commit,
+            OtherClientTestCase.inner_commit,
+            OtherClientTestCase.pull,
+            OtherClientTestCase.copy,
+            OtherClientTestCase.raw_copy,
+            OtherClientTestCase.moved_back,
+            OtherClientTestCase.attach_disk,
+        ),
+        part=(
+            OtherClientTestCase.two_snapshots,
+            OtherClientTestCase.inner_commit,
+            OtherClientTestCase.copy,
+            OtherClientTestCase.attach_disk,
+        ),
     )
 
     @contextlib.contextmanager
@@ -221,10 +229,14 @@ class TestDisks(OtherClientTestCase):
             self.driver.destroy(made.uuid)
 
     def after_each(self, operation: Callable[[Guest], object]) -> None:
+        lines = []
         for change in self.CHANGES:
             with self.changed(change) as made:
                 operation(made)
                 self.assert_written(made, BEFORE, AFTER)
+                name = self.id().rpartition(".")[2].removeprefix("test_")
+                lines.append((name, change.__name__, "all data kept"))
+        tables.show("other-clients", lines)
 
     def test_hard_reboot(self) -> None:
         self.after_each(lambda made: self.driver.reboot(made.uuid, kind=RebootKind.HARD))
