@@ -157,7 +157,7 @@ class Surroundings(unittest.TestCase):
 
     def exists(self) -> bool:
         """Tell whether the guest of the table has files."""
-        return any((self.state / "instances").glob("*"))
+        return any(path.is_dir() for path in (self.state / "instances").glob("*"))
 
     def check(self, faults: Mapping[str, Fault]) -> None:
         """Try all operations under all faults, and print the table."""
