@@ -149,11 +149,15 @@ class Ownership:
         """Define a guest's domain, as :meth:`define`, from XML that libvirt itself has written.
 
         A domain that another client has renamed keeps its name.  The XML may come from another
-        driver: the guest then is this driver's.
+        driver, and the files may have moved: the guest then is this driver's, with its files here.
         """
-        present = domains.lookup(connection, metadata.uuid(xml))
-        named = xml if present is None else metadata.renamed(xml, present.name())
-        claimed = self._claimed(connection, named)
+        uuid, claim = metadata.uuid(xml), metadata.claim(xml)
+        present = domains.lookup(connection, uuid)
+        if present is not None:
+            xml = metadata.renamed(xml, present.name())
+        if claim is not None:
+            xml = source_xml.moved(xml, claim.directory, self.instances / uuid)
+        claimed = self._claimed(connection, xml)
         domains.define_again(connection, claimed)
         self._keep(claimed)
 

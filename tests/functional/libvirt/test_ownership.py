@@ -181,7 +181,7 @@ class AwayTest(DirectoryTestCase):
 
     def test_guest_cannot_be_started_but_stopped(self) -> None:
         for driver in self.drivers:
-            with self.assertRaises(exceptions.HostError):
+            with self.assertRaises(exceptions.DiskUnusable):
                 driver.start(self.off.uuid)
             driver.stop(self.on.uuid, timeout=0)
         self.mount()
