@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -154,6 +156,7 @@ class TestHybrid(SwitchTestCase):
             domain = opened.lookupByUUIDString(made.uuid)
             domain.destroy()
             domain.undefineFlags(0)
+        shutil.rmtree(Path(self.options["state_path"], "instances", made.uuid))
         found = {finding.kind: finding for finding in self.driver.audit()}
         self.assertEqual(OUTER, found["orphan port"].subject)
         self.assertTrue(all(finding.repaired for finding in self.driver.audit(repair=True)))
