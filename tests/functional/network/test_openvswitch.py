@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
@@ -169,6 +171,7 @@ class TestOpenVSwitch(SwitchTestCase):
             domain = opened.lookupByUUIDString(made.uuid)
             domain.destroy()
             domain.undefineFlags(0)
+        shutil.rmtree(Path(self.options["state_path"], "instances", made.uuid))
         found = {finding.kind: finding for finding in self.driver.audit()}
         self.assertEqual(nic.device, found["orphan port"].subject)
         self.assertTrue(all(finding.repaired for finding in self.driver.audit(repair=True)))

@@ -304,7 +304,7 @@ class TestAudit(RecoveryTestCase):
         root = base.state_path() / "instances" / made.uuid / "root.qcow2"
         root.unlink()
         self.assertEqual([("missing file", str(root))], self.found())
-        with self.assertRaises(exceptions.HostError):
+        with self.assertRaises(exceptions.DiskUnusable):
             self.driver.start(made.uuid)
         self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
 
