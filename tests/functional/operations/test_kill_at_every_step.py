@@ -77,10 +77,10 @@ class KillTestCase(switches.SwitchTestCase):
         :param since: the first of the steps.
         """
         steps_taken = self.steps(action, prepare)
+        numbered = [*enumerate(steps_taken)][steps_taken.index(since) :]
         table = [
             self.killed(action, prepare, number, step, accepted, last)
-            for number, step in enumerate(steps_taken)
-            if number >= steps_taken.index(since)
+            for number, step in tables.rows(numbered, numbered[::2])
         ]
         tables.show("kill-at-every-step", [(self.id().rpartition(".")[2], *row) for row in table])
 
@@ -146,7 +146,8 @@ class KillTestCase(switches.SwitchTestCase):
 
         :param accepted: the outcomes that the interruption may have.
         """
-        for at, step in enumerate(self.steps(action, prepare)):
+        numbered = [*enumerate(self.steps(action, prepare))]
+        for at, step in tables.rows(numbered, numbered[1::2]):
             number = self.number(action, prepare)
             signals = iter([*[False] * at, True])
 
