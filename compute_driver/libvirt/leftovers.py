@@ -14,15 +14,17 @@ import os
 import stat
 from pathlib import Path
 
-from compute_driver.libvirt.system_directories import MARK, SYSTEM_DIRECTORIES
+from compute_driver.libvirt.system_directories import (
+    MARK,
+    PRIVATE,
+    SYSTEM_DIRECTORIES,
+    is_of_earlier_release,
+    locked,
+)
 from compute_driver.system.filesystem import host_errors
 
-#: Modes of these directories by Debian's packages and by earlier releases.
+#: Mode of these directories by Debian's packages.
 _MODE = 0o755
-_PRIVATE = 0o700
-
-#: A file of Debian: other distributions make some of these directories private themselves.
-_DEBIAN = Path("/var/lib/dpkg/status")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,9 +48,13 @@ class LeftDirectory:
     def repair(self) -> None:
         """Remove the directory, or give it the mode that a system libvirt needs.
 
+        Nothing happens if a supervisor has begun to use the directory meanwhile.
+
         :raises HostError: if the operating system refuses.
         """
-        with host_errors(f"{self.path} cannot be repaired"):
+        with host_errors(f"{self.path} cannot be repaired"), locked(self.path.parent):
+            if _examine(self.path) != self:
+                return
             (self.path / MARK).unlink(missing_ok=True)
             if self.empty:
                 self.path.rmdir()
@@ -73,11 +79,8 @@ def _examine(directory: Path) -> LeftDirectory | None:
         names = set(os.listdir(directory))
     except OSError:
         return None  # the directory is missing, or this user may not look into it
-    private = stat.S_IMODE(status.st_mode) == _PRIVATE
-    if MARK in names:
-        if _is_used(directory / MARK):
-            return None
-    elif not stat.S_ISDIR(status.st_mode) or status.st_uid or not private or not _DEBIAN.exists():
+    private = stat.S_IMODE(status.st_mode) == PRIVATE
+    if _is_used(directory / MARK) if MARK in names else not is_of_earlier_release(directory):
         return None
     empty = not names - {MARK}
     return LeftDirectory(directory, empty) if empty or private else None

@@ -44,6 +44,7 @@ class Ownership:
     def __init__(self, instances: Path) -> None:
         self.instances = instances
         self._owner: str | None = None
+        self._noted = False
 
     @property
     def owner(self) -> str | None:
@@ -51,11 +52,6 @@ class Ownership:
         if self._owner is None:
             self._owner = owner.read(self.instances)
         return self._owner
-
-    def has_storage(self) -> bool:
-        """Tell whether the directory of all guests is here now, and not another in its place."""
-        here = owner.read(self.instances)
-        return here is not None and here == self.owner
 
     def owns(self, domain: libvirt.virDomain) -> bool:
         """Tell whether a domain is a guest of this driver."""
@@ -194,6 +190,9 @@ class Ownership:
         directory = self.instances / metadata.uuid(xml)
         if owner.read(self.instances) is None and directory.is_dir():
             self._owner = owner.make(self.instances, self._lost(connection))
+        if not self._noted and self.instances.is_dir():
+            owner.note_host(self.instances)
+            self._noted = True
         return metadata.claimed(xml, metadata.Claim(directory, self.owner))
 
     def _lost(self, connection: libvirt.virConnect) -> str | None:

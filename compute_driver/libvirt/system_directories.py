@@ -27,6 +27,10 @@ SYSTEM_DIRECTORIES = {
 # A file in each of these directories that a supervisor has made.  A supervisor and its daemons hold
 # a shared lock on the file as long as they need the directory.
 MARK = ".made-for-an-embedded-libvirt"
+# The mode of such a directory that an earlier release has made.
+PRIVATE = 0o700
+# A file of Debian: other distributions make some of these directories private themselves.
+_DEBIAN = Path("/var/lib/dpkg/status")
 # libvirt looks up the account that it was compiled for, even if qemu.conf names another account.
 # Debian makes this account only with the system daemon.
 DEFAULT_ACCOUNTS = {
@@ -57,7 +61,7 @@ def _bind(source: Path, target: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
     """Keep other supervisors from making or removing entries of *directory*."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -67,11 +71,11 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def was_left(directory: Path) -> bool:
-    """Tell whether an earlier release has made *directory*: empty, and for root only."""
-    status = directory.stat()
-    private = stat.S_IMODE(status.st_mode) == 0o700 and status.st_uid == 0
-    return private and not any(directory.iterdir())
+def is_of_earlier_release(directory: Path) -> bool:
+    """Tell whether an earlier release may have made *directory*: for root only, on Debian."""
+    status = directory.lstat()
+    private = stat.S_ISDIR(status.st_mode) and stat.S_IMODE(status.st_mode) == PRIVATE
+    return private and status.st_uid == 0 and _DEBIAN.exists()
 
 
 class MountPoints:
@@ -88,11 +92,13 @@ class MountPoints:
     def make(self, directory: Path) -> None:
         """Make *directory* if it is missing, and mark it as used if a supervisor made it."""
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(directory.parent):
+        with locked(directory.parent):
             mark = directory / MARK
             if not directory.exists():
                 directory.mkdir()
-            elif not mark.exists() and not was_left(directory):
+            elif not mark.exists() and not (
+                is_of_earlier_release(directory) and not any(directory.iterdir())
+            ):
                 return
             directory.chmod(0o755)  # the umask of this process may forbid it
             descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
@@ -104,7 +110,7 @@ class MountPoints:
     def remove(self) -> None:
         """Remove the empty directories that no other supervisor uses."""
         for directory, descriptor in self._marks.items():
-            with contextlib.suppress(OSError), _locked(directory.parent):
+            with contextlib.suppress(OSError), locked(directory.parent):
                 system_call("umount2", os.fsencode(directory), MNT_DETACH)
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 (directory / MARK).unlink()

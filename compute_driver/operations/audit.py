@@ -26,7 +26,7 @@ from compute_driver.operations.base import (
     undefined,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import disks
+from compute_driver.storage import disks, owner
 
 #: Files that an operation on a guest may leave: the kind and detail of a finding, the files, and
 #: their removal.  Recovery removes these files, too, as long as the note of the operation is there.
@@ -46,8 +46,8 @@ _LEFTOVERS: tuple[
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
     """Compare libvirt's domains with the files; guests under an operation are left alone.
 
-    :param repair: whether to remove findings that no guest owns, and guests that have no files at
-        all; a guest that lacks some of its files is only listed.
+    :param repair: whether to remove findings that no guest owns; a guest that lacks files is only
+        listed.
     """
     return (
         *_directories(parts, repair),
@@ -74,6 +74,8 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     uuid = path.name
+    if not is_uuid(uuid):  # a removal was interrupted
+        return _unowned(parts, path, repair)
     if kept_files.without_domain(parts, uuid):
         detail = (
             f"destroyed with its files kept; 'spawn --uuid {uuid}', with the image and disks "
@@ -99,10 +101,26 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     if parts.connection.run(domains.lookup, uuid) is not None:
         detail = "the domain with its UUID is not this driver's, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
-    if repair:
-        removal.remove_files(parts, uuid)
+    return _unowned(parts, path, repair)
+
+
+def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
+    """Find a directory without a guest; if no other host has guests here, it can be removed."""
+    others = owner.other_hosts(path.parent)
+    detail = "no guest owns it"
+    if others:
+        names = ", ".join(other.name.removeprefix(f"{owner.FILE}.") for other in others)
+        detail = (
+            f"no guest of this host owns it, but guests of {names} are in {path.parent}, too;"
+            f" 'destroy {path.name}' removes it"
+        )
+    elif repair:
+        removal.remove_files(parts, path.name)
     return Finding(
-        kind="orphan directory", subject=str(path), detail="no guest owns it", repaired=repair
+        kind="orphan directory",
+        subject=str(path),
+        detail=detail,
+        repaired=repair and not others,
     )
 
 
@@ -124,7 +142,11 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         yield Finding(kind="damaged guest", subject=uuid, detail=str(error))
         return
     if not plan.directory.exists():
-        yield _without_files(parts, plan.directory, repair)
+        yield Finding(
+            kind="guest without files",
+            subject=uuid,
+            detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
+        )
         return
     if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
@@ -147,27 +169,6 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     for name, file in files.items():
         if file is not None and not file.exists():
             yield _missing(name, str(file), uuid)
-
-
-def _without_files(parts: Parts, directory: Path, repair: bool) -> Finding:
-    """Find a guest whose directory is gone, and remove the guest unless something may come back.
-
-    libvirt may have defined the domain after its spawn was killed and undone.  But files may also
-    be on a storage that is not mounted, and QEMU has the files of a guest that runs.
-    """
-    uuid = directory.name
-    present = parts.ownership.has_storage() and not directory.is_symlink()
-    removable = present and parts.state(uuid) in OFF
-    if repair and removable:
-        removal.remove(parts, uuid)
-    detail = "its directory is gone"
-    if not present:
-        detail += "; its storage may not be mounted"
-    elif not removable:
-        detail += ", but the guest is not off"
-    return Finding(
-        kind="guest without files", subject=uuid, detail=detail, repaired=repair and removable
-    )
 
 
 def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Finding]:

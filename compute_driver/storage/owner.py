@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The owner of a directory of guests: a random UUID in a small file of the directory.
 
-The owner stays with the directory when an operator moves, mounts or shares the directory.
+The owner stays with the directory when an operator moves, mounts or shares the directory.  Hosts
+that share the directory have a file each beside the owner's.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from pathlib import Path
 
@@ -32,6 +34,22 @@ def read(instances: Path) -> str | None:
     except OSError:
         return None
     return text if is_uuid(text) else None
+
+
+def note_host(instances: Path) -> None:
+    """Note that this host has guests in a directory.
+
+    :raises HostError: if the file cannot be made.
+    """
+    path = instances / f"{FILE}.{socket.gethostname()}"
+    with host_errors(f"{path} cannot be made"):
+        path.touch(_MODE)
+
+
+def other_hosts(instances: Path) -> list[Path]:
+    """Return the files that note other hosts with guests in a directory."""
+    own = f"{FILE}.{socket.gethostname()}"
+    return sorted(path for path in instances.glob(f"{FILE}.*") if path.name != own)
 
 
 def make(instances: Path, owner: str | None = None) -> str:

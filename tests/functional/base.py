@@ -63,7 +63,11 @@ def configuration(**options: Any) -> cfg.ConfigOpts:
 def entries(directory: Path) -> list[Path]:
     """Return everything in a directory, but the driver's notes of its guests' owner and domain."""
     paths = directory.iterdir() if directory.exists() else ()
-    return [path for path in paths if path.name not in (owner.FILE, layout.LATEST)]
+    return [
+        path
+        for path in paths
+        if path.name != layout.LATEST and not path.name.startswith(owner.FILE)
+    ]
 
 
 def guest(**changes: Any) -> Guest:

@@ -63,7 +63,7 @@ def files() -> set[Path]:
     state = base.state_path()
     places = ("instances", "locks", "images/tmp", "images/locks")
     found = {p.relative_to(state) for place in places for p in (state / place).rglob("*")}
-    return found - {Path("instances", owner.FILE)}
+    return {path for path in found if not path.name.startswith(owner.FILE)}
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import kept_files
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import layout
+from compute_driver.storage import layout, overlay
 from compute_driver.system import steps
+from compute_driver.xml import present
 
 
 def is_forgotten(parts: Parts, uuid: str) -> bool:
@@ -31,10 +32,14 @@ def bring_back(parts: Parts, uuid: str) -> None:
     """Define the domain of a guest that libvirt has forgotten; nothing for any other guest.
 
     :raises GuestExists: if another domain has the guest's name now.
+    :raises DiskUnusable: if an overlay of a disk is there, which the description does not have:
+        another client of libvirt has made the overlay, and the guest may have written to it.
     :raises MetadataDamaged: if the description is damaged, or another guest's.
     """
     if is_forgotten(parts, uuid):
-        parts.define_again(_latest(parts, uuid))
+        latest = _latest(parts, uuid)
+        _refuse_overlays(parts, uuid, latest)
+        parts.define_again(latest)
         steps.announce("domain defined again")
 
 
@@ -75,6 +80,22 @@ def _latest(parts: Parts, uuid: str) -> str:
         path = _path(parts, uuid)
         raise exceptions.MetadataDamaged(f"{path} does not describe guest {uuid}")
     return found
+
+
+def _refuse_overlays(parts: Parts, uuid: str, xml: str) -> None:
+    directory = parts.directory(uuid)
+    described = present.read(xml, None, directory)
+    disks = {} if described is None else described.disks
+    names = {place.source.address: name for name, place in disks.items() if place.source}
+    for path in sorted(directory.iterdir()):
+        base = overlay.base(path) if path.is_file() and str(path) not in names else None
+        if base is not None and str(base) in names:
+            raise exceptions.DiskUnusable(
+                f"{path} is an overlay of {base}, the {names[str(base)]} disk of guest {uuid}, and"
+                " another client of libvirt has made it: the guest may have written to it;"
+                f" 'qemu-img commit -f qcow2 {path}' writes its content into the disk, then remove"
+                " the overlay"
+            )
 
 
 def _path(parts: Parts, uuid: str) -> Path:

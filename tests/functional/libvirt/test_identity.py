@@ -175,6 +175,22 @@ class UndefinedTest(IdentityTestCase):
             self.domain.destroy()
             self.assertIsNotNone(watch.wait({events.STOPPED}, time.monotonic() + END_SECONDS))
 
+    def test_guest_with_an_overlay_that_is_not_described_is_refused(self) -> None:
+        self.domain.snapshotCreateXML(
+            "<domainsnapshot><name>backup</name></domainsnapshot>",
+            libvirt.VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY,
+        )
+        overlay = base.state_path() / "instances" / self.uuid / "root.backup"
+        self.assertTrue(overlay.exists())
+        self.domain.destroy()
+        self.domain.undefineFlags(libvirt.VIR_DOMAIN_UNDEFINE_SNAPSHOTS_METADATA)
+        with self.assertRaisesRegex(exceptions.DiskUnusable, f"qemu-img commit -f qcow2 {overlay}"):
+            self.driver.start(self.uuid)
+        self.assertEqual((), self.driver.list())
+        overlay.unlink()
+        self.driver.start(self.uuid)
+        self.assertEqual({self.made.name}, self.names())
+
     def test_guest_that_ended_comes_back(self) -> None:
         self.end()
         self.assertEqual(set(), self.names())

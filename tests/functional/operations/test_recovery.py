@@ -26,6 +26,7 @@ from compute_driver.info import Finding
 from compute_driver.libvirt import events
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations.base import power, removal
+from compute_driver.storage import owner
 from tests.functional import base, tiny, worker
 from tests.functional.processes import ended
 from tests.image_server import ImageServer
@@ -298,6 +299,18 @@ class TestAudit(RecoveryTestCase):
             self.assertEqual([("partial image", str(part))], self.found(repair=repair))
         self.assertFalse(part.exists())
 
+    def test_orphan_directory_stays_where_another_host_has_guests(self) -> None:
+        instances = base.state_path() / "instances"
+        orphan = instances / str(uuid.uuid4())
+        orphan.mkdir(parents=True)
+        self.addCleanup(orphan.rmdir)
+        other = instances / f"{owner.FILE}.another-host"
+        other.touch()
+        self.addCleanup(other.unlink)
+        (finding,) = self.driver.audit(repair=True)
+        self.assertEqual(("orphan directory", False), (finding.kind, finding.repaired))
+        self.assertIn("another-host", finding.detail)
+
     def test_guest_that_lacks_a_disk(self) -> None:
         made = self.spawn_tiny()
         self.driver.stop(made.uuid, timeout=0)
@@ -313,7 +326,10 @@ class TestAudit(RecoveryTestCase):
         self.driver.stop(made.uuid, timeout=0)
         shutil.rmtree(base.state_path() / "instances" / made.uuid)
         for repair in (False, True):
-            self.assertEqual([("guest without files", made.uuid)], self.found(repair=repair))
+            (finding,) = self.driver.audit(repair=repair)
+            self.assertEqual("guest without files", finding.kind)
+            self.assertFalse(finding.repaired)
+        self.driver.destroy(made.uuid)
         self.assertEqual((), self.driver.list())
 
 

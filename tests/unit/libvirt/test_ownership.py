@@ -163,14 +163,6 @@ class OwnerTest(OwnershipTestCase):
 
 
 class StorageTest(OwnershipTestCase):
-    def test_storage_that_is_away_or_another_is_not_here(self) -> None:
-        self.own()
-        self.assertTrue(self.ownership.has_storage())
-        (self.instances / owner.FILE).unlink()
-        self.assertFalse(self.ownership.has_storage())
-        owner.make(self.instances)
-        self.assertFalse(self.ownership.has_storage())
-
     def test_new_guest_is_refused_while_the_storage_of_others_is_away(self) -> None:
         self.claim(self.directory, OTHER)
         with self.assertRaisesRegex(exceptions.HostError, f"{UUID}; mount its storage"):
