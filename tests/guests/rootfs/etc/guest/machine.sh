@@ -27,7 +27,7 @@ processor() {
 # other_virtualisation: sets VIRT by the firmware, for processors that do not show it: a machine of
 # QEMU without a sign of KVM is emulated.
 other_virtualisation() {
-    for file in /sys/class/dmi/id/sys_vendor /proc/device-tree/compatible /proc/device-tree/model; do
+    for file in /sys/class/dmi/id/product_name /proc/device-tree/compatible /proc/device-tree/model; do
         first $file
         case $value in QEMU* | *qemu* | linux,dummy-virt*) VIRT=tcg ;; esac
     done
