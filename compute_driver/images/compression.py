@@ -14,7 +14,7 @@ import lzma
 import re
 import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import IO, Any, Protocol
 
 from compute_driver import exceptions
@@ -147,6 +147,8 @@ def recognise(head: bytes) -> Compression | None:
 def decompress(file: IO[bytes], kind: Compression, limits: tools.ToolLimits) -> Iterator[bytes]:
     """Yield the content of a compressed file, of one or several streams, in pieces.
 
+    An empty piece comes before each further read of the file, also if the bytes stand for nothing.
+
     :param file: the file, at its beginning.
     :param limits: the memory of the decoder.
     :raises Refusal: if the file is damaged, cut off, or goes on after its last stream.
@@ -157,6 +159,7 @@ def decompress(file: IO[bytes], kind: Compression, limits: tools.ToolLimits) -> 
         decoder = kind.decoder(limits.memory_bytes)
         while not decoder.eof:
             if decoder.needs_input and not data:
+                yield b""
                 data = file.read(_READ)
                 if not data:
                     raise Refusal(f"is damaged: its {kind.name} compression has no end")
@@ -172,17 +175,21 @@ def decompress(file: IO[bytes], kind: Compression, limits: tools.ToolLimits) -> 
             data = b""
             if piece:
                 yield piece
-        data = _after(file, decoder.unused_data)
+        data = yield from _after(file, decoder.unused_data)
         if data and not kind.magic.match(data):
             raise Refusal(f"is damaged: other bytes follow the end of its {kind.name} compression")
 
 
-def _after(file: IO[bytes], data: bytes) -> bytes:
-    """Return the bytes after a stream, without the zeros that fill up blocks of tapes."""
+def _after(file: IO[bytes], data: bytes) -> Generator[bytes, None, bytes]:
+    """Return the bytes after a stream, without the zeros that fill up blocks of tapes.
+
+    An empty piece comes before each read of the file, as in :func:`decompress`.
+    """
     while True:
         data = data.lstrip(b"\0")
         if len(data) >= MAGIC_BYTES:
             return data
+        yield b""
         more = file.read(_READ)
         data += more
         if not more:

@@ -29,6 +29,7 @@ _ZEROS = bytes(64 * 1024)
 def pour(pieces: Iterator[Piece], target: Path, limits: tools.ToolLimits) -> Iterator[None]:
     """Write pieces to a new file; yield after each piece.
 
+    :param pieces: the pieces; empty ones show progress with the input, and keep the limit.
     :param target: the file, in an existing directory.
     :param limits: the processor time for making and writing the pieces.
     :raises Refusal: if the pieces are larger than any disk.
@@ -40,17 +41,17 @@ def pour(pieces: Iterator[Piece], target: Path, limits: tools.ToolLimits) -> Ite
         while True:
             seconds, piece = run_blocking(_next, pieces)
             used += seconds
+            if used > limits.cpu_seconds:
+                raise tools.LimitPassed(
+                    f"unpacking used up its {limits.cpu_seconds} processor seconds; option "
+                    "[hypervisor] image_tool_cpu_seconds grants more"
+                )
             if piece is None:
                 break
             length = piece if isinstance(piece, int) else len(piece)
             size += length
             if size > MAX_DISK_BYTES:
                 raise Refusal(f"is larger than {MAX_DISK_BYTES} bytes when it is unpacked")
-            if used > limits.cpu_seconds:
-                raise tools.LimitPassed(
-                    f"unpacking used up its {limits.cpu_seconds} processor seconds; option "
-                    "[hypervisor] image_tool_cpu_seconds grants more"
-                )
             if isinstance(piece, int):
                 file.seek(length, os.SEEK_CUR)
             else:

@@ -7,6 +7,7 @@ import bz2
 import contextlib
 import gzip
 import io
+import itertools
 import lzma
 import os
 import random
@@ -222,6 +223,18 @@ class LimitsTest(UnpackCase):
         self.limits = tools.ToolLimits(cpu_seconds=0, memory_bytes=256 * MIB)
         with self.refusing("image_tool_cpu_seconds", tools.LimitPassed):
             self.unpacked(gzip.compress(DISK))
+
+    def test_processor_time_of_input_without_content_is_limited(self) -> None:
+        """Neither empty members nor the zeros after the last one make any bytes."""
+        self.limits = tools.ToolLimits(cpu_seconds=1, memory_bytes=256 * MIB)
+        for content in (gzip.compress(b"") * 100_000, gzip.compress(b"") + bytes(2 * MIB)):
+            self.path.write_bytes(content)
+            clock = mock.Mock(side_effect=itertools.count(step=0.3))
+            with (
+                mock.patch.object(pieces.time, "thread_time", clock),
+                self.assertRaisesRegex(tools.LimitPassed, "image_tool_cpu_seconds"),
+            ):
+                unpack(self.path, "disk", no_progress, self.limits)
 
     def test_a_missing_module_is_named(self) -> None:
         packed = zstd(DISK)
