@@ -7,7 +7,7 @@ Layout of ``image_cache_path``, a directory that QEMU can pass and no other user
     KEY.json    format and sizes of the image; a hit reads nothing else
     tmp/        unfinished files, private to the driver
     locks/      one lock for each KEY in the making
-    users/      who took each image; see :mod:`compute_driver.images.owners`
+    users/      who took each image; see :mod:`compute_driver.images.users`
 
 KEY is a digest of the image's identity: an image that changes at its location gets another KEY.
 Both files of a KEY appear by a rename, and only complete.
@@ -44,8 +44,8 @@ from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage, Entry, holder, holding
 from compute_driver.images.inspect import DOCUMENT, ImageDetails, inspect, is_dirty, is_document
-from compute_driver.images.owners import NOBODY, Absent, Owners
 from compute_driver.images.unpack import unpack
+from compute_driver.images.users import NOBODY, Absent, Users
 from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, filesystem, space, tools
 from compute_driver.system.concurrency import run_blocking
@@ -72,12 +72,14 @@ class ImageCache:
     """Images and kernels, fetched once for all threads and processes of the host.
 
     :param conf: configuration with group ``[hypervisor]`` registered.
+    :param settle: makes the missing owner of this driver's directory of guests, and returns the
+        owner; the default makes a new owner.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, settle: Callable[[], str] | None = None) -> None:
         self._conf = conf
         self._directory = Path(conf.hypervisor.image_cache_path)
-        self._owners = Owners(conf)
+        self._users = Users(conf, settle)
 
     def get(self, image: Image, progress: Progress = no_progress) -> CachedImage:
         """Return a disk image; fetch, check and convert the image if the cache lacks it.
@@ -94,7 +96,7 @@ class ImageCache:
         found = self._cached("disk", image, progress, self._prepare_disk)[0]
         guest = holder()
         if guest is not None:
-            self._owners.record(found.path.name, guest)
+            self._users.record(found.path.name, guest)
         return found
 
     def get_file(self, image: Image, progress: Progress = no_progress) -> Path:
@@ -131,7 +133,7 @@ class ImageCache:
 
         :raises HostError: if the cache belongs to another user.
         """
-        self._owners.release(guest)
+        self._users.release(guest)
 
     def entries(self) -> list[CacheEntry]:
         """Return the complete images, the latest used first, without their users."""
@@ -152,7 +154,7 @@ class ImageCache:
         kept: Counter[Absent] = Counter()
         with contextlib.ExitStack() as stack:
             locked = [entry for entry in self._whole() if entry.lock_alone(stack)]
-            own, others = (users(), run_blocking(self._owners.survey)) if locked else ({}, NOBODY)
+            own, known = (users(), run_blocking(self._users.survey)) if locked else ({}, NOBODY)
             for entry in locked:
                 # Under this lock no other process makes the image anew.
                 with concurrency.try_lock(entry.lock) as held:
@@ -161,28 +163,27 @@ class ImageCache:
                         continue
                     path, key = Path(os.path.realpath(entry.path)), entry.path.name
                     for guest in own.get(path, ()):
-                        self._owners.record(key, guest)
-                    if path in own or path in others.used or entry.is_linked():
+                        self._users.record_old(key, guest)
+                    if path in own or path in known.used or entry.is_linked():
                         entry.touch()
                     elif found.used_at <= oldest:
-                        kept.update(others.absent.get(key, ()))
-                        if key not in others.absent:
+                        kept.update(known.absent.get(key, ()))
+                        if key not in known.absent:
                             entry.remove()
-                            self._owners.forget(key)
+                            self._users.forget(key)
                             removed.append(found)
-        for absent, count in kept.items():
-            LOG.warning(
-                "%d images of the cache stay: guests took them, and %s. If their directory is gone "
-                "for good, remove %s",
-                count,
-                absent.reason,
-                absent.record,
-            )
+        _warn(kept)
         return removed
 
-    def users_elsewhere(self) -> Mapping[Path, Collection[str]]:
-        """Return the files that guests in other directories need, with the guests' UUIDs."""
-        return run_blocking(self._owners.survey).used
+    def recorded_users(self) -> Mapping[Path, Collection[str]]:
+        """Return the files that guests on record or in other directories need, with their UUIDs.
+
+        A warning names the directories that cannot be read.
+        """
+        survey = run_blocking(self._users.survey)
+        keys = (entry.path.name for entry in self._whole())
+        _warn(Counter(absent for key in keys for absent in survey.absent.get(key, ())))
+        return survey.used
 
     def leftovers(self, used: Collection[Path] = ()) -> list[Path]:
         """Return the files of fetches that have ended early.
@@ -205,8 +206,8 @@ class ImageCache:
         real = Path(os.path.realpath(path))
         if real in used:
             return True
-        others = run_blocking(self._owners.survey)
-        return real in others.used or path.name.partition(".")[0] in others.absent
+        known = run_blocking(self._users.survey)
+        return real in known.used or path.name.partition(".")[0] in known.absent
 
     def _whole(self) -> Iterator[Entry]:
         for path in sorted(self._directory.glob("*.json")):
@@ -320,6 +321,18 @@ def _prepare_file(entry: Entry, image: Image, progress: Progress) -> tuple[Path,
             f"file {sources.shown(image.location)} is {DOCUMENT}; accepted: a kernel or a ramdisk"
         )
     return entry.part, ImageDetails(format=DiskFormat.RAW, virtual_size=size)
+
+
+def _warn(kept: Counter[Absent]) -> None:
+    for absent, count in kept.items():
+        LOG.warning(
+            "The cache keeps %d %s for guests that may exist: %s. If their directory is gone for "
+            "good, remove %s",
+            count,
+            "image" if count == 1 else "images",
+            absent.reason,
+            absent.record,
+        )
 
 
 def _verify(path: Path, image: Image) -> None:

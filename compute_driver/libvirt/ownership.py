@@ -119,6 +119,16 @@ class Ownership:
                     " mount its storage, or remove these guests by 'destroy'"
                 )
 
+    def settle(self, connection: libvirt.virConnect) -> str:
+        """Return the owner in the directory of all guests, which exists; make a missing owner.
+
+        :raises HostError: if the domains of the guests name several owners.
+        """
+        found = owner.read(self.instances)
+        if found is None:
+            found = self._owner = owner.make(self.instances, self._lost(connection))
+        return found
+
     def latest(self, uuid: str) -> str | None:
         """Return the domain of a guest as this driver has defined it last.
 
@@ -188,8 +198,8 @@ class Ownership:
 
     def _claimed(self, connection: libvirt.virConnect, xml: str) -> str:
         directory = self.instances / metadata.uuid(xml)
-        if owner.read(self.instances) is None and directory.is_dir():
-            self._owner = owner.make(self.instances, self._lost(connection))
+        if directory.is_dir():
+            self.settle(connection)
         if not self._noted and self.instances.is_dir():
             owner.note_host(self.instances)
             self._noted = True

@@ -15,7 +15,7 @@ from compute_driver.operations.base.context import Parts
 def image_list(parts: Parts) -> tuple[CacheEntry, ...]:
     """Return the images of the cache, and the guests that need each image."""
     entries = parts.images.entries()
-    users = (image_users.bases(parts), parts.images.users_elsewhere()) if entries else ()
+    users = (image_users.bases(parts), parts.images.recorded_users()) if entries else ()
     return tuple(
         dataclasses.replace(entry, guests=_guests(image_users.real(Path(entry.path)), users))
         for entry in entries

@@ -62,12 +62,13 @@ class Parts:
     def of(cls, conf: cfg.ConfigOpts, connection: Connection) -> Parts:
         """Return the parts of a driver with that configuration."""
         instances = Path(conf.hypervisor.instances_path)
+        ownership = Ownership(instances)
         return cls(
             conf,
             connection,
             Host(conf, connection),
-            Inventory(connection, Ownership(instances)),
-            ImageCache(conf),
+            Inventory(connection, ownership),
+            ImageCache(conf, lambda: connection.run(ownership.settle)),
             Ports(Site(conf, instances, connection.run)),
         )
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, PowerState
 from compute_driver.guest import GIB, Disk, Guest, Image
-from compute_driver.storage import overlay
+from compute_driver.storage import overlay, owner
 from tests.functional import base, tiny, worker
 
 
@@ -71,6 +71,14 @@ class TestCache(tiny.TinyTestCase):
         self.driver.start(made.uuid)
         self.driver.destroy(made.uuid)
         self.assertEqual([str(path)], [entry.path for entry in other.image_prune(unused=0)])
+
+    def test_lost_owner_is_made_again_as_the_domains_name_it(self) -> None:
+        self.spawned(self.image())
+        path = base.state_path() / "instances" / owner.FILE
+        lost = path.read_text()
+        path.unlink()
+        self.assertEqual((), self.driver.image_prune(unused=0))
+        self.assertEqual(lost, path.read_text())
 
     def test_base_of_a_directory_without_a_domain_stays(self) -> None:
         made = self.spawned(self.image())

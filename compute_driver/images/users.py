@@ -3,31 +3,31 @@
 
 Layout of ``users`` in the cache, private to the driver::
 
-    OWNER/directory.json    a directory of guests: host, path and inode
+    OWNER/directory.json    where the directory of guests with this owner was last: host and path
     OWNER/KEY.GUEST         empty: this guest of the directory took the image KEY
 
-The headers of the disks in a directory tell which images its guests still need.  While the
-directory cannot be read, its guests may need every image that they took.  The same holds for guests
-that are not in the directory while the directory is not certainly the one on record: it may be an
-empty mount point, or on another host.  The removal of a guest removes its records.
+OWNER is the UUID of :mod:`compute_driver.storage.owner`: a directory that moves keeps its records.
+A guest needs the images that it took as long as its own directory exists: another client may have
+put its disks anywhere.  The headers of the disks in a directory tell the images of guests from
+before the records.  While the directory with the owner cannot be read, all its guests on record may
+exist.  The removal of a guest removes its records.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
 import json
 import os
 import socket
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
+from compute_driver.storage import owner
 from compute_driver.storage.home import Home
 from compute_driver.system import files, filesystem
 
@@ -43,25 +43,18 @@ class Directory:
 
     :param host: name of the host that has the directory.
     :param path: the directory, without symbolic links.
-    :param inode: tells the directory from an empty mount point, and from a later directory.
     """
 
     host: str
     path: str
-    inode: int
 
     def __str__(self) -> str:
         return f"{self.path} of host {self.host}"
 
-    @functools.cached_property
-    def owner(self) -> str:
-        """The name of the directory's record."""
-        return hashlib.sha256(json.dumps(dataclasses.astuple(self)).encode()).hexdigest()[:32]
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Absent:
-    """A directory of guests that cannot be read, or is not the one on record.
+    """A directory of guests that cannot be read, or has not the owner on record.
 
     :param record: the directory in the cache with the record.
     :param reason: a sentence that names the directory.
@@ -73,29 +66,32 @@ class Absent:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Survey:
-    """The needs of guests in other directories.
+    """The needs of guests in all directories on record.
 
     :param used: the needed files, with the guests' UUIDs.
     :param absent: for each KEY that guests may need, the directories that may have these guests.
     """
 
     used: dict[Path, set[str]]
-    absent: dict[str, list[Absent]]
+    absent: dict[str, set[Absent]]
 
 
 NOBODY = Survey(used={}, absent={})
 
 
-class Owners:
+class Users:
     """The records in a cache.
 
     :param conf: configuration with group ``[hypervisor]`` registered.
+    :param settle: makes the missing owner of this driver's directory, and returns the owner.
     """
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, settle: Callable[[], str] | None = None) -> None:
         self._conf = conf
+        self._cache = Path(os.path.realpath(conf.hypervisor.image_cache_path))
         self._users = Path(conf.hypervisor.image_cache_path, "users")
         self._instances = Path(conf.hypervisor.instances_path)
+        self._settle = settle or (lambda: owner.make(self._instances))
 
     def record(self, key: str, guest: str) -> None:
         """Note that a guest of this driver takes an image.
@@ -104,12 +100,12 @@ class Owners:
         :raises HostError: if the cache belongs to another user.
         """
         filesystem.make_directory(self._instances, filesystem.PASSABLE)
-        directory = self._own()
-        record = self._users / directory.owner
+        record = self._users / (owner.read(self._instances) or self._settle())
         try:
             with filesystem.host_errors(f"{record} cannot be written"):
+                self._locate(record)
                 if not (record / f"{key}.{guest}").exists():
-                    self._write(record, f"{key}.{guest}", directory)
+                    (record / f"{key}.{guest}").touch(0o600)
         except exceptions.NotEnoughSpace:
             raise
         except exceptions.HostError as error:
@@ -118,13 +114,27 @@ class Owners:
                 "image_cache_path sets another cache"
             ) from error
 
-    def _write(self, record: Path, name: str, directory: Directory) -> None:
-        filesystem.make_directory(self._users, 0o700)
-        filesystem.make_directory(record, 0o700)
-        if not (record / _NOTE).exists():
-            with files.new_file(record / _NOTE) as note:
-                note.write_text(json.dumps(dataclasses.asdict(directory)))
-        (record / name).touch(0o600)
+    def record_old(self, key: str, guest: str) -> None:
+        """Note that a guest from before the records took an image, if its directory is here.
+
+        :raises HostError: as :meth:`record`.
+        """
+        if (self._instances / guest).is_dir():
+            self.record(key, guest)
+
+    def _locate(self, record: Path) -> None:
+        """Note where this driver's directory is, unless the directory on record is there still."""
+        own = self._here()
+        try:
+            noted = _read(record)
+        except exceptions.HostError:
+            filesystem.make_directory(self._users, 0o700)
+            filesystem.make_directory(record, 0o700)
+        else:
+            if noted == own or owner.read(Path(noted.path)) == record.name:
+                return
+        with files.new_file(record / _NOTE) as note:
+            note.write_text(json.dumps(dataclasses.asdict(own)))
 
     def forget(self, key: str) -> None:
         """Drop the records of an image that is removed."""
@@ -132,8 +142,9 @@ class Owners:
 
     def release(self, guest: str) -> None:
         """Drop the records of a guest of this driver that is removed."""
-        if self._instances.is_dir():
-            self._drop(f"{self._own().owner}/*.{guest}*")
+        own = owner.read(self._instances)
+        if own is not None:
+            self._drop(f"{own}/*.{guest}*")
 
     def _drop(self, pattern: str) -> None:
         with filesystem.host_errors(f"{self._users} cannot be written"):
@@ -141,30 +152,29 @@ class Owners:
                 path.unlink(missing_ok=True)
 
     def survey(self) -> Survey:
-        """Find out what guests in other directories need.
+        """Find out what guests on record need, and all guests in other directories.
 
         :raises HostError: if the records cannot be read.
         """
-        survey = Survey(used=defaultdict(set), absent=defaultdict(list))
-        own = self._own().owner if self._instances.is_dir() else None
+        survey = Survey(used=defaultdict(set), absent=defaultdict(set))
         for record in self._records():
-            if record.name == own:
-                continue
             guests: list[str] = []
+            absent: set[Absent] = set()
             try:
-                directory = _read(record)
-                guests, doubt = _guests(directory), _doubt(directory)
-                for guest in guests:
-                    for base in _bases(self._conf, Path(directory.path, guest)):
-                        survey.used[base].add(guest)
+                for directory in self._directories(record):
+                    names = _guests(directory)
+                    guests += names
+                    if directory != self._here():  # the driver reads its own disks itself
+                        for guest in names:
+                            for base in _bases(self._conf, Path(directory.path, guest)):
+                                survey.used[base].add(guest)
             except exceptions.HostError as error:
-                guests, doubt = [], str(error)
-            if doubt is None:  # the other guests on record are gone
-                continue
-            absent = Absent(record=record, reason=doubt)
+                absent = {Absent(record=record, reason=str(error))}
             for key, guest in _taken(record):
-                if not any(name.startswith(guest) for name in guests):
-                    survey.absent[key].append(absent)
+                if any(name.startswith(guest) for name in guests):
+                    survey.used[self._cache / key].add(guest)
+                elif absent:
+                    survey.absent[key] |= absent
         return survey
 
     def _records(self) -> list[Path]:
@@ -174,9 +184,20 @@ class Owners:
             except FileNotFoundError:
                 return []
 
-    def _own(self) -> Directory:
-        path = os.path.realpath(self._instances)
-        return Directory(host=socket.gethostname(), path=path, inode=os.stat(path).st_ino)
+    def _directories(self, record: Path) -> list[Directory]:
+        """Return the directories with the owner on record: where it was last, and this driver's.
+
+        :raises HostError: if neither of the two has the owner.
+        """
+        noted = _read(record)
+        places = {directory.path: directory for directory in (noted, self._here())}
+        found = [place for place in places.values() if owner.read(Path(place.path)) == record.name]
+        if not found:
+            raise exceptions.HostError(f"{noted} has no file {owner.FILE} with owner {record.name}")
+        return found
+
+    def _here(self) -> Directory:
+        return Directory(host=socket.gethostname(), path=os.path.realpath(self._instances))
 
 
 def _read(record: Path) -> Directory:
@@ -199,17 +220,6 @@ def _guests(directory: Directory) -> list[str]:
     """
     with filesystem.host_errors(f"{directory} cannot be read"):
         return sorted(os.listdir(directory.path))
-
-
-def _doubt(directory: Directory) -> str | None:
-    """Return why a guest that is not in a directory may exist all the same; None if it is gone."""
-    if directory.host != socket.gethostname():
-        return f"{directory} may be another directory than {directory.path} of this host"
-    with filesystem.host_errors(f"{directory} cannot be read"):
-        inode = os.stat(directory.path).st_ino
-    if inode != directory.inode:
-        return f"{directory} is not there: {directory.path} is another directory"
-    return None
 
 
 def _bases(conf: cfg.ConfigOpts, guest: Path) -> Iterator[Path]:

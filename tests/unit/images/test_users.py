@@ -12,14 +12,17 @@ import unittest
 import uuid
 from pathlib import Path
 
+from oslo_config import cfg
+
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.guest import Image
 from compute_driver.images.cache import ImageCache
+from compute_driver.storage import owner
 from tests.unit import base
 
 
-class OwnersTest(unittest.TestCase):
+class UsersTest(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         home = tempfile.TemporaryDirectory()
@@ -28,8 +31,14 @@ class OwnersTest(unittest.TestCase):
         self.first, self.second = (self.cache(name) for name in ("first", "second"))
 
     def cache(self, name: str) -> ImageCache:
+        return ImageCache(self.conf(name))
+
+    def conf(self, name: str) -> cfg.ConfigOpts:
         state, images = str(self.home / name), str(self.home / "images")
-        return ImageCache(base.configuration(state_path=state, image_cache_path=images))
+        return base.configuration(state_path=state, image_cache_path=images)
+
+    def set_aside(self, state: str) -> None:
+        (self.home / state).rename(self.home / "aside")
 
     def source(self) -> str:
         path = self.home / "disk.raw"
@@ -60,13 +69,16 @@ class OwnersTest(unittest.TestCase):
             self.assertNotIn(str(image), self.pruned(self.second))
         self.assertTrue(image.exists())
         (line,) = logs.output
-        self.assertRegex(line, f"1 images of the cache stay.*{reason}.*remove {self.home}/images")
+        self.assertRegex(line, f"The cache keeps 1 image for .*{reason}.*remove {self.home}/images")
+        with self.assertLogs("compute_driver.images.cache", "WARNING") as logs:
+            self.second.recorded_users()  # a list of the images lacks these guests
+        self.assertRegex("".join(logs.output), reason)
 
     def test_an_image_of_guests_elsewhere_stays_until_they_are_gone(self) -> None:
         image = self.taken(self.first)
         disk = self.guest("first", image)
         self.assertEqual([], self.pruned(self.second))
-        self.assertEqual({image: {disk.parent.name}}, dict(self.second.users_elsewhere()))
+        self.assertEqual({image: {disk.parent.name}}, dict(self.second.recorded_users()))
         shutil.rmtree(disk.parent)
         self.assertEqual([str(image)], self.pruned(self.second))
         self.assertEqual([], list(self.home.glob(f"images/users/*/{image.name}.*")))
@@ -84,30 +96,68 @@ class OwnersTest(unittest.TestCase):
         instances, aside = self.home / "first" / "instances", self.home / "aside"
         instances.rename(aside)
         with self.subTest("no mount point"):
-            self.assert_kept(image, f"{instances} of host .* cannot be read: No such file")
+            self.assert_kept(image, f"{instances} of host .* has no file")
         self.assertFalse(other.exists())
         instances.mkdir()
         with self.subTest("an empty mount point"):
-            self.assert_kept(image, f"{instances} of host .* is another directory")
+            self.assert_kept(image, f"{instances} of host .* has no file")
         self.assertEqual([], self.second.leftovers())
         instances.rmdir()
         aside.rename(instances)
         self.assertEqual([], self.pruned(self.second))
 
-    def test_a_directory_of_another_host_keeps_the_guests_that_are_not_here(self) -> None:
-        """Hosts that were installed alike have equal paths and inodes."""
-        shared, local = self.taken(self.first, "shared"), self.taken(self.first, "local")
+    def test_a_directory_of_another_host_keeps_its_images(self) -> None:
+        """A directory of this host at the same path has another owner."""
+        image = self.taken(self.first)
         (note,) = self.home.glob("images/users/*/directory.json")
         note.write_text(json.dumps(json.loads(note.read_text()) | {"host": "elsewhere"}))
-        with self.subTest("an image that a guest here does not need any more"):
-            disk = self.guest("first", local)
-            for image in (shared, local):
-                (note.parent / f"{image.name}.guest").unlink()
-            (note.parent / f"{shared.name}.{disk.parent.name}").touch()
-            self.assertEqual([str(shared)], self.pruned(self.second))
-        (note.parent / f"{local.name}.guest").touch()
-        disk.unlink()
-        self.assert_kept(local, "of host elsewhere may be another directory")
+        self.set_aside("first")
+        (self.home / "first" / "instances").mkdir(parents=True)
+        owner.make(self.home / "first" / "instances")
+        self.assert_kept(image, "of host elsewhere has no file")
+
+    def test_a_guest_whose_disk_is_elsewhere_keeps_the_images_that_it_took(self) -> None:
+        image = self.taken(self.first)
+        directory = self.home / "first" / "instances" / "guest"
+        directory.mkdir()
+        for cache in (self.second, self.first):
+            self.assertEqual([], self.pruned(cache))
+            self.assertEqual({image: {"guest"}}, dict(cache.recorded_users()))
+        directory.rmdir()
+        self.first.release("guest")
+        self.assertEqual([str(image)], self.pruned(self.first))
+
+    def test_a_directory_that_moves_keeps_its_records(self) -> None:
+        image, other = self.taken(self.first), self.taken(self.first, "other")
+        instances = self.home / "first" / "instances"
+        (instances / "guest").mkdir()
+        (self.home / "first").rename(self.home / "moved")
+        moved = self.cache("moved")
+        with self.assertNoLogs("compute_driver.images.cache", "WARNING"):
+            self.assertEqual({image, other}, set(moved.recorded_users()))
+            self.assertEqual([], self.pruned(moved, used=(image,)))
+        (note,) = self.home.glob("images/users/*/directory.json")
+        self.assertIn(str(self.home / "moved"), note.read_text())
+        self.assertEqual([], self.pruned(self.second))
+        (self.home / "moved" / "instances" / "guest").rmdir()
+        moved.release("guest")
+        self.assertEqual(sorted([str(image), str(other)]), sorted(self.pruned(moved)))
+        self.assertEqual([note], list(note.parent.iterdir()))
+
+    def test_a_copy_does_not_hide_the_original(self) -> None:
+        image = self.taken(self.first)
+        shutil.copytree(self.home / "first", self.home / "copy")
+        copy = self.cache("copy")
+        other = self.taken(copy, "other")
+        self.guest("first", image)
+        self.assertEqual([str(other)], self.pruned(copy))
+
+    def test_a_lost_owner_comes_from_the_guests_of_the_driver(self) -> None:
+        lost = str(uuid.uuid4())
+        instances = self.home / "first" / "instances"
+        cache = ImageCache(self.conf("first"), lambda: owner.make(instances, lost))
+        self.taken(cache)
+        self.assertEqual([lost], [path.name for path in self.home.glob("images/users/*")])
 
     def test_a_restored_directory_keeps_what_its_guests_need(self) -> None:
         image, other = self.taken(self.first), self.taken(self.first, "other")
@@ -117,15 +167,18 @@ class OwnersTest(unittest.TestCase):
         (record,) = self.home.glob("images/users/*")
         for taken in (image, other):
             (record / f"{taken.name}.guest").rename(record / f"{taken.name}.{disk.parent.name}")
-        instances.rename(self.home / "old")
+        self.set_aside("first")
+        (self.home / "first").mkdir()
         (self.home / "backup").rename(instances)
+        (record / f"{other.name}.{disk.parent.name}").rename(record / f"{other.name}.guest")
         self.assertEqual([str(other)], self.pruned(self.second))
 
     def test_the_operator_drops_a_directory_that_is_gone_for_good(self) -> None:
         image = self.taken(self.first)
-        shutil.rmtree(self.home / "first")
-        self.assert_kept(image, "No such file")
         (record,) = self.home.glob("images/users/*")
+        (record / f"{image.name}.second").touch()  # two guests of one image
+        shutil.rmtree(self.home / "first")
+        self.assert_kept(image, "has no file")
         shutil.rmtree(record)
         self.assertEqual([str(image)], self.pruned(self.second))
 
@@ -162,10 +215,15 @@ class OwnersTest(unittest.TestCase):
 
     def test_a_guest_from_before_the_records_gets_one(self) -> None:
         image = self.taken(self.first)
-        self.guest("first", image)
+        (self.home / "first" / "instances" / "guest").mkdir()
         shutil.rmtree(self.home / "images" / "users")
         self.assertEqual([], self.pruned(self.first, used=(image,)))
         self.assertEqual([], self.pruned(self.second))
+
+    def test_a_guest_of_another_driver_gets_no_record(self) -> None:
+        image = self.taken(self.first)
+        self.assertEqual([], self.pruned(self.second, used=(image,)))
+        self.assertEqual(1, len(list(self.home.glob("images/users/*"))))
 
     def test_a_damaged_image_of_guests_elsewhere_is_no_leftover(self) -> None:
         image = self.taken(self.first)
