@@ -186,7 +186,7 @@ class Supervisor:
                     return
         except StopRequest:
             self._stop()
-        except StartError:
+        except (OSError, StartError):
             self._stop()
             raise
 
@@ -387,10 +387,8 @@ def announce(text: bytes) -> None:
     """Report to the process that waits for the start, and close its lock and its pipe."""
     with contextlib.suppress(BrokenPipeError):  # a killed process needs no report
         os.write(1, text)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 0)
-    os.dup2(null, 1)
-    os.close(null)
+    os.close(0)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)  # open(2) takes the free number 0
 
 
 def main() -> int:
@@ -418,7 +416,7 @@ def main() -> int:
         announce(f"cannot write its process ID: {error.strerror}".encode())
         return 1
     mount_points = MountPoints()
-    serving = None
+    serving, status = None, 1
     try:
         if os.geteuid() == 0:
             hide_system_libvirt(options.base, mount_points)
@@ -429,11 +427,16 @@ def main() -> int:
         status = 0
     except (MountError, StartError) as failure:
         announce(str(failure).encode())
-        status = 1
-    os.close(identity)
-    if serving:
-        serving.linger()
-    mount_points.remove()
+    except OSError as error:
+        announce(f"cannot go on: {error}".encode())
+        sys.stderr.write(f"supervisor: cannot go on: {error}\n")
+    finally:
+        try:
+            os.close(identity)
+            if serving:
+                serving.linger()
+        finally:
+            mount_points.remove()
     return status
 
 

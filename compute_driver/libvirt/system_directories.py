@@ -100,12 +100,17 @@ class MountPoints:
                 is_of_earlier_release(directory) and not any(directory.iterdir())
             ):
                 return
-            directory.chmod(0o755)  # the umask of this process may forbid it
-            descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
+            except OSError:
+                with contextlib.suppress(OSError):
+                    directory.rmdir()  # nobody would remove a directory without a mark
+                raise
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             # The daemons inherit the lock: they may outlive a supervisor that is killed.
             os.set_inheritable(descriptor, True)
             self._marks[directory] = descriptor
+            directory.chmod(0o755)  # the umask of this process may forbid it
 
     def remove(self) -> None:
         """Remove the empty directories that no other supervisor uses."""

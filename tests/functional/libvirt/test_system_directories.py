@@ -98,6 +98,36 @@ assert os.listdir(DIRECTORIES[0]) == ["qemu"]
         )
         self.assertEqual({"/var/cache/libvirt": "0o755"}, left)
 
+    def test_they_go_if_the_supervisor_lacks_open_files(self) -> None:
+        *told, left = self.answers(
+            """
+import resource, subprocess
+from compute_driver.libvirt import supervisor
+
+first.ensure()
+stop(first)
+base = Path(sys.argv[1], "first", "libvirt")
+words = [sys.executable, "-I", "-S", supervisor.__file__, f"--base={base}"]
+words += ["--libvirtd=/bin/false", "--virtlogd=/bin/false", "--idle-timeout=5"]
+for limit in range(5, 16):
+    done = subprocess.run(
+        [*words, "--start-timeout=5"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit)),
+    )
+    answers.append([done.stdout, done.stderr, [str(path) for path in DIRECTORIES if path.exists()]])
+look()
+"""
+        )
+        self.assertIn("Too many open files", str(told))
+        for told_once, log, directories in told:
+            self.assertRegex(told_once, r"\A[^\n]+\Z")
+            self.assertNotIn("Traceback", log)
+            self.assertEqual([], directories)
+        self.assertEqual({}, left)
+
     def test_a_killed_supervisor_leaves_what_the_repair_removes(self) -> None:
         used, found, repaired = self.answers(
             """
