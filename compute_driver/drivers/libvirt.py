@@ -7,7 +7,7 @@ import builtins
 import contextlib
 import time
 from collections.abc import Callable, Collection, Sequence
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import libvirt
@@ -71,6 +71,10 @@ from compute_driver.system import concurrency
 class LibvirtDriver(driver.ComputeDriver):
     """Runs guests through libvirt, accelerated by KVM or emulated by QEMU.
 
+    A new driver ends interrupted removals and changes of files.  The next operation on a guest lets
+    the guest run again that an interruption has left off, unless the operation ends the run anyway.
+    The first question about guests and each new listener let all these guests run again.
+
     :param conf: configuration with group ``[hypervisor]`` registered.
     """
 
@@ -79,7 +83,7 @@ class LibvirtDriver(driver.ComputeDriver):
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
         self._subscriptions: builtins.list[subscribe.Changes] = []
-        journal.recover(self._parts)
+        journal.recover(self._parts, Need.FILES)
 
     def spawn(
         self,
@@ -236,28 +240,29 @@ class LibvirtDriver(driver.ComputeDriver):
             replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
+        journal.recover(self._parts)
         changes = subscribe.Changes(self._parts, listener)
         changes.start()
         self._subscriptions.append(changes)
 
     def list(self) -> tuple[GuestInfo, ...]:
-        return self._parts.inventory.guests()
+        return self._mended.inventory.guests()
 
     def show(self, uuid: str) -> GuestInfo:
-        return self._parts.inventory.guest(uuid)
+        return self._mended.inventory.guest(uuid)
 
     def state(self, uuid: str) -> PowerState:
-        return self._parts.inventory.state(uuid)
+        return self._mended.inventory.state(uuid)
 
     def find(self, guest: str) -> str:
         return self._parts.inventory.find(guest)
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        log = self._parts.inventory.console_log(uuid)
+        log = self._mended.inventory.console_log(uuid)
         return concurrency.run_blocking(console_log.read_log, log, max_bytes)
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
-        log = self._parts.inventory.console_log(uuid)
+        log = self._mended.inventory.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.watch(uuid) as watch:
             if self._parts.state(uuid) not in ACTIVE:
@@ -271,27 +276,27 @@ class LibvirtDriver(driver.ComputeDriver):
                     raise consoles.not_shown(self._parts.name(uuid), text, timeout)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
-        self._parts.require(uuid, "attach to", ACTIVE)
+        self._mended.require(uuid, "attach to", ACTIVE)
         return session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
-        self._parts.require(uuid, "connect to", ACTIVE)
+        self._mended.require(uuid, "connect to", ACTIVE)
         return self._parts.on_domain(uuid, session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
         from compute_driver.libvirt.consoles import screen  # takes long, and few commands need it
 
-        self._parts.require(uuid, "take a picture of", ACTIVE)
+        self._mended.require(uuid, "take a picture of", ACTIVE)
         return self._parts.on_domain(uuid, screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         from compute_driver.libvirt.consoles import screen
 
-        self._parts.require(uuid, "see", ACTIVE)
+        self._mended.require(uuid, "see", ACTIVE)
         return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        return self._parts.inventory.stats(uuid)
+        return self._mended.inventory.stats(uuid)
 
     def host_show(self, architectures: Collection[str] = ()) -> HostInfo:
         return self._parts.host.show(architectures)
@@ -318,6 +323,12 @@ class LibvirtDriver(driver.ComputeDriver):
         while self._subscriptions:
             self._subscriptions.pop().stop()
         self._parts.connection.close()
+
+    @cached_property
+    def _mended(self) -> Parts:
+        """The parts, for questions: interrupted runs of guests go on before the first question."""
+        journal.recover(self._parts)
+        return self._parts
 
     def _seconds(self, given: float | None, option: str) -> float:
         """Return the given seconds, or those of an option if the caller gives none."""

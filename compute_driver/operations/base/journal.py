@@ -153,27 +153,31 @@ def exclusive(parts: Parts, uuid: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def unless_busy(parts: Parts, uuid: str) -> Iterator[bool]:
+def unless_busy(parts: Parts, uuid: str, need: Need = Need.ALL) -> Iterator[bool]:
     """Like :func:`exclusive`, but yield False at once if an operation on the guest is under way.
 
     If an interrupted operation cannot be ended now, because libvirt does not answer, say, the next
     caller tries again.
+
+    :param need: the parts of the guest that are put in order; a later caller ends the others.
     """
     with concurrency.try_lock(_directory(parts) / uuid) as held:
         if held is not None:
             try:
-                _end_interrupted(parts, uuid, held)
+                if not _end_interrupted(parts, uuid, held, need):
+                    held.keep = True
                 freezing.mend(parts, uuid, left_only=True)
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s cannot be put in order yet: %s", uuid, error)
         yield held is not None
 
 
-def recover(parts: Parts) -> None:
+def recover(parts: Parts, need: Need = Need.ALL) -> None:
     """End every interrupted operation of this driver; operations under way are left alone.
 
     A guest that takes too long is put in order in the background.
 
+    :param need: see :func:`unless_busy`.
     :raises ComputeDriverError: if the notes of operations are not readable, and libvirt is not
         usable either.
     """
@@ -186,13 +190,13 @@ def recover(parts: Parts) -> None:
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
         return
     deadline = time.monotonic() + _RECOVERY_SECONDS
-    for uuid in concurrency.all_within(deadline, functools.partial(_recover, parts), uuids):
+    for uuid in concurrency.all_within(deadline, functools.partial(_recover, parts, need), uuids):
         LOG.warning("Guest %s is not in order yet: its recovery goes on in the background", uuid)
 
 
-def _recover(parts: Parts, uuid: str) -> None:
+def _recover(parts: Parts, need: Need, uuid: str) -> None:
     try:
-        with unless_busy(parts, uuid):
+        with unless_busy(parts, uuid, need):
             pass
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Guest %s cannot be looked at: %s", uuid, error)
@@ -210,17 +214,20 @@ def _lock(parts: Parts, uuid: str) -> contextlib.AbstractContextManager[concurre
 
 def _end_interrupted(
     parts: Parts, uuid: str, held: concurrency.Lock, need: Need = Need.ALL
-) -> None:
+) -> bool:
+    """End the interrupted operation, if there is one; tell whether nothing of it is left."""
     note = Note.read(held.interrupted)
     if note is None:
-        return
+        return True
     held.keep = True
     if note.remove:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, note.operation)
         removal.remove(parts, uuid)
     else:
-        LOG.warning("Putting guest %s in order: its %s was interrupted", uuid, note.operation)
+        level = logging.WARNING if need is Need.ALL else logging.INFO  # it is told once
+        LOG.log(level, "Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
             kept_files.undefine(parts, uuid)
         recovery.mend(parts, uuid, need)
     held.keep = False
+    return note.remove or need is Need.ALL

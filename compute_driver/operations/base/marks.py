@@ -9,8 +9,9 @@ the file:
 ``.starting``  the power-on has begun, and the guest is paused until the power-on has ended
 =============  =================================================================================
 
-A power-on renames the first mark to the second at the moment of the start.  So a guest that is off
-and has the second mark has stopped since, and stays off.
+A power-on makes the second mark before libvirt starts the guest, and removes the first mark once
+libvirt has started the guest.  So a guest that is off and has only the second mark has stopped
+since, and stays off.
 """
 
 from __future__ import annotations
@@ -53,19 +54,22 @@ def want(parts: Parts, uuid: str, *, running: bool) -> None:
 
 
 def begin(parts: Parts, uuid: str, *, paused: bool) -> None:
-    """Note that libvirt starts a guest now.
+    """Note that libvirt starts a guest now; the guest still runs in the end if it dies meanwhile.
 
     :param paused: whether the guest is paused at first; else the mark serves no purpose unless the
         guest has the other one.
     :raises HostError: if the mark cannot be made.
     """
-    starting = _path(parts, uuid, Mark.STARTING)
+    starting, to_run = (_path(parts, uuid, mark) for mark in (Mark.STARTING, Mark.TO_RUN))
+    if not paused and not to_run.exists():
+        return
     with host_errors(f"{starting} cannot be made"):
         try:
-            _path(parts, uuid, Mark.TO_RUN).rename(starting)
-        except FileNotFoundError:
-            if paused:
-                starting.touch(0o600)
+            starting.touch(0o600)
+        except OSError:
+            if not to_run.exists():
+                raise
+            to_run.rename(starting)  # a full disk has no room for two marks
 
 
 def end(parts: Parts, uuid: str) -> None:

@@ -71,7 +71,10 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
 
     def start(domain: libvirt.virDomain) -> bool:
         marks.begin(parts, uuid, paused=paused)
-        return (domains.start_paused if paused else domains.start)(domain)
+        steps.announce("start noted")
+        started = (domains.start_paused if paused else domains.start)(domain)
+        marks.want(parts, uuid, running=False)  # from now on, a guest that is off was stopped
+        return started
 
     with kernels.named(guest), Undo() as undo:
         undo.add(

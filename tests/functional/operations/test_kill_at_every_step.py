@@ -36,6 +36,7 @@ class KillTestCase(switches.SwitchTestCase):
     def setUp(self) -> None:
         self.options = {**self.options, "stop_timeout": 0.0}  # tiny guests never answer
         super().setUp()
+        self.driver.list()  # a first question mends guests
         home = tempfile.TemporaryDirectory(dir="/var/tmp")
         self.addCleanup(home.cleanup)
         self.image = Path(home.name, "image")
@@ -122,7 +123,9 @@ class KillTestCase(switches.SwitchTestCase):
         ) as other:
             self.assertEqual(worker.PAUSED, other.says())
         left = self.outcome(number)
-        LibvirtDriver(base.configuration(**self.options)).close()
+        driver = LibvirtDriver(base.configuration(**self.options))
+        driver.list()
+        driver.close()
         recovered = self.outcome(number)
         with self.subTest(action, step=step):
             self.assertIn(recovered, accepted)

@@ -21,6 +21,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
+from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
 from compute_driver.info import Finding
 from compute_driver.libvirt import events
@@ -28,6 +29,7 @@ from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations.base import power, removal
 from compute_driver.storage import owner
 from tests.functional import base, tiny, worker
+from tests.functional.command import CommandLine
 from tests.functional.processes import ended
 from tests.image_server import ImageServer
 
@@ -46,6 +48,12 @@ class RecoveryTestCase(tiny.TinyTestCase):
     def kill_at(self, point: str, action: str, number: str) -> None:
         with worker.running(action, number, pause=point) as other:
             self.assertEqual(worker.PAUSED, other.says())
+
+    def kill_libvirt(self) -> None:
+        pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        self.assertTrue(ended([pid], 30))
 
     def background(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
         pool = ThreadPoolExecutor(1)
@@ -84,7 +92,7 @@ class TestInterruptedOperations(RecoveryTestCase):
         made = self.spawn_tiny()
         before = tiny.kept()
         self.kill_at("noted", "spawn", made.uuid)
-        self.other_driver()
+        self.other_driver().list()
         self.assertEqual(before, tiny.kept())
 
     def test_killed_spawn_of_a_guest_with_kept_files_leaves_the_files(self) -> None:
@@ -132,7 +140,7 @@ class TestInterruptedOperations(RecoveryTestCase):
 
     def test_guest_that_a_user_has_stopped_stays_off(self) -> None:
         made = self.spawn_tiny()
-        for point in ("guest powered off", "guest started"):
+        for point in ("guest powered off", "start noted", "guest started"):
             with self.subTest(point):
                 self.kill_at(point, "reboot", made.uuid)
                 self.driver.stop(made.uuid, timeout=0)
@@ -141,6 +149,40 @@ class TestInterruptedOperations(RecoveryTestCase):
         self.kill_at("guest started", "reboot", made.uuid)
         tiny.libvirt_connection(self).lookupByUUIDString(made.uuid).destroy()
         self.assertIs(PowerState.STOPPED, self.other_driver().show(made.uuid).state)
+
+    def test_end_of_a_guest_whose_reboot_was_killed_does_not_start_it(self) -> None:
+        line = CommandLine.of_root()
+        for command in (["stop", "--timeout", "0"], ["destroy"]):
+            for point in ("guest powered off", "start noted"):
+                with self.subTest(command, point=point):
+                    made = self.spawn_tiny()
+                    self.kill_at(point, "reboot", made.uuid)
+                    with self.driver._parts.connection.watch(made.uuid) as watch:
+                        self.assertEqual(0, line.run(*command, made.name).status)
+                        started = watch.wait({libvirt.VIR_DOMAIN_EVENT_STARTED}, time.monotonic())
+                    self.assertIsNone(started)
+                    self.assertEqual({}, tiny.emulators())
+                    self.driver.destroy(made.uuid)
+
+    def test_next_question_and_next_listener_let_a_guest_run_again(self) -> None:
+        asked: tuple[Callable[[LibvirtDriver, str], object], ...] = (
+            lambda driver, _uuid: driver.list(),
+            lambda driver, uuid: driver.console_log(uuid),
+            lambda driver, _uuid: driver.subscribe(lambda _uuid, _state: None),
+        )
+        made = self.spawn_tiny()
+        for ask in asked:
+            self.kill_at("guest powered off", "reboot", made.uuid)
+            ask(self.other_driver(), made.uuid)
+            self.assertEqual([made.uuid], [*tiny.emulators()])
+
+    def test_guest_stays_on_if_libvirt_dies_with_the_command_before_the_start(self) -> None:
+        made = self.spawn_tiny()
+        with worker.running("reboot", made.uuid, pause="start noted") as other:
+            self.assertEqual(worker.PAUSED, other.says())
+            self.kill_libvirt()
+        self.other_driver().list()
+        self.assertEqual([made.uuid], [*tiny.emulators()])
 
     def test_guests_that_hang_are_named_once_and_can_be_ended(self) -> None:
         verbs: tuple[Callable[[str], object], ...] = (
@@ -160,7 +202,7 @@ class TestInterruptedOperations(RecoveryTestCase):
             mock.patch.object(power, "_ANSWER_SECONDS", 2.0),
             self.assertLogs("compute_driver.operations.base.journal", logging.WARNING) as logged,
         ):
-            self.other_driver()
+            self.other_driver().list()
             with self.assertRaises(exceptions.OperationTimeout):
                 self.driver.pause(guests[0].uuid)
         late = [text for text in logged.output if "cannot be put in order yet" in text]
@@ -224,12 +266,6 @@ def _wait_for_part() -> None:
 
 
 class TestLibvirtKilled(RecoveryTestCase):
-    def kill_libvirt(self) -> None:
-        pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        self.assertTrue(ended([pid], 30))
-
     def test_driver_and_guests_continue_without_libvirt(self) -> None:
         made = self.spawn_tiny()
         emulators = tiny.emulators()

@@ -170,6 +170,14 @@ class JournalTest(unittest.TestCase):
             raise ZeroDivisionError
         self.assertEqual(Note("reboot"), Note.read(self.lock.read_text()))
 
+    def test_recovery_of_files_leaves_the_run_to_the_next_operation(self) -> None:
+        self.interrupt()
+        for need in (Need.FILES, Need.ALL):
+            self.assertTrue(self.lock.exists())
+            journal.recover(self.parts(), need)
+            self.assertIs(need, self.mend.call_args.args[-1])
+        self.assertFalse(self.lock.exists())
+
     def test_guests_that_hang_are_waited_for_at_the_same_time_and_named(self) -> None:
         gate, other = threading.Event(), UUID.replace("3", "4")
         self.interrupt()

@@ -10,6 +10,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import MIB, Disk, Guest
 from compute_driver.operations.base import power
+from compute_driver.system import steps
 from tests.unit.operations import base
 
 LOGGER = "compute_driver.operations.base.undo"
@@ -74,6 +75,14 @@ class PowerOnTest(base.OneGuestTestCase):
                 self.power_on()
             self.assertEqual(["prepare", "start paused", "plug", "power off"], self.calls)
             self.assertEqual(marks, self.marks())
+
+    def test_guest_that_was_on_is_marked_until_libvirt_has_started_it(self) -> None:
+        self.mark(".to-run")
+        seen: list[tuple[str, list[str]]] = []
+        with steps.announced_to(lambda step: seen.append((step, self.marks()))):
+            self.power_on()
+        self.assertIn(("start noted", [".starting", ".to-run"]), seen)
+        self.assertIn(("guest started, paused", [".starting"]), seen)
 
     def test_suspended_guest_is_saved_again(self) -> None:
         self.refusal = exceptions.Interrupted(143)

@@ -9,7 +9,7 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.operations.base import disk_copy, interfaces, power, recovery, settling
+from compute_driver.operations.base import disk_copy, power, recovery, settling
 from compute_driver.operations.base.recovery import Need
 from tests.unit.operations import base
 from tests.unit.operations.base import UUID
@@ -111,9 +111,3 @@ class MenderTest(base.OneGuestTestCase):
         ):
             recovery.mend(self.parts, UUID)
         self.assertEqual([1, 1, 0], [mender.call_count for mender in menders])
-
-    def test_operation_that_ends_a_run_does_not_wait_for_it(self) -> None:
-        for mender in (power.wait, interfaces.mend, power.mend):
-            self.assertIn(mender, recovery.MENDERS[Need.ALL])
-            for need in (Need.FILES, Need.NOTHING):
-                self.assertNotIn(mender, recovery.MENDERS[need])
