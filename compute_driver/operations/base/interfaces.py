@@ -44,25 +44,25 @@ _PENDING = ("already in the process of unplug", "unplug is pending")
 def mend(parts: Parts, uuid: str) -> None:
     """Forget described interfaces that a guest lacks, and plug in the interfaces that it has.
 
-    The guest is asked to release interfaces without description; the ports go in any case.
+    The guest is asked to release interfaces of this driver without description; the ports go in any
+    case.  Interfaces that the driver has neither plugged nor described last are of other clients.
     Hybrid interfaces are plugged in before a guest has them, and not again afterwards.
 
     :raises OperationTimeout: if the emulator does not answer.
     """
     with contextlib.suppress(exceptions.GuestNotFound):
-        stored, present = parts.stored(uuid), parts.present(uuid)
-        described = {nic.mac for nic in stored.guest.interfaces}
-        added = present.macs - described if present else set()  # by another client
+        stored = parts.stored(uuid)
         aliases = parts.on_domain(uuid, domains.interfaces)
         kept = tuple(nic for nic in stored.guest.interfaces if nic.mac in aliases)
         guest = dataclasses.replace(stored.guest, interfaces=kept)
         plugged = parts.ports.plugged().get(uuid, [])
         ports = {nic.switch_port for nic in kept}
+        own = {nic.mac for nic in (*plugged, *_described_last(parts, uuid))}
         known = {nic.switch_port: nic for nic in (*plugged, *stored.guest.interfaces)}
         parts.ports.unplug(uuid, [nic for port, nic in known.items() if port not in ports])
         if guest != stored.guest:
             store(parts, stored, guest)
-        for mac in aliases.keys() - {nic.mac for nic in kept} - added:
+        for mac in (aliases.keys() & own) - {nic.mac for nic in kept}:
             try:
                 let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
             except exceptions.DeviceBusy as error:
@@ -72,6 +72,13 @@ def mend(parts: Parts, uuid: str) -> None:
             for interface in kept:
                 if interface.switch_port not in ready:
                     plug(parts, guest, interface)
+
+
+def _described_last(parts: Parts, uuid: str) -> tuple[Interface, ...]:
+    """Return the interfaces of a guest as this driver has described the guest last."""
+    latest = parts.ownership.latest(uuid)
+    stored = None if latest is None else metadata.read(latest)
+    return () if stored is None else stored.guest.interfaces
 
 
 def only(guest: Guest, interface: Interface) -> Guest:

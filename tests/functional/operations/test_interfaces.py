@@ -17,6 +17,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Interface
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import interfaces
 from tests.functional import base, bridges, inside, tiny, worker
 
@@ -46,11 +47,12 @@ class Interfaces(base.HostTestCase):
             self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
 
     def forget(self, made: Guest) -> None:
-        """Remove the last interface of a guest from the description only."""
+        """Remove the last interface from the domain's description, and die then."""
         parts = self.driver._parts
         stored = parts.stored(made.uuid)
         rest = dataclasses.replace(stored.guest, interfaces=stored.guest.interfaces[:-1])
-        interfaces.store(parts, stored, rest)
+        with mock.patch.object(Ownership, "_keep"):
+            interfaces.store(parts, stored, rest)
 
 
 class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
