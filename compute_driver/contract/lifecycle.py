@@ -116,4 +116,6 @@ class Lifecycle(abc.ABC):
             stop_timeout.
         :param power_on: whether the guest runs in the end; by default whether it ran before the
             resize.
+        :raises DiskUnusable: if another client of libvirt has added a disk in the guest's
+            directory; the guest stays as it is.
         """

@@ -133,9 +133,10 @@ def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     try:
-        guest = parts.stored(uuid).guest
-        plan = parts.plan(guest)
-        changed = tuple(changes.findings(parts, uuid))
+        known = parts.present(uuid)
+        guest = parts.stored(uuid, known).guest
+        plan = parts.plan(guest, known=known)
+        changed = tuple(changes.findings(parts, known))
     except exceptions.GuestNotFound:
         return  # the guest was destroyed meanwhile
     except exceptions.ComputeDriverError as error:
@@ -162,6 +163,8 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     for disk in plan.disks:
         if not disks.kind(disk.source).exists(disk.source):
             yield _missing(f"{disk.name} disk", disk.source.address, uuid)
+    for name, gone in changes.missing(known):
+        yield _missing(f"added disk {name}", gone, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     # QEMU, as another user, owns the files that cannot be read.
     bases = parts.home(uuid).bases({})

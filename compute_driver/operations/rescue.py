@@ -16,7 +16,7 @@ from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
-from compute_driver.operations.base import marks, power, rescue_files
+from compute_driver.operations.base import changes, marks, power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -55,8 +55,9 @@ def rescue(
     image = dataclasses.replace(sources.clean(wanted.image), format=base.format)
     boot = wanted.boot and sources.clean_boot(wanted.boot)
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
-    disks.require(parts.plan(before), before.name)
-    made = parts.blueprint(after)
+    known = parts.present(uuid)
+    changes.require(parts.plan(before, known=known), known, before.name)
+    made = parts.blueprint(after, known=known)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     _make_files(parts, after, wanted, made.layout, base, progress)
     steps.announce("rescue files made")

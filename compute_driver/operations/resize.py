@@ -17,7 +17,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import admission, marks, power, settling
+from compute_driver.operations.base import admission, changes, marks, power, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
@@ -52,15 +52,16 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
     parts.require(uuid, "resize", _ACCEPTED)
-    old = parts.described(uuid).guest
+    known = parts.present(uuid)
+    old = parts.described(uuid, known).guest
     if old.rescue is not None:
         raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
     if settling.is_kept(parts, uuid):
         raise exceptions.InvalidGuestState(old.name, "resize", "resized", ["confirmed", "reverted"])
     _refuse_others(old, guest)
-    plan = parts.plan(old)
-    disks.require(plan, old.name)
-    _refuse_added(parts, old)
+    plan = parts.plan(old, known=known)
+    changes.require(plan, known, old.name)
+    changes.refuse_inside(known, plan.directory, "a resize would move")
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
     planned = parts.plan(old, new_files=True).places
     home = parts.home(uuid)
@@ -73,7 +74,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
-    _refuse_shrinking(guest, parts.plan(guest), sizes)
+    _refuse_shrinking(guest, parts.plan(guest, known=known), sizes)
     return Change(old, guest, admission.check(parts, guest), sizes)
 
 
@@ -156,17 +157,6 @@ def _stands_alone(source: Source, planned: Source, home: Home) -> bool:
         base in own or base.is_relative_to(home.directory)
         for base in disks.kind(source).bases(source)
     )
-
-
-def _refuse_added(parts: Parts, guest: Guest) -> None:
-    """Refuse to move a file of a disk that another client has added to the guest."""
-    present = parts.present(guest.uuid)
-    for path in () if present is None else present.added_files:
-        if path.is_relative_to(parts.directory(guest.uuid)):
-            raise exceptions.DiskUnusable(
-                f"guest {guest.name!r} has disk {path}, which another client has added; a resize"
-                " would move this file: detach the disk, or move it out of the guest's directory"
-            )
 
 
 def _refuse_others(old: Guest, guest: Guest) -> None:

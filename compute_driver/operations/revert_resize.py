@@ -26,12 +26,14 @@ def revert_resize(
     if settling.is_kept(parts, uuid):
         was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()
         power_on = was_on if power_on is None else power_on
+        directory = parts.directory(uuid)
+        changes.refuse_inside(parts.present(uuid), directory, "a revert would remove")
         op.note()  # the revert does not begin without its note
         power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
         op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
-        with changes.removing(parts, uuid):
+        with changes.removing(parts, uuid, Parts.present):
             settling.bring_back(parts, uuid, running=power_on)
     if power_on:
         start.start(parts, uuid)

@@ -7,10 +7,9 @@ import dataclasses
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
-from compute_driver.operations.base import power, rescue_files
+from compute_driver.operations.base import changes, power, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
-from compute_driver.storage import disks
 from compute_driver.system import steps
 
 
@@ -20,13 +19,14 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     :param op: the operation; once the guest's own domain is defined, a failure ends the rescue.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
     """
-    before = parts.described(uuid).guest
+    known = parts.present(uuid)
+    before = parts.described(uuid, known).guest
     if before.rescue is None:
         raise exceptions.InvalidGuestState(
             before.name, "unrescue", "in its own system", ["in rescue"]
         )
     after = dataclasses.replace(before, rescue=None)
-    disks.require(parts.blueprint(after).layout, after.name)
+    changes.require(parts.blueprint(after, known=known).layout, known, after.name)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)

@@ -126,6 +126,17 @@ def flatten(source: Source, target: Source, limits: ToolLimits) -> None:
         tools.run(["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits)
 
 
+def missing(source: Source) -> str | None:
+    """Return the address of a disk that is gone, or the first missing file that it is based on."""
+    made = kind(source)
+    if not made.exists(source):
+        return source.address
+    # QEMU, as another user, owns the files that cannot be read.
+    with contextlib.suppress(exceptions.HostError):
+        return next((str(base) for base in made.bases(source) if not base.exists()), None)
+    return None
+
+
 def require(plan: Layout, guest: str) -> None:
     """Return if all disks of a guest are there, with the files that they are based on.
 
@@ -133,12 +144,7 @@ def require(plan: Layout, guest: str) -> None:
     :raises DiskUnusable: names the disk and the missing file.
     """
     for disk in plan.disks:
-        made = kind(disk.source)
-        gone = None if made.exists(disk.source) else disk.source.address
-        # QEMU, as another user, owns the files that cannot be read.
-        with contextlib.suppress(exceptions.HostError):
-            bases = [] if gone else made.bases(disk.source)
-            gone = gone or next((str(base) for base in bases if not base.exists()), None)
+        gone = missing(disk.source)
         if gone:
             raise exceptions.DiskUnusable(
                 f"the {disk.name} disk of guest {guest!r}, {disk.source.address}, cannot be used:"

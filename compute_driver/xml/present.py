@@ -59,12 +59,14 @@ class Present:
     :param disks: the places of the guest's disks now, by the disks' names.
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
+    :param running: the domain that runs; None if it does not run.
     """
 
     stored: metadata.Stored
     disks: Mapping[str, Place]
     described: Mapping[str, Place]
     domain: Element
+    running: Element | None
 
     @property
     def guest(self) -> Guest:
@@ -84,13 +86,14 @@ class Present:
 
     @property
     def added_disks(self) -> list[Element]:
-        """The disks that another client has added."""
-        return [disk for disk in self.domain.iterfind("devices/disk") if not _is_own(disk)]
+        """The disks that another client has added, from the next power-on."""
+        return _added_disks(self.domain)
 
     @property
     def added_files(self) -> list[Path]:
-        """The files of the disks that another client has added."""
-        places = (disk.find("source[@file]") for disk in self.added_disks)
+        """The files of the disks that another client has added, now or from the next power-on."""
+        running = [] if self.running is None else _added_disks(self.running)
+        places = (disk.find("source[@file]") for disk in (*self.added_disks, *running))
         return [Path(place.get("file", "")) for place in places if place is not None]
 
     @property
@@ -127,8 +130,14 @@ def read(inactive: str, live: str | None, directory: Path) -> Present | None:
     stored = dataclasses.replace(stored, guest=guest)
     described = dict(_places(domain))
     # A guest that runs writes where its emulator has the disk.
-    running = {} if live is None else dict(_places(_moved(live, directory)))
-    return Present(stored=stored, disks=described | running, described=described, domain=domain)
+    running = None if live is None else _moved(live, directory)
+    return Present(
+        stored=stored,
+        disks=described if running is None else described | dict(_places(running)),
+        described=described,
+        domain=domain,
+        running=running,
+    )
 
 
 def located(plan: Layout, present: Present) -> Layout:
@@ -175,9 +184,42 @@ def carry(xml: str, present: Present) -> str:
         if etree.QName(element).namespace not in ours
     )
     _keep_parts(domain, present.domain)
-    for device in present.added_devices:
-        devices.append(_free(device, devices))
+    added = present.added_devices
+    controllers = list(_scsi_controllers(present.domain, devices, added))
+    devices.extend(_free(controller, devices) for controller in controllers)
+    carried = {_index(controller) for controller in controllers}
+    for device in added:
+        made = _free(device, devices)
+        if _scsi_controller(device) in carried:
+            made.extend(copy.deepcopy(place) for place in device.iterfind("address"))
+        devices.append(made)
     return etree.tostring(domain, encoding="unicode", pretty_print=True)
+
+
+def _scsi_controllers(
+    present: Element, devices: Element, added: list[Element]
+) -> Iterator[Element]:
+    """Yield the SCSI controllers of added devices that the new domain does not have by itself.
+
+    libvirt makes a controller that a domain lacks, but of its default model.
+    """
+    path = "controller[@type='scsi']"
+    wanted = {_scsi_controller(device) for device in added}
+    own = {_index(controller) for controller in devices.iterfind(path)}
+    for controller in present.iterfind(f"devices/{path}"):
+        if _index(controller) in wanted - own:
+            yield controller
+
+
+def _index(controller: Element) -> str:
+    return controller.get("index", "0")
+
+
+def _scsi_controller(device: Element) -> str | None:
+    """Return the index of the SCSI controller that a device is on."""
+    place = device.find("address[@type='drive']")
+    on_scsi = device.get("type") == "scsi" or device.find("target[@bus='scsi']") is not None
+    return place.get("controller") if place is not None and on_scsi else None
 
 
 def _free(device: Element, devices: Element) -> Element:
@@ -218,6 +260,10 @@ def _places(domain: Element) -> Iterator[tuple[str, Place]]:
     for disk in domain.iterfind("devices/disk"):
         if _is_own(disk):
             yield disk.findtext("serial", ""), Place(source.read(disk), source.words(disk))
+
+
+def _added_disks(domain: Element) -> list[Element]:
+    return [disk for disk in domain.iterfind("devices/disk") if not _is_own(disk)]
 
 
 def _is_own(disk: Element) -> bool:

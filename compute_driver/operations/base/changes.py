@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.info import Finding
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage.layout import GuestDisk, Role
+from compute_driver.storage import disks
+from compute_driver.storage.layout import GuestDisk, Layout, Role
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
 from compute_driver.xml.present import Present
@@ -19,49 +20,108 @@ from compute_driver.xml.present import Present
 LOG = logging.getLogger(__name__)
 
 
-def findings(parts: Parts, uuid: str) -> Iterator[Finding]:
+def findings(parts: Parts, known: Present | None) -> Iterator[Finding]:
     """Yield the changes that the guest keeps, and those that its next power-on takes back.
 
+    :param known: what the guest's domain has.
     :raises DiskUnusable: if the driver cannot use the place of a disk, or cannot know it.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
-    present = parts.present(uuid)
-    if present is not None:
-        yield from _kept(parts, present)
-        yield from _taken_back(parts, present)
+    if known is not None:
+        yield from _kept(parts, known)
+        yield from _taken_back(parts, known)
 
 
-def warn(parts: Parts, uuid: str) -> None:
+def warn(parts: Parts, known: Present | None) -> None:
     """Log the changes that are taken back when the domain is built anew."""
-    present = parts.present(uuid)
-    for finding in () if present is None else _taken_back(parts, present):
+    for finding in () if known is None else _taken_back(parts, known):
         LOG.warning("%s %s: %s", finding.kind, finding.subject, finding.detail)
 
 
+def require(plan: Layout, known: Present | None, guest: str) -> None:
+    """Return if all disks of a guest are there, also the disks that another client has added.
+
+    :param known: what the guest's domain has.
+    :param guest: the guest's name, for the error.
+    :raises DiskUnusable: names the disk and the missing file.
+    """
+    disks.require(plan, guest)
+    for name, gone in missing(known):
+        raise exceptions.DiskUnusable(
+            f"disk {name} of guest {guest!r}, which another client has added, cannot be used:"
+            f" {gone} is gone; bring this file back first, or remove the disk by 'virsh detach-disk"
+            f" --config {guest} {name}'"
+        )
+
+
+def missing(known: Present | None) -> Iterator[tuple[str, str]]:
+    """Yield the name and the missing file of disks that another client has added.
+
+    libvirt starts a guest without a disk whose file is optional.
+    """
+    for disk in () if known is None else known.added_disks:
+        place, target = disk.find("source"), disk.find("target")
+        if place is None or target is None or place.get("startupPolicy") == "optional":
+            continue
+        source, path = source_xml.read(disk), place.get("file") or place.get("dev")
+        gone = None
+        with contextlib.suppress(OSError):  # of a directory that the driver may not read
+            if source is not None:
+                gone = disks.missing(source)
+            elif path and not Path(path).exists():
+                gone = path
+        if gone:
+            yield target.get("dev", ""), gone
+
+
+def refuse_inside(known: Present | None, directory: Path, loss: str) -> None:
+    """Refuse an operation that takes the files in a guest's directory as the guest's own.
+
+    :param known: what the guest's domain has.
+    :param loss: what the operation would do to the file of an added disk.
+    :raises DiskUnusable: if another client has added a disk whose file is in the directory.
+    """
+    if known is None:
+        return
+    for path in known.added_files:
+        if path.is_relative_to(directory):
+            raise exceptions.DiskUnusable(
+                f"guest {known.guest.name!r} has disk {path}, which another client has added;"
+                f" {loss} this file: detach the disk, or move it out of the guest's directory"
+            )
+
+
 @contextlib.contextmanager
-def removing(parts: Parts, uuid: str, known: Present | None = None) -> Iterator[None]:
+def removing(
+    parts: Parts, uuid: str, *reads: Callable[[Parts, str], Present | None]
+) -> Iterator[None]:
     """Log, after the removal of a guest's disks, the disks that stay: another client moved them.
 
-    :param known: what the guest's domain had; None means the domain as it is now.
+    :param reads: the functions that read what the guest's domain has, or had when the removed
+        disks were the guest's.
     """
-    left: list[str] = []
-    with contextlib.suppress(exceptions.ComputeDriverError):  # a removal works anyway
-        present = known or parts.present(uuid)
-        home = parts.home(uuid)
-        own = {source.address for source in home.outside()}
-        for name, place in {} if present is None else present.disks.items():
-            address = None if place.source is None else place.source.address
-            if address is None or not (address in own or _is_inside(address, home.directory)):
-                left.append(f"{address or place.words} stays, which was the {name} disk of guest")
+    left: dict[str, None] = {}
+    for read in reads:
+        with contextlib.suppress(exceptions.ComputeDriverError):  # a removal works anyway
+            left |= dict.fromkeys(_outside(parts, uuid, read(parts, uuid)))
     yield
     for text in left:
         LOG.warning("%s %s: another client of libvirt has moved the disk there", text, uuid)
 
 
+def _outside(parts: Parts, uuid: str, known: Present | None) -> Iterator[str]:
+    home = parts.home(uuid)
+    own = {source.address for source in home.outside()}
+    for name, place in {} if known is None else known.disks.items():
+        address = None if place.source is None else place.source.address
+        if address is None or not (address in own or _is_inside(address, home.directory)):
+            yield f"{address or place.words} stays, which was the {name} disk of guest"
+
+
 def _kept(parts: Parts, present: Present) -> Iterator[Finding]:
     guest = present.guest
     planned = parts.plan(guest, new_files=True).places
-    for name, source in parts.plan(guest).places.items():
+    for name, source in parts.plan(guest, known=present).places.items():
         if source != planned[name]:
             yield Finding(
                 kind="moved disk",
@@ -93,7 +153,7 @@ def _kept(parts: Parts, present: Present) -> Iterator[Finding]:
 
 def _taken_back(parts: Parts, present: Present) -> Iterator[Finding]:
     guest = present.guest
-    for disk in parts.plan(guest).disks:
+    for disk in parts.plan(guest, known=present).disks:
         change = _change(disk, present, parts.directory(guest.uuid))
         if change is not None:
             kind, words = change

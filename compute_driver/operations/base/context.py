@@ -33,6 +33,7 @@ from compute_driver.system import memory
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata, present
+from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
 
@@ -85,30 +86,33 @@ class Parts:
         """Return the places of all disks of one guest."""
         return Home(self.conf, self.directory(uuid))
 
-    def plan(self, guest: Guest, *, new_files: bool = False) -> layout.Layout:
+    def plan(
+        self, guest: Guest, *, new_files: bool = False, known: Present | None = None
+    ) -> layout.Layout:
         """Return the files that the guest has or will have.
 
+        :param known: what the guest's domain has; None means that libvirt is asked.
         :param new_files: whether all files are made anew; then the guest's disks are where the
             driver plans them, wherever another client has put the disks before.
         :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
         :raises DiskUnusable: if another client has put a disk where the driver cannot use it.
         """
         files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
-        return files if new_files else self._located(files)
+        return files if new_files else self._located(files, known)
 
     def _planned(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
         """Return the files that the guest has if no other client changes them."""
         home = self.home(guest.uuid)
         return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
 
-    def _located(self, planned: layout.Layout) -> layout.Layout:
+    def _located(self, planned: layout.Layout, known: Present | None) -> layout.Layout:
         """Return a guest's layout with the disks where the guest's domain has them."""
-        found = self.present(planned.directory.name)
+        found = known or self.present(planned.directory.name)
         if found is None:
             return planned
         for disk in planned.disks:
-            known = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in found.disks
-            if found.added_disks and not known and disks.kind(disk.source).exists(disk.source):
+            placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in found.disks
+            if found.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
                 raise exceptions.DiskUnusable(
                     f"another client of libvirt has taken the {disk.name} disk from guest"
                     f" {found.guest.name!r} and added another disk: which of them has the guest's"
@@ -116,7 +120,7 @@ class Parts:
                 )
         return present.located(planned, found)
 
-    def present(self, uuid: str) -> present.Present | None:
+    def present(self, uuid: str) -> Present | None:
         """Return what a guest's domain has now, whoever changed it.
 
         :return: None without a domain; of kept files, the domain that they had.
@@ -147,6 +151,7 @@ class Parts:
         decision: acceleration.Decision | None = None,
         *,
         new_files: bool = False,
+        known: Present | None = None,
     ) -> Draft:
         """Return the guest's hardware and files, as configuration and host are now.
 
@@ -154,6 +159,7 @@ class Parts:
 
         :param decision: the accelerator, if somebody has decided; then the host is not asked.
         :param new_files: see :meth:`plan`.
+        :param known: likewise.
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
         :raises: the errors of :meth:`decide`.
         """
@@ -163,7 +169,7 @@ class Parts:
             self.host.detection.check_hardware(guest, hardware)
             self.connection.check_start()
         files = self._planned(guest, hardware.drives, uefi=hardware.boot.uefi)
-        return Draft(guest, made, hardware, files if new_files else self._located(files))
+        return Draft(guest, made, hardware, files if new_files else self._located(files, known))
 
     def blueprint(
         self,
@@ -171,6 +177,7 @@ class Parts:
         decision: acceleration.Decision | None = None,
         *,
         new_files: bool = False,
+        known: Present | None = None,
     ) -> Blueprint:
         """Return the guest's hardware, files and domain, as configuration and host are now.
 
@@ -178,9 +185,11 @@ class Parts:
 
         :param decision: see :meth:`draft`.
         :param new_files: likewise.
+        :param known: likewise.
         :raises: the errors of :meth:`draft`.
         """
-        made = self.draft(guest, decision, new_files=new_files)
+        before = known or self.present(guest.uuid)
+        made = self.draft(guest, decision, new_files=new_files, known=before)
         xml = domain_xml.build(
             guest,
             made.hardware,
@@ -191,7 +200,6 @@ class Parts:
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
             memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
-        before = self.present(guest.uuid)
         xml = xml if before is None else present.carry(xml, before)
         return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
 
@@ -219,25 +227,27 @@ class Parts:
                 raise exceptions.GuestNotFound(uuid) from error
             raise
 
-    def stored(self, uuid: str) -> metadata.Stored:
+    def stored(self, uuid: str, known: Present | None = None) -> metadata.Stored:
         """Return the content of the metadata of a guest's domain.
 
         The guest has the memory and processors that another client has given to the domain.
 
+        :param known: see :meth:`plan`.
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
         stored = self.connection.run(self.ownership.lookup, uuid)[1]
-        found = self.present(uuid)
+        found = known or self.present(uuid)
         return stored if found is None else dataclasses.replace(stored, guest=found.guest)
 
-    def described(self, uuid: str) -> metadata.Stored:
+    def described(self, uuid: str, known: Present | None = None) -> metadata.Stored:
         """Return, as :meth:`stored`, the description of a guest that gets a new domain.
 
+        :param known: see :meth:`plan`.
         :raises InvalidParameter: if another client has given the guest a name that no guest can
             have.
         """
-        found = self.stored(uuid)
+        found = self.stored(uuid, known)
         if not is_name(found.guest.name):
             remedy = f"'virsh domrename' gives domain {uuid} another name"
             raise exceptions.InvalidParameter("name", found.guest.name, f"{NAMES}; {remedy}")

@@ -25,7 +25,6 @@ from compute_driver.operations.base import changes, kernels, marks, serial_port
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.marks import Mark
 from compute_driver.operations.base.undo import Undo
-from compute_driver.storage import disks
 from compute_driver.system import concurrency, steps
 
 LOG = logging.getLogger(__name__)
@@ -161,10 +160,11 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
         use it; the domain stays as it was.
     :raises: what :meth:`Parts.decide` raises; likewise.
     """
-    guest = parts.described(uuid).guest
-    made = parts.blueprint(guest)
-    disks.require(made.layout, guest.name)
-    changes.warn(parts, uuid)
+    known = parts.present(uuid)
+    guest = parts.described(uuid, known).guest
+    made = parts.blueprint(guest, known=known)
+    changes.require(made.layout, known, guest.name)
+    changes.warn(parts, known)
     parts.define(made.xml)
     steps.announce("domain redefined")
     if parts.plan(guest).places != made.layout.places:

@@ -13,7 +13,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import changes
+from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
 from compute_driver.xml import metadata
@@ -27,7 +27,7 @@ def remove(parts: Parts, uuid: str) -> None:
 
     :raises HostError: if the operating system refuses.
     """
-    with changes.removing(parts, uuid):
+    with changes.removing(parts, uuid, Parts.present, settling.kept):
         if remove_domain(parts, uuid):
             remove_files(parts, uuid)
 

@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import libvirt
 import libvirt_qemu
@@ -23,6 +24,8 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Image, Interface, Rescue
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import interfaces
 from tests.functional import base, command, tables, tiny
 
 #: What the guest writes to its root disk: a pattern at an offset in KiB.
@@ -179,13 +182,17 @@ class OtherClientTestCase(tiny.TinyTestCase):
         self.copied_to(made, planned, "qcow2")
 
     def attach_disk(self, made: Guest) -> None:
-        added = self.home / f"{made.uuid}.data"
+        self.attach_file(made, self.home / f"{made.uuid}.data")
+
+    def attach_file(self, made: Guest, added: Path, flags: int = LATER) -> str:
+        """Add a disk with a new file, and return the disk's XML."""
         added.write_bytes(bytes(MIB))
-        self.domain(made).attachDeviceFlags(
+        xml = (
             f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/>"
-            "<target dev='vdb' bus='virtio'/></disk>",
-            LATER,
+            "<target dev='vdb' bus='virtio'/></disk>"
         )
+        self.domain(made).attachDeviceFlags(xml, flags)
+        return xml
 
 
 Change = Callable[[OtherClientTestCase, Guest], None]
@@ -419,6 +426,20 @@ class TestPlaces(OtherClientTestCase):
         overlay.unlink()
         self.refused(str(overlay), "is gone", state=PowerState.RUNNING)
 
+    def test_added_disk_that_is_gone_is_refused_while_the_guest_runs_on(self) -> None:
+        self.attach_disk(self.made)
+        added = self.home / f"{self.made.uuid}.data"
+        self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
+        hidden = added.rename(self.home / "hidden")
+        self.refused(f"{added} is gone", "detach-disk", state=PowerState.RUNNING)
+        self.assertIn(("missing file", str(added)), self.findings())
+        self.driver.stop(self.made.uuid, timeout=0)
+        with self.assertRaisesRegex(exceptions.DiskUnusable, str(added)):
+            self.driver.start(self.made.uuid)
+        hidden.rename(added)
+        self.driver.start(self.made.uuid)
+        self.assertNotIn("missing file", dict(self.findings()))
+
     def test_backing_file_that_is_gone_is_refused_while_the_guest_runs_on(self) -> None:
         self.two_snapshots(self.made)
         monday = self.planned.with_suffix(".monday")
@@ -502,6 +523,22 @@ class TestPlaces(OtherClientTestCase):
         self.assertIn(str(outside), logs.output[-1])
         assert_content(outside, "qcow2", BEFORE)
 
+    def test_destroy_of_a_resized_guest_names_the_files_outside(self) -> None:
+        self.copy(self.made)
+        outside = self.disk(self.made)
+        self.driver.resize(self.made.uuid, self.made, timeout=0)
+        with self.assertLogs("compute_driver", "WARNING") as logs:
+            self.driver.destroy(self.made.uuid)
+        self.assertIn(str(outside), "".join(logs.output))
+        assert_content(outside, "qcow2", BEFORE)
+
+    def test_a_rebuild_reads_the_domain_once_and_checks_it_once(self) -> None:
+        with mock.patch.object(domains, "descriptions", wraps=domains.descriptions) as read:
+            self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
+            self.assertEqual(2, read.call_count)
+            self.driver.audit()
+            self.assertEqual(4, read.call_count)
+
     def test_image_of_a_disk_elsewhere_is_needed(self) -> None:
         image = Image(location=str(self.image()))
         made = self.spawn_tiny(image=image)
@@ -576,15 +613,48 @@ class TestDescription(OtherClientTestCase):
 
     def test_added_disk_in_the_directory_stops_a_resize(self) -> None:
         added = self.directory(self.made) / "data"
-        added.write_bytes(bytes(MIB))
-        xml = (
-            f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/>"
-            "<target dev='vdb' bus='virtio'/></disk>"
-        )
-        self.domain(self.made).attachDeviceFlags(xml, LATER)
+        self.attach_file(self.made, added)
         with self.assertRaisesRegex(exceptions.DiskUnusable, str(added)):
             self.driver.resize(self.made.uuid, self.made, timeout=0)
         self.assertIs(PowerState.RUNNING, self.driver.state(self.made.uuid))
+
+    def test_added_disk_in_the_directory_stops_a_revert(self) -> None:
+        added = self.directory(self.made) / "data.raw"
+        for flags in (LATER, libvirt.VIR_DOMAIN_AFFECT_LIVE):
+            self.driver.resize(self.made.uuid, self.made, timeout=0)
+            xml = self.attach_file(self.made, added, flags)
+            with self.assertRaisesRegex(exceptions.DiskUnusable, str(added)):
+                self.driver.revert_resize(self.made.uuid, timeout=0)
+            self.assertIs(PowerState.RUNNING, self.driver.state(self.made.uuid))
+            self.assertEqual(MIB, added.stat().st_size)
+            if flags == LATER:
+                self.domain(self.made).detachDeviceFlags(xml, LATER)
+                self.driver.revert_resize(self.made.uuid, timeout=0)
+
+    def test_scsi_controller_of_an_added_disk_stays(self) -> None:
+        added = self.home / "data"
+        added.write_bytes(bytes(MIB))
+        controller = "<controller type='scsi' index='1' model='virtio-scsi'/>"
+        disk = (
+            f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/><target"
+            " dev='sdb' bus='scsi'/><address type='drive' controller='1' bus='0' unit='3'/></disk>"
+        )
+        for xml in (controller, disk):
+            self.domain(self.made).attachDeviceFlags(xml, LATER)
+        domain = self.rebuild()
+        (place,) = domain.xpath("devices/disk[target/@bus='scsi']/address")
+        self.assertEqual(("1", "3"), (place.get("controller"), place.get("unit")))
+        (model,) = domain.xpath("devices/controller[@type='scsi'][@index='1']/@model")
+        self.assertEqual("virtio-scsi", model)
+
+    def test_interface_of_the_run_only_stays(self) -> None:
+        self.domain(self.made).attachDeviceFlags(
+            "<interface type='user'><model type='virtio'/></interface>",
+            libvirt.VIR_DOMAIN_AFFECT_LIVE,
+        )
+        with mock.patch.object(interfaces, "let_go") as let_go:
+            interfaces.mend(self.driver._parts, self.made.uuid)
+        let_go.assert_not_called()
 
     def test_removed_interface_comes_back(self) -> None:
         domain = etree.fromstring(self.domain(self.made).XMLDesc())

@@ -11,8 +11,8 @@ from pathlib import Path
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskFormat
-from compute_driver.guest import Guest
+from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.guest import Disk, Guest
 from compute_driver.storage.source import FileSource
 from compute_driver.xml import present
 from tests.unit.xml.base import DIRECTORY, as_text, guest, hardware, layout, nic
@@ -110,6 +110,24 @@ class PresentTest(unittest.TestCase):
         names = [target.get("dev") for target in domain.iterfind("devices/disk/target")]
         self.assertEqual(len(names), len(set(names)))
 
+    def test_added_scsi_controller_stays_unless_the_driver_writes_it(self) -> None:
+        own = dataclasses.replace(self.made, root=Disk(size_bytes=512, bus=DiskBus.SCSI))
+        for made, index, models in (
+            (self.made, "0", ["lsisas1068"]),
+            (own, "0", ["virtio-scsi"]),
+            (own, "1", ["virtio-scsi", "lsisas1068"]),
+        ):
+            with self.subTest(index=index, models=models):
+                domain = self.carried(on_scsi(index), made)
+                found = domain.iterfind("devices/controller[@type='scsi']")
+                self.assertEqual(models, [controller.get("model") for controller in found])
+                (disk,) = domain.iterfind("devices/disk/source[@file='/data']/..")
+                self.assertEqual("lsisas1068" in models, disk.find("address") is not None)
+
+    def test_unused_scsi_controller_goes(self) -> None:
+        domain = self.carried(added("<controller type='scsi' index='3' model='lsilogic'/>"))
+        self.assertIsNone(domain.find("devices/controller[@type='scsi']"))
+
     def test_added_interface_stays_and_a_detached_one_goes(self) -> None:
         xml = "<interface type='user'><mac address='52:54:00:00:00:77'/></interface>"
         domain = self.carried(added(xml), dataclasses.replace(self.made, interfaces=(nic(2),)))
@@ -153,6 +171,17 @@ def added(xml: str) -> Change:
         devices = domain.find("devices")
         assert devices is not None
         devices.append(etree.fromstring(xml))
+
+    return change
+
+
+def on_scsi(index: str) -> Change:
+    place = f"<address type='drive' controller='{index}' bus='0' target='4' unit='0'/>"
+
+    def change(domain: etree._Element) -> None:
+        added(f"<controller type='scsi' index='{index}' model='lsisas1068'/>")(domain)
+        disk = f"<source file='/data'/><target dev='sda' bus='scsi'/>{place}"
+        added(f"<disk type='file' device='disk'>{disk}</disk>")(domain)
 
     return change
 
