@@ -169,7 +169,7 @@ def _taken_back(parts: Parts, present: Present) -> Iterator[Finding]:
                 kind="removed device",
                 subject=guest.uuid,
                 detail=f"another client of libvirt has removed interface {interface.mac}; the next"
-                " power-on brings it back, and 'interface detach' removes it",
+                " power-on brings it back, and 'detach interface' removes it",
             )
 
 
