@@ -10,7 +10,7 @@ from typing import Any
 from compute_driver import exceptions
 from compute_driver.cmd import options, show, verb
 from compute_driver.cmd.options import Option, switch
-from compute_driver.guest import Disk, Guest
+from compute_driver.guest import Disk, Guest, is_name, unusable_name
 
 _SIZES = (
     Option("--vcpus", "virtual CPUs", "N", verb.whole),
@@ -48,8 +48,11 @@ class Resize(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid = self.find(parsed_args.guest)
+        present = self.driver.show(uuid).guest
+        if not is_name(present.name):
+            raise unusable_name(present)
         with options.usage():
-            guest = _resized(self.driver.show(uuid).guest, parsed_args)
+            guest = _resized(present, parsed_args)
         with options.named():
             if parsed_args.check_only:
                 self.driver.check_resize(uuid, guest)

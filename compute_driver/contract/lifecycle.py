@@ -107,10 +107,9 @@ class Lifecycle(abc.ABC):
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        """Give a guest the size and the disks that it had before its resize.
+        """Give a guest its size and disks of before its resize; nothing if no resize waits.
 
-        A guest that was not resized stays as it is.  A guest that was destroyed with its files kept
-        is brought back first.
+        A guest that was destroyed with its files kept is brought back first.
 
         :param timeout: seconds that the guest may take to shut down; by default option
             stop_timeout.

@@ -12,6 +12,7 @@ import copy
 import dataclasses
 from typing import Any
 
+from compute_driver import exceptions
 from compute_driver.choices import (
     ConsoleModel,
     DiskBus,
@@ -38,6 +39,7 @@ from compute_driver.guest.bounds import (
     require,
     require_match,
     require_whole,
+    shown_size,
 )
 from compute_driver.guest.identity import Identity
 from compute_driver.guest.image import ConfigDrive, DirectBoot, Disk, Image, Rescue
@@ -64,6 +66,7 @@ __all__ = [  # the parts of a guest, for all who describe or read guests
     "Topology",
     "is_uuid",
     "random_mac",
+    "shown_size",
 ]
 
 #: Largest values of QEMU's machines.
@@ -274,6 +277,12 @@ def renamed(guest: Guest, name: str) -> Guest:
     made = copy.copy(guest)
     object.__setattr__(made, "name", name)
     return made
+
+
+def unusable_name(guest: Guest, accepted: str = NAMES) -> exceptions.InvalidParameter:
+    """Return the error for a guest that another client of libvirt has renamed, with the remedy."""
+    remedy = f"'virsh domrename' gives domain {guest.uuid} another name"
+    return exceptions.InvalidParameter("name", guest.name, f"{accepted}; {remedy}")
 
 
 def stored(value: Any) -> bool:

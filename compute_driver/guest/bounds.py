@@ -30,6 +30,11 @@ def is_uuid(text: str) -> bool:
         return False
 
 
+def shown_size(size_bytes: int) -> str:
+    """Return the size of a disk for messages."""
+    return f"{size_bytes / GIB:.2f} GiB ({size_bytes} bytes)"
+
+
 def require(condition: bool, field: str, value: object, accepted: str) -> None:
     """Refuse a value unless a condition holds.
 

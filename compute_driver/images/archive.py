@@ -103,6 +103,8 @@ def find_disk(file: IO[bytes]) -> Member:
     others = [member for member in members.values() if _suffix(member) not in _BESIDE]
     if len(others) != 1:
         kind = "an OVA whose description names no disk" if descriptions else "a tar archive"
+        if not others:
+            raise Refusal(f"is {kind}, without a file that may be a disk; accepted: 1 disk")
         names = [member.name for member in others]
         raise Refusal(f"is {kind}, with {len(names)} files; accepted: 1 disk; {_remedy(names)}")
     return others[0]
@@ -217,4 +219,4 @@ def _suffix(member: Member) -> str:
 
 def _remedy(names: list[str]) -> str:
     shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
-    return f"unpack the archive and give one of its files ({shown})" if names else "it is empty"
+    return f"unpack the archive and give one of its files ({shown})"

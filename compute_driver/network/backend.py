@@ -97,6 +97,8 @@ def not_there(interface: Interface, sources: Collection[str]) -> exceptions.NotO
 
     :param sources: the names of the sources that the host has.
     """
-    accepted = [f"{interface.kind}={name}" for name in sources] or [str(InterfaceKind.USER)]
+    accepted = [f"{interface.kind}={name}" for name in sources]
+    if not accepted:
+        accepted = [f"{InterfaceKind.USER}, because this host has no usable {interface.kind}"]
     value = f"{interface.kind}={interface.source}"
     return exceptions.NotOnThisHost("nic", value, accepted)

@@ -9,8 +9,8 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import OFF, StateReason
-from compute_driver.guest import NAMES, Guest, is_name, is_uuid
+from compute_driver.choices import ACTIVE, StateReason
+from compute_driver.guest import Guest, is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
@@ -177,12 +177,12 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
 def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Finding]:
     """Find guests that another client of libvirt, or the operator, has changed."""
     uuid = guest.uuid
-    if not is_name(guest.name):
+    fault = parts.name_fault(guest)
+    if fault is not None:
         yield Finding(
             kind="unusable name",
             subject=uuid,
-            detail=f"another client has named it {guest.name!r}; 'virsh domrename' gives it"
-            f" another name; accepted: {NAMES}",
+            detail=f"another client has named it {guest.name!r}; accepted: {fault.accepted}",
         )
     persistent, moved = parts.on_domain(
         uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
@@ -197,7 +197,7 @@ def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Fin
             " defines it again",
             repaired=repair,
         )
-    if moved and parts.state(uuid) not in OFF:
+    if moved and parts.state(uuid) in ACTIVE:  # a guest that resumes gets the paths
         yield Finding(
             kind="moved guest",
             subject=uuid,

@@ -14,7 +14,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, OFF
-from compute_driver.guest import Disk, Guest
+from compute_driver.guest import Disk, Guest, shown_size
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import admission, changes, marks, power, settling
@@ -57,7 +57,8 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     if old.rescue is not None:
         raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
     if settling.is_kept(parts, uuid):
-        raise exceptions.InvalidGuestState(old.name, "resize", "resized", ["confirmed", "reverted"])
+        accepted = "after 'confirm resize' or 'revert resize'"
+        raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
     _refuse_others(old, guest)
     plan = parts.plan(old, known=known)
     changes.require(plan, known, old.name)
@@ -188,8 +189,8 @@ def _refuse_shrinking(guest: Guest, plan: layout.Layout, sizes: dict[str, int]) 
         if disk is None or disk.size_bytes < size:
             raise exceptions.InvalidParameter(
                 name,
-                disk.size_bytes if disk else 0,
-                f"{size} bytes or more: disks of guest {guest.name!r} do not shrink",
+                shown_size(disk.size_bytes if disk else 0),
+                f"{shown_size(size)} or more: disks of guest {guest.name!r} do not shrink",
             )
 
 

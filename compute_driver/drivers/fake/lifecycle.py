@@ -12,7 +12,7 @@ from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
-from compute_driver.guest import ConfigDrive, Guest, Identity
+from compute_driver.guest import ConfigDrive, Guest, Identity, shown_size
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import names
 from compute_driver.xml import metadata
@@ -115,9 +115,8 @@ class Lifecycle(Machines):
                 old.name, "resize", "in rescue", ["in its own system"]
             )
         if machine.before is not None:
-            raise exceptions.InvalidGuestState(
-                old.name, "resize", "resized already", ["confirmed", "reverted"]
-            )
+            accepted = "after 'confirm resize' or 'revert resize'"
+            raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
         self._hardware(new, machine.decision)
         for field in ("uuid", "name", "architecture"):
             if getattr(old, field) != getattr(new, field):
@@ -133,4 +132,6 @@ def _refuse_shrinking(old: Guest, new: Guest) -> None:
         size = before.size_bytes if before else 0
         wanted = after.size_bytes if after else 0
         if wanted < size and (wanted or role != "root"):
-            raise exceptions.InvalidParameter(role, wanted, f"{size} bytes or more")
+            raise exceptions.InvalidParameter(
+                role, shown_size(wanted), f"{shown_size(size)} or more"
+            )

@@ -15,12 +15,13 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
-from compute_driver.guest import NAMES, Guest, is_name
+from compute_driver.guest import NAMES, Guest, is_name, unusable_name
 from compute_driver.hardware import acceleration, architecture, drives, resolve, tuning
 from compute_driver.hardware.description import Drives
 from compute_driver.host.facts import Host
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt import names
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.inventory import Inventory
 from compute_driver.libvirt.ownership import Ownership
@@ -248,10 +249,20 @@ class Parts:
             have.
         """
         found = self.stored(uuid, known)
-        if not is_name(found.guest.name):
-            remedy = f"'virsh domrename' gives domain {uuid} another name"
-            raise exceptions.InvalidParameter("name", found.guest.name, f"{NAMES}; {remedy}")
+        fault = self.name_fault(found.guest)
+        if fault is not None:
+            raise fault
         return found
+
+    def name_fault(self, guest: Guest) -> exceptions.InvalidParameter | None:
+        """Return why a guest, which another client may have renamed, cannot have its name."""
+        if not is_name(guest.name):
+            return unusable_name(guest, NAMES)
+        try:
+            names.check(guest.name, self.conf.hypervisor)
+        except exceptions.InvalidParameter as error:
+            return unusable_name(guest, error.accepted)
+        return None
 
     def define(self, xml: str) -> None:
         """Define the domain of a guest; see :meth:`Ownership.define`."""

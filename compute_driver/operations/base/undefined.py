@@ -19,7 +19,7 @@ from compute_driver.operations.base import kept_files
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import layout, overlay
 from compute_driver.system import steps
-from compute_driver.xml import present
+from compute_driver.xml import metadata, present
 
 
 def is_forgotten(parts: Parts, uuid: str) -> bool:
@@ -38,6 +38,7 @@ def bring_back(parts: Parts, uuid: str) -> None:
     """
     if is_forgotten(parts, uuid):
         latest = _latest(parts, uuid)
+        _refuse_taken_name(parts, uuid, metadata.name(latest))
         _refuse_overlays(parts, uuid, latest)
         parts.define_again(latest)
         steps.announce("domain defined again")
@@ -80,6 +81,14 @@ def _latest(parts: Parts, uuid: str) -> str:
         path = _path(parts, uuid)
         raise exceptions.MetadataDamaged(f"{path} does not describe guest {uuid}")
     return found
+
+
+def _refuse_taken_name(parts: Parts, uuid: str, name: str) -> None:
+    if parts.connection.run(domains.lookup_name, name) is not None:
+        raise exceptions.GuestExists(
+            f"another domain has the name {name!r} of guest {uuid}; 'virsh domrename' gives that"
+            " domain another name, 'destroy' removes it if it is a guest"
+        )
 
 
 def _refuse_overlays(parts: Parts, uuid: str, xml: str) -> None:

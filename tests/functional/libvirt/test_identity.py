@@ -109,12 +109,14 @@ class RenamedTest(IdentityTestCase):
         self.assertEqual(before, self.driver.show(self.uuid).guest)
 
     def test_name_that_no_guest_can_have_is_shown_and_named_with_the_remedy(self) -> None:
-        for name in (f"-{self.name}", f".{self.name}", "x" * 200, str(uuid.uuid4())):
+        too_long = f"{self.uuid[:3]}{'🙂' * 17}"  # in paths of sockets
+        for name in (f"-{self.name}", f".{self.name}", "x" * 200, str(uuid.uuid4()), too_long):
             with self.subTest(name):
                 self.rename(name)
                 self.assertEqual({name}, self.names())
                 finding = self.findings(repair=True)["unusable name"]
                 self.assertEqual((self.uuid, False), (finding.subject, finding.repaired))
+                self.assertIn(f"domrename' gives domain {self.uuid} another", finding.detail)
                 for verb in self.verbs():
                     with self.assertRaisesRegex(exceptions.InvalidParameter, "domrename"):
                         verb()
@@ -232,7 +234,7 @@ class UndefinedTest(IdentityTestCase):
     def test_name_that_another_guest_has_meanwhile_is_refused(self) -> None:
         self.end()
         other = self.spawn_tiny(name=self.made.name)
-        with self.assertRaisesRegex(exceptions.GuestExists, self.made.name):
+        with self.assertRaisesRegex(exceptions.GuestExists, f"{self.made.name}.*domrename"):
             self.driver.start(self.uuid)
         self.driver.destroy(other.uuid)
         self.driver.start(self.uuid)

@@ -98,6 +98,7 @@ class MovedTest(DirectoryTestCase):
         self.ours.suspend(made.uuid)
         self.old.rename(self.new)
         moved = self.driver_of(self.new)
+        self.assertEqual(set(), self.found(moved))
         moved.resume(made.uuid)
         self.assertIs(PowerState.RUNNING, moved.state(made.uuid))
 

@@ -293,7 +293,8 @@ class ArchiveTest(UnpackCase):
             tar(*two), "tar archive, with 2 files; accepted: 1 disk; unpack.*a.vmdk, b.vmdk"
         )
         self.refuse(tar(("vm.ovf", ovf("c.vmdk")), *two), "without the disk 'c.vmdk'")
-        self.refuse(tar(("vm.ovf", ovf()), ("vm.mf", b"")), "with 0 files")
+        self.refuse(tar(("vm.ovf", ovf()), ("vm.mf", b"")), "no disk, without a file that may")
+        self.refuse(tar(("vm.mf", b"")), "tar archive, without a file that may be a disk")
         self.refuse(tar(("a.ovf", ovf()), ("b.ovf", ovf())), "2 OVF descriptions")
 
     def test_an_empty_disk_beside_the_disk_is_left_out(self) -> None:

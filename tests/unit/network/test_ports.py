@@ -80,7 +80,7 @@ class CheckTest(unittest.TestCase):
         with mock.patch.object(native, "DEVICES", Path("/nowhere")):
             text = self.refused(INTERFACES[InterfaceKind.BRIDGE])
         self.assertIn("bridge=br0", text)
-        self.assertIn("accepted: user", text)
+        self.assertIn("accepted: user, because this host has no usable bridge", text)
 
     def test_what_the_host_has_is_accepted(self) -> None:
         usual = (INTERFACES[InterfaceKind.USER], INTERFACES[InterfaceKind.NETWORK])
