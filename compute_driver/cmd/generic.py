@@ -48,7 +48,10 @@ class GenericVerb(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         driver = self.driver
-        values = {name: getattr(parsed_args, name) for name in self.parameters}
+        values = {
+            name: _value(kind, getattr(parsed_args, name))
+            for name, (_parameter, kind) in self.parameters.items()
+        }
         if values.get("uuid") is not None:
             values["uuid"] = self.find(values["uuid"])
         flags = {
@@ -156,6 +159,12 @@ def _add(
         return
     settings |= {"required": True} if required else {"default": parameter.default}
     parser.add_argument(_flag(name), dest=name, **settings)
+
+
+def _value(kind: Any, value: Any) -> Any:
+    """Return the value of a parameter; argparse leaves a member of Choice as its word."""
+    is_choice = inspect.isclass(kind) and issubclass(kind, Choice)
+    return kind(value) if is_choice and value is not None else value
 
 
 def _flag(name: str) -> str:

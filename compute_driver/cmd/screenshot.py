@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from compute_driver import exceptions
 from compute_driver.cmd import verb
 from compute_driver.system import files
 
@@ -16,7 +17,7 @@ class Screenshot(verb.Verb):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
-        parser.add_argument("file", metavar="FILE", help="file to write; - for stdout")
+        parser.add_argument("file", metavar="FILE", help="new file to write; - for stdout")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -25,5 +26,10 @@ class Screenshot(verb.Verb):
             self.app.stdout.buffer.write(picture)
             return
         # Only its owner may read the file: screens show secrets.
-        with files.new_file(Path(parsed_args.file)) as path:
-            path.write_bytes(picture)
+        target = Path(verb.absolute("FILE", parsed_args.file))
+        try:
+            with files.new_file(target, replace=False) as path:
+                path.write_bytes(picture)
+        except files.Taken as error:
+            accepted = "a path where nothing exists, or - for stdout"
+            raise exceptions.InvalidParameter("FILE", parsed_args.file, accepted) from error

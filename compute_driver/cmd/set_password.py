@@ -25,8 +25,20 @@ class SetPassword(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid = self.find(parsed_args.guest)
+        self.operate(uuid, _read(), user=parsed_args.user)
+
+
+def _read() -> str:
+    """Return the password; the errors never show it."""
+    try:
         terminal = sys.stdin.isatty()
         password = getpass.getpass() if terminal else sys.stdin.readline().rstrip("\n")
-        if not password:
-            raise exceptions.InvalidParameter("password", None, "a line on standard input")
-        self.operate(uuid, password, user=parsed_args.user)
+        usable = b"\0" not in password.encode()
+    except UnicodeError:
+        usable = False
+    if not usable:
+        accepted = "text in the terminal's encoding, without NUL characters"
+        raise exceptions.InvalidParameter("password", "***", accepted) from None
+    if not password:
+        raise exceptions.InvalidParameter("password", None, "a line on standard input")
+    return password

@@ -47,6 +47,7 @@ def take_screenshot(domain: libvirt.virDomain) -> bytes:
         pixmap.write(chunk)
     stream.finish()
     picture = io.BytesIO()
-    # QEMU sends a portable pixmap.
-    PIL.Image.open(pixmap, formats=["PPM", "PNG"]).save(picture, format="PNG")
+    # QEMU sends a portable pixmap.  Pillow asks for the working directory, which may be gone, when
+    # it saves an opened picture; for a copy it does not ask.
+    PIL.Image.open(pixmap, formats=["PPM", "PNG"]).copy().save(picture, format="PNG")
     return picture.getvalue()

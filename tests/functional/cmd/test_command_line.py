@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -206,7 +207,14 @@ class OneGuest(CommandLineTestCase):
         with PIL.Image.open(path) as picture:
             self.assertEqual("PNG", picture.format)
             self.assertGreater(picture.width, 100)
-        self.assertTrue(self.line.done("screenshot", NAME, "-").raw.startswith(b"\x89PNG"))
+        shell = ["bash", "-c", 'cd "$(mktemp -d)"; rmdir "$PWD"; exec "$@"', "x"]
+        homeless = dataclasses.replace(self.line, command=[*shell, *self.line.command])
+        for line in (self.line, homeless):
+            self.assertTrue(line.done("screenshot", NAME, "-").raw.startswith(b"\x89PNG"))
+        self.assertIn(
+            "accepted: an absolute path, because the working directory is gone",
+            homeless.refused(2, "screenshot", NAME, "x.png"),
+        )
 
     def test_stats(self) -> None:
         [row] = self.line.done("stats", "-f", "json").json

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Accelerator, DiskBus, InterfaceKind, PowerState, RebootKind
 from compute_driver.cmd import host_show
 from compute_driver.drivers import fake
-from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology
+from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology, renamed
 from compute_driver.hardware import architecture
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.cmd.base import CommandLineCase
@@ -155,14 +156,28 @@ class Power(CommandLineCase):
         self.assertEqual(guest, self.driver.show(guest.uuid).guest)
         self.assertIs(self.state(), PowerState.RUNNING)
         self.done("resize", "web", "--swap", "1")
+        self.assertIn(
+            "it is resized already; accepted: after 'confirm resize' or 'revert resize'",
+            self.refused(1, "resize", "web", "--swap", "2"),
+        )
         self.done("confirm", "resize", "web")
         self.assertIsNone(self.driver.show(guest.uuid).before)
         self.assertIn("size is missing", self.refused(2, "resize", "web"))
-        self.assertIn("--disk: ", self.refused(1, "resize", "web", "--disk", "0.001"))
+        self.assertIn(
+            "--disk: '0.00 GiB (2097152 bytes)' is not usable; accepted: 0.00 GiB (4194304 bytes)",
+            self.refused(1, "resize", "web", "--disk", "0.001"),
+        )
         self.assertEqual(
             "--disk: 0 is not usable; accepted: a size in GiB above 0",
             self.refused(2, "resize", "web", "--disk", "0"),
         )
+
+    def test_resize_under_a_name_that_no_guest_can_have_names_the_remedy(self) -> None:
+        guest = self.spawned()
+        found = dataclasses.replace(self.driver.show(guest.uuid), guest=renamed(guest, "-web"))
+        with mock.patch.object(fake.FakeDriver, "show", return_value=found):
+            text = self.refused(1, "resize", guest.uuid, "--vcpus", "3")
+        self.assertIn(f"'virsh domrename' gives domain {guest.uuid} another name", text)
 
     def test_resize_to_the_same_size_is_refused(self) -> None:
         made = self.spawned(
@@ -368,21 +383,30 @@ class Screenshot(CommandLineCase):
         super().setUp()
         self.spawned()
 
-    def test_file_is_written_whole_and_replaced(self) -> None:
+    def test_file_is_written_whole(self) -> None:
         path = self.directory / "x.png"
-        path.write_text("old")
         self.done("screenshot", "web", str(path))
         self.assertTrue(path.read_bytes().startswith(b"\x89PNG"))
         self.assertEqual([path], list(self.directory.iterdir()))
+
+    def test_nothing_is_replaced(self) -> None:
+        pipe, link, file = (self.directory / name for name in ("pipe", "link", "file"))
+        os.mkfifo(pipe)
+        link.symlink_to("nowhere")
+        file.write_text("old")
+        before = {path: path.lstat() for path in self.directory.iterdir()}
+        for path in (*map(str, before), str(self.directory), ""):
+            with self.subTest(path):
+                text = self.refused(1, "screenshot", "web", path)
+                self.assertIn(f"FILE: {path!r} is not usable; accepted: ", text)
+        self.assertEqual(before, {path: path.lstat() for path in self.directory.iterdir()})
 
     def test_stdout(self) -> None:
         self.assertTrue(self.done("screenshot", "web", "-").raw.startswith(b"\x89PNG"))
 
     def test_unwritable_file(self) -> None:
-        for path in ("/nonexistent/x.png", str(self.directory)):
-            with self.subTest(path):
-                self.assertIn(f"{path} cannot be made", self.refused(1, "screenshot", "web", path))
-        self.assertEqual([], list(self.directory.iterdir()))
+        path = "/nonexistent/x.png"
+        self.assertIn(f"{path} cannot be made", self.refused(1, "screenshot", "web", path))
 
 
 class Copies(CommandLineCase):
@@ -395,6 +419,14 @@ class Copies(CommandLineCase):
         self.done("snapshot", "web", str(other))
         self.assertEqual("vmdk of web\n", other.read_text())
         self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
+
+    def test_snapshot_that_requires_an_agent(self) -> None:
+        self.spawned("mute", guest_agent=False)
+        path = self.directory / "mute.raw"
+        text = self.refused(1, "snapshot", "mute", str(path), "--quiesce", "REQUIRE")
+        self.assertIn("no channel for an agent", text)
+        self.assertFalse(path.exists())
+        self.done("snapshot", "mute", str(path), "--quiesce", "try")
 
 
 class Rescue(CommandLineCase):
@@ -434,6 +466,15 @@ class Password(CommandLineCase):
         self.assertIn(b"password of admin set", self.done("console", "log", "web").raw)
         with mock.patch("sys.stdin", io.StringIO("")):
             self.assertIn("password is missing", self.refused(1, "set", "password", "web"))
+
+    def test_password_that_no_agent_takes_is_refused_and_not_shown(self) -> None:
+        self.spawned()
+        for given in (b"a\0bc\n", b"a\xffbc\n"):
+            for errors in ("strict", "surrogateescape"):
+                stdin = io.TextIOWrapper(io.BytesIO(given), "utf-8", errors)
+                with self.subTest(given, errors=errors), mock.patch("sys.stdin", stdin):
+                    text = self.refused(1, "set", "password", "web")
+                    self.assertIn("password: '***' is not usable; accepted: ", text)
 
     def test_file_systems_are_frozen_and_thawed(self) -> None:
         self.spawned()
