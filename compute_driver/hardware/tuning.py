@@ -59,9 +59,9 @@ class CpuDefaults:
 def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
     """Return the processor that a guest gets: the guest's choice, the operator's, the table's.
 
-    The features that the guest names change the model, whoever chose the model.  Emulation has no
-    host processor to show; a guest that asks for the host processor gets the largest model that
-    can be emulated, or the default, so that the same guest runs with and without KVM.
+    The features that the guest names change any model.  Emulation has no host processor to show; a
+    guest that asks for the host processor gets the largest model that can be emulated, or the
+    default, so that the same guest runs with and without KVM.
 
     :raises InvalidParameter: if the guest's cores cannot have as many threads, or if processors
         of the architecture do not tell which hypervisor runs them.

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """All disks of one guest, of every kind: in the guest's directory and outside.
 
-The directory comes before the disks and goes after the disks: whoever finds the directory finds
-the disks outside by the directory's name, even if nobody knows the guest any more.
+The directory comes before the disks and goes after the disks: the directory's name leads to the
+disks outside, even if nobody knows the guest any more.
 """
 
 from __future__ import annotations

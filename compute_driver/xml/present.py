@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest's domain has in libvirt, whoever changed it: this driver or another client.
+"""What a guest's domain has in libvirt, from this driver and from other clients.
 
 Another client may have made an external snapshot, copied or committed a disk, added a device, or
 changed the memory.  The driver follows: a domain that is built anew has the guest's disks where

@@ -122,7 +122,7 @@ class Parts:
         return present.located(planned, found)
 
     def present(self, uuid: str) -> Present | None:
-        """Return what a guest's domain has now, whoever changed it.
+        """Return what a guest's domain has now, with the changes of other clients.
 
         :return: None without a domain; of kept files, the domain that they had.
         :raises MetadataDamaged: if the metadata cannot be understood.

@@ -62,7 +62,7 @@ def real(path: Path) -> Path:
 
 
 def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
-    """Return all files behind the disks of each domain that runs, whoever made it."""
+    """Return all files behind the disks of each domain that runs, of this driver or not."""
     active = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_ACTIVE)
     return {
         domain.UUIDString(): {
@@ -76,7 +76,7 @@ def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
 
 
 def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, set[Path]]:
-    """Return all files behind the disks of each domain that does not run, whoever made it.
+    """Return all files behind the disks of each domain that does not run, of this driver or not.
 
     libvirt does not know these base images.  Another client may have put an overlay anywhere.
 

@@ -84,7 +84,7 @@ class Operation:
         self.undo = Undo()
 
     def note(self, *, remove: bool = False, undefine: bool = False) -> None:
-        """Note the operation for whoever comes after a sudden death.
+        """Note the operation for the recovery after a sudden death.
 
         :param remove: whether the guest is to be removed then, with all that has its UUID.
         :param undefine: whether the domain is to be removed then, if the guest's kept files have a
@@ -107,8 +107,8 @@ def operation(
     :param name: the operation's name, noted for people to read.
     :param need: the parts of the guest that are put in order before, if an operation on the guest
         was interrupted.
-    :param removes: whether the operation removes the guest.  If it fails, whoever takes the lock
-        next removes the guest.
+    :param removes: whether the operation removes the guest.  If it fails, the next operation
+        removes the guest.
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
     with _lock(parts, uuid) as held, parts.images.holding(uuid):

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Power a guest on and off.
 
-Marks in the guest's directory tell whoever comes after a sudden death that no user has stopped or
-paused the guest; see :mod:`compute_driver.operations.base.marks`.
+Marks in the guest's directory tell, after a sudden death, that no user has stopped or paused the
+guest; see :mod:`compute_driver.operations.base.marks`.
 """
 
 from __future__ import annotations
