@@ -295,7 +295,7 @@ class TestHost(BadInputTestCase):
                 self.refused(
                     exceptions.NotEnoughSpace, driver=self.other_driver(**options), **changes
                 )
-                self.assertEqual([], list((small / "guests").iterdir()))
+                self.assertEqual([], base.entries(small / "guests"))
 
     def test_full_state_directory_allows_destroy(self) -> None:
         made = self.spawn_tiny()
