@@ -26,15 +26,10 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver import exceptions
-from compute_driver.guest import is_uuid
-from compute_driver.storage import owner
-from compute_driver.storage.home import Home
+from compute_driver.storage import home, owner
 from compute_driver.system import files, filesystem
 
 _NOTE = "directory.json"
-
-#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
-_UUID_LENGTH = 36
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -228,9 +223,8 @@ def _bases(conf: cfg.ConfigOpts, guest: Path) -> Iterator[Path]:
     :raises HostError: if a disk of the guest cannot be read.
     """
     unreadable: dict[Path, exceptions.HostError] = {}
-    for _disk, base in Home(conf, guest).bases(unreadable):
+    for _disk, base in home.Home(conf, guest).bases(unreadable):
         yield Path(os.path.realpath(base))
-    # Other directories, such as lost+found, do not count.
-    if is_uuid(guest.name[:_UUID_LENGTH]):
+    if home.is_name(guest.name):
         for reason in unreadable.values():
             raise reason

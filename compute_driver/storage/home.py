@@ -15,8 +15,17 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
+from compute_driver.guest import is_uuid
 from compute_driver.storage import disks, overlay
 from compute_driver.storage.source import Source
+
+#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
+_UUID_LENGTH = 36
+
+
+def is_name(name: str) -> bool:
+    """Tell whether a directory may be a guest's; others are lost+found, for example."""
+    return is_uuid(name[:_UUID_LENGTH])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,17 +12,12 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.guest import is_uuid
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import disks
-from compute_driver.storage.home import Home
+from compute_driver.storage import disks, home
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
-
-#: Names of guests' directories begin with a UUID; nova's own driver adds to it.
-_UUID_LENGTH = 36
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
@@ -41,7 +36,7 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
         directories = sorted(instances.iterdir()) if instances.is_dir() else []
     for directory in directories:
         name = directory.name
-        for _path, base in Home(parts.conf, directory).bases(unreadable[name]):
+        for _path, base in home.Home(parts.conf, directory).bases(unreadable[name]):
             found[real(base)].add(name)
     running = parts.connection.run(_running)
     stopped = parts.connection.run(_stopped, parts.ownership)
@@ -50,8 +45,8 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
             found[real(file)].add(uuid)
     for name, reasons in unreadable.items():
         for path, reason in reasons.items():
-            # Other directories, such as lost+found, do not count; libvirt knows the files of QEMU.
-            if is_uuid(name[:_UUID_LENGTH]) and path not in running.get(name, ()):
+            # libvirt knows the files of QEMU.
+            if home.is_name(name) and path not in running.get(name, ()):
                 raise reason
     return found
 
