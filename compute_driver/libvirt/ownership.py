@@ -44,7 +44,6 @@ class Ownership:
     def __init__(self, instances: Path) -> None:
         self.instances = instances
         self._owner: str | None = None
-        self._noted = False
 
     @property
     def owner(self) -> str | None:
@@ -101,8 +100,7 @@ class Ownership:
         claim = metadata.claim(domains.metadata_of(domain))
         if claim is not None and _is_gone(claim.directory):
             directory = self.instances / domain.UUIDString()
-            saved = domain.managedSaveGetXMLDesc(libvirt.VIR_DOMAIN_SAVE_IMAGE_XML_SECURE)
-            moved = source_xml.moved(saved, claim.directory, directory)
+            moved = source_xml.moved(domains.saved(domain), claim.directory, directory)
             domain.managedSaveDefineXML(self._claimed(domain.connect(), moved), 0)
 
     def require_storage(self, connection: libvirt.virConnect) -> None:
@@ -200,9 +198,8 @@ class Ownership:
         directory = self.instances / metadata.uuid(xml)
         if directory.is_dir():
             self.settle(connection)
-        if not self._noted and self.instances.is_dir():
+        if self.instances.is_dir():
             owner.note_host(self.instances)
-            self._noted = True
         return metadata.claimed(xml, metadata.Claim(directory, self.owner))
 
     def _lost(self, connection: libvirt.virConnect) -> str | None:

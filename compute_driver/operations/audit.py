@@ -109,10 +109,9 @@ def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
     others = owner.other_hosts(path.parent)
     detail = "no guest owns it"
     if others:
-        names = ", ".join(other.name.removeprefix(f"{owner.FILE}.") for other in others)
         detail = (
-            f"no guest of this host owns it, but guests of {names} are in {path.parent}, too;"
-            f" 'destroy {path.name}' removes it"
+            f"no guest of this host owns it, but guests of {', '.join(others)} are in"
+            f" {path.parent}, too; 'destroy {path.name}' removes it"
         )
     elif repair:
         removal.remove_files(parts, path.name)

@@ -19,6 +19,9 @@ from compute_driver.system.filesystem import host_errors
 
 FILE = ".compute_driver"
 
+#: The beginning of the names of files that note the hosts with guests in the directory.
+_HOST = f"{FILE}."
+
 #: Every user of the directory reads the file; an owner is no secret.
 _MODE = 0o644
 
@@ -37,19 +40,20 @@ def read(instances: Path) -> str | None:
 
 
 def note_host(instances: Path) -> None:
-    """Note that this host has guests in a directory.
+    """Note that this host has guests in a directory; nothing if that is noted.
 
     :raises HostError: if the file cannot be made.
     """
-    path = instances / f"{FILE}.{socket.gethostname()}"
-    with host_errors(f"{path} cannot be made"):
-        path.touch(_MODE)
+    path = instances / f"{_HOST}{socket.gethostname()}"
+    if not path.exists():
+        with host_errors(f"{path} cannot be made"):
+            path.touch(_MODE)
 
 
-def other_hosts(instances: Path) -> list[Path]:
-    """Return the files that note other hosts with guests in a directory."""
-    own = f"{FILE}.{socket.gethostname()}"
-    return sorted(path for path in instances.glob(f"{FILE}.*") if path.name != own)
+def other_hosts(instances: Path) -> list[str]:
+    """Return the names of other hosts that have guests in a directory."""
+    hosts = {path.name.removeprefix(_HOST) for path in instances.glob(f"{_HOST}*")}
+    return sorted(hosts - {socket.gethostname()})
 
 
 def make(instances: Path, owner: str | None = None) -> str:
