@@ -104,11 +104,14 @@ class GuestError(ComputeDriverError):
 
 
 class GuestNotFound(GuestError):
-    """No guest of this driver has that name or UUID."""
+    """No guest of this driver has that name or UUID.
 
-    def __init__(self, guest: str) -> None:
+    :param hint: what is there instead, and what to do.
+    """
+
+    def __init__(self, guest: str, hint: str = "") -> None:
         self.guest = guest
-        super().__init__(f"no such guest: {guest!r}")
+        super().__init__(f"no such guest: {guest!r}" + (hint and f"; {hint}"))
 
 
 class MetadataDamaged(GuestError):

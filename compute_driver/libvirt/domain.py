@@ -64,10 +64,14 @@ def state_of(domain: libvirt.virDomain) -> PowerState:
     return PowerState.SUSPENDED if stopped and domain.hasManagedSaveImage() else state
 
 
-def metadata_of(domain: libvirt.virDomain) -> str:
-    """Return the element of this package in a domain's metadata; empty without the element."""
+def metadata_of(domain: libvirt.virDomain, flags: int = libvirt.VIR_DOMAIN_AFFECT_CURRENT) -> str:
+    """Return the element of this package in a domain's metadata; empty without the element.
+
+    :param flags: ``VIR_DOMAIN_AFFECT_*``: the domain that runs, or from its next power-on.
+    """
+    kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
     try:
-        return str(domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, metadata.NAMESPACE))
+        return str(domain.metadata(kind, metadata.NAMESPACE, flags))
     except libvirt.libvirtError as error:
         # Somebody may have removed the domain since it was listed.
         if error.get_error_code() in (

@@ -29,10 +29,10 @@ from compute_driver.info import (
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import exchange, layout
 from compute_driver.system import memory
-from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import address, boot, cpu, metadata
 
 LOG = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> Gu
 def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> PowerState:
     domain = domains.lookup(connection, uuid)
     if domain is None or not ownership.owns(domain):
-        raise exceptions.GuestNotFound(uuid)
+        raise ownership.not_found(uuid, domain)
     return domains.state_of(domain)
 
 
@@ -144,10 +144,8 @@ def _before(directory: Path) -> Guest | None:
 
     None also if the kept description is damaged: such damage must not hide the guest.
     """
-    description = directory / exchange.KEPT / layout.DESCRIPTION
     try:
-        with host_errors(f"{description} cannot be read"):
-            kept = metadata.read(description.read_text(errors="replace"))
+        kept = metadata.read(Description.kept(directory, exchange.KEPT).read())
     except (exceptions.HostError, exceptions.MetadataDamaged) as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             LOG.warning("Guest %s: description before its resize: %s", directory.name, error)
@@ -160,13 +158,13 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, ownership: Ownershi
     if is_uuid(name_or_uuid):
         domain = domains.lookup(connection, name_or_uuid)
         directory = ownership.instances / name_or_uuid
-        kept = (directory / name for name in (layout.DESCRIPTION, layout.LATEST))
-        if domain is None and any(path.exists() for path in kept):
+        descriptions = (Description.kept(directory), Description.latest(directory))
+        if domain is None and any(description.exists() for description in descriptions):
             return name_or_uuid  # the domain is gone, its files are here
     elif is_name(name_or_uuid):
         domain = domains.lookup_name(connection, name_or_uuid)
     if domain is None or not ownership.owns(domain):
-        raise exceptions.GuestNotFound(name_or_uuid)
+        raise ownership.not_found(name_or_uuid, domain)
     return str(domain.UUIDString())
 
 

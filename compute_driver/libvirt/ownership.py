@@ -16,13 +16,12 @@ import os
 from pathlib import Path
 
 import libvirt
-from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import renamed
 from compute_driver.libvirt import domain as domains
-from compute_driver.storage import layout, owner
-from compute_driver.system import files
+from compute_driver.libvirt.description import Description
+from compute_driver.storage import owner
 from compute_driver.xml import metadata
 from compute_driver.xml import source as source_xml
 
@@ -87,8 +86,36 @@ class Ownership:
         domain = domains.lookup(connection, uuid)
         found = self.stored(domain) if domain is not None else None
         if domain is None or found is None:
-            raise exceptions.GuestNotFound(uuid)
+            raise self.not_found(uuid, domain)
         return domain, found
+
+    def not_found(self, guest: str, domain: libvirt.virDomain | None) -> exceptions.GuestNotFound:
+        """Return the error for a guest whose domain is not there, or is not this driver's.
+
+        :param guest: the guest's name or UUID.
+        :param domain: the domain with this name or UUID.
+        """
+        directory = None if domain is None else self.instances / domain.UUIDString()
+        if directory is None or not Description.latest(directory).exists():
+            return exceptions.GuestNotFound(guest)
+        hint = f"the domain is not this driver's, but {directory} has a guest's files; see 'audit'"
+        return exceptions.GuestNotFound(guest, hint)
+
+    def fault(self, domain: libvirt.virDomain) -> exceptions.MetadataDamaged | None:
+        """Return what is wrong with a guest's metadata, now and from the next power-on.
+
+        :return: None without a fault.
+        """
+        flags = [libvirt.VIR_DOMAIN_AFFECT_CURRENT]
+        flags += [libvirt.VIR_DOMAIN_AFFECT_CONFIG] * domain.isPersistent()
+        try:
+            for flag in flags:
+                text = domains.metadata_of(domain, flag)
+                if not text or metadata.read(text) is None:
+                    raise exceptions.MetadataDamaged("another client has removed the metadata")
+        except exceptions.MetadataDamaged as error:
+            return exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}")
+        return None
 
     def has_moved(self, domain: libvirt.virDomain) -> bool:
         """Tell whether a guest's files have moved since its domain was defined."""
@@ -127,17 +154,6 @@ class Ownership:
             found = self._owner = owner.make(self.instances, self._lost(connection))
         return found
 
-    def latest(self, uuid: str) -> str | None:
-        """Return the domain of a guest as this driver has defined it last.
-
-        :return: None if no description is with the guest's files, or another guest's.
-        """
-        try:
-            xml = (self.instances / uuid / layout.LATEST).read_text()
-            return xml if metadata.uuid(xml) == uuid else None
-        except (OSError, ValueError, etree.XMLSyntaxError):
-            return None
-
     def define(self, connection: libvirt.virConnect, xml: str) -> None:
         """Define a guest's domain, or its new description from the next power-on, as this driver's.
 
@@ -166,9 +182,9 @@ class Ownership:
         self._keep(claimed)
 
     def describe_again(self, connection: libvirt.virConnect, xml: str) -> None:
-        """Store a description in a domain whose metadata another client has removed.
+        """Store a description in a domain whose metadata another client has removed or damaged.
 
-        :param xml: the domain with the description.
+        :param xml: the domain with the description, which is intact.
         """
         domain = domains.lookup(connection, metadata.uuid(xml))
         found = metadata.read(self._claimed(connection, xml))
@@ -225,8 +241,7 @@ class Ownership:
         directory = self.instances / metadata.uuid(xml)
         try:
             if directory.is_dir():
-                with files.new_file(directory / layout.LATEST) as path:
-                    path.write_text(xml)
+                Description.latest(directory).write(xml)
         except (OSError, exceptions.HostError) as error:
             # On a full disk guests go on; the next definition tries again.
             LOG.warning("The description of guest %s is not kept: %s", directory.name, error)

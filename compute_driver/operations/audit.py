@@ -20,10 +20,9 @@ from compute_driver.operations.base import (
     disk_copy,
     image_users,
     journal,
-    kept_files,
     removal,
     rescue_files,
-    undefined,
+    restoring,
 )
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks, owner
@@ -76,32 +75,41 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
     uuid = path.name
     if not is_uuid(uuid):  # a removal was interrupted
         return _unowned(parts, path, repair)
-    if kept_files.without_domain(parts, uuid):
+    if restoring.has_kept_files(parts, uuid):
         detail = (
             f"destroyed with its files kept; 'spawn --uuid {uuid}', with the image and disks "
             f"that it had, takes them again, 'destroy {uuid}' removes them"
         )
         return Finding(kind="kept directory", subject=str(path), detail=detail)
-    if undefined.is_forgotten(parts, uuid):
+    if restoring.is_undefined(parts, uuid):
         detail = (
             "its domain is not in this libvirt; unless another host has it, 'start"
             f" {uuid}' defines it again, 'destroy {uuid}' removes the files"
         )
         return Finding(kind="undefined guest", subject=str(path), detail=detail)
-    if undefined.lacks_metadata(parts, uuid):
-        if repair:
-            undefined.describe_again(parts, uuid)
-        return Finding(
-            kind="undescribed guest",
-            subject=uuid,
-            detail="another client has removed this driver's metadata from its domain;"
-            " 'audit --repair' gives it back",
-            repaired=repair,
+    if restoring.lacks_metadata(parts, uuid):
+        return _undescribed(
+            parts,
+            uuid,
+            "undescribed guest",
+            "another client has removed this driver's metadata from its domain",
+            repair,
         )
     if parts.connection.run(domains.lookup, uuid) is not None:
         detail = "the domain with its UUID is not this driver's, but may use it"
         return Finding(kind="orphan directory", subject=str(path), detail=detail)
     return _unowned(parts, path, repair)
+
+
+def _undescribed(parts: Parts, uuid: str, kind: str, fault: str, repair: bool) -> Finding:
+    """Find a guest whose domain lacks intact metadata; its files may have the description."""
+    try:
+        restoring.describe_again(parts, uuid, repair=repair)
+    except exceptions.ComputeDriverError as error:
+        detail = f"{fault}; 'audit --repair' cannot give it back: {error}"
+        return Finding(kind=kind, subject=uuid, detail=detail)
+    detail = f"{fault}; 'audit --repair' gives it back"
+    return Finding(kind=kind, subject=uuid, detail=detail, repaired=repair)
 
 
 def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
@@ -131,6 +139,12 @@ def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 
 def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
+    fault = restoring.fault(parts, uuid)
+    if fault is not None:
+        finding = _undescribed(parts, uuid, "damaged guest", str(fault), repair)
+        yield finding
+        if not finding.repaired:
+            return
     try:
         known = parts.present(uuid)
         guest = parts.stored(uuid, known).guest
@@ -188,7 +202,7 @@ def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Fin
     )
     if not persistent:
         if repair:
-            undefined.persist(parts, uuid)
+            restoring.complete(parts, uuid)
         yield Finding(
             kind="undefined guest",
             subject=uuid,

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from compute_driver.operations.base import kept_files, marks, removal
+from compute_driver.operations.base import marks, removal, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 
@@ -16,7 +16,7 @@ def release(parts: Parts, uuid: str, op: Operation) -> None:
     """
     parts.stored(uuid)
     op.note(undefine=True)
-    op.undo.add(f"description of guest {uuid}", kept_files.forget, parts, uuid)
-    kept_files.describe(parts, uuid)
+    op.undo.add(f"description of guest {uuid}", restoring.forget_kept, parts, uuid)
+    restoring.keep(parts, uuid)
     removal.remove_domain(parts, uuid, keep_files=True)
     marks.clear(parts, uuid)

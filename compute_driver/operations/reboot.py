@@ -13,7 +13,7 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import power, undefined
+from compute_driver.operations.base import power, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import concurrency
@@ -42,7 +42,7 @@ def _hard(parts: Parts, uuid: str, op: Operation) -> None:
     If the domain cannot be built, libvirt refuses it, or its interfaces cannot be plugged in, the
     guest runs on.
     """
-    undefined.bring_back(parts, uuid)
+    restoring.restore_undefined(parts, uuid)
     guest = power.rebuild(parts, uuid)
     parts.ports.check_interfaces(guest)
     power.on_again(parts, uuid, op.undo, running=True)

@@ -17,6 +17,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Disk, Guest, shown_size
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import admission, changes, marks, power, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
@@ -124,8 +125,8 @@ def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None
     directory = parts.directory(uuid)
     making = directory / exchange.MAKING
     filesystem.make_directory(making, filesystem.PASSABLE)
-    with files.new_file(making / layout.DESCRIPTION) as path:
-        path.write_text(parts.on_domain(uuid, domains.description))
+    description = parts.on_domain(uuid, domains.description)
+    Description.kept(directory, exchange.MAKING).write(description)
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):
             pass

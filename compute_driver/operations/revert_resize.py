@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from compute_driver.choices import ACTIVE
 from compute_driver.operations import start
-from compute_driver.operations.base import changes, kept_files, power, settling
+from compute_driver.operations.base import changes, power, restoring, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import exchange
@@ -21,7 +21,7 @@ def revert_resize(
     :param timeout: see :func:`power.shut_down`.
     :param power_on: see :meth:`compute_driver.driver.ComputeDriver.revert_resize`.
     """
-    kept_files.bring_back(parts, uuid)
+    restoring.restore_kept(parts, uuid)
     interfaces = parts.stored(uuid).guest.interfaces
     if settling.is_kept(parts, uuid):
         was_on = (parts.directory(uuid) / exchange.KEPT / exchange.POWERED_ON).exists()

@@ -17,7 +17,7 @@ from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import kept_files, power, removal
+from compute_driver.operations.base import power, removal, restoring
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -46,11 +46,11 @@ def spawn(
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
     _refuse_taken(parts, guest)
-    reused = kept_files.without_domain(parts, guest.uuid)
+    reused = restoring.has_kept_files(parts, guest.uuid)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     if reused:
-        _refuse_another(guest, kept_files.guest(parts, guest.uuid))
+        _refuse_another(guest, restoring.kept_guest(parts, guest.uuid))
     made = parts.blueprint(guest, decision)
     plan = made.layout
     for disk in plan.disks:
@@ -58,7 +58,7 @@ def spawn(
 
     op.note(remove=not reused, undefine=reused)
     if reused:
-        op.undo.add(f"domain {guest.name}", kept_files.undefine, parts, guest.uuid)
+        op.undo.add(f"domain {guest.name}", removal.undefine_kept, parts, guest.uuid)
     else:
         op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
         op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
@@ -72,9 +72,7 @@ def spawn(
         _start(parts, guest, network)
     info = parts.inventory.guest(guest.uuid)
     if reused:
-        kept_files.forget(
-            parts, guest.uuid
-        )  # from here on the guest is made: its undo does nothing
+        restoring.forget_kept(parts, guest.uuid)  # the guest is made: its undo does nothing now
         steps.announce("kept files taken")
     op.undo.commit()
     report(guest, decision)
@@ -113,7 +111,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
     parts.connection.run(parts.ownership.require_storage)
-    if parts.directory(guest.uuid).exists() and not kept_files.without_domain(parts, guest.uuid):
+    if parts.directory(guest.uuid).exists() and not restoring.has_kept_files(parts, guest.uuid):
         raise exceptions.GuestExists(
             f"directory {parts.directory(guest.uuid)} is in the way; see 'audit'"
         )

@@ -205,7 +205,8 @@ def read(xml: str) -> Stored | None:
         cause = _first_cause(bad)
         raise exceptions.MetadataDamaged(
             "the description in the metadata cannot be understood"
-            f" ({type(cause).__name__}: {cause}); see 'virsh metadata DOMAIN {NAMESPACE}'"
+            f" ({type(cause).__name__}: {cause}); see 'audit', and 'virsh metadata DOMAIN"
+            f" {NAMESPACE}'"
         ) from bad
 
 
@@ -213,10 +214,11 @@ def claim(xml: str) -> Claim | None:
     """Return the claim in a domain's metadata, even if the rest of the element is damaged.
 
     :param xml: see :func:`read`; may be empty.
-    :return: None if the domain has no such element.
+    :return: None if the domain has no such element, or the element names no directory.
     """
     found = _parse(xml) if xml else None
-    return None if found is None else Claim(Path(found.get("directory", "")), found.get(_OWNER))
+    directory = None if found is None else found.get("directory")
+    return Claim(Path(directory), found.get(_OWNER)) if found is not None and directory else None
 
 
 def _parse(xml: str) -> Element | None:

@@ -23,6 +23,7 @@ from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import names
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.inventory import Inventory
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.network.backend import Site
@@ -31,7 +32,6 @@ from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import memory
-from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata, present
 from compute_driver.xml.present import Present
@@ -125,15 +125,13 @@ class Parts:
         """Return what a guest's domain has now, with the changes of other clients.
 
         :return: None without a domain; of kept files, the domain that they had.
-        :raises MetadataDamaged: if the metadata cannot be understood.
+        :raises MetadataDamaged: if the metadata, or the description, cannot be understood.
         """
         directory = self.directory(uuid)
         with contextlib.suppress(exceptions.GuestNotFound):
             return present.read(*self.on_domain(uuid, domains.descriptions), directory)
-        description = directory / layout.DESCRIPTION
-        with host_errors(f"{description} cannot be read"):
-            kept = description.read_text() if description.exists() else None
-        return None if kept is None else present.read(kept, None, directory)
+        kept = Description.kept(directory)
+        return present.read(kept.read(), None, directory) if kept.exists() else None
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -273,7 +271,7 @@ class Parts:
         self._define(self.ownership.define_again, xml)
 
     def _define(self, function: Callable[[libvirt.virConnect, str], None], xml: str) -> None:
-        before = self.ownership.latest(metadata.uuid(xml))
+        before = Description.latest(self.directory(metadata.uuid(xml))).intact()
         self.connection.run(function, xml)
         if before is not None:
             self.forget_logs(metadata.name(before))

@@ -21,6 +21,7 @@ from compute_driver.choices import ACTIVE, OFF
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
+from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
@@ -76,7 +77,7 @@ def mend(parts: Parts, uuid: str) -> None:
 
 def _described_last(parts: Parts, uuid: str) -> tuple[Interface, ...]:
     """Return the interfaces of a guest as this driver has described the guest last."""
-    latest = parts.ownership.latest(uuid)
+    latest = Description.latest(parts.directory(uuid)).intact()
     stored = None if latest is None else metadata.read(latest)
     return () if stored is None else stored.guest.interfaces
 

@@ -20,11 +20,10 @@ from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.operations.base import (
     freezing,
-    kept_files,
     marks,
     recovery,
     removal,
-    undefined,
+    restoring,
 )
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.recovery import Need
@@ -115,7 +114,7 @@ def operation(
         try:
             _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
-            undefined.persist(parts, uuid)
+            restoring.complete(parts, uuid)
         except exceptions.ComputeDriverError as error:
             if need is not Need.NOTHING:
                 raise
@@ -227,7 +226,7 @@ def _end_interrupted(
         level = logging.WARNING if need is Need.ALL else logging.INFO  # it is told once
         LOG.log(level, "Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
-            kept_files.undefine(parts, uuid)
+            removal.undefine_kept(parts, uuid)
         recovery.mend(parts, uuid, need)
     held.keep = False
     return note.remove or need is Need.ALL

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from compute_driver.operations.base import (
     disk_copy,
     interfaces,
-    kept_files,
     power,
     rescue_files,
+    restoring,
     settling,
 )
 from compute_driver.operations.base.context import Parts
@@ -38,7 +38,7 @@ class Need(enum.Enum):
 #: The domain and its files, in this order.
 _FILES: tuple[Mender, ...] = (
     settling.mend,
-    kept_files.forget,
+    restoring.forget_kept,
     disk_copy.mend,
     rescue_files.mend,
 )

@@ -13,6 +13,7 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
@@ -47,11 +48,17 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     parts.connection.run(_undefine, uuid, keep_files=keep_files)
     if found.name is not None:
         parts.forget_logs(found.name)
-    latest = parts.ownership.latest(uuid)
+    latest = Description.latest(parts.directory(uuid)).intact()
     if latest is not None:  # another client may have renamed or undefined the domain
         parts.forget_logs(metadata.name(latest))
     steps.announce("domain undefined")
     return True
+
+
+def undefine_kept(parts: Parts, uuid: str) -> None:
+    """Remove the domain of a guest whose kept files still have a description; its files stay."""
+    if Description.kept(parts.directory(uuid)).exists():
+        remove_domain(parts, uuid, keep_files=True)
 
 
 def remove_files(parts: Parts, uuid: str) -> None:

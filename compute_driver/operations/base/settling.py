@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from compute_driver.operations.base import marks
+from compute_driver.libvirt.description import Description
+from compute_driver.operations.base import marks, restoring
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import exchange, layout
+from compute_driver.storage import exchange
 from compute_driver.system import concurrency, steps
 from compute_driver.xml import present
 from compute_driver.xml.present import Present
@@ -20,10 +19,10 @@ def is_kept(parts: Parts, uuid: str) -> bool:
 
 def kept(parts: Parts, uuid: str) -> Present | None:
     """Return what the domain of a guest had before its resize; None if this is not known."""
-    description = parts.directory(uuid) / exchange.KEPT / layout.DESCRIPTION
+    description = Description.kept(parts.directory(uuid), exchange.KEPT)
     if not description.exists():
         return None
-    return present.read(description.read_text(), None, parts.directory(uuid))
+    return present.read(description.read(), None, parts.directory(uuid))
 
 
 def mend(parts: Parts, uuid: str) -> None:
@@ -32,12 +31,10 @@ def mend(parts: Parts, uuid: str) -> None:
     directory = home.directory
     if not directory.exists():
         return
-    if (directory / exchange.MAKING).exists():
-        _define_again(parts, directory / exchange.MAKING)
+    _restore(parts, uuid, exchange.MAKING)
     concurrency.run_blocking(exchange.forward, home)
     for name in (exchange.UNDOING, exchange.UNDONE):
-        if (directory / name).exists():
-            _define_again(parts, directory / name)
+        _restore(parts, uuid, name)
     concurrency.run_blocking(exchange.backward, home)
 
 
@@ -54,7 +51,7 @@ def bring_back(parts: Parts, uuid: str, *, running: bool) -> None:
         mend(parts, uuid)
 
 
-def _define_again(parts: Parts, place: Path) -> None:
-    description = place / layout.DESCRIPTION
+def _restore(parts: Parts, uuid: str, files: str) -> None:
+    description = Description.kept(parts.directory(uuid), files)
     if description.exists():
-        parts.define_again(description.read_text())
+        restoring.restore(parts, description)

@@ -299,6 +299,9 @@ class UndescribedTest(IdentityTestCase):
     def assert_repaired(self, state: PowerState) -> None:
         self.undescribe()
         self.assertEqual(set(), self.names())
+        for name in (self.uuid, self.made.name):
+            with self.assertRaisesRegex(exceptions.GuestNotFound, "see 'audit'"):
+                self.driver.find(name)
         finding = self.findings()["undescribed guest"]
         self.assertEqual((self.uuid, False), (finding.subject, finding.repaired))
         self.assertIn("audit --repair", finding.detail)
@@ -325,6 +328,18 @@ class UndescribedTest(IdentityTestCase):
         self.assertEqual({f"renamed-{self.uuid[:8]}"}, self.names())
         self.restart()
 
+    def test_description_that_is_lost_or_damaged_is_named(self) -> None:
+        description = self.directory / ".domain.xml"
+        before = description.read_text()
+        self.undescribe()
+        description.write_text(before.replace("{", "", 1))
+        finding = self.findings(repair=True)["undescribed guest"]
+        self.assertFalse(finding.repaired)
+        self.assertIn(f"{description} does not describe guest {self.uuid}", finding.detail)
+        description.write_text(before)
+        self.assertTrue(self.findings(repair=True)["undescribed guest"].repaired)
+        self.restart()
+
     def test_undefined_guest_that_runs_gets_both_back(self) -> None:
         self.domain.setMetadata(
             libvirt.VIR_DOMAIN_METADATA_ELEMENT,
@@ -338,3 +353,46 @@ class UndescribedTest(IdentityTestCase):
         self.driver.audit(repair=True)
         self.assertTrue(self.domain.isPersistent())
         self.assertEqual((), self.driver.audit())
+
+
+class DamagedTest(IdentityTestCase):
+    """Another client has edited the driver's metadata, which nobody can read now."""
+
+    LIVE, LATER = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+
+    def damage(self, *flags: int) -> None:
+        for flag in flags:
+            kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+            text = self.domain.metadata(kind, metadata.NAMESPACE, flag)
+            broken = text.replace("{", "", 1)
+            self.domain.setMetadata(kind, broken, metadata.PREFIX, metadata.NAMESPACE, flag)
+
+    def test_audit_repairs_it(self) -> None:
+        for flags in ([self.LATER], [self.LIVE], [self.LIVE, self.LATER]):
+            self.damage(*flags)
+            finding = self.findings()["damaged guest"]
+            self.assertEqual((self.uuid, False), (finding.subject, finding.repaired))
+            self.assertIn("audit --repair", finding.detail)
+            self.assertTrue(self.findings(repair=True)["damaged guest"].repaired)
+            self.assertEqual((), self.driver.audit())
+        self.restart()
+        self.assertEqual(self.made, self.driver.show(self.uuid).guest)
+
+    def test_next_operation_repairs_it(self) -> None:
+        self.damage(self.LIVE, self.LATER)
+        self.restart()
+        self.damage(self.LATER)
+        self.driver.stop(self.uuid, timeout=0)
+        self.assertEqual(self.made, self.driver.show(self.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_without_an_intact_description_the_damage_is_named(self) -> None:
+        self.damage(self.LIVE, self.LATER)
+        description = self.directory / ".domain.xml"
+        description.unlink()
+        finding = self.findings(repair=True)["damaged guest"]
+        self.assertFalse(finding.repaired)
+        self.assertIn(str(description), finding.detail)
+        with self.assertRaisesRegex(exceptions.MetadataDamaged, "see 'audit'"):
+            self.driver.reboot(self.uuid, kind=RebootKind.HARD)
+        self.assertIs(PowerState.RUNNING, self.driver.state(self.uuid))

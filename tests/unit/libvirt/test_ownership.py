@@ -16,6 +16,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Accelerator
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware.acceleration import Decision
+from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import owner
 from compute_driver.xml import metadata
@@ -227,15 +228,19 @@ class DefinitionTest(OwnershipTestCase):
     def test_description_is_kept_with_the_files(self) -> None:
         self.own()
         xml = self.define()
-        self.assertEqual(xml, self.ownership.latest(UUID))
+        self.assertEqual(xml, Description.latest(self.directory).read())
 
     def test_description_of_another_guest_or_none_is_not_this_guests(self) -> None:
         self.own()
-        self.assertIsNone(self.ownership.latest(UUID))
-        latest = self.directory / ".domain.xml"
-        for content in (b"\xff<", b"", domain_xml(self.directory, None).encode()):
-            latest.write_bytes(content.replace(UUID.encode(), OTHER.encode()))
-            self.assertIsNone(self.ownership.latest(UUID))
+        latest = Description.latest(self.directory)
+        with self.assertRaisesRegex(exceptions.HostError, str(latest.path)):
+            latest.read()
+        whole = domain_xml(self.directory, None)
+        for text in ("\xff<", "", whole.replace(UUID, OTHER), whole.replace("{", "", 1)):
+            latest.path.write_text(text, encoding="latin-1")
+            with self.subTest(text), self.assertRaisesRegex(exceptions.MetadataDamaged, UUID):
+                latest.read()
+            self.assertIsNone(latest.intact())
 
     def test_guest_goes_on_without_its_description_on_a_full_disk(self) -> None:
         self.own()
