@@ -9,8 +9,8 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, StateReason
-from compute_driver.guest import Guest, is_uuid
+from compute_driver.choices import StateReason
+from compute_driver.guest import is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
@@ -166,7 +166,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
     yield from changed
-    yield from _changed_by_others(parts, guest, repair)
+    yield from changes.identity_findings(parts, guest, repair=repair)
     for kind, detail, leftovers, mend in _LEFTOVERS:
         left = leftovers(parts, uuid)
         if left and repair:
@@ -185,37 +185,6 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
     for name, file in files.items():
         if file is not None and not file.exists():
             yield _missing(name, str(file), uuid)
-
-
-def _changed_by_others(parts: Parts, guest: Guest, repair: bool) -> Iterator[Finding]:
-    """Find guests that another client of libvirt, or the operator, has changed."""
-    uuid = guest.uuid
-    fault = parts.name_fault(guest)
-    if fault is not None:
-        yield Finding(
-            kind="unusable name",
-            subject=uuid,
-            detail=f"another client has named it {guest.name!r}; accepted: {fault.accepted}",
-        )
-    persistent, moved = parts.on_domain(
-        uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
-    )
-    if not persistent:
-        if repair:
-            restoring.complete(parts, uuid)
-        yield Finding(
-            kind="undefined guest",
-            subject=uuid,
-            detail="another client has undefined its domain, which runs; the next operation"
-            " defines it again",
-            repaired=repair,
-        )
-    if moved and parts.state(uuid) in ACTIVE:  # a guest that resumes gets the paths
-        yield Finding(
-            kind="moved guest",
-            subject=uuid,
-            detail="its files have moved since it was started; a hard reboot gives it the paths",
-        )
 
 
 def _missing(name: str, address: str, uuid: str) -> Finding:

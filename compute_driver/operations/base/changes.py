@@ -9,7 +9,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
+from compute_driver.choices import ACTIVE
+from compute_driver.guest import Guest
 from compute_driver.info import Finding
+from compute_driver.operations.base import restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
 from compute_driver.storage.layout import GuestDisk, Layout, Role
@@ -30,6 +33,41 @@ def findings(parts: Parts, known: Present | None) -> Iterator[Finding]:
     if known is not None:
         yield from _kept(parts, known)
         yield from _taken_back(parts, known)
+
+
+def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[Finding]:
+    """Yield the changes of a guest's name, of its domain's definition, and of its files' paths.
+
+    :param repair: whether an undefined domain is defined again.
+    :raises GuestNotFound: if this driver has no such guest.
+    """
+    uuid = guest.uuid
+    fault = parts.name_fault(guest)
+    if fault is not None:
+        yield Finding(
+            kind="unusable name",
+            subject=uuid,
+            detail=f"another client has named it {guest.name!r}; accepted: {fault.accepted}",
+        )
+    persistent, moved = parts.on_domain(
+        uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
+    )
+    if not persistent:
+        if repair:
+            restoring.complete(parts, uuid)
+        yield Finding(
+            kind="undefined guest",
+            subject=uuid,
+            detail="another client has undefined its domain, which runs; the next operation"
+            " defines it again",
+            repaired=repair,
+        )
+    if moved and parts.state(uuid) in ACTIVE:  # a guest that resumes gets the paths
+        yield Finding(
+            kind="moved guest",
+            subject=uuid,
+            detail="its files have moved since it was started; a hard reboot gives it the paths",
+        )
 
 
 def warn(parts: Parts, known: Present | None) -> None:
