@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parent process of the embedded libvirt's daemons: a very small init.
 
-The supervisor listens on the sockets of libvirtd and virtlogd.  A connection starts the daemon, and
-the supervisor passes the listening socket on by the protocol of sd_listen_fds(3).  A first request
-to libvirtd shows when libvirtd is ready.  The supervisor adopts and reaps the emulators, so that
-libvirt never waits for a slow PID 1.  An idle libvirtd ends by itself (``--timeout``), and the next
-connection starts a killed daemon again.  The supervisor ends when its last child has ended.
+The supervisor listens on the sockets of libvirtd and virtlogd.  A connection starts the daemon, see
+:mod:`compute_driver.libvirt.services`.  A first request to libvirtd shows when libvirtd is ready.
+The supervisor adopts and reaps the emulators, so that libvirt never waits for a slow PID 1.  An
+idle libvirtd ends by itself (``--timeout``), and the next connection starts a killed daemon again.
+The supervisor ends when its last child has ended.
 
 No libvirtd runs without its supervisor: the kernel kills libvirtd at the supervisor's death, and
 the next command starts both.  virtlogd goes on, since guests write to it; the next supervisor ends
@@ -31,12 +31,12 @@ import struct
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the script, which has no package
 
 from compute_driver.libvirt import orphans
+from compute_driver.libvirt.services import Service, StartError, connect, environment, listen
 from compute_driver.libvirt.system_directories import (
     MountError,
     MountPoints,
@@ -52,85 +52,11 @@ LOG_MAX_BYTES = 1024 * 1024
 # sd_notify(3) of the daemon comes earlier.
 HELLO = struct.pack(">7I", 28, 0x20008086, 1, 66, 0, 0, 0)
 
-# Base directories of libvirt's session mode, see libvirt's "Daemon configuration".  Sockets have
-# their paths below the first one, so this name is short: a link leads from there to etc/libvirt.
-SESSION_VARIABLES = {
-    "XDG_CONFIG_HOME": "",
-    "XDG_RUNTIME_DIR": "run",
-    "XDG_DATA_HOME": "lib",
-    "XDG_CACHE_HOME": "cache",
-}
-INHERITED_VARIABLES = ("LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
-
-# <linux/prctl.h>
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
-
-
-class StartError(Exception):
-    """libvirtd does not start; the text is for the user."""
+PR_SET_CHILD_SUBREAPER = 36  # <linux/prctl.h>
 
 
 class StopRequest(Exception):
     """A signal asks the supervisor to end."""
-
-
-@dataclass
-class Service:
-    """A daemon that a connection to its socket starts.
-
-    :param name: name of the program, its configuration and its socket unit.
-    :param program: path of the executable.
-    :param path: path of its UNIX socket.
-    :param listener: the listening socket.
-    :param pid: process ID of the running daemon; None while it does not run.
-    """
-
-    name: str
-    program: str
-    path: Path
-    listener: socket.socket
-    pid: int | None = None
-
-    def refuse(self) -> None:
-        """Close the connections that wait for the daemon."""
-        while select.select([self.listener], [], [], 0)[0]:
-            self.listener.accept()[0].close()
-
-
-def environment(base: Path) -> dict[str, str]:
-    """Return the daemons' environment: without the caller's session and bus, UTF-8 names."""
-    kept = {name: os.environ[name] for name in INHERITED_VARIABLES if name in os.environ}
-    session = {name: str(base / ours) for name, ours in SESSION_VARIABLES.items()}
-    private = {
-        "HOME": str(base),
-        "LC_ALL": "C.UTF-8",
-        # Without a bus libvirt does not ask polkit, machined, logind or firewalld about our guests.
-        "DBUS_SYSTEM_BUS_ADDRESS": "unix:path=/dev/null",
-        "DBUS_SESSION_BUS_ADDRESS": "unix:path=/dev/null",
-    }
-    return kept | private | (session if os.geteuid() else {})
-
-
-def listen(path: Path) -> socket.socket:
-    """Listen at ``path``, and replace the socket of a dead supervisor.
-
-    :raises StartError: if the socket cannot be made.
-    """
-    try:
-        path.unlink(missing_ok=True)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        listener.bind(str(path))
-        listener.listen(socket.SOMAXCONN)
-    except OSError as error:
-        raise StartError(f"cannot listen at {path}: {error.strerror}") from error
-    return listener
-
-
-def connect(path: Path) -> socket.socket:
-    """Connect to the socket at ``path``."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    connection.connect(str(path))
-    return connection
 
 
 def children() -> set[int]:
@@ -257,7 +183,6 @@ class Supervisor:
             "--pid-file",
             str(self._pid_file(service)),
         ]
-        activation = {"LISTEN_FDS": "1", "LISTEN_FDNAMES": f"{service.name}.socket"}
         if service is self._libvirtd:
             # An idle virtlogd is ended by its supervisor: root's virtlogd ignores the guests that
             # write to it when it counts its clients.
@@ -265,23 +190,7 @@ class Supervisor:
             self._probe = connect(service.path)
             self._probe.sendall(HELLO)
             self._deadline = time.monotonic() + self._start_timeout
-        supervisor = os.getpid()
-        service.pid = os.fork()
-        if service.pid == 0:
-            try:
-                null = os.open(os.devnull, os.O_RDWR)
-                for source, target in ((null, 0), (2, 1), (service.listener.fileno(), 3)):
-                    os.dup2(source, target)
-                    os.set_inheritable(target, True)
-                signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-                if service is self._libvirtd:
-                    system_call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-                    if os.getppid() != supervisor:
-                        os._exit(127)
-                activation["LISTEN_PID"] = str(os.getpid())
-                os.execve(service.program, arguments, self._environment | activation)  # noqa: S606
-            finally:
-                os._exit(127)
+        service.start(arguments, self._environment, bound=service is self._libvirtd)
 
     def _pid_file(self, service: Service) -> Path:
         return orphans.pid_file(self._runtime, service.name, os.getpid())
