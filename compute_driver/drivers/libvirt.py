@@ -94,7 +94,7 @@ class LibvirtDriver(driver.ComputeDriver):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        decision = admission.check(self._parts, guest)
+        decision = admission.check_guest(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return spawn.spawn(
                 *(self._parts, guest, decision, progress, op),

@@ -93,7 +93,7 @@ class Models:
         _check_displays(hardware.display.kinds, path, able)
         cpu = hardware.processor
         if cpu.model or cpu.enable or cpu.disable:
-            _Processor(self._connection, self._emulators, guest, hardware, path, able).check()
+            _Processor(self._connection, self._emulators, guest, hardware, path, able).check_cpu()
 
 
 class _Processor:
@@ -121,7 +121,7 @@ class _Processor:
         #: Names the author of the model: the guest's user, or the operator.
         self._field = "cpu" if guest.cpu.model else "[hypervisor] tcg_cpu_models"
 
-    def check(self) -> None:
+    def check_cpu(self) -> None:
         self._check_model()
         self._check_features()
         option = self._option()

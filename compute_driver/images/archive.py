@@ -136,7 +136,7 @@ def _members(file: IO[bytes]) -> dict[str, Member]:
             for entry in archive:
                 if entry.isdir():
                     continue
-                _check(entry)
+                _check_entry(entry)
                 name = str(PurePosixPath(entry.name))
                 if name in members:
                     raise Refusal(f"is a tar archive with two files {name!r}")
@@ -148,7 +148,7 @@ def _members(file: IO[bytes]) -> dict[str, Member]:
     return members
 
 
-def _check(entry: tarfile.TarInfo) -> None:
+def _check_entry(entry: tarfile.TarInfo) -> None:
     path = PurePosixPath(entry.name)
     if path.is_absolute() or ".." in path.parts:
         raise Refusal(f"is a tar archive with the unsafe path {entry.name!r}")

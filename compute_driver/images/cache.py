@@ -251,7 +251,7 @@ class ImageCache:
     ) -> CachedImage:
         source.fetch(image.location, entry.part, progress, verified=image.checksum is not None)
         try:
-            run_blocking(_verify, entry.part, image)
+            run_blocking(_check_checksum, entry.part, image)
             path, details = prepare(entry, image, progress)
             return run_blocking(entry.publish, path, details, sources.shown(image.location))
         finally:
@@ -335,7 +335,7 @@ def _warn(kept: Counter[Absent]) -> None:
         )
 
 
-def _verify(path: Path, image: Image) -> None:
+def _check_checksum(path: Path, image: Image) -> None:
     if image.checksum is None:
         return
     algorithm, _, expected = image.checksum.partition(":")

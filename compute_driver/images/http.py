@@ -179,7 +179,7 @@ class HttpSource(ImageSource):
                     allow_redirects=True,
                 ) as answer,
             ):
-                _check(answer, location, accepted)
+                _check_status(answer, location, accepted)
                 # Otherwise requests decodes the content, and ranges and lengths do not fit.
                 answer.raw.headers.pop("Content-Encoding", None)
                 yield answer
@@ -250,7 +250,7 @@ class _Download:
         self._note.unlink(missing_ok=True)
 
 
-def _check(answer: requests.Response, location: str, accepted: Collection[int]) -> None:
+def _check_status(answer: requests.Response, location: str, accepted: Collection[int]) -> None:
     status = answer.status_code
     reply = f"the server answered {status} {answer.reason or ''}".rstrip()
     if status in _GONE:

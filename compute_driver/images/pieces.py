@@ -55,7 +55,7 @@ def pour(pieces: Iterator[Piece], target: Path, limits: tools.ToolLimits) -> Ite
             if isinstance(piece, int):
                 file.seek(length, os.SEEK_CUR)
             else:
-                _require(target.parent, length)
+                _require_space(target.parent, length)
                 used += run_blocking(_write, file.fileno(), piece)
             yield
         os.ftruncate(file.fileno(), size)
@@ -79,7 +79,7 @@ def _write(descriptor: int, piece: bytes) -> float:
     return time.thread_time() - start
 
 
-def _require(directory: Path, length: int) -> None:
+def _require_space(directory: Path, length: int) -> None:
     total = shutil.disk_usage(directory).total
     part, most = _RESERVE
     space.require(directory, length + min(total // part, most))

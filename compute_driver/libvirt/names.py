@@ -25,7 +25,7 @@ _DIGITS = 10
 _SOCKET = f"qemu/channel/target/domain-{'9' * _DIGITS}-/org.qemu.guest_agent.0"
 
 
-def check(name: str, options: Any) -> None:
+def check_length(name: str, options: Any) -> None:
     """Refuse a name with which a guest cannot start, now or after any number of starts.
 
     :param options: group ``[hypervisor]``.

@@ -48,11 +48,11 @@ class OpenVSwitch(Backend):
         return Form("ethernet")  # libvirt makes the device, and does not plug it
 
     def check_interfaces(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        _check(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
+        _check_ports(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
 
     def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
         switch = ovsdb.read_switch(_address(site.conf))
-        _check(switch, uuid, interfaces)
+        _check_ports(switch, uuid, interfaces)
         _unplug(switch, uuid, interfaces)
         self._plug(site, uuid, interfaces, hybrid=True)
         return not all(interface.hybrid for interface in interfaces)
@@ -92,7 +92,7 @@ class OpenVSwitch(Backend):
             return
         address = _address(site.conf)
         switch = ovsdb.read_switch(address)
-        _check(switch, uuid, wanted)
+        _check_ports(switch, uuid, wanted)
         try:
             for interface in wanted:
                 assert interface.source is not None
@@ -104,7 +104,7 @@ class OpenVSwitch(Backend):
             raise
 
 
-def _check(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:
+def _check_ports(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:
     for interface in interfaces:
         if interface.source not in switch.datapaths:
             raise not_there(interface, switch.datapaths)

@@ -77,7 +77,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
     _refuse_shrinking(guest, parts.plan(guest, known=known), sizes)
-    return Change(old, guest, admission.check(parts, guest), sizes)
+    return Change(old, guest, admission.check_guest(parts, guest), sizes)
 
 
 def resize(

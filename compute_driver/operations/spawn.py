@@ -39,7 +39,7 @@ def spawn(
 ) -> GuestInfo:
     """Make *guest*, and start it if *power_on* says so; on failure nothing of it is left.
 
-    :param decision: what :func:`compute_driver.operations.base.admission.check` returned.
+    :param decision: what :func:`compute_driver.operations.base.admission.check_guest` returned.
     :param op: the operation, whose failure removes the guest.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :param make_config_drive: likewise.

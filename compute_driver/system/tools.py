@@ -95,12 +95,12 @@ def run(
     # The second between soft and hard limit gives the program SIGXCPU before SIGKILL, so that
     # its death by the limit differs from a death by another SIGKILL.
     command = [
-        _require("prlimit"),
+        _require_program("prlimit"),
         f"--as={limits.memory_bytes}",
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
         "--core=0",
         "--",
-        _require(argv[0]),
+        _require_program(argv[0]),
         *argv[1:],
     ]
     name = Path(argv[0]).name
@@ -136,7 +136,7 @@ def search_path() -> str:
     return os.pathsep.join(filter(os.path.isabs, directories))
 
 
-def _require(name: str) -> str:
+def _require_program(name: str) -> str:
     path = locate(name)
     if path is None:
         package = PACKAGES.get(Path(name).name)

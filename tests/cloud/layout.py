@@ -67,7 +67,7 @@ class Layout:
 
     root: Path
 
-    def check(self) -> None:
+    def check_access(self) -> None:
         """Refuse a root folder that servers without root cannot read."""
         for folder in (self.root, *self.root.parents):
             if folder.exists() and not folder.stat().st_mode & stat.S_IXOTH:

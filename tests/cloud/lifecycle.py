@@ -100,7 +100,7 @@ def up(cloud: Layout, driver: str, extra: str, nova: str, *, reuse: bool) -> Non
         try:
             if not is_up(cloud):
                 with timed("installation"):
-                    cloud.check()
+                    cloud.check_access()
                     _check_ports()
                     _prepare(cloud, driver, extra, nova)
                 with timed("image"):

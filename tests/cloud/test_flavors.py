@@ -28,13 +28,13 @@ class TestLarge(CloudCase):
             server = self.make(flavor="large")
             server.wait("ACTIVE")
         server.boot_id()
-        self.check(server)
+        self.assert_disks(server)
         with recorded("reboot hard with swap and an ephemeral disk"):
             server.act("reboot", "ACTIVE", reboot_type="HARD")
         server.boot_id()
-        self.check(server)
+        self.assert_disks(server)
 
-    def check(self, server: Server) -> None:
+    def assert_disks(self, server: Server) -> None:
         lines = [line.split() for line in server.ssh(_LOOK_AT_DISKS).splitlines()]
         with recorded("swap and ephemeral disk"):
             self.assertEqual(_DISKS, {name: int(size) * 512 for name, size, *_ in lines})

@@ -23,7 +23,7 @@ class TestSnapshot(CloudCase):
         with self.snapshot(server, "snapshot live") as image:
             self.assertEqual(before, server.boot_id())
             self.keep(server)
-            self.check(server, image, "live")
+            self.assert_image(server, image, "live")
 
     def test_snapshot_stopped(self) -> None:
         server = self.use()
@@ -34,14 +34,14 @@ class TestSnapshot(CloudCase):
             server.act("start", "ACTIVE")
             server.boot_id()
             self.keep(server)
-            self.check(server, image, "stopped")
+            self.assert_image(server, image, "stopped")
 
     def test_snapshot_quiesced(self) -> None:
         server, before = self.booted_with_agent()
         server.write("quiet")
         with self.snapshot(server, "snapshot quiesced") as image:
             self.assertEqual(before, server.boot_id())
-            self.check(server, image, "quiet")
+            self.assert_image(server, image, "quiet")
 
     def test_backups_rotate(self) -> None:
         server = self.use()
@@ -79,7 +79,7 @@ class TestSnapshot(CloudCase):
         finally:
             self.session.image.delete_image(image.id)
 
-    def check(self, server: Server, image: Any, text: str) -> None:
+    def assert_image(self, server: Server, image: Any, text: str) -> None:
         """Check an image's properties, and boot another server from the image."""
         source = self.session.image.find_image(server.image)
         self.assertEqual(("qcow2", "bare"), (image.disk_format, image.container_format))

@@ -30,7 +30,7 @@ class Lifecycle(Machines):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        names.check(guest.name, self.conf.hypervisor)
+        names.check_length(guest.name, self.conf.hypervisor)
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
         metadata.elements(guest.annotations)

@@ -14,13 +14,13 @@ from compute_driver.system import memory
 from compute_driver.xml import metadata
 
 
-def check(parts: Parts, guest: Guest) -> acceleration.Decision:
+def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
     """Refuse a guest that cannot work, before the driver makes anything, even a lock.
 
     :return: the guest's accelerator.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
-    names.check(guest.name, parts.conf.hypervisor)
+    names.check_length(guest.name, parts.conf.hypervisor)
     limit = memory.limit_mib()
     if guest.memory_mib > limit:
         raise exceptions.NotOnThisHost(

@@ -257,7 +257,7 @@ class Parts:
         if not is_name(guest.name):
             return unusable_name(guest, NAMES)
         try:
-            names.check(guest.name, self.conf.hypervisor)
+            names.check_length(guest.name, self.conf.hypervisor)
         except exceptions.InvalidParameter as error:
             return unusable_name(guest, error.accepted)
         return None

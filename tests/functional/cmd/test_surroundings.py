@@ -159,7 +159,7 @@ class Surroundings(unittest.TestCase):
         """Tell whether the guest of the table has files."""
         return any(path.is_dir() for path in (self.state / "instances").glob("*"))
 
-    def check(self, faults: Mapping[str, Fault]) -> None:
+    def show_outcomes(self, faults: Mapping[str, Fault]) -> None:
         """Try all operations under all faults, and print the table."""
         show("", OPERATIONS)
         for name, fault in faults.items():
@@ -185,13 +185,13 @@ class Surroundings(unittest.TestCase):
             self.sound.done("destroy", "g")
 
     def test_environment(self) -> None:
-        self.check(ENVIRONMENT)
+        self.show_outcomes(ENVIRONMENT)
 
     def test_standard_streams(self) -> None:
-        self.check(STREAMS)
+        self.show_outcomes(STREAMS)
 
     def test_open_files(self) -> None:
-        self.check(LIMITS)
+        self.show_outcomes(LIMITS)
 
 
 class FileSystems(unittest.TestCase):
@@ -227,7 +227,7 @@ class FileSystems(unittest.TestCase):
             finally:
                 holder.kill()
 
-    def check(self, line: CommandLine, words: Sequence[str], status: int) -> str:
+    def run_clearly(self, line: CommandLine, words: Sequence[str], status: int) -> str:
         outcome = line.run(*words)
         with self.subTest(words):
             self.assertEqual(status, outcome.status, outcome.err)
@@ -242,7 +242,7 @@ class FileSystems(unittest.TestCase):
             with self.subTest(name), self.mounted(options) as line:
                 statuses = {"config validate": DONE}
                 cells = [
-                    self.check(line, words, statuses.get(operation, status))
+                    self.run_clearly(line, words, statuses.get(operation, status))
                     for operation, words in OPERATIONS.items()
                 ]
                 show(name, cells)
@@ -255,5 +255,5 @@ class FileSystems(unittest.TestCase):
             full = subprocess.run([*line.command[:2], *fill], capture_output=True, check=False)
             self.assertIn(b"No space left", full.stderr)
             for words, status in FULL.items():
-                cell = self.check(line, [word.format(self.state) for word in words], status)
+                cell = self.run_clearly(line, [word.format(self.state) for word in words], status)
                 show(" ".join(words)[:26], [cell])

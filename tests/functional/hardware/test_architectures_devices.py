@@ -20,7 +20,7 @@ class TestDevices(tiny.TinyTestCase):
 
     options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
 
-    def check(self, name: str) -> None:
+    def try_devices(self, name: str) -> None:
         for machine in architecture.get(name).machines:
             if not machine.firmwares:  # microvm has virtio devices only
                 continue
@@ -56,7 +56,7 @@ def _devices(machine: Machine) -> Iterator[dict[str, Any]]:
 
 
 def _test(name: str) -> Callable[[TestDevices], None]:
-    return lambda self: self.check(name)
+    return lambda self: self.try_devices(name)
 
 
 for _name in architecture.TABLE:

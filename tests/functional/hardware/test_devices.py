@@ -111,7 +111,7 @@ class TestMemoryStats(base.HostTestCase):
 class TestDiskBuses(base.HostTestCase):
     """The guest boots from each bus, and has its data disks and config drive on it."""
 
-    def check(self, bus: DiskBus, **changes: Any) -> Guest:
+    def assert_disks(self, bus: DiskBus, **changes: Any) -> Guest:
         disk = Disk(size_bytes=GIB, bus=bus)
         drive = ConfigDrive(hostname=f"on-{bus}")
         made = self.spawn(root=disk, ephemerals=(disk,), config_drive=drive, **changes)
@@ -128,15 +128,15 @@ class TestDiskBuses(base.HostTestCase):
         return sorted(labels - {"none"})
 
     def test_ide(self) -> None:
-        self.check(DiskBus.IDE, machine="pc", interfaces=())
+        self.assert_disks(DiskBus.IDE, machine="pc", interfaces=())
 
     def test_scsi(self) -> None:
-        self.check(DiskBus.SCSI, interfaces=())
+        self.assert_disks(DiskBus.SCSI, interfaces=())
 
     def test_sata_and_every_network_card(self) -> None:
         cards = tuple(Interface(model=model) for model in NicModel)
         image = base.disk_image("legacy")
-        made = self.check(DiskBus.SATA, image=image, interfaces=cards)
+        made = self.assert_disks(DiskBus.SATA, image=image, interfaces=cards)
         nics = self.fact(made, "NIC")
         self.assertEqual(len(cards), len(nics))
         for card in cards:
@@ -146,13 +146,13 @@ class TestDiskBuses(base.HostTestCase):
                 self.assertIn(f"driver={NIC_DRIVERS[card.model]} ", line)
 
     def test_usb(self) -> None:
-        self.check(DiskBus.USB, image=base.disk_image("legacy"), interfaces=())
+        self.assert_disks(DiskBus.USB, image=base.disk_image("legacy"), interfaces=())
 
 
 class TestVirtioForms(base.HostTestCase):
     """The guest sees every virtio device, in each form and on each transport."""
 
-    def check(self, **changes: Any) -> Guest:
+    def assert_devices(self, **changes: Any) -> Guest:
         drive = ConfigDrive(hostname="formed")
         data = Disk(size_bytes=8 * MIB)
         made = self.spawn(config_drive=drive, ephemerals=(data,), **changes)
@@ -166,15 +166,15 @@ class TestVirtioForms(base.HostTestCase):
         return made
 
     def test_transitional(self) -> None:
-        self.check(virtio=VirtioForm.TRANSITIONAL)
+        self.assert_devices(virtio=VirtioForm.TRANSITIONAL)
 
     def test_non_transitional(self) -> None:
-        self.check(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
+        self.assert_devices(machine="pc", virtio=VirtioForm.NON_TRANSITIONAL)
 
     def test_mapped_into_memory_on_a_machine_without_pci(self) -> None:
         # The machine has no clock to measure the processor's clock with on a busy host.
         boot = base.kernel("tsc_early_khz=2000000")
-        made = self.check(machine="microvm", boot=boot)
+        made = self.assert_devices(machine="microvm", boot=boot)
         self.assertEqual("", inside.run(self.driver, made, "ls /sys/bus/pci/devices 2>/dev/null"))
 
 

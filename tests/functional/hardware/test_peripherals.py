@@ -111,7 +111,7 @@ class TestWatchdog(base.HostTestCase):
 
 
 class TestScsiModels(base.HostTestCase):
-    def check(self, model: ScsiModel, driver: str) -> None:
+    def assert_disks(self, model: ScsiModel, driver: str) -> None:
         disk = Disk(size_bytes=GIB, bus=DiskBus.SCSI)
         made = self.spawn(
             image=base.disk_image("legacy"),
@@ -124,16 +124,16 @@ class TestScsiModels(base.HostTestCase):
         self.assertEqual(2, sum(f" driver={driver} " in line for line in lines), lines)
 
     def test_lsilogic(self) -> None:
-        self.check(ScsiModel.LSILOGIC, "sym53c8xx")
+        self.assert_disks(ScsiModel.LSILOGIC, "sym53c8xx")
 
     def test_lsisas1068(self) -> None:
-        self.check(ScsiModel.LSISAS1068, "mptsas")
+        self.assert_disks(ScsiModel.LSISAS1068, "mptsas")
 
     def test_lsisas1078(self) -> None:
-        self.check(ScsiModel.LSISAS1078, "megaraid_sas")
+        self.assert_disks(ScsiModel.LSISAS1078, "megaraid_sas")
 
     def test_vmpvscsi(self) -> None:
-        self.check(ScsiModel.PVSCSI, "vmw_pvscsi")
+        self.assert_disks(ScsiModel.PVSCSI, "vmw_pvscsi")
 
 
 class TestProcessorAndQueues(base.HostTestCase):

@@ -44,7 +44,7 @@ class TestInterfaces(base.HostTestCase):
             [tc, "class", "show", "dev", device], check=True, capture_output=True, text=True
         ).stdout
 
-    def check(self, made: Guest, device: str) -> None:
+    def assert_shaped(self, made: Guest, device: str) -> None:
         self.addCleanup(self.driver.destroy, made.uuid)
         if not bridges.can_shape():
             # The refusal names the missing program, and nothing is left.
@@ -60,7 +60,7 @@ class TestInterfaces(base.HostTestCase):
         with bridges.bridge() as name:
             nic = dataclasses.replace(bridges.plugged(name), inbound=Bandwidth(average=100))
             nic = dataclasses.replace(nic, device=f"cdq{nic.mac.replace(':', '')[-8:]}")
-            self.check(base.guest(interfaces=(nic,), boot=base.kernel()), str(nic.device))
+            self.assert_shaped(base.guest(interfaces=(nic,), boot=base.kernel()), str(nic.device))
 
 
 class TestProcessors(base.HostTestCase):

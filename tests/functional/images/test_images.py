@@ -230,7 +230,7 @@ class PackedTest(ImagesCase):
         (self.home / "vm.ovf").write_text(self.OVF)
         return self.packed("tar", "c", "vm.ovf", "vm-disk1.vmdk", target=self.home / "vm.ova")
 
-    def check(self, location: Path | str, wanted: DiskFormat, **fields: object) -> None:
+    def assert_cached(self, location: Path | str, wanted: DiskFormat, **fields: object) -> None:
         cached = self.cache.get(Image(location=str(location), **fields))
         self.assertEqual((wanted, SIZE), (cached.format, cached.virtual_size))
         self.assertEqual(self.disk.read_bytes(), self.content(cached))
@@ -242,12 +242,12 @@ class PackedTest(ImagesCase):
                 with self.subTest(program, image_format=image_format):
                     path = self.home / f"disk.{image_format}.{program}"
                     self.packed(program, "-c", self.made(image_format), target=path)
-                    self.check(path, DiskFormat(image_format))
+                    self.assert_cached(path, DiskFormat(image_format))
 
     def test_the_disk_of_an_ova_becomes_a_disk(self) -> None:
         path = self.ova(self.made("vmdk", "subformat=streamOptimized"))
         for claimed in (None, DiskFormat.VMDK):
-            self.check(path, DiskFormat.QCOW2, format=claimed)
+            self.assert_cached(path, DiskFormat.QCOW2, format=claimed)
 
     def test_a_sparse_archive_of_one_disk_becomes_a_disk(self) -> None:
         for layout in ("oldgnu", "gnu", "posix", "ustar"):
@@ -255,12 +255,12 @@ class PackedTest(ImagesCase):
             argv = ["tar", f"--format={layout}", *sparse, "-cz", self.disk.name]
             with self.subTest(layout):
                 path = self.packed(*argv, target=self.home / f"{layout}.tar.gz")
-                self.check(path, DiskFormat.RAW)
+                self.assert_cached(path, DiskFormat.RAW)
 
     def test_the_checksum_is_that_of_the_published_bytes(self) -> None:
         path = self.packed("xz", "-c", self.made("qcow2"), target=self.home / "disk.qcow2.xz")
         server = self.serve(path.read_bytes())
-        self.check(server.url, DiskFormat.QCOW2, checksum=sha256(path.read_bytes()))
+        self.assert_cached(server.url, DiskFormat.QCOW2, checksum=sha256(path.read_bytes()))
 
     def test_the_insistence_on_raw_keeps_packed_bytes(self) -> None:
         path = self.packed("xz", "-c", self.made("qcow2"), target=self.home / "disk.qcow2.xz")
@@ -296,7 +296,7 @@ class PackedTest(ImagesCase):
             file.seek(table + 10)
             file.write(bytes(100))  # reference counts of the last clusters are not written yet
         before = path.read_bytes()
-        self.check(path, DiskFormat.QCOW2)
+        self.assert_cached(path, DiskFormat.QCOW2)
         self.assertEqual(before, path.read_bytes())
 
 

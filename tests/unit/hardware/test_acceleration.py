@@ -39,9 +39,9 @@ class DecideTest(unittest.TestCase):
                 with self.subTest(
                     virt_type=virt_type, guest=guest, host=host, fallback=fallback, able=ability
                 ):
-                    self.check(virt_type, guest, host, ability, fallback=fallback)
+                    self.assert_decided(virt_type, guest, host, ability, fallback=fallback)
 
-    def check(
+    def assert_decided(
         self, virt_type: VirtType, guest: str, host: str, ability: Ability, *, fallback: bool
     ) -> None:
         native = host in architecture.get(guest).kvm_hosts

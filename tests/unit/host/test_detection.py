@@ -305,7 +305,7 @@ class LibvirtsWordTest(DetectionTestCase):
 
 
 class ModelsTest(DetectionTestCase):
-    def check(self, accelerator: Accelerator = Accelerator.TCG, **changes: Any) -> None:
+    def accepted(self, accelerator: Accelerator = Accelerator.TCG, **changes: Any) -> None:
         guest = base.describe(**{"architecture": "x86_64", **changes})
         detection = self.detection()
         detection.check_machine(guest)
@@ -313,24 +313,24 @@ class ModelsTest(DetectionTestCase):
 
     def refused(self, pattern: str, **changes: Any) -> None:
         with self.assertRaisesRegex(exceptions.InvalidParameter, pattern):
-            self.check(**changes)
+            self.accepted(**changes)
 
     def test_a_screen_that_the_emulator_cannot_serve(self) -> None:
-        def check(kind: DisplayKind, **changes: Any) -> None:
+        def served(kind: DisplayKind, **changes: Any) -> None:
             guest = base.describe(architecture="x86_64", **changes)
             served = Served(displays=((kind, "127.0.0.1"),))
             hardware = resolve.resolve(guest, Accelerator.TCG, guest.cpu, served)
             self.detection().check_hardware(guest, hardware)
 
-        check(DisplayKind.VNC)
+        served(DisplayKind.VNC)
         with self.assertRaisesRegex(exceptions.MissingDependency, "qemu-system-modules-spice"):
-            check(DisplayKind.SPICE)
-        check(DisplayKind.SPICE, video=VideoModel.NONE)
+            served(DisplayKind.SPICE)
+        served(DisplayKind.SPICE, video=VideoModel.NONE)
 
     def test_possible_hardware_is_accepted(self) -> None:
-        self.check()
-        self.check(machine="pc-q35-2.4", vcpus=255, cpu=Cpu(model="Nehalem", enable=("avx2",)))
-        self.check(firmware=Firmware.UEFI, secure_boot=True, cpu=Cpu(model="maximum"))
+        self.accepted()
+        self.accepted(machine="pc-q35-2.4", vcpus=255, cpu=Cpu(model="Nehalem", enable=("avx2",)))
+        self.accepted(firmware=Firmware.UEFI, secure_boot=True, cpu=Cpu(model="maximum"))
 
     def test_machines(self) -> None:
         self.refused("machine: 'q36' .*accepted: q35, pc-q35-7.2, pc-q35-2.4$", machine="q36")
@@ -363,7 +363,7 @@ class ModelsTest(DetectionTestCase):
 
     def test_models_that_lack_features(self) -> None:
         with self.assertLogs(refusal.LOG, "WARNING") as logged:
-            self.check(cpu=Cpu(model="partial-Haswell"))
+            self.accepted(cpu=Cpu(model="partial-Haswell"))
         self.assertIn("leaves out features of CPU model partial-Haswell: x2apic", logged.output[0])
         self.refused(
             "partial-Haswell", accelerator=Accelerator.KVM, cpu=Cpu(model="partial-Haswell")
@@ -395,7 +395,7 @@ class ModelsTest(DetectionTestCase):
 
     def test_a_processor_is_rehearsed_once(self) -> None:
         for _ in range(2):
-            self.check(cpu=Cpu(model="Nehalem"))
+            self.accepted(cpu=Cpu(model="Nehalem"))
         rehearsals = [line for line in self.started() if "-cpu Nehalem" in line]
         self.assertEqual(1, len(rehearsals))
         self.assertIn("-machine pc-q35-7.2,accel=tcg", rehearsals[0])
@@ -432,11 +432,11 @@ class ModelsTest(DetectionTestCase):
         self.assertEqual(1, len(emulators._cache._known))
 
     def test_libvirt_is_asked_for_features_only_if_the_guest_names_one(self) -> None:
-        self.check(cpu=Cpu(model="Nehalem", disable=("avx2",)))
+        self.accepted(cpu=Cpu(model="Nehalem", disable=("avx2",)))
         self.assertNotIn("baselineHypervisorCPU", self.libvirt.asked)
 
     def test_libvirt_alone_decides_with_kvm(self) -> None:
-        self.check(accelerator=Accelerator.KVM, cpu=Cpu(model="Nehalem"))
+        self.accepted(accelerator=Accelerator.KVM, cpu=Cpu(model="Nehalem"))
         self.assertEqual([], [line for line in self.started() if "-cpu" in line])
 
 

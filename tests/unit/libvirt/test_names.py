@@ -24,7 +24,7 @@ class NamesTest(unittest.TestCase):
 
     def accepted(self, name: str, **options: str) -> bool:
         try:
-            names.check(name, base.configuration(**options).hypervisor)
+            names.check_length(name, base.configuration(**options).hypervisor)
         except exceptions.InvalidParameter:
             return False
         return True
@@ -55,7 +55,7 @@ class NamesTest(unittest.TestCase):
         with self.assertRaisesRegex(
             exceptions.InvalidParameter, "at most 29 bytes in UTF-8: .*sockets in /var/lib/libvirt"
         ):
-            names.check("🙂" * 10, base.configuration().hypervisor)
+            names.check_length("🙂" * 10, base.configuration().hypervisor)
 
     def test_libvirt_of_the_host_has_its_own_directories(self) -> None:
         self.as_user(4242)

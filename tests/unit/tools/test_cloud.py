@@ -26,9 +26,9 @@ class TestFolder(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             Path(folder).chmod(0o700)
             with self.assertRaisesRegex(CloudError, f"{folder}: set COMPUTE_DRIVER_CLOUD"):
-                Layout(Path(folder, "cloud")).check()
+                Layout(Path(folder, "cloud")).check_access()
             Path(folder).chmod(0o711)
-            Layout(Path(folder, "cloud")).check()
+            Layout(Path(folder, "cloud")).check_access()
 
 
 class TestConfiguration(unittest.TestCase):
