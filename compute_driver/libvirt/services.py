@@ -56,9 +56,7 @@ class Service:
         while select.select([self.listener], [], [], 0)[0]:
             self.listener.accept()[0].close()
 
-    def start(
-        self, arguments: list[str], environment: Mapping[str, str], *, bound: bool
-    ) -> None:
+    def start(self, arguments: list[str], environment: Mapping[str, str], *, bound: bool) -> None:
         """Start the daemon, which gets the listening socket by the protocol of sd_listen_fds(3).
 
         :param arguments: of the daemon, its program first.

@@ -7,12 +7,10 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import json
 import os
 import signal
 import subprocess
 import tempfile
-import unittest
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from pathlib import Path
 import PIL.Image
 
 from tests.functional import base
+from tests.functional.cmd.base import CommandLineTestCase
 from tests.functional.command import (
     DEADLINE,
     CommandLine,
@@ -29,39 +28,10 @@ from tests.functional.command import (
     private_state,
     spawn_words,
 )
-from tests.image_server import ImageServer
 from tests.keys import public_key
 
 NAME = "web"
 USER_DATA = "#!/bin/sh\necho told-by-user-data\n"
-
-
-class CommandLineTestCase(unittest.TestCase):
-    """A test that makes and destroys its own guests on the host of this process."""
-
-    line: CommandLine
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        super().setUpClass()
-        cls.line = CommandLine.of_root()
-        cls.addClassCleanup(cls.line.nothing_is_left)
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.name = f"guest-{uuid.uuid4().hex[:8]}"
-
-    def terminal(self) -> Terminal:
-        terminal = Terminal()
-        self.addCleanup(terminal.close)
-        return terminal
-
-    def start(self, *words: str, **streams: int) -> subprocess.Popen[bytes]:
-        """Start a command; the end of the test kills the command."""
-        process = self.line.start(*words, **streams)
-        self.addCleanup(process.__exit__, None, None, None)
-        self.addCleanup(process.kill)
-        return process
 
 
 class HostVerbs(CommandLineTestCase):
@@ -302,58 +272,6 @@ class Lifetimes(CommandLineTestCase):
             said, f"did not show 'never shown' within 0.5 s; guest '{self.name}' stays"
         )
         self.assertEqual([self.name], self.line.names())
-
-
-class ImagesByHttp(CommandLineTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.server = ImageServer(Path(base.disk_image().location).read_bytes())
-        self.addCleanup(self.server.close)
-        self.words = ("spawn", self.name, "--image", self.server.url, "--memory", "192")
-
-    def test_interrupted_fetch_leaves_no_guest_and_is_continued(self) -> None:
-        self.server.gate.clear()
-        spawning = self.start(*self.words)
-        self.server.wait_for(1, "GET")
-        parts = self.line.state / "images" / "tmp"
-        eventually(lambda: any(path.stat().st_size for path in parts.glob("*.part")))
-        os.killpg(spawning.pid, signal.SIGINT)
-        outcome = ended(spawning)
-        self.assertEqual(
-            (130, "", "compute-driver: interrupted\n"), (outcome.status, outcome.out, outcome.err)
-        )
-        self.assertEqual([], self.line.done("list", "-f", "json").json)
-        for place in ("instances", "locks", "images/locks"):
-            self.assertEqual([], base.entries(self.line.state / place))
-        # The bytes that came are kept for the next attempt, and the audit can remove them.
-        kinds = [row["Kind"] for row in json.loads(self.line.run("audit", "-f", "json").raw)]
-        self.assertEqual({"partial image"}, set(kinds))
-        self.server.gate.set()
-        self.line.done(*self.words)
-        self.line.done("destroy", self.name)
-        self.assertIsNotNone(self.server.gets()[-1].range)
-        self.line.done("audit")
-
-    def test_progress_is_shown_on_a_terminal(self) -> None:
-        terminal = self.terminal()
-        self.server.gate.clear()
-        spawning = self.start(*self.words, stderr=terminal.slave)
-        terminal.expect(b"fetching disk.img")
-        self.server.gate.set()
-        self.addCleanup(self.line.done, "destroy", self.name)
-        outcome = ended(spawning)
-        self.assertEqual(0, outcome.status)
-        self.assertIn(self.name, outcome.out)
-
-    def test_progress_is_not_shown_in_a_pipe(self) -> None:
-        outcome = self.line.done(*self.words)  # with nothing on stderr
-        self.line.done("destroy", self.name)
-        self.assertNotIn("fetching", outcome.out)
-
-    def test_missing_image(self) -> None:
-        self.server.statuses = [404, 404]
-        self.assertIn("the server answered 404", self.line.refused(1, *self.words))
-        self.assertEqual([], self.line.done("list", "-f", "json").json)
 
 
 #: Command lines, and a part of the error.

@@ -12,9 +12,7 @@ import signal
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import libvirt
@@ -23,14 +21,11 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
-from compute_driver.info import Finding
 from compute_driver.libvirt import events
-from compute_driver.libvirt.daemon import EmbeddedDaemon
-from compute_driver.operations.base import power, removal
-from compute_driver.storage import owner
+from compute_driver.operations.base import power
 from tests.functional import base, tiny, worker
 from tests.functional.command import CommandLine
-from tests.functional.processes import ended
+from tests.functional.recovery import RecoveryTestCase
 from tests.image_server import ImageServer
 
 SPAWN_POINTS = ("directory made", "disk made", "domain defined", "guest started")
@@ -38,27 +33,6 @@ DESTROY_POINTS = ("guest powered off", "domain undefined")
 
 #: Seconds by which a forced end may be later than its deadline, on a busy machine.
 SLACK = 15.0
-
-
-class RecoveryTestCase(tiny.TinyTestCase):
-    def setUp(self) -> None:
-        super().setUp()
-        self.driver.list()  # libvirt is up
-
-    def kill_at(self, point: str, action: str, number: str) -> None:
-        with worker.running(action, number, pause=point) as other:
-            self.assertEqual(worker.PAUSED, other.says())
-
-    def kill_libvirt(self) -> None:
-        pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
-        assert pid is not None
-        os.kill(pid, signal.SIGKILL)
-        self.assertTrue(ended([pid], 30))
-
-    def background(self, function: Any, *arguments: Any, **options: Any) -> Future[Any]:
-        pool = ThreadPoolExecutor(1)
-        self.addCleanup(pool.shutdown)
-        return pool.submit(function, *arguments, **options)
 
 
 class TestInterruptedOperations(RecoveryTestCase):
@@ -300,73 +274,6 @@ class TestLibvirtKilled(RecoveryTestCase):
         self.addCleanup(session.close)
         session.send(b"hello\r")
         waiting.result(base.BOOT_TIMEOUT)
-
-
-class TestAudit(RecoveryTestCase):
-    def found(self, *, repair: bool = False) -> list[tuple[str, str]]:
-        findings: tuple[Finding, ...] = self.driver.audit(repair=repair)
-        self.assertEqual({repair}, {finding.repaired for finding in findings})
-        return [(finding.kind, finding.subject) for finding in findings]
-
-    def test_orphan_directory(self) -> None:
-        for suffix in ("", removal.REMOVED):
-            orphan = base.state_path() / "instances" / f"{uuid.uuid4()}{suffix}"
-            orphan.mkdir(parents=True)
-            (orphan / "root.qcow2").write_bytes(b"data")
-            for repair in (False, True):
-                self.assertEqual([("orphan directory", str(orphan))], self.found(repair=repair))
-            self.assertFalse(orphan.exists())
-
-    def test_files_of_others_are_left_alone(self) -> None:
-        instances = base.state_path() / "instances"
-        instances.mkdir(exist_ok=True)
-        (instances / "lost+found").mkdir()
-        (instances / "notes").write_text("of the administrator")
-        self.addCleanup((instances / "lost+found").rmdir)
-        self.addCleanup((instances / "notes").unlink)
-        self.assertEqual((), self.driver.audit(repair=True))
-
-    def test_partial_image(self) -> None:
-        tmp = base.state_path() / "images" / "tmp"
-        tmp.mkdir(parents=True, exist_ok=True)
-        part = tmp / f"{'0' * 64}.part"
-        part.write_bytes(b"the first half")
-        for repair in (False, True):
-            self.assertEqual([("partial image", str(part))], self.found(repair=repair))
-        self.assertFalse(part.exists())
-
-    def test_orphan_directory_stays_where_another_host_has_guests(self) -> None:
-        instances = base.state_path() / "instances"
-        orphan = instances / str(uuid.uuid4())
-        orphan.mkdir(parents=True)
-        self.addCleanup(orphan.rmdir)
-        other = instances / f"{owner.FILE}.another-host"
-        other.touch()
-        self.addCleanup(other.unlink)
-        (finding,) = self.driver.audit(repair=True)
-        self.assertEqual(("orphan directory", False), (finding.kind, finding.repaired))
-        self.assertIn("another-host", finding.detail)
-
-    def test_guest_that_lacks_a_disk(self) -> None:
-        made = self.spawn_tiny()
-        self.driver.stop(made.uuid, timeout=0)
-        root = base.state_path() / "instances" / made.uuid / "root.qcow2"
-        root.unlink()
-        self.assertEqual([("missing file", str(root))], self.found())
-        with self.assertRaises(exceptions.DiskUnusable):
-            self.driver.start(made.uuid)
-        self.assertIs(PowerState.STOPPED, self.driver.show(made.uuid).state)
-
-    def test_a_guest_with_a_domain_only(self) -> None:
-        made = self.spawn_tiny()
-        self.driver.stop(made.uuid, timeout=0)
-        shutil.rmtree(base.state_path() / "instances" / made.uuid)
-        for repair in (False, True):
-            (finding,) = self.driver.audit(repair=repair)
-            self.assertEqual("guest without files", finding.kind)
-            self.assertFalse(finding.repaired)
-        self.driver.destroy(made.uuid)
-        self.assertEqual((), self.driver.list())
 
 
 class TestGuestsWithoutAnswer(RecoveryTestCase):

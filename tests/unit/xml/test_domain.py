@@ -37,7 +37,8 @@ from compute_driver.guest import (
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml import console, cpu
 from compute_driver.xml.elements import E
-from tests.unit.xml.base import CASES, KERNEL, TCG, as_text, built, guest, layout, nic
+from tests.unit.xml.base import KERNEL, TCG, as_text, built, guest, layout, nic
+from tests.unit.xml.cases import CASES
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = Path("/usr/share/libvirt/schemas/domain.rng")

@@ -14,7 +14,8 @@ from compute_driver.choices import Accelerator
 from compute_driver.guest import ConfigDrive, Guest, Image
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml import metadata
-from tests.unit.xml.base import CASES, DIRECTORY, FALLBACK, TCG, as_text, guest
+from tests.unit.xml.base import DIRECTORY, FALLBACK, TCG, as_text, guest
+from tests.unit.xml.cases import CASES
 
 
 def text_of(made: Guest, decision: Decision = TCG, directory: Path = DIRECTORY) -> str:
