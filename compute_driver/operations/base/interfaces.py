@@ -24,7 +24,6 @@ from compute_driver.libvirt import events
 from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import power
 from compute_driver.operations.base.context import Parts
-from compute_driver.system import concurrency
 from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
@@ -126,17 +125,7 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
             alias = aliases.get(mac)
             if alias is None:
                 return
-            answered = concurrency.within(
-                time.monotonic() + ASK_SECONDS,
-                parts.on_domain,
-                uuid,
-                functools.partial(_ask, alias=alias),
-            )
-            if not answered:
-                raise exceptions.OperationTimeout(
-                    f"the emulator of guest {parts.name(uuid)!r} did not answer within"
-                    f" {ASK_SECONDS:g} s"
-                )
+            power.ask_emulator(parts, uuid, functools.partial(_ask, alias=alias), ASK_SECONDS)
             until = min(deadline, time.monotonic() + power.ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
                 if event.device == alias:

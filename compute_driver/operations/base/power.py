@@ -109,11 +109,20 @@ def wait(parts: Parts, uuid: str) -> None:
     """
     if Mark.STARTING in marks.find(parts, uuid):
         with contextlib.suppress(exceptions.GuestNotFound):
-            deadline = time.monotonic() + _ANSWER_SECONDS
-            if not concurrency.within(deadline, parts.on_domain, uuid, domains.settle):
-                raise exceptions.OperationTimeout(
-                    f"the emulator of guest {uuid} did not answer within {_ANSWER_SECONDS:g} s"
-                )
+            ask_emulator(parts, uuid, domains.settle, _ANSWER_SECONDS)
+
+
+def ask_emulator(
+    parts: Parts, uuid: str, question: Callable[[libvirt.virDomain], object], seconds: float
+) -> None:
+    """Call a function of a guest's domain that waits for the guest's emulator.
+
+    :raises OperationTimeout: if the emulator does not answer in time.
+    """
+    if not concurrency.within(time.monotonic() + seconds, parts.on_domain, uuid, question):
+        raise exceptions.OperationTimeout(
+            f"the emulator of guest {parts.name(uuid)!r} did not answer within {seconds:g} s"
+        )
 
 
 def on_again(parts: Parts, uuid: str, undo: Undo, *, running: bool) -> None:
