@@ -26,7 +26,7 @@ _MODES = {"stdin": "r", "stdout": "w", "stderr": "w"}
 
 
 def prepare() -> None:
-    """Make the standard streams usable, unless somebody has replaced the streams of Python."""
+    """Make the standard streams usable, unless other code has replaced the streams of Python."""
     for number, (name, mode) in enumerate(_MODES.items()):
         if getattr(sys, name) is None:
             _open_null(number)

@@ -73,7 +73,7 @@ def metadata_of(domain: libvirt.virDomain, flags: int = libvirt.VIR_DOMAIN_AFFEC
     try:
         return str(domain.metadata(kind, metadata.NAMESPACE, flags))
     except libvirt.libvirtError as error:
-        # Somebody may have removed the domain since it was listed.
+        # Another client may have removed the domain since libvirt listed it.
         if error.get_error_code() in (
             libvirt.VIR_ERR_NO_DOMAIN_METADATA,
             libvirt.VIR_ERR_NO_DOMAIN,
@@ -84,20 +84,17 @@ def metadata_of(domain: libvirt.virDomain, flags: int = libvirt.VIR_DOMAIN_AFFEC
 
 def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
     """Return the domain with that UUID, also of another program; None without such a domain."""
-    if not is_uuid(uuid):
-        return None
-    try:
-        return connection.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            return None
-        raise
+    return _lookup(connection.lookupByUUIDString, uuid) if is_uuid(uuid) else None
 
 
 def lookup_name(connection: libvirt.virConnect, name: str) -> libvirt.virDomain | None:
     """Return the domain with that name, also of another program; None without such a domain."""
+    return _lookup(connection.lookupByName, name)
+
+
+def _lookup(find: Callable[[str], libvirt.virDomain], key: str) -> libvirt.virDomain | None:
     try:
-        return connection.lookupByName(name)
+        return find(key)
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return None
@@ -146,8 +143,10 @@ def describe(
     :param flags: ``VIR_DOMAIN_AFFECT_*`` for another description of the domain.
     """
     kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
-    for each in contents:
-        store = functools.partial(domain.setMetadata, kind, each.text, each.prefix, each.namespace)
+    for content in contents:
+        store = functools.partial(
+            domain.setMetadata, kind, content.text, content.prefix, content.namespace
+        )
         unless_stopped(functools.partial(store, flags))
 
 
@@ -196,7 +195,7 @@ def start(domain: libvirt.virDomain) -> bool:
 def start_paused(domain: libvirt.virDomain) -> bool:
     """Power a domain on, paused: the guest does nothing until it is resumed.
 
-    :return: False if the domain runs already: somebody else has started the domain.
+    :return: False if the domain runs already: another client has started it.
     """
     try:
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)

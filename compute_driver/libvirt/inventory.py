@@ -60,11 +60,11 @@ class Inventory:
 
     def guests(self) -> tuple[GuestInfo, ...]:
         """Return all guests of this driver, by name."""
-        found, damaged = self._connection.run(_list, self.ownership)
+        guests, damaged = self._connection.run(_list, self.ownership)
         for error in damaged:
             # A damaged guest must not hide the others; 'audit' lists the damaged guest.
             LOG.warning("Not listed: %s", error)
-        return tuple(sorted(found, key=lambda info: info.guest.name))
+        return tuple(sorted(guests, key=lambda info: info.guest.name))
 
     def guest(self, uuid: str) -> GuestInfo:
         """Return the description and the state of one guest.
@@ -98,37 +98,37 @@ class Inventory:
 
 
 def _describe(
-    found: metadata.Stored, state: PowerState, state_reason: str, accelerator: Accelerator
+    stored: metadata.Stored, state: PowerState, state_reason: str, accelerator: Accelerator
 ) -> GuestInfo:
     return GuestInfo(
-        guest=found.guest,
+        guest=stored.guest,
         state=state,
         state_reason=state_reason,
         accelerator=accelerator,
-        reason=found.decision.reason,
-        console=str(found.directory / layout.CONSOLE_LOG),
+        reason=stored.decision.reason,
+        console=str(stored.directory / layout.CONSOLE_LOG),
     )
 
 
 def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> GuestInfo:
-    domain, found = ownership.lookup(connection, uuid)
+    domain, stored = ownership.lookup(connection, uuid)
     xml = etree.fromstring(domain.XMLDesc())
     # The accelerator in libvirt's domain counts, not the decision in the metadata.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
-    info = _describe(found, domains.state_of(domain), reasons.explain(domain), accelerator)
+    info = _describe(stored, domains.state_of(domain), reasons.explain(domain), accelerator)
     overhead = tuning.overhead_mib(
-        found.guest,
+        stored.guest,
         accelerator,
         boot.translation_buffer_mib(xml) or tuning.qemu_translation_buffer_mib(memory.total_mib()),
         uefi=boot.has_uefi(xml),
     )
-    before = _before(found.directory)
+    before = _before(stored.directory)
     return dataclasses.replace(
         info,
-        cpu=cpu.described(xml, found.guest.cpu.enable),
+        cpu=cpu.described(xml, stored.guest.cpu.enable),
         overhead_mib=overhead,
         devices=tuple(address.attached(xml)),
-        before=before and renamed(before, found.guest.name),
+        before=before and renamed(before, stored.guest.name),
     )
 
 
@@ -177,19 +177,19 @@ def _list(
         domain.UUIDString(): (values["state.state"], values["state.reason"])
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
     }
-    found, damaged = [], []
+    guests, damaged = [], []
     for domain in connection.listAllDomains():
         uuid = domain.UUIDString()
         try:
-            ours = ownership.stored(domain) if uuid in states else None
+            stored = ownership.stored(domain) if uuid in states else None
         except exceptions.MetadataDamaged as error:
             damaged.append(error)
             continue
-        if ours is not None:
+        if stored is not None:
             state = domains.power_state(states[uuid][0], saved=uuid in saved)
             reason = str(reasons.reason(*states[uuid]))
-            found.append(_describe(ours, state, reason, ours.decision.accelerator))
-    return found, damaged
+            guests.append(_describe(stored, state, reason, stored.decision.accelerator))
+    return guests, damaged
 
 
 def _saved(connection: libvirt.virConnect) -> set[str]:

@@ -66,12 +66,12 @@ class Ownership:
             return None
         name = domain.name()
         try:
-            found = metadata.read(text)
+            stored = metadata.read(text)
         except exceptions.MetadataDamaged as error:
             raise exceptions.MetadataDamaged(f"domain {name!r}: {error}") from error
-        return found and dataclasses.replace(
-            found,
-            guest=renamed(found.guest, name),
+        return stored and dataclasses.replace(
+            stored,
+            guest=renamed(stored.guest, name),
             directory=self.instances / domain.UUIDString(),
             owner=self.owner,
         )
@@ -84,10 +84,10 @@ class Ownership:
         :raises GuestNotFound: if no domain has that UUID, or the domain is not this driver's.
         """
         domain = domains.lookup(connection, uuid)
-        found = self.stored(domain) if domain is not None else None
-        if domain is None or found is None:
+        stored = self.stored(domain) if domain is not None else None
+        if domain is None or stored is None:
             raise self.not_found(uuid, domain)
-        return domain, found
+        return domain, stored
 
     def not_found(self, guest: str, domain: libvirt.virDomain | None) -> exceptions.GuestNotFound:
         """Return the error for a guest whose domain is not there, or is not this driver's.
@@ -149,10 +149,10 @@ class Ownership:
 
         :raises HostError: if the domains of the guests name several owners.
         """
-        found = owner.read(self.instances)
-        if found is None:
-            found = self._owner = owner.make(self.instances, self._lost(connection))
-        return found
+        settled = owner.read(self.instances)
+        if settled is None:
+            settled = self._owner = owner.make(self.instances, self._lost(connection))
+        return settled
 
     def define(self, connection: libvirt.virConnect, xml: str) -> None:
         """Define a guest's domain, or its new description from the next power-on, as this driver's.
@@ -187,9 +187,9 @@ class Ownership:
         :param xml: the domain with the description, which is intact.
         """
         domain = domains.lookup(connection, metadata.uuid(xml))
-        found = metadata.read(self._claimed(connection, xml))
-        if domain is not None and found is not None:
-            contents = metadata.contents(found, found.guest)
+        stored = metadata.read(self._claimed(connection, xml))
+        if domain is not None and stored is not None:
+            contents = metadata.contents(stored, stored.guest)
             for flags in (libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE):
                 domains.describe(domain, contents, flags)
 

@@ -62,11 +62,11 @@ def reason_of(domain: libvirt.virDomain) -> StateReason:
 
 def explain(domain: libvirt.virDomain) -> str:
     """Return the reason for the state of a domain in words, with the errors of its disks."""
-    found = reason_of(domain)
-    if found is not StateReason.IO_ERROR:
-        return str(found)
+    known = reason_of(domain)
+    if known is not StateReason.IO_ERROR:
+        return str(known)
     errors = [f"{disk}: {_word(number)}" for disk, number in domain.diskErrors().items()]
-    return f"{found} ({', '.join(errors)})" if errors else str(found)
+    return f"{known} ({', '.join(errors)})" if errors else str(known)
 
 
 def lacks_space(domain: libvirt.virDomain) -> bool:

@@ -9,8 +9,8 @@ The supervisor ends when its last child has ended.
 
 No libvirtd runs without its supervisor: the kernel kills libvirtd at the supervisor's death, and
 the next command starts both.  virtlogd goes on, since guests write to it; the next supervisor ends
-this virtlogd after its guests.  A daemon that somebody stops (SIGSTOP) is continued at once, and a
-command continues a stopped supervisor.
+this virtlogd after its guests.  The supervisor continues a daemon that a signal has stopped
+(SIGSTOP), and a command continues a stopped supervisor.
 
 :mod:`compute_driver.libvirt.daemon` starts the supervisor as a separate script.  The script and its
 modules use only the standard library, so that it starts fast and with any import path.  Its
@@ -129,7 +129,7 @@ class Supervisor:
         self._continue()
 
     def _continue(self) -> None:
-        """Continue the daemons that somebody has stopped."""
+        """Continue the daemons that a signal has stopped."""
         for service in self._services:
             if service.pid:
                 os.kill(service.pid, signal.SIGCONT)

@@ -104,7 +104,7 @@ class MountPoints:
                 descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o600)
             except OSError:
                 with contextlib.suppress(OSError):
-                    directory.rmdir()  # nobody would remove a directory without a mark
+                    directory.rmdir()  # no later audit finds a directory without a mark
                 raise
             fcntl.flock(descriptor, fcntl.LOCK_SH)
             # The daemons inherit the lock: they may outlive a supervisor that is killed.

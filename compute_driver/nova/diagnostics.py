@@ -29,7 +29,7 @@ class DiagnosticsMethods(Section):
 def as_dict(stats: GuestStats) -> dict[str, int | str]:
     """Return the form of the compute API before version 2.48.
 
-    A counter that nobody counts is left out, and so is an unknown reason for the state.
+    A counter that libvirt does not count is left out, and so is an unknown reason for the state.
     """
     counters: dict[str, int | str | None] = {
         f"cpu{number}_time": time for number, time in enumerate(stats.vcpu_times_ns)

@@ -38,7 +38,7 @@ class SnapshotMethods(Section):
 
         :param update_task_state: see nova's ``ComputeDriver.snapshot``; raises an error that nova
             handles if the user deletes the instance.
-        :raises ImageNotFound: nova's, if somebody deletes the image.
+        :raises ImageNotFound: nova's, if a user deletes the image meanwhile.
         """
         api, libvirt = glance.API(), self._conf.libvirt
         name = api.get(context, image_id)["name"]

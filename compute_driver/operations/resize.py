@@ -212,19 +212,19 @@ def _make_files(
         files.clone(after.nvram, making / after.nvram.name, limits)
     for disk in after.disks:
         target = disk.source.inside(making)
-        there = before.disk(disk.name)
+        present = before.disk(disk.name)
         kind = disks.kind(target)
         if disk.role is Role.CONFIG_DRIVE and new.config_drive != old.config_drive:
             assert new.config_drive is not None
             config_drive.build(new.config_drive, new, target)
-        elif there is None or (disk.role is Role.SWAP and there.size_bytes != disk.size_bytes):
+        elif present is None or (disk.role is Role.SWAP and present.size_bytes != disk.size_bytes):
             disks.make(dataclasses.replace(disk, source=target), None, limits)
-        elif there.readonly:
-            kind.place(there.source, target)
+        elif present.readonly:
+            kind.place(present.source, target)
         else:
-            alone = _stands_alone(there.source, disk.source, home)
+            alone = _stands_alone(present.source, disk.source, home)
             copy = kind.clone if alone else disks.flatten
-            copy(there.source, target, limits)
+            copy(present.source, target, limits)
             if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
                 kind.grow(target, disk.size_bytes, limits)
         steps.announce("disk copied")

@@ -98,7 +98,7 @@ def snapshot(
             source = disk_copy.source(parts, uuid)
     try:
         _finish(parts, uuid, source, target, image_format, needed, deadline)
-    except files.Taken as error:  # somebody else has made the file since the check
+    except files.Taken as error:  # another program has made the file since the check
         raise exceptions.InvalidParameter("target", str(target), _NEW) from error
     op.undo.close()  # the parts go after a success, too
     progress(activity, needed, needed)

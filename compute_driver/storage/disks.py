@@ -43,7 +43,7 @@ class Kind(Protocol):
     def outside(self, conf: cfg.ConfigOpts, directory: Path) -> Sequence[Any]:
         """Return the disks of a guest that are not in its directory, also those that wait.
 
-        :param directory: the guest's own directory; nobody knows more of a guest that is gone.
+        :param directory: the directory of the guest, which may be gone otherwise.
         """
 
     def make(

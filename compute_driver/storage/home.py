@@ -2,7 +2,7 @@
 """All disks of one guest, of every kind: in the guest's directory and outside.
 
 The directory comes before the disks and goes after the disks: the directory's name leads to the
-disks outside, even if nobody knows the guest any more.
+disks outside, even if the guest's description is lost.
 """
 
 from __future__ import annotations

@@ -182,10 +182,10 @@ def _rescued(
     if rescue.config_drive is not None:
         (drive_bus,) = drives.config_drive
         drive = _iso(Role.CONFIG_DRIVE, locate, drive_bus, prefix=RESCUE_PREFIX)
-        roles = [each.role for each in disks]
+        roles = [other.role for other in disks]
         at = roles.index(Role.CONFIG_DRIVE) if Role.CONFIG_DRIVE in roles else len(disks)
         disks = [*disks[:at], drive, *disks[at + 1 :]]
-    disks = [dataclasses.replace(each, boot_order=None) for each in disks]
+    disks = [dataclasses.replace(other, boot_order=None) for other in disks]
     return [*disks, disk] if rescue.last else [disk, *disks]
 
 

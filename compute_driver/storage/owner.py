@@ -73,10 +73,10 @@ def make(instances: Path, owner: str | None = None) -> str:
                 os.fsync(stream.fileno())  # a crash of the host must not leave an empty file
             new.chmod(_MODE)
     except files.Taken as error:  # another process has made the file since
-        there = read(instances)
-        if there is None:
+        present = read(instances)
+        if present is None:
             raise exceptions.HostError(
                 f"{path} has no readable UUID; remove the file, and the next power-on makes it anew"
             ) from error
-        return there
+        return present
     return made

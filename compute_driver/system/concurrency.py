@@ -200,7 +200,7 @@ def lock(path: Path) -> Iterator[Lock]:
 
 @contextlib.contextmanager
 def try_lock(path: Path) -> Iterator[Lock | None]:
-    """Hold the lock like :func:`lock`, or yield None at once if somebody else holds it."""
+    """Hold the lock like :func:`lock`, or yield None at once if another holder has it."""
     try:
         held = _acquire(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

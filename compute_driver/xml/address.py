@@ -12,7 +12,7 @@ from compute_driver.hardware.description import Addresses
 from compute_driver.info import Device
 from compute_driver.xml.elements import E, Element
 
-#: Virtio devices that nobody unplugs.
+#: Virtio devices that stay with the guest.
 _FIXED_VIRTIO = (
     "disk/target[@bus='virtio']/..",
     "controller[@type='virtio-serial']",
@@ -22,7 +22,7 @@ _FIXED_VIRTIO = (
 )
 _VIRTIO = (*_FIXED_VIRTIO, "interface/model[@type='virtio']/..")
 
-#: Devices that nobody unplugs; for cards of plain PCI, libvirt adds bridges by itself.
+#: Devices that stay with the guest; for cards of plain PCI, libvirt adds bridges by itself.
 _FIXED = (
     *_FIXED_VIRTIO,
     "watchdog[@model='i6300esb']",

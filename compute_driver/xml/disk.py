@@ -101,7 +101,7 @@ def _limits(limits: DiskLimits | None) -> list[Element]:
 def free_name(name: str, taken: Collection[str]) -> str:
     """Return the first device name that is free and begins as *name* does, ``vdc`` for example."""
     names = (name[:2] + _letters(index) for index in itertools.count())
-    return next(each for each in names if each not in taken)
+    return next(free for free in names if free not in taken)
 
 
 def _letters(index: int) -> str:

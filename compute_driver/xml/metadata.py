@@ -117,7 +117,11 @@ def contents(before: Stored, guest: Guest) -> tuple[Content, ...]:
     old = map(Content.of, elements(before.guest.annotations))
     return (
         *new,
-        *(dataclasses.replace(each, text=None) for each in old if each.namespace not in kept),
+        *(
+            dataclasses.replace(content, text=None)
+            for content in old
+            if content.namespace not in kept
+        ),
     )
 
 
@@ -147,18 +151,18 @@ def claimed(xml: str, claim: Claim) -> str:
     A guest that comes from another driver becomes a guest of this driver so.
     """
     root = _root(xml)
-    for found in root.iterfind(f"metadata/{_TAG}"):
-        found.set("directory", str(claim.directory))
+    for element in root.iterfind(f"metadata/{_TAG}"):
+        element.set("directory", str(claim.directory))
         if claim.owner is not None:
-            found.set(_OWNER, claim.owner)
+            element.set(_OWNER, claim.owner)
     return etree.tostring(root, encoding="unicode")
 
 
 def renamed(xml: str, name: str) -> str:
     """Return a domain with another name."""
     root = _root(xml)
-    for found in root.iterfind("name"):
-        found.text = name
+    for element in root.iterfind("name"):
+        element.text = name
     return etree.tostring(root, encoding="unicode")
 
 
@@ -184,15 +188,15 @@ def read(xml: str) -> Stored | None:
     :raises MetadataDamaged: if the element cannot be understood.
     """
     try:
-        found = _parse(xml)
+        element = _parse(xml)
     except etree.XMLSyntaxError as error:
         raise exceptions.MetadataDamaged(f"the description is no XML: {error}") from error
-    if found is None:
+    if element is None:
         return None
-    attributes = {str(name): str(value) for name, value in found.attrib.items()}
+    attributes = {str(name): str(value) for name, value in element.attrib.items()}
     try:
         return Stored(
-            guest=_CONVERTER.structure(json.loads(found.text or ""), Guest),
+            guest=_CONVERTER.structure(json.loads(element.text or ""), Guest),
             directory=Path(attributes["directory"]),
             decision=Decision(
                 Accelerator(attributes["accelerator"]),
@@ -216,9 +220,11 @@ def claim(xml: str) -> Claim | None:
     :param xml: see :func:`read`; may be empty.
     :return: None if the domain has no such element, or the element names no directory.
     """
-    found = _parse(xml) if xml else None
-    directory = None if found is None else found.get("directory")
-    return Claim(Path(directory), found.get(_OWNER)) if found is not None and directory else None
+    element = _parse(xml) if xml else None
+    directory = None if element is None else element.get("directory")
+    return (
+        Claim(Path(directory), element.get(_OWNER)) if element is not None and directory else None
+    )
 
 
 def _parse(xml: str) -> Element | None:

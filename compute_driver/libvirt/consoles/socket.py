@@ -32,7 +32,7 @@ class SocketSession(driver.ConsoleSession):
     :param address: where QEMU listens.
     :param guest: name of the guest.
     :raises GuestBusy: if another client is connected.
-    :raises GuestError: if nobody listens at the address.
+    :raises GuestError: if no program listens at the address.
     """
 
     def __init__(self, address: Address, guest: str) -> None:

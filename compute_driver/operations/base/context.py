@@ -108,18 +108,18 @@ class Parts:
 
     def _located(self, planned: layout.Layout, known: Present | None) -> layout.Layout:
         """Return a guest's layout with the disks where the guest's domain has them."""
-        found = known or self.present(planned.directory.name)
-        if found is None:
+        known = known or self.present(planned.directory.name)
+        if known is None:
             return planned
         for disk in planned.disks:
-            placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in found.disks
-            if found.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
+            placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in known.disks
+            if known.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
                 raise exceptions.DiskUnusable(
                     f"another client of libvirt has taken the {disk.name} disk from guest"
-                    f" {found.guest.name!r} and added another disk: which of them has the guest's"
+                    f" {known.guest.name!r} and added another disk: which of them has the guest's"
                     f" data? 'virsh edit' gives this disk the element <serial>{disk.name}</serial>"
                 )
-        return present.located(planned, found)
+        return present.located(planned, known)
 
     def present(self, uuid: str) -> Present | None:
         """Return what a guest's domain has now, with the changes of other clients.
@@ -156,7 +156,7 @@ class Parts:
 
         So an operation that powers a guest off and on refuses a guest that cannot be started.
 
-        :param decision: the accelerator, if somebody has decided; then the host is not asked.
+        :param decision: the accelerator, if it is decided; then the host is not asked.
         :param new_files: see :meth:`plan`.
         :param known: likewise.
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
@@ -236,8 +236,8 @@ class Parts:
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
         stored = self.connection.run(self.ownership.lookup, uuid)[1]
-        found = known or self.present(uuid)
-        return stored if found is None else dataclasses.replace(stored, guest=found.guest)
+        known = known or self.present(uuid)
+        return stored if known is None else dataclasses.replace(stored, guest=known.guest)
 
     def described(self, uuid: str, known: Present | None = None) -> metadata.Stored:
         """Return, as :meth:`stored`, the description of a guest that gets a new domain.
@@ -246,11 +246,11 @@ class Parts:
         :raises InvalidParameter: if another client has given the guest a name that no guest can
             have.
         """
-        found = self.stored(uuid, known)
-        fault = self.name_fault(found.guest)
+        stored = self.stored(uuid, known)
+        fault = self.name_fault(stored.guest)
         if fault is not None:
             raise fault
-        return found
+        return stored
 
     def name_fault(self, guest: Guest) -> exceptions.InvalidParameter | None:
         """Return why a guest, which another client may have renamed, cannot have its name."""

@@ -51,8 +51,8 @@ def mend(parts: Parts, uuid: str) -> None:
 
     A backup of another program continues.
     """
-    found = leftovers(parts, uuid)
-    if not found:
+    left = leftovers(parts, uuid)
+    if not left:
         return
     deadline = time.monotonic() + ABORT_SECONDS
     with contextlib.suppress(exceptions.GuestNotFound):
@@ -60,7 +60,7 @@ def mend(parts: Parts, uuid: str) -> None:
             if _aborted(parts, uuid, deadline):
                 watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
         concurrency.within(deadline, parts.on_domain, uuid, domains.settle)
-    for path in found:
+    for path in left:
         if path.is_symlink():
             path.readlink().unlink(missing_ok=True)
         path.unlink(missing_ok=True)

@@ -2,8 +2,8 @@
 """One operation at a time on a guest, and an end for operations that were interrupted.
 
 An operation holds its guest's lock and writes a note into the lock's file.  The kernel drops the
-lock of a process that dies, and the file stays: a note in a file that nobody holds means that an
-operation was interrupted.  Whoever takes the lock next ends that operation first.
+lock of a process that dies, and the file stays: a note in a file without a holder means that
+an operation was interrupted.  The next holder of the lock first ends the interrupted operation.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def operation(
                 yield under_way
                 under_way.undo.commit()
         except BaseException:
-            # The operation has not ended the run, which nobody has put in order.
+            # The operation has not ended the run, and no mender has put the run in order.
             left = held.interrupted and need is not Need.ALL
             held.keep = held.keep or removes or bool(left or marks.find(parts, uuid))
             raise

@@ -41,7 +41,7 @@ def find(parts: Parts, uuid: str) -> frozenset[Mark]:
 def want(parts: Parts, uuid: str, *, running: bool) -> None:
     """Note whether a guest runs in the end, before an operation powers the guest off.
 
-    A full disk prevents no operation: nobody powers the guest on then if the operation dies.
+    A full disk prevents no operation: the guest then stays off if the operation dies.
     """
     path = _path(parts, uuid, Mark.TO_RUN)
     if not running:

@@ -36,7 +36,7 @@ ASK_AGAIN = 10.0
 #: Seconds that an emulator may take to answer a question.
 _ANSWER_SECONDS = 10.0
 
-#: How often a guest is started whose ports somebody else takes each time.
+#: How often a guest is started whose ports another program takes each time.
 _TRIES = 10
 
 #: Errors after which a guest may start later.
@@ -53,7 +53,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     would change a device's flags at the same time, and undo each other's changes.  libvirt puts
     devices of hybrid interfaces into bridges that have to be there before.
 
-    If the power-on fails, the guest is as it was before; a guest that somebody else has started
+    If the power-on fails, the guest is as it was before; a guest that another client has started
     meanwhile runs on.
 
     :param suspended: whether the guest goes on from its saved memory.
@@ -81,7 +81,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
             functools.partial(_take_back, parts, uuid, suspended=suspended, to_run=to_run),
         )
         if not _start(parts, uuid, start, suspended=suspended):
-            undo.commit()  # somebody else has started the guest
+            undo.commit()  # another client has started the guest
         steps.announce("guest started, paused" if paused else "guest started")
         if plugs:
             parts.ports.plug(guest)
@@ -223,12 +223,12 @@ def _save_again(domain: libvirt.virDomain) -> None:
 def _start(
     parts: Parts, uuid: str, start: Callable[[libvirt.virDomain], bool], *, suspended: bool
 ) -> bool:
-    """Start a domain, and again if somebody has taken a port that its consoles were to have.
+    """Start a domain, and again if another program has taken a port of its consoles.
 
     libvirt finds free ports for screens, and this driver finds one for the serial console, but QEMU
     takes them some time later.
 
-    :return: whether *start* has started the domain, and nobody else.
+    :return: whether *start* has started the domain, and no other client.
     """
     avoided: list[int | None] = []
     while True:

@@ -37,17 +37,17 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     """Power off, unplug and undefine the domain with that UUID, if this driver made it.
 
     :param keep_files: whether the files stay that libvirt keeps for the domain.
-    :return: False if somebody else made the domain, which may use the guest's directory.
+    :return: False if another program made the domain, which may use the guest's directory.
     """
-    found = parts.connection.run(_power_off, parts, uuid)
-    if found is None:
+    removed = parts.connection.run(_power_off, parts, uuid)
+    if removed is None:
         return False
     steps.announce("guest powered off")
     # The domain has the only record of its interfaces: they are unplugged before it goes.
-    parts.ports.unplug(uuid, found.interfaces)
+    parts.ports.unplug(uuid, removed.interfaces)
     parts.connection.run(_undefine, uuid, keep_files=keep_files)
-    if found.name is not None:
-        parts.forget_logs(found.name)
+    if removed.name is not None:
+        parts.forget_logs(removed.name)
     latest = Description.latest(parts.directory(uuid)).intact()
     if latest is not None:  # another client may have renamed or undefined the domain
         parts.forget_logs(metadata.name(latest))
@@ -105,7 +105,7 @@ def _undefine(connection: libvirt.virConnect, uuid: str, *, keep_files: bool) ->
 
 
 def _remove_tree(directory: Path) -> None:
-    """Remove a directory under another name, so that nobody makes files in it meanwhile.
+    """Remove a directory under another name, so that no program makes files in it meanwhile.
 
     virtlogd, for example, reads the rest of a console's output after the end of QEMU, and may begin
     a new file then.  The next removal ends an interrupted one.
