@@ -64,8 +64,8 @@ class Orphan:
     def logs_a_guest(self) -> bool:
         """Tell whether a guest writes to this virtlogd.
 
-        virtlogd closes the pipe of a guest that has ended.  Of the pipes inside virtlogd, virtlogd
-        has both ends.
+        virtlogd has both ends of its own pipes, and one end of a guest's pipe.  virtlogd closes the
+        pipe of a guest that has ended.
         """
         ends: Counter[int] = Counter()
         with contextlib.suppress(FileNotFoundError):  # the process has ended

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other programs read of an instance in its domain: nova's own element of the metadata.
+"""Nova's element of a domain's metadata, from which other programs learn about the instance.
 
 Ceilometer, exporters for Prometheus and operators' scripts read the element; nova's own driver
 writes it in the same form.

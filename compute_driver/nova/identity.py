@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the system of an instance learns about its computer from SMBIOS tables.
+"""The facts of the SMBIOS tables from which an instance's system knows its computer.
 
 cloud-init, Ignition and cloudbase-init find nova's metadata service by these texts.
 

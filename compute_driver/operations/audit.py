@@ -113,7 +113,7 @@ def _undescribed(parts: Parts, uuid: str, kind: str, fault: str, repair: bool) -
 
 
 def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
-    """Find a directory without a guest; if no other host has guests here, it can be removed."""
+    """Find a directory without a guest; a repair removes it unless other hosts have guests here."""
     others = owner.other_hosts(path.parent)
     detail = "no guest owns it"
     if others:

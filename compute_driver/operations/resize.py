@@ -33,10 +33,10 @@ _ACCEPTED = OFF | ACTIVE
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What a guest is to become.
+    """The change of a guest by a resize.
 
     :param old: the guest as it is.
-    :param new: the guest as it is to be stored.
+    :param new: the guest after the resize, as its domain stores it.
     :param decision: the accelerator of the new guest.
     :param sizes: the sizes of the disks that the guest has now, in bytes, by name.
     """

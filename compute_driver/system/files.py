@@ -55,7 +55,7 @@ def new_file(target: Path, *, replace: bool = True) -> Iterator[Path]:
     :raises HostError: if the operating system refuses for another reason.
     """
     with host_errors(f"{target} cannot be made"):
-        # Also of a long name, the temporary one has at most 255 bytes.
+        # The temporary name of a file with a long name has at most 255 bytes, too.
         prefix = f".{target.name[:_PREFIX]}."
         descriptor, name = tempfile.mkstemp(prefix=prefix, dir=target.parent)
         os.close(descriptor)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What other clients of libvirt have changed in a guest's domain, for people to read."""
+"""The changes of a guest's domain by other clients of libvirt, for people to read."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
         yield Finding(
             kind="unusable name",
             subject=uuid,
-            detail=f"another client has named it {guest.name!r}; accepted: {fault.accepted}",
+            detail=f"another client has named the guest {guest.name!r}; accepted: {fault.accepted}",
         )
     persistent, moved = parts.on_domain(
         uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
@@ -66,7 +66,8 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
         yield Finding(
             kind="moved guest",
             subject=uuid,
-            detail="its files have moved since it was started; a hard reboot gives it the paths",
+            detail="the guest's files have moved since its start; a hard reboot gives the guest the"
+            " new paths",
         )
 
 

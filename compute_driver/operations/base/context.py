@@ -94,7 +94,7 @@ class Parts:
 
         :param known: what the guest's domain has; None means that libvirt is asked.
         :param new_files: whether all files are made anew; then the guest's disks are where the
-            driver plans them, wherever another client has put the disks before.
+            driver plans them, even if another client has moved the disks before.
         :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
         :raises DiskUnusable: if another client has put a disk where the driver cannot use it.
         """

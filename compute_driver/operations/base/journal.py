@@ -45,11 +45,11 @@ _BEFORE = {"spawn": [_REMOVE], "destroy": [_REMOVE], "restore": [_UNDEFINE]}
 
 @dataclasses.dataclass(frozen=True)
 class Note:
-    """What the file of a lock says of the operation that holds the lock.
+    """The note of an operation in the file of its lock.
 
     :param operation: the operation's name, for people to read.
-    :param remove: whether an interruption leaves no guest, but parts of one that are to be removed.
-    :param undefine: whether an interruption leaves files to be kept and a domain to be removed.
+    :param remove: whether an interruption leaves parts of a guest, which recovery removes.
+    :param undefine: whether recovery removes the domain after an interruption, and keeps the files.
     """
 
     operation: str
@@ -85,8 +85,8 @@ class Operation:
     def note(self, *, remove: bool = False, undefine: bool = False) -> None:
         """Note the operation for the recovery after a sudden death.
 
-        :param remove: whether the guest is to be removed then, with all that has its UUID.
-        :param undefine: whether the domain is to be removed then, if the guest's kept files have a
+        :param remove: whether recovery removes the guest, with all that has its UUID.
+        :param undefine: whether recovery removes the domain, if the guest's kept files have a
             description.
         :raises HostError: if the note cannot be written.
         """
