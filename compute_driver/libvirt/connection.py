@@ -149,7 +149,7 @@ class Connection:
 
     def _run(self, function: Callable[[libvirt.virConnect], R]) -> R:
         if self._daemon is not None:
-            self._daemon.ensure()  # puts killed and stopped parts in order
+            self._daemon.ensure_lease()  # puts killed and stopped parts in order
         with self._guard:
             idle = self._idle.pop() if self._idle else None
         if idle is not None:

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import fcntl
 import glob
-import hashlib
 import json
 import os
 import pwd
@@ -39,14 +38,13 @@ from compute_driver.exceptions import (
     NotEnoughSpace,
 )
 from compute_driver.guest import MIB
-from compute_driver.libvirt import orphans, supervisor, system_directories
+from compute_driver.libvirt import short_names, supervisor, system_directories
+from compute_driver.libvirt.lease import Lease
 from compute_driver.system import concurrency, interpreter, space, tools
 from compute_driver.system.filesystem import host_errors, is_full
 
 STATE_OPTION = "[hypervisor] state_path"
-SOCKET_PATH_MAX = 107  # bytes, sockaddr_un(7)
 LONGEST_SOCKET = "libvirt/run/libvirt/virtlogd-sock"
-SHORT_NAMES = Path("/tmp")  # noqa: S108 - a fixed place; the link's owner is checked
 PACKAGES = {
     "libvirtd": "libvirt-daemon and libvirt-daemon-driver-qemu",
     "virtlogd": "libvirt-daemon (from Debian 13 on: libvirt-daemon-log)",
@@ -90,10 +88,10 @@ class EmbeddedDaemon:
         self._start_timeout = start_timeout
         self._idle_timeout = idle_timeout
         self._privileged = os.geteuid() == 0
-        self._home = self._base if self._privileged else short_name(self._base)
+        self._home = self._base if self._privileged else short_names.of(self._base)
         # The waiting threads come from eventlet's pool and are native.
         self._mutex = concurrency.native("threading").Lock()
-        self._lease: socket.socket | None = None
+        self._lease: Lease | None = None
 
     @property
     def socket_path(self) -> Path:
@@ -119,14 +117,6 @@ class EmbeddedDaemon:
                 return int(identity.read() or 0) or None
         return None
 
-    @property
-    def libvirtd_pid(self) -> int | None:
-        """Process ID of the supervisor's libvirtd; None if libvirtd does not run."""
-        pid = self.pid
-        if pid is None:
-            return None
-        return orphans.read_pid(orphans.pid_file(self._base / "run" / "libvirt", "libvirtd", pid))
-
     def ensure(self) -> str:
         """Start the daemon unless it runs, and keep it running until :meth:`close`.
 
@@ -139,11 +129,18 @@ class EmbeddedDaemon:
         :raises NotEnoughSpace: if the file system of the state directory is full.
         :raises LibvirtUnavailable: if the daemon does not start; quotes the end of its log.
         """
-        with self._mutex, host_errors(f"the embedded libvirt in {self._base} cannot be used"):
-            if not (self._continue() and self._alive()):
-                self._drop_lease()
-                self._lease = self._connect() or self._start()
+        with self._mutex:
+            self._ensure()
         return self.uri
+
+    def ensure_lease(self) -> None:
+        """Do the work of :meth:`ensure` only if a killed or stopped part needs the work.
+
+        :raises: the errors of :meth:`ensure`.
+        """
+        with self._mutex:
+            if self._lease is None or not self._lease.serves():
+                self._ensure()
 
     def check_start(self) -> None:
         """Check that guests can be started: virtlogd, which logs their consoles, answers.
@@ -195,24 +192,27 @@ class EmbeddedDaemon:
             with open(self._base / "supervisor.pid", "rb") as identity:
                 fcntl.flock(identity, fcntl.LOCK_SH)  # its end takes a limited time
 
-    def _alive(self) -> bool:
-        """Tell whether the held connection is alive, and its socket still has its name."""
-        if self._lease is None:
-            return False
-        try:
-            return bool(self._lease.recv(1, socket.MSG_DONTWAIT))
-        except BlockingIOError:
-            return self._name_is_ours() and self.socket_path.exists()
-        except OSError:
-            return False
+    def _ensure(self) -> None:
+        with host_errors(f"the embedded libvirt in {self._base} cannot be used"):
+            if not (self._continue() and self._is_leased()):
+                self._drop_lease()
+                self._lease = self._connect() or self._start()
 
-    def _continue(self) -> bool:
-        """Continue a stopped supervisor, which continues its daemons; tell whether one serves."""
+    def _is_leased(self) -> bool:
+        """Tell whether the lease serves, and its socket still has its name."""
+        serves = self._lease is not None and self._lease.serves()
+        return serves and self._name_is_ours() and self.socket_path.exists()
+
+    def _continue(self) -> int | None:
+        """Continue a stopped supervisor, which continues its daemons.
+
+        :return: its process ID; None if no supervisor serves.
+        """
         pid = self.pid
         if pid is not None:
             with suppress(OSError):  # the supervisor has just ended, or is another user's
                 os.kill(pid, signal.SIGCONT)
-        return pid is not None
+        return pid
 
     def _drop_lease(self) -> None:
         if self._lease is not None:
@@ -221,41 +221,42 @@ class EmbeddedDaemon:
 
     def _name_is_ours(self) -> bool:
         """Tell whether the short name leads to our directory, and not to another user's daemon."""
-        return self._privileged or is_short_name(self._home, self._base)
+        return self._privileged or short_names.leads_to(self._home, self._base)
 
-    def _connect(self) -> socket.socket | None:
+    def _connect(self) -> Lease | None:
         """Connect, which keeps the daemon from going idle; None if our daemon does not listen."""
-        if not (self._continue() and self._name_is_ours()):
+        pid = self._continue()
+        if pid is None or not self._name_is_ours():
             return None
         # A socket of eventlet waits where a native socket raises BlockingIOError.
-        lease: socket.socket = concurrency.native("socket").socket(socket.AF_UNIX)
+        connection: socket.socket = concurrency.native("socket").socket(socket.AF_UNIX)
         try:
-            lease.connect(str(self.socket_path))
+            connection.connect(str(self.socket_path))
+            return Lease(connection, pid)
         except OSError:
-            lease.close()
+            connection.close()
             return None
-        return lease
 
-    def _start(self) -> socket.socket:
+    def _start(self) -> Lease:
         self._check_user_and_path()
         programs = {name: find_program(name) for name in PACKAGES}
         self._make_directories()
         with self._locked() as lock:
             if not self._privileged:
-                make_short_name(self._home, self._base)
-            connection = self._connect()  # another process may have started the daemon first
-            if connection is None:
+                short_names.make(self._home, self._base)
+            lease = self._connect()  # another process may have started the daemon first
+            if lease is None:
                 self._write_configuration()
                 self._run_supervisor(programs, lock)
-                connection = self._connect()
-        if connection is None:
+                lease = self._connect()
+        if lease is None:
             raise self._failure("the embedded libvirt ended at once")
-        return connection
+        return lease
 
     def _check_user_and_path(self) -> None:
         """Refuse a user or path on which libvirt fails later with a less clear message."""
         if self._privileged:
-            room = SOCKET_PATH_MAX - len(f"/{LONGEST_SOCKET}")
+            room = short_names.SOCKET_PATH_MAX - len(f"/{LONGEST_SOCKET}")
             if len(os.fsencode(self._base.parent)) > room:
                 accepted = f"a path of at most {room} bytes, since it holds unix sockets"
                 raise self._unusable(accepted)
@@ -383,39 +384,3 @@ def find_program(name: str) -> str:
             f"or set [hypervisor] connection_uri to a libvirt that runs already"
         )
     return path
-
-
-def short_name(base: Path) -> Path:
-    """Return the short name of a session daemon's directory: a symbolic link.
-
-    A session libvirtd makes UNIX sockets some 85 bytes below its configuration directory (see
-    :mod:`compute_driver.libvirt.names`), which is too deep for most home directories.  The name is
-    the same for each start.
-    """
-    identity = f"{os.geteuid()}:{os.path.realpath(base)}"
-    return SHORT_NAMES / (f"cd-{hashlib.sha256(os.fsencode(identity)).hexdigest()[:8]}")
-
-
-def is_short_name(name: Path, base: Path) -> bool:
-    """Tell whether the link exists and is this user's: any user may make links in ``/tmp``."""
-    try:
-        return name.lstat().st_uid == os.geteuid() and os.readlink(name) == os.path.realpath(base)
-    except OSError:
-        return False
-
-
-def make_short_name(name: Path, base: Path) -> None:
-    """Make the link unless it exists.
-
-    :raises LibvirtUnavailable: if another file has the name, or the link cannot be made.
-    """
-    target = os.path.realpath(base)
-    try:
-        with suppress(FileExistsError):
-            name.symlink_to(target)
-    except OSError as error:
-        raise LibvirtUnavailable(f"cannot make {name} for the embedded libvirt: {error}") from error
-    if not is_short_name(name, base):
-        raise LibvirtUnavailable(
-            f"{name} should be a link to {target}, made by user ID {os.geteuid()}; remove it"
-        )

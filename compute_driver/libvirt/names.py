@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from compute_driver import exceptions
-from compute_driver.libvirt import daemon, system_directories
+from compute_driver.libvirt import short_names, system_directories
 from compute_driver.system import home
 
 #: Characters of the name in a path, and digits of the largest number, an int.
@@ -32,7 +32,7 @@ def check_length(name: str, options: Any) -> None:
     :raises InvalidParameter: names the accepted length.
     """
     directory = _directory(options.connection_uri, options.state_path)
-    room = daemon.SOCKET_PATH_MAX - len(os.fsencode(directory / _SOCKET))
+    room = short_names.SOCKET_PATH_MAX - len(os.fsencode(directory / _SOCKET))
     if len(name[:CHARACTERS].encode()) > room:
         accepted = (
             f"a name whose first {CHARACTERS} characters have at most {max(room, 0)} bytes in"
@@ -48,4 +48,4 @@ def _directory(uri: str | None, state_path: str) -> Path:
         return (base or Path("/")) / "libvirt"
     if uri or os.geteuid() == 0:
         return Path(system_directories.SYSTEM_DIRECTORIES["lib"])
-    return daemon.short_name(Path(state_path, "libvirt")) / "libvirt"
+    return short_names.of(Path(state_path, "libvirt")) / "libvirt"

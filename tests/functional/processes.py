@@ -10,6 +10,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from compute_driver.libvirt import orphans
+from compute_driver.libvirt.daemon import EmbeddedDaemon
+
 
 def mentions(word: str) -> list[str]:
     """Return process ID and command line of every living process whose command line has *word*."""
@@ -20,6 +23,16 @@ def mentions(word: str) -> list[str]:
             if word in line and path.parent.name != str(os.getpid()):
                 lines.append(f"{path.parent.name} {line}")
     return lines
+
+
+def daemon_pid(state: Path, name: str = "libvirtd") -> int:
+    """Return the process ID of a daemon of the embedded libvirt that serves a state directory."""
+    supervisor = EmbeddedDaemon(state).pid
+    assert supervisor is not None
+    runtime = state / "libvirt" / "run" / "libvirt"
+    pid = orphans.read_pid(orphans.pid_file(runtime, name, supervisor))
+    assert pid is not None, name
+    return pid
 
 
 def ended(pids: Sequence[int], seconds: float) -> bool:

@@ -8,9 +8,8 @@ import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, tiny, worker
-from tests.functional.processes import ended
+from tests.functional.processes import daemon_pid, ended
 
 
 class RecoveryTestCase(tiny.TinyTestCase):
@@ -23,8 +22,7 @@ class RecoveryTestCase(tiny.TinyTestCase):
             self.assertEqual(worker.PAUSED, other.says())
 
     def kill_libvirt(self) -> None:
-        pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
-        assert pid is not None
+        pid = daemon_pid(base.state_path())
         os.kill(pid, signal.SIGKILL)
         self.assertTrue(ended([pid], 30))
 

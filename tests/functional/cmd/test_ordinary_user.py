@@ -19,10 +19,10 @@ NAME = "mine"
 STOP = """
 import sys
 from pathlib import Path
-from compute_driver.libvirt import daemon
+from compute_driver.libvirt import daemon, short_names
 state = Path(sys.argv[1])
 daemon.EmbeddedDaemon(state).stop()
-print(daemon.short_name(state / "libvirt"))
+print(short_names.of(state / "libvirt"))
 """
 
 

@@ -16,10 +16,9 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest, Image
-from compute_driver.libvirt import orphans
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, boot_sectors, command, tables, tiny
-from tests.functional.processes import ended
+from tests.functional.processes import daemon_pid, ended
 
 PARTS = ("supervisor", "libvirtd", "virtlogd", "QEMU")
 SECONDS = 60.0  # libvirt waits 10 s for a stopped QEMU, several times
@@ -54,7 +53,6 @@ def describe(fault: Fault) -> str:
 class DaemonFaultsTest(tiny.TinyTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.daemon = EmbeddedDaemon(base.state_path())
         directory = tempfile.TemporaryDirectory()
         self.addCleanup(directory.cleanup)
         image = Path(directory.name, "writer.raw")
@@ -72,16 +70,13 @@ class DaemonFaultsTest(tiny.TinyTestCase):
         self.driver.console_wait(made.uuid, "...", timeout=SECONDS, skip_bytes=length)
 
     def pid(self, part: str, made: Guest) -> int:
-        supervisor = self.daemon.pid
-        assert supervisor is not None
         if part == "supervisor":
+            supervisor = EmbeddedDaemon(base.state_path()).pid
+            assert supervisor is not None
             return supervisor
         if part == "QEMU":
             return tiny.emulators()[made.uuid]
-        runtime = base.state_path() / "libvirt" / "run" / "libvirt"
-        pid = orphans.read_pid(orphans.pid_file(runtime, part, supervisor))
-        assert pid is not None, part
-        return pid
+        return daemon_pid(base.state_path(), part)
 
     def inflict(self, fault: Fault, made: Guest) -> None:
         """Send the signals; a stopped supervisor first, so that it heals nothing."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.functional import users
-from tests.functional.processes import ended, mentions
+from tests.functional.processes import daemon_pid, ended, mentions
 
 PROCESS_SECONDS = 60.0
 PRELUDE = """
@@ -134,9 +134,8 @@ class EmbeddedDaemonAsRoot(unittest.TestCase):
 
     def pids(self) -> tuple[int, int]:
         """Start the daemon, and return the process IDs of supervisor and libvirtd."""
-        code = "connect()\nanswer |= {'pids': [daemon.pid, daemon.libvirtd_pid]}"
-        first, second = self.python(code)["pids"]
-        return first, second
+        supervisor = self.python("connect()\nanswer |= {'pid': daemon.pid}")["pid"]
+        return supervisor, daemon_pid(self.state)
 
     def guest_pid(self) -> int:
         code = "answer['uuid'] = guest().UUIDString()"

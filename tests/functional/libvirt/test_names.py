@@ -9,7 +9,7 @@ from lxml import etree
 
 from compute_driver.choices import RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.libvirt import daemon
+from compute_driver.libvirt import short_names
 from tests.functional import base, tiny
 
 #: Digits of the largest number, which is an int.
@@ -28,4 +28,4 @@ class NamesTest(unittest.TestCase):
         paths = etree.fromstring(text).xpath("//channel/source/@path")
         self.assertEqual(1, len(paths))
         longest = len(paths[0].encode()) + DIGITS - len(str(number))
-        self.assertLessEqual(longest, daemon.SOCKET_PATH_MAX)
+        self.assertLessEqual(longest, short_names.SOCKET_PATH_MAX)

@@ -25,7 +25,7 @@ from pathlib import Path
 import libvirt
 from compute_driver.libvirt import leftovers
 from compute_driver.libvirt.daemon import EmbeddedDaemon
-from tests.functional.processes import ended
+from tests.functional.processes import daemon_pid, ended
 
 DIRECTORIES = [Path(parent, "libvirt") for parent in {PARENTS!r}]
 os.umask(0o077)
@@ -133,7 +133,7 @@ look()
             """
 first.ensure()
 find()
-pids = [first.libvirtd_pid, first.pid]
+pids = [daemon_pid(Path(sys.argv[1], "first")), first.pid]
 os.kill(first.pid, signal.SIGKILL)
 assert ended(pids, 60)
 for left in find():

@@ -19,12 +19,11 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
-from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations import snapshot
 from compute_driver.operations.base import disk_copy, journal
 from compute_driver.system import space, steps, tools
 from tests.functional import base, inside, tiny, worker
-from tests.functional.processes import ended
+from tests.functional.processes import daemon_pid, ended
 from tests.functional.programs import described, output
 
 #: The size of the disk: a copy takes some time.
@@ -270,8 +269,7 @@ class TestFailures(SnapshotCase):
 
     def test_a_libvirt_that_is_killed_meanwhile(self) -> None:
         def kill() -> None:
-            pid = EmbeddedDaemon(base.state_path()).libvirtd_pid
-            assert pid is not None
+            pid = daemon_pid(base.state_path())
             os.kill(pid, signal.SIGKILL)
             self.assertTrue(ended([pid], 30))
 

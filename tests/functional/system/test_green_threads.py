@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base
 from tests.functional.command import private_state
+from tests.functional.processes import daemon_pid
 from tests.image_server import ImageServer
 
 #: Seconds that a blocking call takes, and the longest pause of the ticking on a busy machine.
@@ -201,7 +201,7 @@ class GreenThreads(ScriptTestCase):
         self.ticks(SERVED)
 
     def test_libvirt_does_not_answer(self) -> None:
-        pid = EmbeddedDaemon(self.state).libvirtd_pid
+        pid = daemon_pid(self.state)
         code = f"""
             import subprocess
             stalled = "kill -STOP {pid}; echo; sleep {STALL}; kill -CONT {pid}"

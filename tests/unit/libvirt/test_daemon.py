@@ -88,7 +88,6 @@ class EmbeddedDaemonTest(unittest.TestCase):
     def test_nothing_runs_before_the_first_ensure(self) -> None:
         embedded = EmbeddedDaemon(self.directory / "state")
         self.assertIsNone(embedded.pid)
-        self.assertIsNone(embedded.libvirtd_pid)
         embedded.stop()
         self.assertFalse((self.directory / "state").exists())
 
@@ -114,43 +113,3 @@ class FindProgramTest(unittest.TestCase):
             self.assertRaisesRegex(exceptions.MissingDependency, "libvirt-daemon-driver-qemu"),
         ):
             daemon.find_program("libvirtd")
-
-
-class ShortNameTest(unittest.TestCase):
-    def setUp(self) -> None:
-        directory = tempfile.TemporaryDirectory()
-        self.addCleanup(directory.cleanup)
-        self.name = Path(directory.name, "name")
-        self.base = Path(directory.name, "base")
-        self.base.mkdir()
-
-    def test_the_name_leads_to_the_directory_and_may_be_made_twice(self) -> None:
-        daemon.make_short_name(self.name, self.base)
-        daemon.make_short_name(self.name, self.base)
-        self.assertTrue(self.name.samefile(self.base))
-
-    def test_a_name_that_leads_elsewhere_is_refused(self) -> None:
-        self.name.symlink_to("/nonexistent")
-        with self.assertRaisesRegex(exceptions.LibvirtUnavailable, "remove it"):
-            daemon.make_short_name(self.name, self.base)
-
-    def test_a_name_taken_by_a_directory_is_refused(self) -> None:
-        self.name.mkdir()
-        with self.assertRaisesRegex(exceptions.LibvirtUnavailable, "remove it"):
-            daemon.make_short_name(self.name, self.base)
-
-    def test_a_name_made_by_another_user_is_refused(self) -> None:
-        self.name.symlink_to(self.base)
-        with (
-            mock.patch("os.geteuid", return_value=os.geteuid() + 1),
-            self.assertRaises(exceptions.LibvirtUnavailable),
-        ):
-            daemon.make_short_name(self.name, self.base)
-
-    def test_a_name_is_ours_only_as_our_own_link_to_the_directory(self) -> None:
-        self.assertFalse(daemon.is_short_name(self.name, self.base))
-        self.name.symlink_to(self.base)
-        self.assertTrue(daemon.is_short_name(self.name, self.base))
-        self.assertFalse(daemon.is_short_name(self.name, self.base / "other"))
-        with mock.patch("os.geteuid", return_value=os.geteuid() + 1):
-            self.assertFalse(daemon.is_short_name(self.name, self.base))
