@@ -59,7 +59,15 @@ def power_state(number: int, *, saved: bool) -> PowerState:
 
 def state_of(domain: libvirt.virDomain) -> PowerState:
     """Return the power state of a domain."""
-    state = power_state(domain.state()[0], saved=False)
+    return present_state(domain, domain.state()[0])
+
+
+def present_state(domain: libvirt.virDomain, number: int) -> PowerState:
+    """Return the power state of a domain that has just told libvirt's state.
+
+    :param number: ``VIR_DOMAIN_*`` state.
+    """
+    state = power_state(number, saved=False)
     stopped = state is PowerState.STOPPED  # only a stopped domain needs the second question
     return PowerState.SUSPENDED if stopped and domain.hasManagedSaveImage() else state
 
@@ -122,9 +130,10 @@ def saved(domain: libvirt.virDomain) -> str:
 def descriptions(domain: libvirt.virDomain) -> tuple[str, str | None]:
     """Return the XML of a domain from its next power-on, and of the domain that runs.
 
+    :param domain: the domain, looked up just now: such a domain has an ID only if it runs.
     :return: the second is None if the domain does not run.
     """
-    return description(domain), str(domain.XMLDesc()) if domain.isActive() else None
+    return description(domain), str(domain.XMLDesc()) if domain.ID() != -1 else None
 
 
 def define_again(connection: libvirt.virConnect, xml: str) -> None:

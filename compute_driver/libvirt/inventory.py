@@ -115,7 +115,9 @@ def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> Gu
     xml = etree.fromstring(domain.XMLDesc())
     # The accelerator in libvirt's domain counts, not the decision in the metadata.
     accelerator = Accelerator.KVM if xml.get("type") == "kvm" else Accelerator.TCG
-    info = _describe(stored, domains.state_of(domain), reasons.explain(domain), accelerator)
+    number, reason = domain.state()
+    words = reasons.in_words(domain, reasons.reason(number, reason))
+    info = _describe(stored, domains.present_state(domain, number), words, accelerator)
     overhead = tuning.overhead_mib(
         stored.guest,
         accelerator,

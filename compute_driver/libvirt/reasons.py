@@ -62,7 +62,11 @@ def reason_of(domain: libvirt.virDomain) -> StateReason:
 
 def explain(domain: libvirt.virDomain) -> str:
     """Return the reason for the state of a domain in words, with the errors of its disks."""
-    known = reason_of(domain)
+    return in_words(domain, reason_of(domain))
+
+
+def in_words(domain: libvirt.virDomain, known: StateReason) -> str:
+    """Return a reason for the state of a domain in words, with the errors of its disks."""
     if known is not StateReason.IO_ERROR:
         return str(known)
     errors = [f"{disk}: {_word(number)}" for disk, number in domain.diskErrors().items()]

@@ -107,6 +107,8 @@ def moved(domain: str, old: Path, new: Path) -> str:
     :param old: the directory of the files before.
     :param new: their directory now.
     """
+    if old == new:
+        return domain
 
     def path(text: str) -> str:
         inside = text.removeprefix(f"{old}/")

@@ -129,9 +129,20 @@ class Parts:
         """
         directory = self.directory(uuid)
         with contextlib.suppress(exceptions.GuestNotFound):
-            return present.read(*self.on_domain(uuid, domains.descriptions), directory)
+            return self._defined(uuid)[1]
         kept = Description.kept(directory)
         return present.read(kept.read(), None, directory) if kept.exists() else None
+
+    def _defined(self, uuid: str) -> tuple[metadata.Stored, Present | None]:
+        """Return the content of the metadata of a guest's domain, and what the domain has now.
+
+        :raises GuestNotFound: if this driver has no such guest.
+        :raises MetadataDamaged: if the metadata cannot be understood.
+        """
+        stored, texts = self._with_domain(
+            uuid, lambda domain, stored: (stored, domains.descriptions(domain))
+        )
+        return stored, present.read(*texts, self.directory(uuid))
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -188,7 +199,7 @@ class Parts:
         :raises: the errors of :meth:`draft`.
         """
         before = known or self.present(guest.uuid)
-        made = self.draft(guest, decision, new_files=new_files, known=before)
+        made = self.draft(guest, decision, new_files=new_files or before is None, known=before)
         xml = domain_xml.build(
             guest,
             made.hardware,
@@ -213,18 +224,21 @@ class Parts:
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self.connection.run(self._on_domain, uuid, function)
+        return self._with_domain(uuid, lambda domain, _stored: function(domain))
 
-    def _on_domain(
-        self, connection: libvirt.virConnect, uuid: str, function: Callable[[libvirt.virDomain], R]
+    def _with_domain(
+        self, uuid: str, function: Callable[[libvirt.virDomain, metadata.Stored], R]
     ) -> R:
-        domain, _ = self.ownership.lookup(connection, uuid)
-        try:
-            return function(domain)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
-                raise exceptions.GuestNotFound(uuid) from error
-            raise
+        def call(connection: libvirt.virConnect) -> R:
+            domain, stored = self.ownership.lookup(connection, uuid)
+            try:
+                return function(domain, stored)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
+                    raise exceptions.GuestNotFound(uuid) from error
+                raise
+
+        return self.connection.run(call)
 
     def stored(self, uuid: str, known: Present | None = None) -> metadata.Stored:
         """Return the content of the metadata of a guest's domain.
@@ -235,8 +249,10 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored = self.connection.run(self.ownership.lookup, uuid)[1]
-        known = known or self.present(uuid)
+        if known is None:
+            stored, known = self._defined(uuid)
+        else:
+            stored = self._with_domain(uuid, lambda _domain, stored: stored)
         return stored if known is None else dataclasses.replace(stored, guest=known.guest)
 
     def described(self, uuid: str, known: Present | None = None) -> metadata.Stored:

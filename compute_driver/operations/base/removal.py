@@ -46,11 +46,10 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     # The domain has the only record of its interfaces: they are unplugged before it goes.
     parts.ports.unplug(uuid, removed.interfaces)
     parts.connection.run(_undefine, uuid, keep_files=keep_files)
-    if removed.name is not None:
-        parts.forget_logs(removed.name)
     latest = Description.latest(parts.directory(uuid)).intact()
-    if latest is not None:  # another client may have renamed or undefined the domain
-        parts.forget_logs(metadata.name(latest))
+    # Another client may have renamed or undefined the domain.
+    for name in filter(None, {removed.name, latest and metadata.name(latest)}):
+        parts.forget_logs(name)
     steps.announce("domain undefined")
     return True
 
