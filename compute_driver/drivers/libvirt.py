@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The driver for KVM and QEMU guests: wires the parts together, each verb in a line or two."""
+"""The driver for KVM and QEMU guests: wires the parts together, each verb in a line or two.
+
+A verb imports the module of its operation when the verb runs: a command needs one such module.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import libvirt
 from oslo_config import cfg
@@ -27,45 +31,14 @@ from compute_driver.info import (
     GuestStats,
     HostInfo,
 )
-from compute_driver.libvirt import agent
 from compute_driver.libvirt.connection import Connection
-from compute_driver.libvirt.consoles import log as console_log
-from compute_driver.libvirt.consoles import session
-from compute_driver.operations import (
-    attach_interface,
-    audit,
-    confirm_resize,
-    destroy,
-    detach_interface,
-    host_check,
-    identify,
-    image_list,
-    inject_nmi,
-    reboot,
-    replace_interfaces,
-    resize,
-    resume,
-    revert_resize,
-    snapshot,
-    spawn,
-    start,
-    stop,
-    subscribe,
-    suspend,
-    unrescue,
-)
-from compute_driver.operations import rescue as rescues
-from compute_driver.operations.base import (
-    admission,
-    disk_copy,
-    freezing,
-    image_users,
-    journal,
-    removal,
-)
+from compute_driver.operations.base import freezing, journal, removal
 from compute_driver.operations.base.context import Parts
-from compute_driver.operations.base.recovery import Need
+from compute_driver.operations.base.need import Need
 from compute_driver.system import concurrency
+
+if TYPE_CHECKING:
+    from compute_driver.operations import subscribe
 
 
 class LibvirtDriver(driver.ComputeDriver):
@@ -94,6 +67,9 @@ class LibvirtDriver(driver.ComputeDriver):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
+        from compute_driver.operations import spawn
+        from compute_driver.operations.base import admission
+
         decision = admission.check_guest(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return spawn.spawn(
@@ -104,6 +80,9 @@ class LibvirtDriver(driver.ComputeDriver):
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
+        from compute_driver.operations import destroy
+        from compute_driver.operations.base import disk_copy
+
         disk_copy.give_up(self._parts, uuid)
         if keep_files:
             with (
@@ -121,16 +100,22 @@ class LibvirtDriver(driver.ComputeDriver):
     def reboot(
         self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
     ) -> RebootKind:
+        from compute_driver.operations import reboot
+
         seconds = self._seconds(timeout, "soft_reboot_timeout")
         need = Need.FILES if kind is RebootKind.HARD else Need.ALL
         with journal.operation(self._parts, uuid, "reboot", need=need) as op:
             return reboot.reboot(self._parts, uuid, kind, seconds, op)
 
     def start(self, uuid: str) -> None:
+        from compute_driver.operations import start
+
         with journal.operation(self._parts, uuid, "start"):
             start.start(self._parts, uuid)
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
+        from compute_driver.operations import stop
+
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "stop", need=Need.NOTHING):
             stop.stop(self._parts, uuid, seconds)
@@ -141,14 +126,20 @@ class LibvirtDriver(driver.ComputeDriver):
                 self._parts.on_domain(uuid, libvirt.virDomain.suspend)
 
     def resume(self, uuid: str) -> None:
+        from compute_driver.operations import resume
+
         with journal.operation(self._parts, uuid, "resume"):
             resume.resume(self._parts, uuid)
 
     def suspend(self, uuid: str) -> None:
+        from compute_driver.operations import suspend
+
         with journal.operation(self._parts, uuid, "suspend"):
             suspend.suspend(self._parts, uuid)
 
     def inject_nmi(self, uuid: str) -> None:
+        from compute_driver.operations import inject_nmi
+
         with journal.operation(self._parts, uuid, "inject_nmi"):
             inject_nmi.inject_nmi(self._parts, uuid)
 
@@ -161,6 +152,8 @@ class LibvirtDriver(driver.ComputeDriver):
         quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
+        from compute_driver.operations import snapshot
+
         made = snapshot.check_target(self._parts, target)
         image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
@@ -177,6 +170,8 @@ class LibvirtDriver(driver.ComputeDriver):
             freezing.thaw(self._parts, uuid, self._parts.agent_timeout)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        from compute_driver.libvirt import agent
+
         with journal.operation(self._parts, uuid, "set_password"):
             self._parts.require_agent(uuid, "set a password of")
             timeout = self._parts.agent_timeout
@@ -191,55 +186,77 @@ class LibvirtDriver(driver.ComputeDriver):
         timeout: float | None = None,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
+        from compute_driver.operations import rescue as rescues
+
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "rescue") as op:
             rescues.rescue(self._parts, uuid, rescue, seconds, progress, op)
 
     def unrescue(self, uuid: str) -> None:
+        from compute_driver.operations import unrescue
+
         with journal.operation(self._parts, uuid, "unrescue") as op:
             unrescue.unrescue(self._parts, uuid, op)
 
     def resize(
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
+        from compute_driver.operations import resize
+
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "resize") as op:
             change = resize.check_resize(self._parts, uuid, guest)
             resize.resize(self._parts, change, op, timeout=seconds, power_on=power_on)
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
+        from compute_driver.operations import resize
+
         with journal.exclusive(self._parts, uuid):
             resize.check_resize(self._parts, uuid, guest)
 
     def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
+        from compute_driver.operations import identify
+
         with journal.operation(self._parts, uuid, "identify"):
             identify.identify(self._parts, uuid, identity, tuple(annotations))
 
     def confirm_resize(self, uuid: str) -> None:
+        from compute_driver.operations import confirm_resize
+
         with journal.operation(self._parts, uuid, "confirm_resize") as op:
             confirm_resize.confirm_resize(self._parts, uuid, op)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
+        from compute_driver.operations import revert_resize
+
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "revert_resize") as op:
             revert_resize.revert_resize(self._parts, uuid, op, timeout=seconds, power_on=power_on)
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
+        from compute_driver.operations import attach_interface
+
         with journal.operation(self._parts, uuid, "attach_interface") as op:
             attach_interface.attach_interface(self._parts, uuid, interface, op)
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
+        from compute_driver.operations import detach_interface
+
         seconds = self._seconds(timeout, "detach_timeout")
         with journal.operation(self._parts, uuid, "detach_interface") as op:
             detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=seconds)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
+        from compute_driver.operations import replace_interfaces
+
         with journal.operation(self._parts, uuid, "replace_interfaces"):
             replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
+        from compute_driver.operations import subscribe
+
         journal.recover(self._parts)
         changes = subscribe.Changes(self._parts, listener)
         changes.start()
@@ -258,10 +275,14 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.inventory.find(guest)
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
+        from compute_driver.libvirt.consoles import log as console_log
+
         log = self._mended.inventory.console_log(uuid)
         return concurrency.run_blocking(console_log.read_log, log, max_bytes)
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
+        from compute_driver.libvirt.consoles import log as console_log
+
         log = self._mended.inventory.console_log(uuid)
         deadline = time.monotonic() + timeout
         with self._parts.connection.watch(uuid) as watch:
@@ -276,15 +297,19 @@ class LibvirtDriver(driver.ComputeDriver):
                     raise consoles.not_shown(self._parts.name(uuid), text, timeout)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
+        from compute_driver.libvirt.consoles import session
+
         self._mended.require(uuid, "attach to", ACTIVE)
         return session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
+        from compute_driver.libvirt.consoles import session
+
         self._mended.require(uuid, "connect to", ACTIVE)
         return self._parts.on_domain(uuid, session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
-        from compute_driver.libvirt.consoles import screen  # takes long, and few commands need it
+        from compute_driver.libvirt.consoles import screen
 
         self._mended.require(uuid, "take a picture of", ACTIVE)
         return self._parts.on_domain(uuid, screen.take_screenshot)
@@ -302,9 +327,13 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.host.show(architectures)
 
     def host_check(self) -> tuple[Check, ...]:
+        from compute_driver.operations import host_check
+
         return host_check.host_check(self._parts)
 
     def image_list(self) -> tuple[CacheEntry, ...]:
+        from compute_driver.operations import image_list
+
         return image_list.image_list(self._parts)
 
     def image_cache(
@@ -313,10 +342,14 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.images.fetch(image, progress, boot=boot)
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
+        from compute_driver.operations.base import image_users
+
         age = self._seconds(unused, "image_unused_seconds")
         return tuple(self._parts.images.prune(age, lambda: image_users.bases(self._parts)))
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
+        from compute_driver.operations import audit
+
         return audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:

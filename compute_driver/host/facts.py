@@ -5,16 +5,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import libvirt
 from oslo_config import cfg
 
-from compute_driver.host.detection import Detection
 from compute_driver.info import HostInfo
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import memory
 from compute_driver.system.filesystem import existing_parent
+
+if TYPE_CHECKING:
+    from compute_driver.host.detection import Detection
 
 
 class Host:
@@ -22,15 +26,24 @@ class Host:
 
     :param conf: configuration with group ``[hypervisor]``.
     :param connection: the gateway to libvirt.
-    :ivar detection: finds out what the host can run.
     """
 
     def __init__(self, conf: cfg.ConfigOpts, connection: Connection) -> None:
         self._conf = conf
         self._connection = connection
         self._instances = Path(conf.hypervisor.instances_path)
-        self.detection = Detection(conf, connection)
-        self.architecture = self.detection.architecture
+
+    @cached_property
+    def detection(self) -> Detection:
+        """Finds out what the host can run."""
+        from compute_driver.host.detection import Detection
+
+        return Detection(self._conf, self._connection)
+
+    @property
+    def architecture(self) -> str:
+        """The architecture of the host."""
+        return self.detection.architecture
 
     def show(self, architectures: Collection[str] = ()) -> HostInfo:
         """Describe the host.

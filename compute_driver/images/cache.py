@@ -44,7 +44,6 @@ from compute_driver.guest import Image
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage, Entry, holder, holding
 from compute_driver.images.inspect import DOCUMENT, ImageDetails, inspect, is_dirty, is_document
-from compute_driver.images.unpack import unpack
 from compute_driver.images.users import NOBODY, Absent, Users
 from compute_driver.info import CacheEntry
 from compute_driver.system import concurrency, filesystem, space, tools
@@ -263,6 +262,8 @@ class ImageCache:
         name, path, inner = sources.shown(image.location), entry.part, None
         # The insistence on raw makes a disk of any bytes, also of packed ones.
         if image.format is not DiskFormat.RAW:
+            from compute_driver.images.unpack import unpack
+
             path, inner = unpack(path, name, progress, tools.limits(self._conf))
         examine = functools.partial(inspect, path, claimed=image.format, name=name, inner=inner)
         details = run_blocking(examine)

@@ -33,7 +33,7 @@ from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import exchange, layout
 from compute_driver.system import memory
-from compute_driver.xml import address, boot, cpu, metadata
+from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
 
@@ -111,6 +111,8 @@ def _describe(
 
 
 def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> GuestInfo:
+    from compute_driver.xml import address, boot, cpu
+
     domain, stored = ownership.lookup(connection, uuid)
     xml = etree.fromstring(domain.XMLDesc())
     # The accelerator in libvirt's domain counts, not the decision in the metadata.

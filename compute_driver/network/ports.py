@@ -11,7 +11,6 @@ from typing import TypeVar
 from compute_driver import exceptions
 from compute_driver.guest import Guest, Interface
 from compute_driver.network.backend import Backend, Site
-from compute_driver.network.kinds import BACKENDS
 from compute_driver.system import tools
 
 R = TypeVar("R")
@@ -60,6 +59,8 @@ class Ports:
     def plugged(self) -> dict[str, list[Interface]]:
         """Return the plugged interfaces, by UUID of the guest; see :meth:`Backend.plugged`."""
         plugged: dict[str, list[Interface]] = {}
+        from compute_driver.network.kinds import BACKENDS
+
         for backend in BACKENDS.values():
             for uuid, interfaces in backend.plugged(self.site).items():
                 plugged.setdefault(uuid, []).extend(interfaces)
@@ -84,6 +85,10 @@ class Ports:
 def _by_backend(interfaces: Iterable[Interface]) -> Iterator[tuple[Backend, list[Interface]]]:
     """Yield every backend with its interfaces; backends without interfaces are left out."""
     listed = list(interfaces)
+    if not listed:
+        return
+    from compute_driver.network.kinds import BACKENDS
+
     for kind, backend in BACKENDS.items():
         own = [interface for interface in listed if interface.kind is kind]
         if own:

@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compute_driver.choices import Choice, DiskBus, DiskFormat
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
-from compute_driver.hardware.description import Drives
 from compute_driver.storage.source import Source
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Drives
 
 #: Returns the source of a disk by the name of the source and the format, or None for any format.
 Locate = Callable[[str, DiskFormat | None], Source]

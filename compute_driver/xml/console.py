@@ -10,12 +10,15 @@ Source: libvirt, "Domain XML format", "Consoles, serial, parallel & channel devi
 from __future__ import annotations
 
 import copy
+from typing import TYPE_CHECKING
 
 from compute_driver.choices import ConsoleModel
-from compute_driver.hardware.description import Console
 from compute_driver.info import Address
 from compute_driver.storage.layout import Layout
 from compute_driver.xml.elements import E, Element
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Console
 
 _NO_PORT = "0"
 

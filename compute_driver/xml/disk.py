@@ -11,14 +11,17 @@ import itertools
 import string
 from collections import Counter
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
-from compute_driver.hardware.description import Hardware, Virtio
 from compute_driver.limits import DiskLimits
 from compute_driver.storage.layout import GuestDisk, Layout
 from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Hardware, Virtio
 
 #: Beginnings of device names; buses with the same beginning count letters together.
 _PREFIXES = {

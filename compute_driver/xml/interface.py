@@ -8,15 +8,17 @@ service".
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from compute_driver.choices import NicModel
 from compute_driver.guest import Guest, Interface
-from compute_driver.hardware.description import Hardware, NetworkCard, Virtio
 from compute_driver.limits import Bandwidth
-from compute_driver.network.kinds import BACKENDS
 from compute_driver.xml.elements import E, Element
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Hardware, NetworkCard, Virtio
 
 
 def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
@@ -28,6 +30,8 @@ def interfaces(guest: Guest, hardware: Hardware) -> list[Element]:
 
 
 def _interface(interface: Interface, card: NetworkCard, virtio: Virtio) -> Element:
+    from compute_driver.network.kinds import BACKENDS
+
     form = BACKENDS[interface.kind].form(interface)
     element = E.interface({"type": form.type}, E.mac(address=interface.mac))
     if form.source:

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import TYPE_CHECKING
 
 from compute_driver.guest import Guest
 from compute_driver.hardware.acceleration import Decision
-from compute_driver.hardware.description import Hardware
 from compute_driver.storage.layout import Layout
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Hardware
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
 from oslo_config import cfg
@@ -16,8 +16,7 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.guest import NAMES, Guest, is_name, unusable_name
-from compute_driver.hardware import acceleration, architecture, drives, resolve, tuning
-from compute_driver.hardware.description import Drives
+from compute_driver.hardware import acceleration, tuning
 from compute_driver.host.facts import Host
 from compute_driver.images.cache import ImageCache
 from compute_driver.libvirt import domain as domains
@@ -32,9 +31,11 @@ from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import memory
-from compute_driver.xml import domain as domain_xml
 from compute_driver.xml import metadata, present
 from compute_driver.xml.present import Present
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Drives
 
 LOG = logging.getLogger(__name__)
 
@@ -98,6 +99,8 @@ class Parts:
         :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
         :raises DiskUnusable: if another client has put a disk where the driver cannot use it.
         """
+        from compute_driver.hardware import architecture, drives
+
         files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
         return files if new_files else self._located(files, known)
 
@@ -173,6 +176,8 @@ class Parts:
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
         :raises: the errors of :meth:`decide`.
         """
+        from compute_driver.hardware import resolve
+
         made = decision or self.decide(guest)
         hardware = resolve.as_configured(guest, made.accelerator, self.conf.hypervisor)
         if decision is None:
@@ -198,6 +203,8 @@ class Parts:
         :param known: likewise.
         :raises: the errors of :meth:`draft`.
         """
+        from compute_driver.xml import domain as domain_xml
+
         before = known or self.present(guest.uuid)
         made = self.draft(guest, decision, new_files=new_files or before is None, known=before)
         xml = domain_xml.build(

@@ -21,12 +21,11 @@ from compute_driver.guest import is_uuid
 from compute_driver.operations.base import (
     freezing,
     marks,
-    recovery,
     removal,
     restoring,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.operations.base.recovery import Need
+from compute_driver.operations.base.need import Need
 from compute_driver.operations.base.undo import Undo
 from compute_driver.system import concurrency, steps
 
@@ -227,6 +226,8 @@ def _end_interrupted(
         LOG.log(level, "Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
             removal.undefine_kept(parts, uuid)
+        from compute_driver.operations.base import recovery  # imports many modules
+
         recovery.mend(parts, uuid, need)
     held.keep = False
     return note.remove or need is Need.ALL

@@ -8,7 +8,6 @@ guest that is in order, and is quick then.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 
 from compute_driver.operations.base import (
@@ -20,19 +19,9 @@ from compute_driver.operations.base import (
     settling,
 )
 from compute_driver.operations.base.context import Parts
+from compute_driver.operations.base.need import Need
 
 Mender = Callable[[Parts, str], None]
-
-
-class Need(enum.Enum):
-    """Which parts of a guest an operation needs in order."""
-
-    #: The files and the run, from the power-on to the power-off.
-    ALL = enum.auto()
-    #: The files: the operation ends the run of the guest, and perhaps begins another.
-    FILES = enum.auto()
-    #: No part: the operation ends the guest or its run in any case.
-    NOTHING = enum.auto()
 
 
 #: The domain and its files, in this order.

@@ -17,7 +17,7 @@ from compute_driver import exceptions
 from compute_driver.operations.base import journal, recovery, removal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Note
-from compute_driver.operations.base.recovery import Need
+from compute_driver.operations.base.need import Need
 from compute_driver.system import concurrency
 from tests.unit import base
 

@@ -10,7 +10,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.operations.base import disk_copy, power, recovery, settling
-from compute_driver.operations.base.recovery import Need
+from compute_driver.operations.base.need import Need
 from tests.unit.operations import base
 from tests.unit.operations.base import UUID
 
