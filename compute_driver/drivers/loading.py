@@ -9,13 +9,15 @@ callables whose first argument is a driver: methods of drivers, or functions of 
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from oslo_config import cfg
 
-from compute_driver import exceptions
+from compute_driver import exceptions, hardware, host, images, libvirt, network, operations, xml
 from compute_driver.driver import ComputeDriver
 from compute_driver.plugins import DRIVERS, OPERATIONS, load, names
 
@@ -38,6 +40,17 @@ def load_driver(conf: cfg.ConfigOpts) -> ComputeDriver:
     if not (inspect.isclass(cls) and issubclass(cls, ComputeDriver)):
         raise exceptions.PluginError(DRIVERS, name, f"{cls!r} is not a ComputeDriver")
     return cls(conf)
+
+
+def import_all() -> None:
+    """Import the modules that drivers import on demand.
+
+    A service calls this function at its start: an upgrade may replace the modules on the disk while
+    the service runs.
+    """
+    for package in (hardware, host, images, libvirt, network, operations, xml):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def load_operation(name: str) -> Function:

@@ -28,6 +28,7 @@ class Section(driver.ComputeDriver):
         super().__init__(virtapi)
         self._conf = configuration.register()
         self._driver = loading.load_driver(self._conf)
+        loading.import_all()
         self._identity = identity.of_instances(self._conf)
 
     def __init_subclass__(cls) -> None:

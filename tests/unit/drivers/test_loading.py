@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 import tempfile
 import unittest
@@ -128,6 +129,25 @@ class Bind(LoaderCase):
 
 
 class Drivers(unittest.TestCase):
+    def test_no_verb_imports_a_module_of_this_package_later(self) -> None:
+        code = """
+import sys
+from compute_driver.drivers import loading, libvirt
+loading.import_all()
+assert "compute_driver.operations.base.recovery" in sys.modules
+assert "compute_driver.libvirt.consoles.screen" in sys.modules
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
+    def test_loading_the_driver_imports_no_operation(self) -> None:
+        code = """
+import sys
+from compute_driver.drivers import libvirt
+late = ("operations.spawn", "operations.base.recovery", "xml.domain", "hardware.resolve")
+assert not [name for name in late if f"compute_driver.{name}" in sys.modules]
+"""
+        subprocess.run([sys.executable, "-c", code], check=True)
+
     def test_configured_driver_is_made(self) -> None:
         made = loading.load_driver(base.configuration(driver="fake"))
         self.assertIsInstance(made, fake.FakeDriver)
