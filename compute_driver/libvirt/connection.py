@@ -10,17 +10,23 @@ an answer while another thread waits for a longer call.
 from __future__ import annotations
 
 import contextlib
+import functools
+import logging
 import re
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import libvirt
 from oslo_config import cfg
 
 from compute_driver import exceptions
+from compute_driver.guest import is_uuid
 from compute_driver.libvirt import daemon, events
 from compute_driver.system import concurrency
+
+LOG = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -52,9 +58,14 @@ _EMULATOR_ENDED = re.compile(
 )
 
 
-def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
-    """Return this package's error for one of libvirt's, with its text on one line."""
-    text = " ".join(str(error).split()).removeprefix(_ANY_FAILURE)
+def translate(
+    error: libvirt.libvirtError, visible: Callable[[str], str] = str
+) -> exceptions.ComputeDriverError:
+    """Return this package's error for one of libvirt's, with its text on one line.
+
+    :param visible: returns a text with the paths that the user can open.
+    """
+    text = visible(" ".join(str(error).split()).removeprefix(_ANY_FAILURE))
     text = _EMULATOR_ENDED.sub(lambda match: f"the emulator ended: {match[1] or 'no reason'}", text)
     code = error.get_error_code()
     if code in _LOST or error.get_error_domain() == libvirt.VIR_FROM_RPC:
@@ -68,12 +79,22 @@ def translate(error: libvirt.libvirtError) -> exceptions.ComputeDriverError:
     return _CLASSES.get(code, exceptions.LibvirtError)(text)
 
 
-@contextlib.contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except libvirt.libvirtError as error:
-        raise translate(error) from error
+def _shown(function: Callable[..., object], args: Collection[object]) -> str:
+    """Return a call for the log: names of functions, and UUIDs.  Other arguments may be secret."""
+    names = [
+        arg if isinstance(arg, str) else _name(arg)
+        for arg in args
+        if callable(arg) or (isinstance(arg, str) and is_uuid(arg))
+    ]
+    return f"{_name(function)}({', '.join(names)})"
+
+
+def _name(function: Any) -> str:
+    while isinstance(function, functools.partial):
+        function = function.func
+    module = str(getattr(function, "__module__", "")).rpartition(".")[2]
+    name = getattr(function, "__qualname__", type(function).__name__)
+    return f"{module}.{name}".replace(".<locals>", "").replace(".<lambda>", "")
 
 
 class Connection:
@@ -125,7 +146,17 @@ class Connection:
         :raises LibvirtUnavailable: if no connection can be opened, or the second one is lost.
         :raises LibvirtError: for any other error of libvirt; has libvirt's text.
         """
-        return concurrency.run_blocking(self._run, lambda opened: function(opened, *args, **kwargs))
+        begun, result = time.monotonic(), "failed"
+        try:
+            answer = concurrency.run_blocking(
+                self._run, lambda opened: function(opened, *args, **kwargs)
+            )
+            result = "done"
+            return answer
+        finally:
+            if LOG.isEnabledFor(logging.DEBUG):
+                seconds = time.monotonic() - begun
+                LOG.debug("libvirt: %s: %s after %.3f s", _shown(function, args), result, seconds)
 
     @contextlib.contextmanager
     def watch(self, uuid: str | None) -> Iterator[events.Watch]:
@@ -158,13 +189,13 @@ class Connection:
                 return self._call(idle, function)
         if self._listener is not None:
             self._listen()
-        with _translated():
+        with self._translated():
             fresh = self.open()
         return self._call(fresh, function)
 
     def _call(self, opened: libvirt.virConnect, function: Callable[[libvirt.virConnect], R]) -> R:
         try:
-            with _translated():
+            with self._translated():
                 return function(opened)
         finally:
             with self._guard:
@@ -174,8 +205,15 @@ class Connection:
             if not kept:
                 events.close_quietly(opened)
 
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except libvirt.libvirtError as error:
+            raise translate(error, self._daemon.visible if self._daemon else str) from error
+
     def _listen(self) -> None:
-        with self._guard, _translated():
+        with self._guard, self._translated():
             if self._listener is None or not self._listener.isAlive():
                 self._dispatcher.unregister()
                 self._listener = self.open()

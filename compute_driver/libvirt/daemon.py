@@ -164,6 +164,10 @@ class EmbeddedDaemon:
         older = (self._base / logs).glob(f"{glob.escape(name)}.log.[0-9]*")
         return [self._base / logs / f"{name}.log", *older]
 
+    def visible(self, text: str) -> str:
+        """Return a message of the daemon with the paths that its user can open."""
+        return system_directories.visible(text, self._base) if self._privileged else text
+
     def close(self) -> None:
         """Allow the daemon to end when it is idle."""
         with self._mutex:

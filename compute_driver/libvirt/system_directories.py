@@ -24,6 +24,9 @@ SYSTEM_DIRECTORIES = {
     "cache": "/var/cache/libvirt",
     "log": "/var/log/libvirt",
 }
+# The same, the other way round; and a path in one of theirs.  /var/run is an old name of /run.
+_OURS = {theirs: ours for ours, theirs in SYSTEM_DIRECTORIES.items()}
+_THEIRS = re.compile(rf"(?<![\w./-])(?:/var(?=/run/))?({'|'.join(_OURS)})(?=/)")
 # A file in each of these directories that a supervisor has made.  A supervisor and its daemons hold
 # a shared lock on the file as long as they need the directory.
 MARK = ".made-for-an-embedded-libvirt"
@@ -69,6 +72,14 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def visible(text: str, base: Path) -> str:
+    """Return a text of an embedded libvirt with its paths as other processes see them.
+
+    *base* has the directories that hide a system libvirt's from the embedded libvirt.
+    """
+    return _THEIRS.sub(lambda match: str(base / _OURS[match[1]] / "libvirt"), text)
 
 
 def is_of_earlier_release(directory: Path) -> bool:

@@ -5,11 +5,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import os
+import shlex
+import time
 from collections.abc import Mapping, Sequence
 
 from compute_driver import exceptions
 from compute_driver.system import concurrency
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds to wait for the end of a killed program.
 _REAPING = 1.0
@@ -49,10 +54,17 @@ def run(
     :raises TookTooLong: if the program did not end in time.
     :raises ToolFailed: if the program does not start.
     """
+    LOG.debug("Program: %s", shlex.join(command))
+    begun, result = time.monotonic(), "failed"
     try:
-        return concurrency.run_blocking(_run, command, text, environment, timeout)
+        ended = concurrency.run_blocking(_run, command, text, environment, timeout)
+        result = f"exit status {ended.status}"
+        return ended
     except OSError as error:
         raise exceptions.ToolFailed(f"{command[0]} does not start: {error.strerror}") from error
+    finally:
+        name = os.path.basename(command[0])
+        LOG.debug("Program %s: %s after %.3f s", name, result, time.monotonic() - begun)
 
 
 def _run(

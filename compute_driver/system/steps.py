@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Announces the steps of operations by name, for tests that end a process between two steps."""
+"""Announces the steps of operations by name: for the log, and for tests that end a process."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
+
+LOG = logging.getLogger(__name__)
 
 Listener = Callable[[str], object]
 
@@ -16,6 +19,7 @@ def announce(step: str) -> None:
 
     :param step: name of the step, such as ``domain defined``; two steps may have the same name.
     """
+    LOG.debug("Step: %s", step)
     for listener in _listeners:
         listener(step)
 

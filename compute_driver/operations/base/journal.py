@@ -120,6 +120,8 @@ def operation(
             LOG.warning("Guest %s cannot be put in order before its %s: %s", uuid, name, error)
             held.keep = not removes
         under_way = Operation(held, name)
+        begun, result = time.monotonic(), "failed"
+        LOG.info("Guest %s: %s begins", uuid, name)
         try:
             if not held.keep:  # else the note of the interrupted operation stays
                 under_way.note(remove=removes)
@@ -129,6 +131,7 @@ def operation(
             with under_way.undo:
                 yield under_way
                 under_way.undo.commit()
+            result = "done"
         except BaseException:
             # The operation has not ended the run, and no mender has put the run in order.
             left = held.interrupted and need is not Need.ALL
@@ -136,6 +139,7 @@ def operation(
             raise
         finally:
             held.keep = held.keep or under_way.undo.failed
+            LOG.info("Guest %s: %s %s after %.1f s", uuid, name, result, time.monotonic() - begun)
 
 
 @contextlib.contextmanager

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import functools
 import unittest
+from unittest import mock
 
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.libvirt import connection
+from compute_driver.libvirt import agent, connection
+from tests.unit import base
 
 #: Texts of libvirt, and the texts for users.
 TEXTS = {
@@ -30,3 +33,22 @@ class TranslateTest(unittest.TestCase):
                 found = connection.translate(libvirt.libvirtError(text))
                 self.assertIs(exceptions.LibvirtError, type(found))
                 self.assertEqual(expected, str(found))
+
+
+class LogTest(unittest.TestCase):
+    def test_a_debug_log_names_functions_and_uuids_and_nothing_else(self) -> None:
+        uuid = "0fa1b2c3-d4e5-4f60-8a7b-0123456789ab"
+        secret = functools.partial(agent.set_password, password="secret")
+        shown = connection._shown(libvirt.virConnect.getCapabilities, [uuid, secret, "<secret/>"])
+        self.assertEqual(f"libvirt.virConnect.getCapabilities({uuid}, agent.set_password)", shown)
+
+    def test_a_call_is_logged_with_its_result_and_duration(self) -> None:
+        made = connection.Connection(base.configuration())
+        with (
+            mock.patch.object(made, "_run", side_effect=exceptions.LibvirtError("no")),
+            self.assertLogs(connection.LOG, "DEBUG") as logged,
+            self.assertRaises(exceptions.LibvirtError),
+        ):
+            made.run(libvirt.virConnect.getHostname)
+        (line,) = logged.output
+        self.assertRegex(line, r"virConnect\.getHostname\(\): failed after [\d.]+ s")

@@ -69,6 +69,15 @@ class EmbeddedDaemonTest(unittest.TestCase):
             ):
                 EmbeddedDaemon(self.directory / "state").ensure()
 
+    def test_messages_have_the_paths_that_the_user_can_open(self) -> None:
+        text = "'/var/run/libvirt/a', (/var/lib/libvirt/b) /srv/run/libvirt/c /run/libvirtd"
+        with mock.patch("os.geteuid", return_value=0):
+            embedded = EmbeddedDaemon(Path("/srv/st"))
+        shown = "'/srv/st/libvirt/run/libvirt/a', (/srv/st/libvirt/lib/libvirt/b)"
+        self.assertEqual(f"{shown} /srv/run/libvirt/c /run/libvirtd", embedded.visible(text))
+        self.as_user(1000)
+        self.assertEqual(text, EmbeddedDaemon(Path("/srv/st")).visible(text))
+
     def test_the_latest_error_of_a_log_is_quoted(self) -> None:
         head = "2026-11-29 08:48:44.041+0000: 22891: "
         bus = f"{head}error : virGDBusGetSystemBus:99 : internal error: no system bus connection\n"

@@ -16,6 +16,14 @@ class RunTest(unittest.TestCase):
         self.assertEqual(programs.Ended(status=3, output="a b\n", errors="no\n"), ended)
         self.assertEqual(-9, programs.run(["/bin/sh", "-c", "kill -9 $$"]).status)
 
+    def test_a_debug_log_tells_what_ran_and_how_it_ended_and_no_input(self) -> None:
+        with self.assertLogs(programs.LOG, "DEBUG") as logged:
+            programs.run(["/bin/sh", "-c", "exit 3"], text="secret", environment={"key": "secret"})
+        begun, ended = logged.output
+        self.assertIn("Program: /bin/sh -c 'exit 3'", begun)
+        self.assertRegex(ended, r"Program sh: exit status 3 after [\d.]+ s")
+        self.assertNotIn("secret", begun + ended)
+
     def test_a_program_that_does_not_end(self) -> None:
         with self.assertRaisesRegex(programs.TookTooLong, r"sleep was killed: .*0\.1 seconds"):
             programs.run(["/bin/sleep", "60"], timeout=0.1)
