@@ -148,7 +148,7 @@ class ImageCache:
         :param users: returns the files that guests need, with the guests; called when all images
             that may go are locked.
         """
-        oldest = time.time() - min_age
+        now = time.time()
         removed = []
         kept: Counter[Absent] = Counter()
         with contextlib.ExitStack() as stack:
@@ -165,12 +165,14 @@ class ImageCache:
                         self._users.record_old(key, guest)
                     if path in own or path in known.used or entry.is_linked():
                         entry.touch()
-                    elif found.used_at <= oldest:
+                    elif min(found.used_at, now) <= now - min_age:
                         kept.update(known.absent.get(key, ()))
                         if key not in known.absent:
                             entry.remove()
                             self._users.forget(key)
                             removed.append(found)
+                    elif found.used_at > now:
+                        entry.touch()  # the clock was ahead at the last use
         _warn(kept)
         return removed
 

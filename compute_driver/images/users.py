@@ -3,10 +3,12 @@
 
 Layout of ``users`` in the cache, private to the driver::
 
-    OWNER/directory.json    where the directory of guests with this owner was last: host and path
-    OWNER/KEY.GUEST         empty: this guest of the directory took the image KEY
+    OWNER/directory.json      where the directory of guests with this owner was last: host and path
+    OWNER/directory-NAME.json likewise, of a copy of the directory beside the first
+    OWNER/KEY.GUEST           empty: this guest of the directory took the image KEY
 
-OWNER is the UUID of :mod:`compute_driver.storage.owner`: a directory that moves keeps its records.
+OWNER is the UUID of :mod:`compute_driver.storage.owner`: a directory that moves keeps its records,
+and a copy of a directory has the owner of the first.
 A guest needs the images that it took as long as its own directory exists: another client may have
 put its disks anywhere.  The headers of the disks in a directory tell the images of guests from
 before the records.  While the directory with the owner cannot be read, all its guests on record may
@@ -19,6 +21,7 @@ import dataclasses
 import json
 import os
 import socket
+import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,7 +32,7 @@ from compute_driver import exceptions
 from compute_driver.storage import home, owner
 from compute_driver.system import files, filesystem
 
-_NOTE = "directory.json"
+_NOTE = "directory"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,7 @@ class Directory:
 class Absent:
     """A directory of guests that cannot be read, or has not the owner on record.
 
-    :param record: the directory in the cache with the record.
+    :param record: the directory or the file in the cache with the record.
     :param reason: a sentence that names the directory.
     """
 
@@ -118,17 +121,16 @@ class Users:
             self.record(key, guest)
 
     def _locate(self, record: Path) -> None:
-        """Note where this driver's directory is, unless the directory on record is there still."""
+        """Note where this driver's directory is, in place of a directory that has gone."""
         own = self._here()
-        try:
-            noted = _read(record)
-        except exceptions.HostError:
-            filesystem.make_directory(self._users, 0o700)
-            filesystem.make_directory(record, 0o700)
-        else:
-            if noted == own or owner.read(Path(noted.path)) == record.name:
-                return
-        with files.new_file(record / _NOTE) as note:
+        notes = {note: _noted(note) for note in _notes(record)}
+        if own in notes.values():
+            return
+        filesystem.make_directory(self._users, 0o700)
+        filesystem.make_directory(record, 0o700)
+        gone = (note for note, place in notes.items() if not _has(place, record.name))
+        name = f"{_NOTE}-{uuid.uuid4().hex}.json" if notes else f"{_NOTE}.json"
+        with files.new_file(next(gone, record / name)) as note:
             note.write_text(json.dumps(dataclasses.asdict(own)))
 
     def forget(self, key: str) -> None:
@@ -156,7 +158,8 @@ class Users:
             guests: list[str] = []
             absent: set[Absent] = set()
             try:
-                for directory in self._directories(record):
+                found, absent = self._directories(record)
+                for directory in found:
                     names = _guests(directory)
                     guests += names
                     if directory != self._here():  # the driver reads its own disks itself
@@ -179,32 +182,63 @@ class Users:
             except FileNotFoundError:
                 return []
 
-    def _directories(self, record: Path) -> list[Directory]:
-        """Return the directories with the owner on record: where it was last, and this driver's.
+    def _directories(self, record: Path) -> tuple[list[Directory], set[Absent]]:
+        """Return the directories with the owner on record, also this driver's, and the absent ones.
 
-        :raises HostError: if neither of the two has the owner.
+        This driver's directory that is not on record has moved from an absent place.
+
+        :raises HostError: if no directory has the owner.
         """
-        noted = _read(record)
-        places = {directory.path: directory for directory in (noted, self._here())}
-        found = [place for place in places.values() if owner.read(Path(place.path)) == record.name]
+        notes = {note: _read(note) for note in _notes(record) or [record / f"{_NOTE}.json"]}
+        here = self._here()
+        moved = here not in notes.values() and _has(here, record.name)
+        found = {place.path: place for place in notes.values() if _has(place, record.name)}
+        absent = [
+            Absent(
+                record=note if len(notes) > 1 else record,
+                reason=f"{place} has no file {owner.FILE} with owner {record.name}",
+            )
+            for note, place in notes.items()
+            if place.path not in found
+        ]
+        if moved:
+            found[here.path], absent = here, absent[1:]
         if not found:
-            raise exceptions.HostError(f"{noted} has no file {owner.FILE} with owner {record.name}")
-        return found
+            raise exceptions.HostError(absent[0].reason)
+        return list(found.values()), set(absent)
 
     def _here(self) -> Directory:
         return Directory(host=socket.gethostname(), path=os.path.realpath(self._instances))
 
 
-def _read(record: Path) -> Directory:
+def _notes(record: Path) -> list[Path]:
+    """Return the notes of the places of the directories in a record."""
+    return sorted(record.glob(f"{_NOTE}*.json"))
+
+
+def _noted(note: Path) -> Directory | None:
     try:
-        return Directory(**json.loads((record / _NOTE).read_bytes()))
+        return _read(note)
+    except exceptions.HostError:
+        return None
+
+
+def _read(note: Path) -> Directory:
+    try:
+        return Directory(**json.loads(note.read_bytes()))
     except (OSError, ValueError, TypeError) as error:
-        raise exceptions.HostError(f"{record / _NOTE} cannot be read") from error
+        raise exceptions.HostError(f"{note} cannot be read") from error
+
+
+def _has(place: Directory | None, wanted: str) -> bool:
+    """Tell whether a directory is at its place, and has the owner."""
+    return place is not None and owner.read(Path(place.path)) == wanted
 
 
 def _taken(record: Path) -> set[tuple[str, str]]:
     """Return the KEYs in a record, with the guests that took them."""
-    names = (path.name.partition(".") for path in record.iterdir() if path.name != _NOTE)
+    notes = _notes(record)
+    names = (path.name.partition(".") for path in record.iterdir() if path not in notes)
     return {(key, guest) for key, _, guest in names}
 
 

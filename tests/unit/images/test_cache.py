@@ -75,6 +75,14 @@ class PruneTest(unittest.TestCase):
         self.assertEqual([], self.cache.entries())
         self.assertTrue(self.cache.fetch(self.image, boot=True))
 
+    def test_an_image_of_a_clock_that_was_ahead_goes_in_its_time(self) -> None:
+        path = self.cache.get_file(self.image)
+        self.age(path, -1000 * DAY)
+        self.assertEqual([], self.pruned(DAY))
+        self.assertLess(abs(time.time() - self.cache.entries()[0].used_at), 60)
+        self.age(path, -1000 * DAY)
+        self.assertEqual([str(path)], self.pruned())
+
     def test_a_second_request_makes_an_image_young(self) -> None:
         self.age(self.cache.get_file(self.image), 2 * DAY)
         self.cache.get_file(self.image)

@@ -152,6 +152,32 @@ class UsersTest(unittest.TestCase):
         self.guest("first", image)
         self.assertEqual([str(other)], self.pruned(copy))
 
+    def test_guests_of_a_copy_keep_the_images_that_they_took(self) -> None:
+        self.taken(self.first, "one")
+        self.first.release("guest")
+        shutil.copytree(self.home / "first", self.home / "copy")
+        image = self.taken(self.cache("copy"))
+        (self.home / "copy" / "instances" / "guest").mkdir()
+        for cache in (self.first, self.second):
+            self.assertNotIn(str(image), self.pruned(cache))
+        (self.home / "copy").rename(self.home / "aside")
+        self.assert_kept(image, "copy/instances of host .* has no file")
+        (note,) = self.home.glob("images/users/*/directory-*.json")
+        note.unlink()  # the operator knows that the copy is gone for good
+        self.assertIn(str(image), self.pruned(self.first))
+
+    def test_a_copy_that_moves_replaces_its_own_note(self) -> None:
+        self.taken(self.first)
+        shutil.copytree(self.home / "first", self.home / "copy")
+        self.taken(self.cache("copy"))
+        (self.home / "copy").rename(self.home / "moved")
+        image = self.taken(self.cache("moved"), "other")
+        notes = self.home.glob("images/users/*/directory*.json")
+        places = {Path(json.loads(note.read_text())["path"]).parent.name for note in notes}
+        self.assertEqual({"first", "moved"}, places)
+        (self.home / "moved" / "instances" / "guest").mkdir()
+        self.assertNotIn(str(image), self.pruned(self.first))
+
     def test_a_lost_owner_comes_from_the_guests_of_the_driver(self) -> None:
         lost = str(uuid.uuid4())
         instances = self.home / "first" / "instances"
