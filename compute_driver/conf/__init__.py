@@ -98,12 +98,15 @@ def _log_options() -> list[cfg.Opt]:
 
 def _bad_values(conf: cfg.ConfigOpts) -> Iterator[tuple[str, cfg.Opt, Exception]]:
     groups = {hypervisor.GROUP.name: hypervisor.OPTIONS, _DEFAULT: _log_options()}
+    unusable = False  # the state path, which holds the defaults of other paths
     for group, options in groups.items():
         values = conf if group == _DEFAULT else conf[group]
         for option in options:
+            if unusable and str(option.default).startswith(f"${hypervisor.STATE_PATH.dest}/"):
+                continue
             try:
                 if values[option.dest] is None and option is hypervisor.STATE_PATH:
-                    yield group, option, ValueError(hypervisor.NO_HOME)
-                    return  # other paths are below this one
+                    raise ValueError(hypervisor.NO_HOME)
             except (cfg.Error, ValueError) as error:
+                unusable = unusable or option is hypervisor.STATE_PATH
                 yield group, option, error

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+from pathlib import Path
 
 from oslo_config import cfg, types
 
@@ -27,6 +28,22 @@ MAX_HOTPLUG_PORTS = 16
 
 #: The largest whole number of a program or of libvirt, for options with a natural bound far below.
 _MAX_INT = 2**31 - 1
+
+
+#: Directories of the Filesystem Hierarchy Standard 3.0 that many programs share.
+_SHARED = frozenset(
+    {
+        *("/", "/bin", "/boot", "/etc", "/home", "/lib", "/lib64", "/opt", "/root", "/run"),
+        "/tmp",  # noqa: S108
+        *("/sbin", "/usr", "/usr/bin", "/usr/lib", "/usr/lib64", "/usr/local"),
+        *("/usr/sbin", "/usr/share", "/var", "/var/cache", "/var/lib", "/var/log", "/var/spool"),
+        "/var/tmp",  # noqa: S108
+    }
+)
+
+#: File systems of the kernel, and the only directory in them with a tmpfs for all programs.
+_KERNEL = ("/dev", "/proc", "/sys")
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a name to compare with
 
 
 def _default_state_path() -> str | None:
@@ -54,29 +71,48 @@ class Seconds(types.Float):
         return seconds
 
 
-class AbsolutePath(types.ConfigType):
-    """An absolute path, which does not depend on the working directory."""
+class OwnDirectory(types.ConfigType):
+    """The absolute path of a directory that only this driver uses; the directory may be missing."""
 
-    accepted = "an absolute path"
+    accepted = "an absolute path of a directory for this driver alone, which may be missing"
 
     def __init__(self) -> None:
         super().__init__(type_name="absolute path")
 
     def __call__(self, value: object) -> str:
-        """Return *value* if it is an absolute path without control characters."""
+        """Return *value* if it is such a path, without control characters."""
         text = str(value)
         if not text.startswith("/") or not text.isprintable():
             raise ValueError(f"{text!r} is not an absolute path such as /var/lib/compute-driver")
-        return os.path.normpath(text)
+        path = os.path.normpath(text)
+        if _is_of_the_system(Path(os.path.realpath(path))):
+            raise ValueError(f"{text!r} is a directory of the system")
+        existing = next(place for place in (Path(path), *Path(path).parents) if _exists(place))
+        if not existing.is_dir():
+            raise ValueError(f"{str(existing)!r} is not a directory")
+        return path
 
     def __repr__(self) -> str:
-        return "AbsolutePath"
+        return "OwnDirectory"
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
 
     def _formatter(self, value: str) -> str:
         return value
+
+
+def _is_of_the_system(path: Path) -> bool:
+    below = any(path.is_relative_to(top) for top in _KERNEL) and _MEMORY not in path.parents
+    return below or str(path) in _SHARED
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError | NotADirectoryError)
+    return True
 
 
 class Architectures(types.List):
@@ -126,7 +162,7 @@ def _model(name: str) -> str:
 
 STATE_PATH = cfg.Opt(
     "state_path",
-    type=AbsolutePath(),
+    type=OwnDirectory(),
     default=_default_state_path(),
     sample_default="/var/lib/compute-driver",
     help="Directory of all files of the driver. Ordinary users have a directory below "
@@ -136,7 +172,7 @@ STATE_PATH = cfg.Opt(
 #: Why option ``state_path`` has no value.
 NO_HOME = (
     f"no value, and no default, since user ID {os.geteuid()} has no home directory;"
-    f" accepted: {AbsolutePath.accepted}"
+    f" accepted: {OwnDirectory.accepted}"
 )
 
 OPTIONS = [
@@ -172,14 +208,14 @@ OPTIONS = [
     STATE_PATH,
     cfg.Opt(
         "instances_path",
-        type=AbsolutePath(),
+        type=OwnDirectory(),
         default="$state_path/instances",
         help="Directory with one directory for each guest: disks, config drive, console log, "
         "firmware variables.",
     ),
     cfg.Opt(
         "image_cache_path",
-        type=AbsolutePath(),
+        type=OwnDirectory(),
         default="$state_path/images",
         help="Directory of fetched images, which are the backing files of guests' disks.",
     ),

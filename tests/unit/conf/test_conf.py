@@ -32,8 +32,18 @@ BAD_VALUES = {
     " accepted: a number, 1 to 2000000",
     "image_fetch_retries = -1": "image_fetch_retries in {file} [hypervisor]: '-1' is not usable;"
     " accepted: a whole number, 0 to 2147483647",
-    "state_path = var": "state_path in {file} [hypervisor]: 'var' is not usable;"
-    " accepted: an absolute path",
+    **{
+        f"{option} = {path}": f"{option} in {{file}} [hypervisor]: {path!r} is not usable;"
+        f" accepted: {hypervisor.OwnDirectory.accepted}"
+        for option, path in (
+            ("state_path", "var"),
+            ("state_path", "/"),
+            ("state_path", "/usr/../var/lib/"),
+            ("state_path", "/etc/passwd/x"),
+            ("instances_path", "/dev/null"),
+            ("image_cache_path", "/proc/self"),
+        )
+    },
     "tcg_cpu_models = vax:486": "tcg_cpu_models in {file} [hypervisor]: 'vax:486' is not usable;"
     f" accepted: {PAIRS}",
     "tcg_cpu_models = x86_64:a,amd64:b": "tcg_cpu_models in {file} [hypervisor]:"
