@@ -20,6 +20,7 @@ from oslo_config import cfg
 from compute_driver import consoles, driver, exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
+from compute_driver.contract.agent import check_account
 from compute_driver.guest import ConfigDrive, Guest, Identity, Image, Interface, Rescue
 from compute_driver.info import (
     Address,
@@ -123,6 +124,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def pause(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "pause"):
             if self._parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
+                self._parts.require_answer(uuid)
                 self._parts.on_domain(uuid, libvirt.virDomain.suspend)
 
     def resume(self, uuid: str) -> None:
@@ -172,6 +174,7 @@ class LibvirtDriver(driver.ComputeDriver):
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         from compute_driver.libvirt import agent
 
+        check_account(user, password)
         with journal.operation(self._parts, uuid, "set_password"):
             self._parts.require_agent(uuid, "set a password of")
             timeout = self._parts.agent_timeout
@@ -312,6 +315,7 @@ class LibvirtDriver(driver.ComputeDriver):
         from compute_driver.libvirt.consoles import screen
 
         self._mended.require(uuid, "take a picture of", ACTIVE)
+        self._parts.require_answer(uuid)
         return self._parts.on_domain(uuid, screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
@@ -321,6 +325,8 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
+        if uuid is not None:
+            self._mended.require_answer(uuid)
         return self._mended.inventory.stats(uuid)
 
     def host_show(self, architectures: Collection[str] = ()) -> HostInfo:

@@ -31,6 +31,9 @@ _STATES = {
     libvirt.VIR_DOMAIN_PMSUSPENDED: PowerState.PAUSED,
 }
 
+#: Seconds that an emulator may take to answer a question.
+ANSWER_SECONDS = 10.0
+
 #: Seconds that a guest's agent may take to answer.
 AGENT_SECONDS = 5
 
@@ -224,6 +227,14 @@ def settle(domain: libvirt.virDomain) -> None:
     9.0).
     """
     unless_stopped(domain.memoryStats)
+
+
+def ask_emulator(domain: libvirt.virDomain) -> None:
+    """Return when the emulator of a domain has answered a question; at once if it has stopped.
+
+    libvirt asks the emulator of every running domain for its I/O threads, also without any.
+    """
+    unless_stopped(functools.partial(domain.ioThreadInfo, libvirt.VIR_DOMAIN_AFFECT_LIVE))
 
 
 def unless_stopped(call: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator, PowerState
-from compute_driver.guest import Guest, is_name, is_uuid, renamed
+from compute_driver.guest import Guest, as_uuid, is_name, renamed
 from compute_driver.hardware import tuning
 from compute_driver.info import (
     DiskStats,
@@ -32,7 +33,7 @@ from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import exchange, layout
-from compute_driver.system import memory
+from compute_driver.system import concurrency, memory
 from compute_driver.xml import metadata
 
 LOG = logging.getLogger(__name__)
@@ -45,6 +46,9 @@ _STATS = (
     | libvirt.VIR_DOMAIN_STATS_INTERFACE
     | libvirt.VIR_DOMAIN_STATS_BLOCK
 )
+
+#: How often all guests are asked, of which each time another emulator may hang.
+_STATS_TRIES = 5
 
 
 class Inventory:
@@ -92,9 +96,24 @@ class Inventory:
         return Path(self.guest(uuid).console)
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
-        """Return the use of resources by one guest, or by all guests of this driver."""
-        found = self._connection.run(_stats, self.ownership, uuid)
-        return tuple(sorted(found, key=lambda stats: stats.name))
+        """Return the use of resources by one guest, or by all guests of this driver.
+
+        Of a guest whose emulator hangs, libvirt tells only some: it passes over the emulator that
+        an earlier call waits for.
+
+        :raises OperationTimeout: if emulators of many guests hang, or libvirt itself.
+        """
+        answers: list[list[GuestStats]] = []
+
+        def ask() -> None:
+            answers.append(self._connection.run(_stats, self.ownership, uuid))
+
+        for _try in range(_STATS_TRIES):
+            if concurrency.within(time.monotonic() + domains.ANSWER_SECONDS, ask):
+                break
+        if not answers:
+            raise exceptions.OperationTimeout("emulators of several guests do not answer")
+        return tuple(sorted(answers[-1], key=lambda stats: stats.name))
 
 
 def _describe(
@@ -158,15 +177,14 @@ def _before(directory: Path) -> Guest | None:
 
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, ownership: Ownership) -> str:
-    domain = None
-    if is_uuid(name_or_uuid):
-        domain = domains.lookup(connection, name_or_uuid)
-        directory = ownership.instances / name_or_uuid
+    domain = domains.lookup_name(connection, name_or_uuid) if is_name(name_or_uuid) else None
+    uuid = as_uuid(name_or_uuid)  # a name may be one, too, without hyphens
+    if domain is None and uuid is not None:
+        domain = domains.lookup(connection, uuid)
+        directory = ownership.instances / uuid
         descriptions = (Description.kept(directory), Description.latest(directory))
         if domain is None and any(description.exists() for description in descriptions):
-            return name_or_uuid  # the domain is gone, its files are here
-    elif is_name(name_or_uuid):
-        domain = domains.lookup_name(connection, name_or_uuid)
+            return uuid  # the domain is gone, its files are here
     if domain is None or not ownership.owns(domain):
         raise ownership.not_found(name_or_uuid, domain)
     return str(domain.UUIDString())

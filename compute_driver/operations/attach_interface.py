@@ -22,6 +22,7 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
     """
     state = parts.require(uuid, "attach an interface to", interfaces.ACCEPTED)
+    parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.ports.check_interfaces(interfaces.only(guest, interface))

@@ -22,6 +22,7 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
     state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
+    parts.require_answer(uuid)
     stored = parts.described(uuid)
     removed = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
     if not removed:

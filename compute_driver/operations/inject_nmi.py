@@ -21,6 +21,7 @@ def inject_nmi(parts: Parts, uuid: str) -> None:
     :raises InterruptUnsupported: if its machine has none.
     """
     parts.require(uuid, "interrupt", ACTIVE)
+    parts.require_answer(uuid)
     parts.on_domain(uuid, _inject)
 
 

@@ -28,6 +28,7 @@ def resume(parts: Parts, uuid: str) -> None:
     """
     match parts.require(uuid, "resume", ALIVE):
         case PowerState.PAUSED:
+            parts.require_answer(uuid)
             if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
                 _release_after_error(parts, uuid)
             else:

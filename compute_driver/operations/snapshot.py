@@ -80,6 +80,7 @@ def snapshot(
     :raises: see :meth:`compute_driver.driver.ComputeDriver.snapshot`.
     """
     deadline = time.monotonic() + timeout
+    parts.require_answer(uuid)
     stored = parts.stored(uuid).guest
     disk = parts.plan(stored).disk(Role.ROOT)
     if disk is None:

@@ -13,5 +13,6 @@ from compute_driver.system import steps
 def suspend(parts: Parts, uuid: str) -> None:
     """Save a guest's memory to disk and power the guest off; nothing if it is suspended."""
     if parts.require(uuid, "suspend", ALIVE) is not PowerState.SUSPENDED:
+        parts.require_answer(uuid)
         parts.on_domain(uuid, libvirt.virDomain.managedSave)
         steps.announce("memory saved")

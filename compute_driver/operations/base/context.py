@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -30,7 +31,7 @@ from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
-from compute_driver.system import memory
+from compute_driver.system import concurrency, memory
 from compute_driver.xml import metadata, present
 from compute_driver.xml.present import Present
 
@@ -243,6 +244,11 @@ class Parts:
             except libvirt.libvirtError as error:
                 if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
                     raise exceptions.GuestNotFound(uuid) from error
+                if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+                    raise exceptions.GuestBusy(
+                        f"guest {domain.name()!r} is busy, or its emulator does not answer:"
+                        f" {' '.join(str(error).split())}"
+                    ) from error
                 raise
 
         return self.connection.run(call)
@@ -327,6 +333,28 @@ class Parts:
             raise exceptions.InvalidGuestState(name, operation, state, accepted)
         return state
 
+    def require_answer(self, uuid: str) -> None:
+        """Return if a guest does not run, or its emulator answers.
+
+        libvirt's calls wait for an emulator without an end.
+
+        :raises OperationTimeout: if the emulator hangs.
+        """
+        self.ask_emulator(uuid, domains.ask_emulator, domains.ANSWER_SECONDS)
+
+    def ask_emulator(
+        self, uuid: str, question: Callable[[libvirt.virDomain], object], seconds: float
+    ) -> None:
+        """Call a function of a guest's domain that waits for the guest's emulator.
+
+        :raises OperationTimeout: if the emulator does not answer in time.
+        """
+        if not concurrency.within(time.monotonic() + seconds, self.on_domain, uuid, question):
+            raise exceptions.OperationTimeout(
+                f"the emulator of guest {self.name(uuid)!r} does not answer within {seconds:g} s;"
+                " 'stop' or 'reboot --hard' ends the emulator"
+            )
+
     def require_agent(self, uuid: str, operation: str) -> None:
         """Return if a guest runs and has a channel for an agent.
 
@@ -334,6 +362,7 @@ class Parts:
         :raises AgentUnavailable: if the guest has no channel.
         """
         self.require(uuid, operation, {PowerState.RUNNING})
+        self.require_answer(uuid)
         guest = self.stored(uuid).guest
         if not guest.guest_agent:
             raise exceptions.AgentUnavailable(f"guest {guest.name!r} has no channel for an agent")

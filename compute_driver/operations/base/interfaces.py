@@ -125,7 +125,7 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
             alias = aliases.get(mac)
             if alias is None:
                 return
-            power.ask_emulator(parts, uuid, functools.partial(_ask, alias=alias), ASK_SECONDS)
+            parts.ask_emulator(uuid, functools.partial(_ask, alias=alias), ASK_SECONDS)
             until = min(deadline, time.monotonic() + power.ASK_AGAIN)
             while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
                 if event.device == alias:

@@ -33,9 +33,6 @@ LOG = logging.getLogger(__name__)
 #: has missed the first request.
 ASK_AGAIN = 10.0
 
-#: Seconds that an emulator may take to answer a question.
-_ANSWER_SECONDS = 10.0
-
 #: How often a guest is started whose ports another program takes each time.
 _TRIES = 10
 
@@ -109,20 +106,7 @@ def wait(parts: Parts, uuid: str) -> None:
     """
     if Mark.STARTING in marks.find(parts, uuid):
         with contextlib.suppress(exceptions.GuestNotFound):
-            ask_emulator(parts, uuid, domains.settle, _ANSWER_SECONDS)
-
-
-def ask_emulator(
-    parts: Parts, uuid: str, question: Callable[[libvirt.virDomain], object], seconds: float
-) -> None:
-    """Call a function of a guest's domain that waits for the guest's emulator.
-
-    :raises OperationTimeout: if the emulator does not answer in time.
-    """
-    if not concurrency.within(time.monotonic() + seconds, parts.on_domain, uuid, question):
-        raise exceptions.OperationTimeout(
-            f"the emulator of guest {parts.name(uuid)!r} did not answer within {seconds:g} s"
-        )
+            parts.require_answer(uuid)
 
 
 def on_again(parts: Parts, uuid: str, undo: Undo, *, running: bool) -> None:

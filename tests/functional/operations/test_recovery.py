@@ -21,8 +21,8 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import power
 from tests.functional import base, tiny, worker
 from tests.functional.command import CommandLine
 from tests.functional.recovery import RecoveryTestCase
@@ -173,7 +173,7 @@ class TestInterruptedOperations(RecoveryTestCase):
         for emulator in hung.values():
             os.kill(emulator, signal.SIGSTOP)
         with (
-            mock.patch.object(power, "_ANSWER_SECONDS", 2.0),
+            mock.patch.object(domains, "ANSWER_SECONDS", 2.0),
             self.assertLogs("compute_driver.operations.base.journal", logging.WARNING) as logged,
         ):
             self.other_driver().list()
