@@ -132,11 +132,11 @@ def _insist(arrived: socket.socket, done: threading.Event) -> None:
 
     The journal notes the unfinished operation, and the next command recovers it.
     """
-    with arrived:
+    with arrived:  # open to the end: Python complains if it cannot note a second signal
         number = arrived.recv(1)
-    if number and not done.wait(UNWIND_SECONDS):
-        os.write(2, b"compute-driver: ended, though libvirt or a guest does not answer\n")
-        os._exit(128 + number[0])
+        if number and not done.wait(UNWIND_SECONDS):
+            os.write(2, b"compute-driver: ended, though libvirt or a guest does not answer\n")
+            os._exit(128 + number[0])
 
 
 if __name__ == "__main__":

@@ -144,7 +144,33 @@ with main._unwinding_signals():
 """
 
 
+SLOW = """
+import contextlib, time
+from compute_driver.cmd import main
+with contextlib.suppress(SystemExit), main._unwinding_signals():
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        time.sleep(0.2)
+        print("unwinding", flush=True)
+        time.sleep(60)
+"""
+
+
 class Signals(ProcessCase):
+    def test_a_second_signal_ends_the_unwinding_without_a_word(self) -> None:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SLOW], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.addCleanup(process.kill)
+        assert process.stdout is not None
+        for line in (b"ready\n", b"unwinding\n"):
+            self.assertEqual(line, process.stdout.readline())
+            process.send_signal(signal.SIGTERM)
+        self.assertEqual((b"", b""), process.communicate(timeout=30))
+        self.assertEqual(0, process.returncode)
+
     def test_what_cannot_unwind_ends_all_the_same(self) -> None:
         process = subprocess.Popen(
             [sys.executable, "-c", DEAF], stdout=subprocess.PIPE, stderr=subprocess.PIPE
