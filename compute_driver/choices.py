@@ -79,9 +79,17 @@ class SnapshotFormat(Choice):
 
     @classmethod
     def of(cls, path: Path) -> SnapshotFormat:
-        """Return the format of a file by its suffix: ``.img`` means raw, unknown means qcow2."""
-        suffix = path.suffix.lower().removeprefix(".")
-        return {"img": cls.RAW, **{str(member): member for member in cls}}.get(suffix, cls.QCOW2)
+        """Return the format of a file by its suffix: ``.img`` means raw, and no suffix qcow2.
+
+        :raises InvalidParameter: if the suffix is another one.
+        """
+        suffixes = {f".{member}": member for member in cls} | {".img": cls.RAW, "": cls.QCOW2}
+        try:
+            return suffixes[path.suffix.lower()]
+        except KeyError:
+            known = ", ".join(sorted(filter(None, suffixes)))
+            accepted = f"a name that ends in {known}, or any name with --image-format"
+            raise exceptions.InvalidParameter("target", str(path), accepted) from None
 
 
 class DiskBus(Choice):

@@ -41,6 +41,10 @@ class NotOnThisHost(InvalidParameter):
     """A guest cannot have the value on this host; another host may give it."""
 
 
+class NameUnusable(InvalidParameter):
+    """Another client of libvirt has given a guest a name that no guest can have."""
+
+
 class ConfigurationError(ComputeDriverError):
     """A configuration file or option is not usable."""
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 
 from compute_driver.cmd import options, verb
+from compute_driver.hardware import properties
 from compute_driver.hardware.properties import Wishes
 
 
@@ -22,8 +23,7 @@ class AttachInterface(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid = self.find(parsed_args.guest)
-        with options.usage({}):
-            interface = options.interface(parsed_args.nic, Wishes())
-        with options.named():
+        interface = options.interface(parsed_args.nic, Wishes())
+        with properties.named({"nic": "SPEC"}):
             self.operate(uuid, interface)
         self.app.stdout.write(f"{interface.mac}\n")

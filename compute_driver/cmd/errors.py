@@ -25,5 +25,8 @@ class UnknownCommandError(UsageError, ValueError):
 
 def status(error: exceptions.ComputeDriverError) -> int:
     """Return the exit status of *error*."""
-    usage = isinstance(error, UsageError | exceptions.ConfigurationError)
-    return BAD_USAGE if usage else FAILED
+    # The same words are good on another host, or for a guest that nobody has renamed.
+    if isinstance(error, exceptions.NotOnThisHost | exceptions.NameUnusable):
+        return FAILED
+    usage = (UsageError, exceptions.ConfigurationError, exceptions.InvalidParameter)
+    return BAD_USAGE if isinstance(error, usage) else FAILED

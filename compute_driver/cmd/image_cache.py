@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 
 from compute_driver.cmd import options, verb
+from compute_driver.hardware import properties
 
 
 class ImageCache(verb.Verb):
@@ -21,8 +22,7 @@ class ImageCache(verb.Verb):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        with options.usage({"checksum": "--checksum"}):
+        with properties.named({"checksum": "--checksum"}), self.progress() as report:
             image = options.image(parsed_args)
-        with self.progress() as report:
             fetched = self.operate(image, boot=parsed_args.boot, progress=report)
         self.app.stdout.write("fetched\n" if fetched else "in the cache already\n")

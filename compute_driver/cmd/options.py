@@ -7,12 +7,12 @@ import argparse
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.choices import Choice, DiskFormat, InterfaceKind, NicModel
-from compute_driver.cmd import errors, verb
+from compute_driver.cmd import verb
 from compute_driver.guest import (
     GIB,
     MAX_DISK_BYTES,
@@ -127,22 +127,8 @@ _FLAGS = {
 
 
 def named() -> contextlib.AbstractContextManager[None]:
-    """Let the refusals of a driver name the options of the command line."""
+    """Let the refusals of values name the options of the command line."""
     return properties.named(_FLAGS)
-
-
-@contextlib.contextmanager
-def usage(flags: Mapping[str, str] = _FLAGS) -> Iterator[None]:
-    """Turn a refused value into a usage error that names the option of the value.
-
-    :param flags: options by the beginnings of the names that the refusals use.
-    :raises UsageError: in place of InvalidParameter.
-    """
-    try:
-        with properties.named(flags):
-            yield
-    except exceptions.InvalidParameter as error:
-        raise errors.UsageError(str(error)) from error
 
 
 def pair(flag: str, text: str) -> tuple[str, str]:

@@ -40,9 +40,8 @@ class Rescue(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid = self.find(parsed_args.guest)
-        with options.usage():
-            rescue = _rescue(parsed_args)
         with options.named(), self.progress() as report:
+            rescue = _rescue(parsed_args)
             self.operate(uuid, rescue, timeout=parsed_args.timeout, progress=report)
 
 

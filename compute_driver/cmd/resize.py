@@ -51,9 +51,8 @@ class Resize(verb.Verb):
         present = self.driver.show(uuid).guest
         if not is_name(present.name):
             raise unusable_name(present)
-        with options.usage():
-            guest = _resized(present, parsed_args)
         with options.named():
+            guest = _resized(present, parsed_args)
             if parsed_args.check_only:
                 self.driver.check_resize(uuid, guest)
             else:

@@ -9,6 +9,7 @@ import sys
 
 from compute_driver import exceptions
 from compute_driver.cmd import verb
+from compute_driver.hardware import properties
 
 
 class SetPassword(verb.Verb):
@@ -25,7 +26,8 @@ class SetPassword(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid = self.find(parsed_args.guest)
-        self.operate(uuid, _read(), user=parsed_args.user)
+        with properties.named({"user": "--user"}):
+            self.operate(uuid, _read(), user=parsed_args.user)
 
 
 def _read() -> str:
@@ -33,11 +35,8 @@ def _read() -> str:
     try:
         terminal = sys.stdin.isatty()
         password = getpass.getpass() if terminal else sys.stdin.readline().rstrip("\n")
-        usable = b"\0" not in password.encode()
     except UnicodeError:
-        usable = False
-    if not usable:
-        accepted = "text in the terminal's encoding, without NUL characters"
+        accepted = "text in the terminal's encoding"
         raise exceptions.InvalidParameter("password", "***", accepted) from None
     if not password:
         raise exceptions.InvalidParameter("password", None, "a line on standard input")

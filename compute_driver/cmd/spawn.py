@@ -43,9 +43,8 @@ class Spawn(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
-        with options.usage():
-            guest = _guest(parsed_args)
         with options.named(), self.progress() as report:
+            guest = _guest(parsed_args)
             info = self.operate(guest, progress=report)
         if parsed_args.wait is not None:
             self._wait(guest, parsed_args.wait, parsed_args.timeout)

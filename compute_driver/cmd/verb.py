@@ -74,9 +74,7 @@ class Verb(command.Command):
 
     def find(self, guest: str) -> str:
         """Return the UUID of the guest that the command line names."""
-        from compute_driver.guest import is_uuid
-
-        return self.driver.find(guest.lower() if is_uuid(guest) else guest)
+        return self.driver.find(guest)
 
     def progress(self) -> AbstractContextManager[Progress]:
         """Return a context with a callback that shows progress, unless the user wants quiet."""

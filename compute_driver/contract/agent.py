@@ -5,6 +5,20 @@ from __future__ import annotations
 
 import abc
 
+from compute_driver import exceptions
+from compute_driver.guest.bounds import require_text
+
+
+def check_account(user: str, password: str) -> None:
+    """Refuse texts that no request to an agent can carry.
+
+    :raises InvalidParameter: names the parameter, and never shows the password.
+    """
+    require_text("user", user, "a name")
+    if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
+        accepted = "Unicode text without NUL characters"
+        raise exceptions.InvalidParameter("password", "***", accepted)
+
 
 class Agent(abc.ABC):
     """Asks the agent inside a guest to freeze file systems and to set passwords."""
@@ -34,6 +48,7 @@ class Agent(abc.ABC):
         """Set the password of an account inside a running guest.
 
         :param user: the account's name.
+        :raises InvalidParameter: if a request cannot carry a text; never shows the password.
         :raises InvalidGuestState: if the guest does not run.
         :raises AgentUnavailable: if no agent answers.
         :raises PasswordUnsupported: if the agent does not know the command.

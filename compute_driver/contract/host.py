@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
+from compute_driver.guest import as_uuid
 from compute_driver.info import Check, Finding, GuestInfo, GuestStats, HostInfo
 
 #: Called with a guest's UUID and its state.
@@ -30,15 +31,18 @@ class Host(abc.ABC):
         return self.show(uuid).state
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with this name or UUID.
+        """Return the UUID of the guest with this name or UUID; a name comes first.
 
         A guest without a domain whose files are there is found by its UUID, too.
 
+        :param guest: a name, or a UUID in any case, with its hyphens or without.
         :raises GuestNotFound: if this driver has no such guest.
         """
-        for info in self.list():
-            if guest in (info.guest.name, info.guest.uuid):
-                return info.guest.uuid
+        guests = [info.guest for info in self.list()]
+        names = {found.name: found.uuid for found in guests}
+        wanted = names.get(guest) or as_uuid(guest)
+        if wanted in names.values():
+            return str(wanted)
         raise exceptions.GuestNotFound(guest)
 
     @abc.abstractmethod

@@ -57,11 +57,12 @@ class Images(abc.ABC):
 
         :param target: the file to make, readable by its owner only.
         :param image_format: format of the target; by default by the target's suffix (.qcow2, .raw
-            or .img, .vdi, .vmdk), and qcow2 for any other suffix.
+            or .img, .vdi, .vmdk), and qcow2 without a suffix.
         :param quiesce: whether the guest's agent freezes the file systems of a running guest at
             this moment: never; try, if an agent answers and can freeze; or require, and make no
             image otherwise.
-        :raises InvalidParameter: if the target exists, belongs to a guest, or is in no directory.
+        :raises InvalidParameter: if the target exists, belongs to a guest, is in no directory, or
+            has another suffix and no *image_format* is given.
         :raises SnapshotFailed: if the guest has no root disk, or its emulator fails.
         :raises OperationTimeout: if the copy takes longer than option snapshot_timeout.
         :raises NotEnoughSpace: if there is no room for the image.

@@ -35,6 +35,7 @@ from compute_driver.guest.bounds import (
     MAX_VCPUS,
     MIB,
     WORD,
+    as_uuid,
     is_uuid,
     require,
     require_match,
@@ -64,6 +65,7 @@ __all__ = [  # the parts of a guest, for all who describe or read guests
     "Rescue",
     "RngRate",
     "Topology",
+    "as_uuid",
     "is_uuid",
     "random_mac",
     "shown_size",
@@ -279,10 +281,10 @@ def renamed(guest: Guest, name: str) -> Guest:
     return made
 
 
-def unusable_name(guest: Guest, accepted: str = NAMES) -> exceptions.InvalidParameter:
+def unusable_name(guest: Guest, accepted: str = NAMES) -> exceptions.NameUnusable:
     """Return the error for a guest that another client of libvirt has renamed, with the remedy."""
     remedy = f"'virsh domrename' gives domain {guest.uuid} another name"
-    return exceptions.InvalidParameter("name", guest.name, f"{accepted}; {remedy}")
+    return exceptions.NameUnusable("name", guest.name, f"{accepted}; {remedy}")
 
 
 def stored(value: Any) -> bool:

@@ -10,7 +10,6 @@ disks.
 from __future__ import annotations
 
 import mmap
-import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -88,13 +87,12 @@ def clone(source: FileSource, target: FileSource, limits: tools.ToolLimits) -> N
 
 def grow(source: FileSource, size: int, limits: tools.ToolLimits) -> None:
     """Make the file larger, by the format that the driver has given it: guests write headers."""
-    with host_errors(f"{source.path} cannot grow"):
-        if source.format is DiskFormat.RAW:
-            os.truncate(source.path, size)
-        else:
-            formats = ["-f", str(source.format)]
-            argv = ["qemu-img", "resize", "-q", *formats, str(source.path), str(size)]
-            tools.run(argv, limits)
+    if source.format is DiskFormat.RAW:
+        files.lengthen(source.path, size, source.name.rstrip("0123456789"))
+    else:
+        formats = ["-f", str(source.format)]
+        argv = ["qemu-img", "resize", "-q", *formats, str(source.path), str(size)]
+        tools.run(argv, limits)
 
 
 def move(source: FileSource, target: FileSource) -> None:
@@ -139,7 +137,7 @@ def _copy(disk: GuestDisk, path: Path, image: BaseImage, limits: tools.ToolLimit
     formats = ["-f", str(image.format), "-O", "raw"]
     tools.run(["qemu-img", "convert", "-q", *formats, str(image.path), str(path)], limits)
     if disk.size_bytes:
-        os.truncate(path, disk.size_bytes)
+        files.lengthen(path, disk.size_bytes, str(disk.role))
 
 
 def _empty_qcow2(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
@@ -148,11 +146,11 @@ def _empty_qcow2(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
 
 
 def _empty_raw(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
-    os.truncate(path, disk.size_bytes)
+    files.lengthen(path, disk.size_bytes, str(disk.role))
 
 
 def _ephemeral(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
-    os.truncate(path, disk.size_bytes)
+    files.lengthen(path, disk.size_bytes, str(disk.role))
     # The file is all zeros: writing zeros for inodes and journal would only fill the host.
     zeros = "lazy_itable_init=1,lazy_journal_init=1"
     tools.run(["mkfs.ext4", "-q", "-F", "-L", disk.name, "-E", zeros, str(path)], limits)
@@ -161,7 +159,7 @@ def _ephemeral(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
 def _swap(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
     # Where mkswap writes: mkswap reports no error when the file system is full.
     path.write_bytes(bytes(mmap.PAGESIZE))
-    os.truncate(path, disk.size_bytes)
+    files.lengthen(path, disk.size_bytes, str(disk.role))
     tools.run(["mkswap", "-L", "swap1", str(path)], limits)
 
 

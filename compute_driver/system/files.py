@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.guest import MIB
+from compute_driver.guest import MIB, shown_size
 from compute_driver.system import concurrency, tools
 from compute_driver.system.filesystem import host_errors
 
@@ -40,6 +40,44 @@ _BLOCK_BYTES = 512
 
 class Taken(exceptions.HostError):
     """The target exists already and must not be replaced."""
+
+
+def lengthen(path: Path, size: int, field: str) -> None:
+    """Give a file its size; the bytes that are added take no space.
+
+    :param size: in bytes, not below the present size.
+    :param field: name of the size, for the error.
+    :raises NotOnThisHost: if the file system cannot have files of this size; names the largest.
+    :raises HostError: if the operating system refuses for another reason.
+    """
+    with host_errors(f"{path} cannot grow"):
+        try:
+            os.truncate(path, size)
+        except OSError as error:
+            if error.errno != errno.EFBIG:
+                raise
+            largest = shown_size(_largest(path.parent, size))
+            accepted = f"at most {largest}, the largest file of the file system of {path.parent}"
+            raise exceptions.NotOnThisHost(field, shown_size(size), accepted) from error
+
+
+def _largest(directory: Path, beyond: int) -> int:
+    """Return the size of the largest file that a file system can have, in bytes.
+
+    No interface of the kernel tells the size.
+
+    :param beyond: a size that the file system refuses.
+    """
+    largest = 0
+    with tempfile.TemporaryFile(dir=directory) as file:
+        while beyond - largest > 1:
+            middle = (largest + beyond) // 2
+            try:
+                os.ftruncate(file.fileno(), middle)
+                largest = middle
+            except OSError:
+                beyond = middle
+    return largest
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from compute_driver.choices import PowerState
+from compute_driver.contract.agent import check_account
 from compute_driver.drivers.fake.machine import Machines
 
 
@@ -21,6 +22,7 @@ class Agent(Machines):
             machine.require_agent()
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
+        check_account(user, password)
         with self._machine(uuid) as machine:
             machine.require("set a password of", PowerState.RUNNING)
             machine.require_agent()

@@ -12,7 +12,7 @@ from collections.abc import Collection
 from compute_driver.choices import ACTIVE, InterfaceKind
 from compute_driver.driver import Listener
 from compute_driver.drivers.fake.machine import Machine, Machines
-from compute_driver.guest import Interface
+from compute_driver.guest import Interface, as_uuid
 from compute_driver.hardware import architecture
 from compute_driver.info import (
     ArchitectureInfo,
@@ -33,7 +33,8 @@ class Host(Machines):
         return tuple(machine.info() for machine in self._all())
 
     def find(self, guest: str) -> str:
-        return guest if guest in self._released else super().find(guest)
+        uuid = as_uuid(guest)
+        return uuid if uuid in self._released else super().find(guest)
 
     def show(self, uuid: str) -> GuestInfo:
         with self._machine(uuid) as machine:

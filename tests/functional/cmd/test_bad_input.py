@@ -122,10 +122,9 @@ class TestDescription(BadInputTestCase):
         self.wrong("disk", root=Disk())
 
     def test_disk_that_no_file_can_hold(self) -> None:
-        self.refused(exceptions.HostError, "too large", root=Disk(size_bytes=MAX_DISK_BYTES))
-        self.refused(
-            exceptions.HostError, "too large", ephemerals=(Disk(size_bytes=MAX_DISK_BYTES),)
-        )
+        largest = "the largest file of the file system of"
+        self.wrong("ephemeral", largest, ephemerals=(Disk(size_bytes=MAX_DISK_BYTES),))
+        self.wrong("swap", largest, swap=Disk(size_bytes=MAX_DISK_BYTES))
 
     def test_more_memory_than_the_host_has(self) -> None:
         self.wrong("memory", "at most", memory_mib=32 * MIB)

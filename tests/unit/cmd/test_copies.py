@@ -33,7 +33,7 @@ class Screenshot(CommandLineCase):
         before = {path: path.lstat() for path in self.directory.iterdir()}
         for path in (*map(str, before), str(self.directory), ""):
             with self.subTest(path):
-                text = self.refused(1, "screenshot", "web", path)
+                text = self.refused(2, "screenshot", "web", path)
                 self.assertIn(f"FILE: {path!r} is not usable; accepted: ", text)
         self.assertEqual(before, {path: path.lstat() for path in self.directory.iterdir()})
 
@@ -54,7 +54,21 @@ class Copies(CommandLineCase):
         other = path.with_suffix(".vmdk")
         self.done("snapshot", "web", str(other))
         self.assertEqual("vmdk of web\n", other.read_text())
-        self.assertIn("accepted: a new file", self.refused(1, "snapshot", "web", str(path)))
+        self.assertIn("accepted: a new file", self.refused(2, "snapshot", "web", str(path)))
+
+    def test_snapshot_with_a_suffix_of_another_format_is_refused(self) -> None:
+        self.spawned()
+        for name in ("web.vhd", "web.iso", "web.qcow2.gz", "web.1"):
+            path = self.directory / name
+            with self.subTest(name):
+                text = self.refused(2, "snapshot", "web", str(path))
+                self.assertIn("accepted: a name that ends in .img, .qcow2, .raw, .vdi,", text)
+                self.assertIn("--image-format", text)
+                self.assertFalse(path.exists())
+                self.done("snapshot", "web", str(path), "--image-format", "qcow2")
+        plain = self.directory / "web"
+        self.done("snapshot", "web", str(plain))
+        self.assertEqual("qcow2 of web\n", plain.read_text())
 
     def test_snapshot_that_requires_an_agent(self) -> None:
         self.spawned("mute", guest_agent=False)
@@ -101,7 +115,7 @@ class Password(CommandLineCase):
         self.assertEqual(b"", outcome.raw)
         self.assertIn(b"password of admin set", self.done("console", "log", "web").raw)
         with mock.patch("sys.stdin", io.StringIO("")):
-            self.assertIn("password is missing", self.refused(1, "set", "password", "web"))
+            self.assertIn("password is missing", self.refused(2, "set", "password", "web"))
 
     def test_password_that_no_agent_takes_is_refused_and_not_shown(self) -> None:
         self.spawned()
@@ -109,8 +123,14 @@ class Password(CommandLineCase):
             for errors in ("strict", "surrogateescape"):
                 stdin = io.TextIOWrapper(io.BytesIO(given), "utf-8", errors)
                 with self.subTest(given, errors=errors), mock.patch("sys.stdin", stdin):
-                    text = self.refused(1, "set", "password", "web")
+                    text = self.refused(2, "set", "password", "web")
                     self.assertIn("password: '***' is not usable; accepted: ", text)
+
+    def test_account_that_no_agent_takes_is_refused(self) -> None:
+        self.spawned()
+        with mock.patch("sys.stdin", io.StringIO("geheim\n")):
+            text = self.refused(2, "set", "password", "web", "--user", "a\0b")
+        self.assertIn("--user: 'a\\x00b' is not usable; accepted: a name of Unicode text", text)
 
     def test_file_systems_are_frozen_and_thawed(self) -> None:
         self.spawned()

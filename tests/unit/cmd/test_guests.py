@@ -161,8 +161,8 @@ class Power(CommandLineCase):
         self.assertIsNone(self.driver.show(guest.uuid).before)
         self.assertIn("size is missing", self.refused(2, "resize", "web"))
         self.assertIn(
-            "--disk: '0.00 GiB (2097152 bytes)' is not usable; accepted: 0.00 GiB (4194304 bytes)",
-            self.refused(1, "resize", "web", "--disk", "0.001"),
+            "--disk: '2.00 MiB (2097152 bytes)' is not usable; accepted: 4.00 MiB (4194304 bytes)",
+            self.refused(2, "resize", "web", "--disk", "0.001"),
         )
         self.assertEqual(
             "--disk: 0 is not usable; accepted: a size in GiB above 0",
@@ -325,7 +325,7 @@ class Host(CommandLineCase):
             show.return_value = shown
             self.done("host", "show", "--arch", "s390x", "--arch", "arm64", "-f", "json")
         show.assert_called_once_with(self.driver, architectures=["s390x", "arm64"])
-        self.assertIn("'vax' is not usable", self.refused(1, "host", "show", "--arch", "vax"))
+        self.assertIn("'vax' is not usable", self.refused(2, "host", "show", "--arch", "vax"))
 
     def test_show_on_a_screen(self) -> None:
         info = ArchitectureInfo(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 import tempfile
 import unittest
@@ -26,6 +27,23 @@ class FilesCase(unittest.TestCase):
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.home.iterdir())
+
+
+class LengthenTest(FilesCase):
+    def test_the_largest_file_of_a_file_system_is_named(self) -> None:
+        self.target.write_bytes(b"x")
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, limits)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (3 * GIB + 512, limits[1]))
+        files.lengthen(self.target, 3 * GIB, "swap")
+        self.assertEqual(3 * GIB, self.target.stat().st_size)
+        with self.assertRaises(exceptions.NotOnThisHost) as caught:
+            files.lengthen(self.target, 4 * GIB, "swap")
+        self.assertEqual("swap", caught.exception.field)
+        accepted = f"at most 3.00 GiB ({3 * GIB + 512} bytes), the largest file of the file system"
+        self.assertIn(accepted, str(caught.exception))
+        self.assertEqual([self.target.name], self.names())
+        self.assertEqual(3 * GIB, self.target.stat().st_size)
 
 
 class NewFileTest(FilesCase):
