@@ -112,12 +112,12 @@ def _lookup(find: Callable[[str], libvirt.virDomain], key: str) -> libvirt.virDo
         raise
 
 
-def define(connection: libvirt.virConnect, xml: str) -> None:
-    """Define a domain, or its new description from the next power-on.
+def define(connection: libvirt.virConnect, xml: str) -> libvirt.virDomain:
+    """Define a domain, or its new description from the next power-on; return the domain.
 
     libvirt checks the XML against its own schema first.
     """
-    connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
+    return connection.defineXMLFlags(xml, libvirt.VIR_DOMAIN_DEFINE_VALIDATE)
 
 
 def description(domain: libvirt.virDomain) -> str:

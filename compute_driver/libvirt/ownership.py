@@ -22,8 +22,9 @@ from compute_driver.guest import renamed
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
 from compute_driver.storage import owner
-from compute_driver.xml import metadata
+from compute_driver.xml import comparison, metadata
 from compute_driver.xml import source as source_xml
+from compute_driver.xml.comparison import Baseline
 
 LOG = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ class Ownership:
     def __init__(self, instances: Path) -> None:
         self.instances = instances
         self._owner: str | None = None
+        self._versions: tuple[libvirt.virConnect, int] | None = None
 
     @property
     def owner(self) -> str | None:
@@ -154,6 +156,21 @@ class Ownership:
             settled = self._owner = owner.make(self.instances, self._lost(connection))
         return settled
 
+    def descriptions(self, domain: libvirt.virDomain) -> tuple[str, str | None, Baseline | None]:
+        """Return what :func:`domains.descriptions` returns, and the domain's baseline.
+
+        :return: the baseline is None if another libvirt or another driver has defined the domain.
+        """
+        inactive, live = domains.descriptions(domain)
+        note = self._baseline(inactive, self._version(domain.connect()))
+        return inactive, live, None if note is None else comparison.read(note)
+
+    def description(self, domain: libvirt.virDomain) -> str:
+        """Return the XML of a domain with its baseline, for :meth:`define_again`."""
+        inactive = domains.description(domain)
+        note = self._baseline(inactive)
+        return inactive if note is None else comparison.noted(inactive, [note])
+
     def define(self, connection: libvirt.virConnect, xml: str) -> None:
         """Define a guest's domain, or its new description from the next power-on, as this driver's.
 
@@ -161,9 +178,10 @@ class Ownership:
 
         :param xml: XML of this package, which libvirt checks against its own schema.
         """
-        claimed = self._claimed(connection, xml)
-        domains.define(connection, claimed)
-        self._keep(claimed)
+        described, carried = comparison.split(self._claimed(connection, xml))
+        made = domains.description(domains.define(connection, described))
+        note = comparison.note(described, carried, made, self._version(connection))
+        self._keep(comparison.noted(described, [note]))
 
     def define_again(self, connection: libvirt.virConnect, xml: str) -> None:
         """Define a guest's domain, as :meth:`define`, from XML that libvirt itself has written.
@@ -177,9 +195,12 @@ class Ownership:
             xml = metadata.renamed(xml, present.name())
         if claim is not None:
             xml = source_xml.moved(xml, claim.directory, self.instances / uuid)
-        claimed = self._claimed(connection, xml)
-        domains.define_again(connection, claimed)
-        self._keep(claimed)
+        described, notes = comparison.split(self._claimed(connection, xml))
+        note = self._baseline(xml)
+        if not notes and note is not None:
+            notes = [note]
+        domains.define_again(connection, described)
+        self._keep(comparison.noted(described, notes))
 
     def describe_again(self, connection: libvirt.virConnect, xml: str) -> None:
         """Store a description in a domain whose metadata another client has removed or damaged.
@@ -236,6 +257,25 @@ class Ownership:
             for claim in claims
             if claim and claim.owner and claim.directory.parent == self.instances
         ]
+
+    def _baseline(self, xml: str, version: int | None = None) -> etree._Element | None:
+        """Return the note about a domain that this driver has defined last, with present paths.
+
+        :param version: see :func:`comparison.baseline`.
+        """
+        uuid = metadata.uuid(xml)
+        latest = Description.latest(self.instances / uuid).intact()
+        if latest is None or metadata.text(latest) != metadata.text(xml):
+            return None  # the file of the last description could not be written
+        claim = metadata.claim(latest)
+        if claim is not None:
+            latest = source_xml.moved(latest, claim.directory, self.instances / uuid)
+        return comparison.baseline(latest, version)
+
+    def _version(self, connection: libvirt.virConnect) -> int:
+        if self._versions is None or self._versions[0] is not connection:
+            self._versions = (connection, connection.getLibVersion())
+        return self._versions[1]
 
     def _keep(self, xml: str) -> None:
         directory = self.instances / metadata.uuid(xml)

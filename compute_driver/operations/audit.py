@@ -177,7 +177,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         if not disks.kind(disk.source).exists(disk.source):
             yield _missing(f"{disk.name} disk", disk.source.address, uuid)
     for name, gone in changes.missing(known):
-        yield _missing(f"added disk {name}", gone, uuid)
+        yield _missing(f"added {name}", gone, uuid)
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     # QEMU, as another user, owns the files that cannot be read.
     bases = parts.home(uuid).bases({})

@@ -65,7 +65,9 @@ def rescue(
     power.on_again(parts, uuid, op.undo, running=was_on)
     op.undo.add(f"system of {before.name}", _restore, parts, before, was_on)
     power.shut_down(parts, uuid, timeout)
-    made = parts.blueprint(after)  # another client may have moved a disk meanwhile
+    known = parts.present(uuid)  # another client may have moved a disk meanwhile
+    changes.warn(parts, known)
+    made = parts.blueprint(after, known=known)
     parts.define(made.xml)
     steps.announce("domain redefined")
     power.power_on(parts, after)

@@ -61,6 +61,8 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
         accepted = "after 'confirm resize' or 'revert resize'"
         raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
     _refuse_others(old, guest)
+    if known is not None and known.domain.find("cpu/numa") is not None:
+        _refuse_cells(old, guest)
     plan = parts.plan(old, known=known)
     changes.require(plan, known, old.name)
     changes.refuse_inside(known, plan.directory, "a resize would move")
@@ -125,15 +127,16 @@ def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None
     directory = parts.directory(uuid)
     making = directory / exchange.MAKING
     filesystem.make_directory(making, filesystem.PASSABLE)
-    description = parts.on_domain(uuid, domains.description)
+    description = parts.on_domain(uuid, parts.ownership.description)
     Description.kept(directory, exchange.MAKING).write(description)
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):
             pass
-    made = parts.blueprint(change.new, change.decision, new_files=True)
-    _make_files(
-        change, parts.plan(change.old), made.layout, parts.home(uuid), tools.limits(parts.conf)
-    )
+    known = parts.present(uuid)
+    changes.warn(parts, known)
+    made = parts.blueprint(change.new, change.decision, new_files=True, known=known)
+    before = parts.plan(change.old, known=known)
+    _make_files(change, before, made.layout, parts.home(uuid), tools.limits(parts.conf))
     parts.define(made.xml)
     steps.announce("domain redefined")
     exchange.commit(directory)
@@ -166,6 +169,17 @@ def _refuse_others(old: Guest, guest: Guest) -> None:
         before, wanted = getattr(old, field), getattr(guest, field)
         if before != wanted:
             raise exceptions.InvalidParameter(field, wanted, f"{before}, which no resize changes")
+
+
+def _refuse_cells(old: Guest, guest: Guest) -> None:
+    for field in ("memory_mib", "vcpus"):
+        before, wanted = getattr(old, field), getattr(guest, field)
+        if before != wanted:
+            accepted = (
+                f"{before}, as another client of libvirt has divided memory and processors into"
+                " NUMA cells; 'virsh edit' removes <numa>"
+            )
+            raise exceptions.InvalidParameter(field, wanted, accepted)
 
 
 def _sizes(domain: libvirt.virDomain, plan: layout.Layout) -> dict[str, int]:

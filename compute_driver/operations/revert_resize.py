@@ -28,6 +28,7 @@ def revert_resize(
         power_on = was_on if power_on is None else power_on
         directory = parts.directory(uuid)
         changes.refuse_inside(parts.present(uuid), directory, "a revert would remove")
+        changes.require_added(settling.kept(parts, uuid), parts.name(uuid))
         op.note()  # the revert does not begin without its note
         power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
         op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)

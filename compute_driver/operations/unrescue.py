@@ -30,7 +30,9 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)
-    made = parts.blueprint(after)  # another client may have moved a disk meanwhile
+    known = parts.present(uuid)  # another client may have moved a disk meanwhile
+    changes.warn(parts, known)
+    made = parts.blueprint(after, known=known)
     parts.define(made.xml)
     steps.announce("domain redefined")
     rescue_files.mend(parts, uuid)

@@ -227,6 +227,12 @@ def claim(xml: str) -> Claim | None:
     )
 
 
+def text(xml: str) -> str | None:
+    """Return the guest in a domain's metadata as it is stored; None without metadata."""
+    found = _parse(xml)
+    return None if found is None else found.text
+
+
 def _parse(xml: str) -> Element | None:
     root = _root(xml)
     return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")

@@ -3,12 +3,11 @@
 
 Another client may have made an external snapshot, copied or committed a disk, added a device, or
 changed the memory.  The driver follows: a domain that is built anew has the guest's disks where
-libvirt's domain has them, and keeps the devices and elements that this driver never writes.
+libvirt's domain has them; :mod:`compute_driver.xml.carrying` keeps the other changes.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,23 +17,11 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.guest import Guest, renamed
-from compute_driver.storage.layout import GuestDisk, Layout, Role, is_name
+from compute_driver.storage.layout import GuestDisk, Layout, Role
 from compute_driver.storage.source import Source
-from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata, source
-from compute_driver.xml.elements import E, Element
-
-#: Devices that this driver never writes, and that libvirt never adds by itself.
-_DEVICES = (
-    *("hostdev", "filesystem", "redirdev", "smartcard", "tpm", "shmem", "vsock", "lease"),
-    "crypto",
-)
-
-#: Other such elements of a domain.
-_ELEMENTS = ("title", "description", "memoryBacking", "numatune", "iothreads")
-
-#: Types of addresses that libvirt does not give by itself.
-_KEPT_ADDRESSES = frozenset({"virtio-mmio"})
+from compute_driver.xml.comparison import Baseline, is_own, mac
+from compute_driver.xml.elements import Element
 
 _KIB = 1024
 
@@ -60,6 +47,7 @@ class Present:
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
+    :param baseline: the domain without the changes of other clients; None if this is not known.
     """
 
     stored: metadata.Stored
@@ -67,6 +55,7 @@ class Present:
     described: Mapping[str, Place]
     domain: Element
     running: Element | None
+    baseline: Baseline | None = None
 
     @property
     def guest(self) -> Guest:
@@ -97,28 +86,23 @@ class Present:
         return [Path(place.get("file", "")) for place in places if place is not None]
 
     @property
-    def added_devices(self) -> list[Element]:
-        """The devices that another client has added."""
-        interfaces = (
-            interface
-            for interface in self.domain.iterfind("devices/interface")
-            if _mac(interface) not in {nic.mac for nic in self.stored.guest.interfaces}
-        )
-        others = (device for tag in _DEVICES for device in self.domain.iterfind(f"devices/{tag}"))
-        return [*self.added_disks, *interfaces, *others]
-
-    @property
     def macs(self) -> set[str]:
         """The MAC addresses of all interfaces, also of those that another client has added."""
-        return {_mac(interface) for interface in self.domain.iterfind("devices/interface")}
+        return {mac(interface) for interface in self.domain.iterfind("devices/interface")}
 
 
-def read(inactive: str, live: str | None, directory: Path) -> Present | None:
+def read(
+    inactive: str,
+    live: str | None,
+    directory: Path,
+    baseline: Baseline | None = None,
+) -> Present | None:
     """Return what a domain has.
 
     :param inactive: the domain's XML from its next power-on.
     :param live: the XML of the domain that runs; None if it does not run.
     :param directory: where the guest's directory is now.
+    :param baseline: see :class:`Present`.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
@@ -137,6 +121,7 @@ def read(inactive: str, live: str | None, directory: Path) -> Present | None:
         described=described,
         domain=domain,
         running=running,
+        baseline=baseline,
     )
 
 
@@ -165,91 +150,6 @@ def _located(disk: GuestDisk, present: Present) -> GuestDisk:
     return dataclasses.replace(disk, source=place.source)
 
 
-def carry(xml: str, present: Present) -> str:
-    """Return the XML of a domain with all that another client has added to the present domain.
-
-    :param xml: the domain as this driver has built it.
-    """
-    domain = etree.fromstring(xml)
-    devices, own_metadata = domain.find("devices"), domain.find("metadata")
-    assert devices is not None
-    assert own_metadata is not None
-    annotations = metadata.elements(present.stored.guest.annotations)
-    ours = {etree.QName(element).namespace for element in (*own_metadata, *annotations)}
-    for tag in _ELEMENTS:
-        domain.extend(copy.deepcopy(element) for element in present.domain.iterfind(tag))
-    own_metadata.extend(
-        copy.deepcopy(element)
-        for element in present.domain.iterfind("metadata/*")
-        if etree.QName(element).namespace not in ours
-    )
-    _keep_parts(domain, present.domain)
-    added = present.added_devices
-    controllers = list(_scsi_controllers(present.domain, devices, added))
-    devices.extend(_free(controller, devices) for controller in controllers)
-    carried = {_index(controller) for controller in controllers}
-    for device in added:
-        made = _free(device, devices)
-        if _scsi_controller(device) in carried:
-            made.extend(copy.deepcopy(place) for place in device.iterfind("address"))
-        devices.append(made)
-    return etree.tostring(domain, encoding="unicode", pretty_print=True)
-
-
-def _scsi_controllers(
-    present: Element, devices: Element, added: list[Element]
-) -> Iterator[Element]:
-    """Yield the SCSI controllers of added devices that the new domain does not have by itself.
-
-    libvirt makes a controller that a domain lacks, but of its default model.
-    """
-    path = "controller[@type='scsi']"
-    wanted = {_scsi_controller(device) for device in added}
-    own = {_index(controller) for controller in devices.iterfind(path)}
-    for controller in present.iterfind(f"devices/{path}"):
-        if _index(controller) in wanted - own:
-            yield controller
-
-
-def _index(controller: Element) -> str:
-    return controller.get("index", "0")
-
-
-def _scsi_controller(device: Element) -> str | None:
-    """Return the index of the SCSI controller that a device is on."""
-    place = device.find("address[@type='drive']")
-    on_scsi = device.get("type") == "scsi" or device.find("target[@bus='scsi']") is not None
-    return place.get("controller") if place is not None and on_scsi else None
-
-
-def _free(device: Element, devices: Element) -> Element:
-    """Return a device without what belongs to the devices of the new domain."""
-    made = copy.deepcopy(device)
-    for child in (*made.iterfind("address"), *made.iterfind("alias"), *made.iterfind("boot")):
-        if child.tag != "address" or child.get("type") not in _KEPT_ADDRESSES:
-            made.remove(child)
-    target = made.find("target") if made.tag == "disk" else None
-    if target is not None:
-        name = target.get("dev", "")
-        taken = {each.get("dev", "") for each in devices.iterfind("disk/target")}
-        target.set("dev", disk_xml.free_name(name, taken) if name in taken else name)
-    return made
-
-
-def _keep_parts(domain: Element, present: Element) -> None:
-    """Keep how much of the memory and how many of the processors the guest has at its start."""
-    memory, vcpu = present.findtext("memory"), present.find("vcpu")
-    current = present.findtext("currentMemory")
-    ours = domain.find("memory")
-    assert ours is not None
-    if current not in (None, memory) and memory == str(int(ours.text or 0) * _KIB):
-        ours.addnext(E.currentMemory(current, unit="KiB"))
-    own = domain.find("vcpu")
-    assert own is not None
-    if vcpu is not None and vcpu.get("current") and vcpu.text == own.text:
-        own.set("current", vcpu.get("current", ""))
-
-
 def _moved(xml: str, directory: Path) -> Element:
     """Return a domain whose files are in the guest's directory as it is called now."""
     claim = metadata.claim(xml)
@@ -258,18 +158,9 @@ def _moved(xml: str, directory: Path) -> Element:
 
 def _places(domain: Element) -> Iterator[tuple[str, Place]]:
     for disk in domain.iterfind("devices/disk"):
-        if _is_own(disk):
+        if is_own(disk):
             yield disk.findtext("serial", ""), Place(source.read(disk), source.words(disk))
 
 
 def _added_disks(domain: Element) -> list[Element]:
-    return [disk for disk in domain.iterfind("devices/disk") if not _is_own(disk)]
-
-
-def _is_own(disk: Element) -> bool:
-    return is_name(disk.findtext("serial", ""))
-
-
-def _mac(interface: Element) -> str:
-    mac = interface.find("mac")
-    return "" if mac is None else mac.get("address", "").lower()
+    return [disk for disk in domain.iterfind("devices/disk") if not is_own(disk)]

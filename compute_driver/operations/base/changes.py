@@ -16,11 +16,19 @@ from compute_driver.operations.base import restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
 from compute_driver.storage.layout import GuestDisk, Layout, Role
+from compute_driver.xml import carrying, comparison
 from compute_driver.xml import source as source_xml
+from compute_driver.xml.carrying import Differences
 from compute_driver.xml.elements import Element
 from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
+
+#: Words about a guest, which change nothing for the guest.
+_WORDS = frozenset({"title", "description"})
+
+#: Devices that this driver finds by its own description.
+_FOUND = ("devices/disk[", "devices/interface[")
 
 
 def findings(parts: Parts, known: Present | None) -> Iterator[Finding]:
@@ -31,8 +39,9 @@ def findings(parts: Parts, known: Present | None) -> Iterator[Finding]:
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
     if known is not None:
-        yield from _kept(parts, known)
-        yield from _taken_back(parts, known)
+        difference = carrying.differences(known)
+        yield from _kept(parts, known, difference)
+        yield from _taken_back(parts, known, difference)
 
 
 def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[Finding]:
@@ -73,32 +82,64 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
 
 def warn(parts: Parts, known: Present | None) -> None:
     """Log the changes that are taken back when the domain is built anew."""
-    for finding in () if known is None else _taken_back(parts, known):
+    if known is None:
+        return
+    for finding in _taken_back(parts, known, carrying.differences(known)):
         LOG.warning("%s %s: %s", finding.kind, finding.subject, finding.detail)
 
 
 def require(plan: Layout, known: Present | None, guest: str) -> None:
-    """Return if all disks of a guest are there, also the disks that another client has added.
+    """Return if all disks of a guest are there, and what another client has added.
 
     :param known: what the guest's domain has.
     :param guest: the guest's name, for the error.
-    :raises DiskUnusable: names the disk and the missing file.
+    :raises DiskUnusable: names the disk or the file system, and what is missing.
     """
     disks.require(plan, guest)
+    require_added(known, guest)
+
+
+def require_added(known: Present | None, guest: str) -> None:
+    """Return if the disks and directories are there that another client has added to a guest.
+
+    :param known: see :func:`require`.
+    :param guest: likewise.
+    :raises DiskUnusable: likewise.
+    """
     for name, gone in missing(known):
+        kind = name.partition(" ")[0]
+        remove = f"'virsh detach-disk --config {guest} {name.removeprefix('disk ')}'"
+        if kind != "disk":
+            remove = "'virsh detach-device --config'"
         raise exceptions.DiskUnusable(
-            f"disk {name} of guest {guest!r}, which another client has added, cannot be used:"
-            f" {gone} is gone; bring this file back first, or remove the disk by 'virsh detach-disk"
-            f" --config {guest} {name}'"
+            f"{name} of guest {guest!r}, which another client has added, cannot be used: {gone} is"
+            f" gone; bring it back first, or remove the {kind} by {remove}"
         )
 
 
 def missing(known: Present | None) -> Iterator[tuple[str, str]]:
-    """Yield the name and the missing file of disks that another client has added.
+    """Yield the names of disks and file systems of other clients, and what these lack on the host.
 
     libvirt starts a guest without a disk whose file is optional.
     """
-    for disk in () if known is None else known.added_disks:
+    if known is not None:
+        yield from _missing_disks(known)
+        yield from _missing_directories(known)
+
+
+def _missing_directories(known: Present) -> Iterator[tuple[str, str]]:
+    for shared in known.domain.iterfind("devices/filesystem"):
+        place, target = shared.find("source"), shared.find("target")
+        words = [] if place is None else [place.get(name) for name in ("dir", "file", "dev")]
+        for path in filter(None, words):
+            with contextlib.suppress(OSError):  # of a directory that the driver may not read
+                if not Path(path).exists():
+                    name = "" if target is None else target.get("dir", "")
+                    yield f"filesystem {name}", path
+
+
+def _missing_disks(known: Present) -> Iterator[tuple[str, str]]:
+    for disk in known.added_disks:
         place, target = disk.find("source"), disk.find("target")
         if place is None or target is None or place.get("startupPolicy") == "optional":
             continue
@@ -110,7 +151,7 @@ def missing(known: Present | None) -> Iterator[tuple[str, str]]:
             elif path and not Path(path).exists():
                 gone = path
         if gone:
-            yield target.get("dev", ""), gone
+            yield f"disk {target.get('dev', '')}", gone
 
 
 def refuse_inside(known: Present | None, directory: Path, loss: str) -> None:
@@ -157,7 +198,7 @@ def _outside(parts: Parts, uuid: str, known: Present | None) -> Iterator[str]:
             yield f"{address or place.words} stays, which was the {name} disk of guest"
 
 
-def _kept(parts: Parts, present: Present) -> Iterator[Finding]:
+def _kept(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
     guest = present.guest
     planned = parts.plan(guest, new_files=True).places
     for name, source in parts.plan(guest, known=present).places.items():
@@ -169,13 +210,22 @@ def _kept(parts: Parts, present: Present) -> Iterator[Finding]:
                 f" moved from {planned[name].address}; the guest keeps it; 'virsh blockcommit' or"
                 " 'virsh blockcopy' with '--pivot' moves it back",
             )
-    for device in present.added_devices:
-        yield Finding(
-            kind="added device",
-            subject=guest.uuid,
-            detail=f"another client of libvirt has added {_words(device)}; the guest keeps it until"
-            " 'virsh detach-device --config' removes it",
-        )
+    elements = comparison.elements(present.domain)
+    for path in difference.added:
+        if comparison.parent(path) == "devices":
+            yield Finding(
+                kind="added device",
+                subject=guest.uuid,
+                detail=f"another client of libvirt has added {_words(elements[path])}; the guest"
+                " keeps it until 'virsh detach-device --config' removes it",
+            )
+    for path in (*difference.added, *difference.changed):
+        if comparison.parent(path) != "devices" and path not in _WORDS:
+            yield Finding(
+                kind="changed setting",
+                subject=guest.uuid,
+                detail=f"another client of libvirt has set {path}; the guest keeps it",
+            )
     stored = present.stored.guest
     for name, before, now in (
         ("memory in MiB", stored.memory_mib, guest.memory_mib),
@@ -190,7 +240,7 @@ def _kept(parts: Parts, present: Present) -> Iterator[Finding]:
             )
 
 
-def _taken_back(parts: Parts, present: Present) -> Iterator[Finding]:
+def _taken_back(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
     guest = present.guest
     for disk in parts.plan(guest, known=present).disks:
         change = _change(disk, present, parts.directory(guest.uuid))
@@ -210,6 +260,16 @@ def _taken_back(parts: Parts, present: Present) -> Iterator[Finding]:
                 detail=f"another client of libvirt has removed interface {interface.mac}; the next"
                 " power-on brings it back, and 'detach interface' removes it",
             )
+    for verb, paths in (("set", difference.decided), ("removed", difference.removed)):
+        for path in paths:
+            device = verb == "removed" and comparison.parent(path) == "devices"
+            if not (device and path.startswith(_FOUND)):
+                yield Finding(
+                    kind="removed device" if device else "changed setting",
+                    subject=guest.uuid,
+                    detail=f"another client of libvirt has {verb} {path}; the next power-on takes"
+                    " this back",
+                )
 
 
 def _change(disk: GuestDisk, present: Present, directory: Path) -> tuple[str, str] | None:
@@ -238,4 +298,5 @@ def _words(device: Element) -> str:
     name = "" if target is None else target.get("dev", "")
     if device.tag == "disk":
         return f"disk {name}, {source_xml.words(device)}"
-    return f"{device.tag} {name if mac is None else mac.get('address', '')}".rstrip()
+    words = name if mac is None else mac.get("address", "")
+    return f"{device.tag} {words or device.get('model') or device.get('type') or ''}".rstrip()

@@ -32,7 +32,7 @@ from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import concurrency, memory
-from compute_driver.xml import metadata, present
+from compute_driver.xml import carrying, metadata, present
 from compute_driver.xml.present import Present
 
 if TYPE_CHECKING:
@@ -143,10 +143,10 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored, texts = self._with_domain(
-            uuid, lambda domain, stored: (stored, domains.descriptions(domain))
+        stored, (inactive, live, baseline) = self._with_domain(
+            uuid, lambda domain, stored: (stored, self.ownership.descriptions(domain))
         )
-        return stored, present.read(*texts, self.directory(uuid))
+        return stored, present.read(inactive, live, self.directory(uuid), baseline)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -218,7 +218,7 @@ class Parts:
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
             memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
-        xml = xml if before is None else present.carry(xml, before)
+        xml = xml if before is None else carrying.carry(xml, before)
         return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:

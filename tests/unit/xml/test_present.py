@@ -14,7 +14,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
 from compute_driver.guest import Disk, Guest
 from compute_driver.storage.source import FileSource
-from compute_driver.xml import present
+from compute_driver.xml import carrying, present
 from tests.unit.xml.base import DIRECTORY, as_text, guest, hardware, layout, nic
 
 Change = Callable[[etree._Element], object]
@@ -57,12 +57,12 @@ class PresentTest(unittest.TestCase):
 
     def carried(self, change: Change, made: Guest | None = None) -> etree._Element:
         built = as_text(made or self.made)
-        return etree.fromstring(present.carry(built, self.read(change)))
+        return etree.fromstring(carrying.carry(built, self.read(change)))
 
     def test_domain_without_a_change_has_the_planned_disks(self) -> None:
         found = self.read(live=nothing)
         self.assertEqual(self.plan, present.located(self.plan, found))
-        self.assertEqual(([], self.made), (found.added_devices, found.guest))
+        self.assertEqual(([], self.made), (found.added_disks, found.guest))
 
     def test_domain_of_another_program(self) -> None:
         self.assertIsNone(present.read("<domain><name>x</name></domain>", None, DIRECTORY))
