@@ -25,6 +25,7 @@ from compute_driver.storage import owner
 from compute_driver.xml import comparison, metadata
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.comparison import Baseline
+from compute_driver.xml.elements import Element
 
 LOG = logging.getLogger(__name__)
 
@@ -258,7 +259,7 @@ class Ownership:
             if claim and claim.owner and claim.directory.parent == self.instances
         ]
 
-    def _baseline(self, xml: str, version: int | None = None) -> etree._Element | None:
+    def _baseline(self, xml: str, version: int | None = None) -> Element | None:
         """Return the note about a domain that this driver has defined last, with present paths.
 
         :param version: see :func:`comparison.baseline`.
