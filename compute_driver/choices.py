@@ -250,6 +250,13 @@ class InterfaceKind(Choice):
     OVS = "ovs", "bridge of Open vSwitch", True
 
 
+class Protocol(Choice):
+    """Protocol of a published port."""
+
+    TCP = "tcp"
+    UDP = "udp"
+
+
 class PowerState(Choice):
     """Power state of a guest."""
 

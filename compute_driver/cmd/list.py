@@ -22,6 +22,7 @@ class List(Lister):
         "Accelerator",
         "VCPUs",
         "Memory MiB",
+        "Published",
     )
 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[Any]]:
@@ -39,4 +40,5 @@ def _row(info: GuestInfo) -> list[Any]:
         str(info.accelerator),
         guest.vcpus,
         guest.memory_mib,
+        " ".join(map(str, guest.published)),
     ]

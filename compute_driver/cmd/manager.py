@@ -16,12 +16,12 @@ from compute_driver.cmd import errors
 #: Operations with a command of their own; other operations get a generic command.
 PRESENTED = (
     *("attach_interface", "audit", "console_attach", "console_log", "host_check", "host_show"),
-    *("image_cache", "image_list", "image_prune", "list", "reboot", "rescue", "resize"),
-    *("screenshot", "set_password", "show", "spawn", "stats"),
+    *("image_cache", "image_list", "image_prune", "list", "publish", "reboot", "rescue", "resize"),
+    *("screenshot", "set_password", "show", "spawn", "stats", "unpublish"),
 )
 
 #: Commands without an operation of a driver.
-COMMANDS = ("config_validate", "nova_link", "nova_unlink")
+COMMANDS = ("config_validate", "nova_link", "nova_unlink", "ssh")
 
 
 class Point:

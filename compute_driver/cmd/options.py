@@ -7,11 +7,12 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.choices import Choice, DiskFormat, InterfaceKind, NicModel
+from compute_driver.choices import Choice, DiskFormat, InterfaceKind, NicModel, Protocol
 from compute_driver.cmd import verb
 from compute_driver.guest import (
     GIB,
@@ -20,6 +21,7 @@ from compute_driver.guest import (
     DirectBoot,
     Image,
     Interface,
+    PublishedPort,
     random_mac,
 )
 from compute_driver.hardware import properties
@@ -116,7 +118,15 @@ _FLAGS = {
         for name in (
             *("vcpus", "memory", "disk_bus", "disk", "ephemeral", "swap", "nic", "machine", "cpu"),
             *("uuid", "sockets", "cores", "threads", "image", "checksum", "cmdline", "kernel"),
-            *("ramdisk", "serial_ports", "user_data", "hostname", "firmware", "secure_boot"),
+            *(
+                "ramdisk",
+                "publish",
+                "serial_ports",
+                "user_data",
+                "hostname",
+                "firmware",
+                "secure_boot",
+            ),
             *("boot_menu", "os_type", "cdrom_bus", "scsi_model", "usb_model", "sound", "watchdog"),
             *("video", "input", "console", "rng", "balloon", "virtio"),
         )
@@ -246,6 +256,36 @@ def interface(spec: str, hardware: Wishes) -> Interface:
             inbound=limits.get("inbound"),
             outbound=limits.get("outbound"),
         )
+
+
+#: The form of a published port.
+PUBLISHED = "[ADDRESS:]HOST_PORT:GUEST_PORT[/tcp|/udp]"
+PUBLISHED_HELP = (
+    f"{PUBLISHED}, such as 2222:22; ADDRESS is an IPv4 address of the host, 0.0.0.0 for all"
+    " (default: 127.0.0.1)"
+)
+
+_PORT = re.compile(
+    r"(?:(?P<address>[^:/]+):)?(?P<port>\d{1,5}):(?P<guest_port>\d{1,5})(?:/(?P<protocol>\w+))?"
+)
+
+
+def published_port(flag: str, text: str) -> PublishedPort:
+    """Return the published port that a word describes.
+
+    :raises InvalidParameter: names the accepted form.
+    """
+    match = _PORT.fullmatch(text)
+    if match is None:
+        accepted = f"{PUBLISHED}, such as 8080:80 or 0.0.0.0:5353:53/udp"
+        raise exceptions.InvalidParameter(flag, text, accepted)
+    given = {name: value for name, value in match.groupdict().items() if value is not None}
+    return PublishedPort(
+        port=int(given.pop("port")),
+        guest_port=int(given.pop("guest_port")),
+        protocol=Protocol.parse(flag, given.pop("protocol", Protocol.TCP)),
+        **given,
+    )
 
 
 def _number(name: str, settings: Mapping[str, str]) -> int | None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
+import logging
 import math
 import re
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from compute_driver import exceptions
@@ -18,14 +21,19 @@ from compute_driver.cmd.columns import ShowOne
 from compute_driver.cmd.spawn_options import GROUPS, HARDWARE
 from compute_driver.guest import (
     MAX_USER_DATA_BYTES,
+    SSH_PORT,
     ConfigDrive,
     Disk,
     Guest,
     Image,
     Interface,
+    PublishedPort,
+    publishing,
 )
 from compute_driver.hardware import architecture, properties
 from compute_driver.hardware.properties import Wishes
+
+LOG = logging.getLogger(__name__)
 
 _HOSTNAME = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)(\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*")
 
@@ -44,11 +52,24 @@ class Spawn(ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
         with options.named(), self.progress() as report:
-            guest = _guest(parsed_args)
+            guest = self._with_own_key(_guest(parsed_args), parsed_args)
             info = self.operate(guest, progress=report)
         if parsed_args.wait is not None:
             self._wait(guest, parsed_args.wait, parsed_args.timeout)
         return self.dict2columns(show.describe(info))
+
+    def _with_own_key(self, guest: Guest, words: argparse.Namespace) -> Guest:
+        """Give a guest without another key the driver's own SSH key, for ``compute-driver ssh``."""
+        if guest.config_drive is None or words.key:
+            return guest
+        try:
+            private = keys.own_key(Path(self.driver.conf.hypervisor.state_path))
+        except exceptions.MissingDependency as error:
+            LOG.warning("Guest %s gets no SSH key: %s", guest.name, error)
+            return guest
+        own = keys.public_keys([f"{private}.pub"])
+        drive = dataclasses.replace(guest.config_drive, public_keys=own)
+        return dataclasses.replace(guest, config_drive=drive)
 
     def _wait(self, guest: Guest, text: str, timeout: float) -> None:
         try:
@@ -68,7 +89,8 @@ def _guest(words: argparse.Namespace) -> Guest:
     # Without --vcpus, the topology makes the number of virtual CPUs.
     vcpus = math.prod(hardware.topology.values()) if words.vcpus is None else words.vcpus
     swap_bytes = options.mib("--swap", words.swap)
-    return Guest(
+    ports = [options.published_port("publish", word) for word in words.publish]
+    guest = Guest(
         uuid=str(uuid.uuid4()) if words.uuid is None else words.uuid.lower(),
         name=words.name,
         vcpus=vcpus,
@@ -82,10 +104,11 @@ def _guest(words: argparse.Namespace) -> Guest:
         ),
         swap=Disk(size_bytes=swap_bytes, bus=bus) if swap_bytes else None,
         boot=options.direct_boot(words, hardware.cmdline or ""),
-        config_drive=_config_drive(words),
+        config_drive=_config_drive(words, ports),
         interfaces=_interfaces(words.nic, hardware),
         **hardware.devices(),
     )
+    return functools.reduce(publishing, ports, guest)
 
 
 def _hardware(words: argparse.Namespace) -> Wishes:
@@ -131,7 +154,7 @@ def _interfaces(specs: Sequence[str], hardware: Wishes) -> tuple[Interface, ...]
     return tuple(options.interface(spec, hardware) for spec in specs or ("user",))
 
 
-def _config_drive(words: argparse.Namespace) -> ConfigDrive | None:
+def _config_drive(words: argparse.Namespace, ports: Sequence[PublishedPort]) -> ConfigDrive | None:
     content = {
         "--user-data": words.user_data,
         "--key": words.key,
@@ -141,7 +164,10 @@ def _config_drive(words: argparse.Namespace) -> ConfigDrive | None:
     given = [flag for flag, value in content.items() if value not in (None, [])]
     if words.config_drive is False and given:
         raise errors.UsageError(f"--no-config-drive is not usable with {' and '.join(given)}")
-    if not given and not words.config_drive:
+    wanted = words.config_drive
+    if wanted is None:  # the driver's own SSH key needs a config drive, too
+        wanted = bool(given) or any(port.guest_port == SSH_PORT for port in ports)
+    if not wanted:
         return None
     return ConfigDrive(
         hostname=_hostname(words),

@@ -85,6 +85,12 @@ _DEVICES = (
         f"network interface: {options.PORTS} (a bridge of Open vSwitch) or none,"
         " then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N (default: user)",
     ),
+    repeated(
+        "--publish",
+        "PORT",
+        "port of the host that leads to a port of the guest, by its first interface of user-mode"
+        f" networking: {options.PUBLISHED_HELP}",
+    ),
     repeated("--ephemeral", "GIB", "an empty, formatted disk", type=verb.number),
     Option(
         "--swap",

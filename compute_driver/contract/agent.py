@@ -21,7 +21,7 @@ def check_account(user: str, password: str) -> None:
 
 
 class Agent(abc.ABC):
-    """Asks the agent inside a guest to freeze file systems and to set passwords."""
+    """Asks the agent inside a guest to freeze file systems, to set passwords and to read files."""
 
     @abc.abstractmethod
     def quiesce(self, uuid: str) -> None:
@@ -53,4 +53,14 @@ class Agent(abc.ABC):
         :raises AgentUnavailable: if no agent answers.
         :raises PasswordUnsupported: if the agent does not know the command.
         :raises AgentFailed: if the agent fails, for example because there is no such account.
+        """
+
+    @abc.abstractmethod
+    def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
+        """Return the public keys of the SSH server in a running guest, as the agent reads them.
+
+        :return: lines such as ``ssh-ed25519 AAAA...``; empty if the guest has no such keys.
+        :raises InvalidGuestState: if the guest does not run.
+        :raises AgentUnavailable: if no agent answers.
+        :raises AgentFailed: if the agent fails, for example because it may not read files.
         """

@@ -6,11 +6,11 @@ from __future__ import annotations
 import abc
 from collections.abc import Sequence
 
-from compute_driver.guest import Interface
+from compute_driver.guest import Interface, PublishedPort
 
 
 class Interfaces(abc.ABC):
-    """Attaches, detaches and replaces the network interfaces of guests."""
+    """Changes the network interfaces of guests, and the ports that they publish."""
 
     @abc.abstractmethod
     def attach_interface(self, uuid: str, interface: Interface) -> None:
@@ -36,6 +36,35 @@ class Interfaces(abc.ABC):
         :raises DeviceBusy: if the guest has not released the interface in time and keeps it.
         :raises OperationTimeout: if the guest's emulator does not answer.
         :raises InvalidGuestState: if the guest is suspended.
+        """
+
+    @abc.abstractmethod
+    def addresses(self, uuid: str) -> tuple[str, ...]:
+        """Return the IP addresses of a running guest, as its agent or the host's DHCP server tells.
+
+        :return: no loopback and no link-local address; empty if no address is known.
+        :raises InvalidGuestState: if the guest does not run.
+        """
+
+    @abc.abstractmethod
+    def publish(self, uuid: str, port: PublishedPort) -> None:
+        """Let a port of the host lead to a port of a guest: at once if the guest runs, and later.
+
+        The guest's first interface of user-mode networking publishes the port.  If the operation
+        fails, the guest publishes the ports from before.
+
+        :raises InvalidParameter: if the guest has no such interface, or the host's port is taken.
+        :raises InvalidGuestState: if the guest is suspended.
+        :raises PlugFailed: if the emulator cannot open the port.
+        """
+
+    @abc.abstractmethod
+    def unpublish(self, uuid: str, port: PublishedPort) -> None:
+        """Close a published port: at once if the guest runs, and later.
+
+        :raises InvalidParameter: if the guest does not publish the port.
+        :raises InvalidGuestState: if the guest is suspended.
+        :raises PlugFailed: if the emulator does not close the port.
         """
 
     @abc.abstractmethod

@@ -21,7 +21,15 @@ from compute_driver import consoles, driver, exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
 from compute_driver.contract.agent import check_account
-from compute_driver.guest import ConfigDrive, Guest, Identity, Image, Interface, Rescue
+from compute_driver.guest import (
+    ConfigDrive,
+    Guest,
+    Identity,
+    Image,
+    Interface,
+    PublishedPort,
+    Rescue,
+)
 from compute_driver.info import (
     Address,
     CacheEntry,
@@ -181,6 +189,13 @@ class LibvirtDriver(driver.ComputeDriver):
             request = partial(agent.set_password, timeout=timeout, user=user, password=password)
             self._parts.on_domain(uuid, request)
 
+    def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
+        from compute_driver.libvirt import agent
+
+        self._mended.require_agent(uuid, "ask for the SSH keys of")
+        request = partial(agent.ssh_host_keys, timeout=self._parts.agent_timeout)
+        return self._parts.on_domain(uuid, request)
+
     def rescue(
         self,
         uuid: str,
@@ -250,6 +265,24 @@ class LibvirtDriver(driver.ComputeDriver):
         seconds = self._seconds(timeout, "detach_timeout")
         with journal.operation(self._parts, uuid, "detach_interface") as op:
             detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=seconds)
+
+    def addresses(self, uuid: str) -> tuple[str, ...]:
+        from compute_driver.libvirt import agent
+
+        self._mended.require(uuid, "ask for the addresses of", ACTIVE)
+        return self._parts.on_domain(uuid, agent.addresses)
+
+    def publish(self, uuid: str, port: PublishedPort) -> None:
+        from compute_driver.operations import publish
+
+        with journal.operation(self._parts, uuid, "publish") as op:
+            publish.publish(self._parts, uuid, port, op)
+
+    def unpublish(self, uuid: str, port: PublishedPort) -> None:
+        from compute_driver.operations import unpublish
+
+        with journal.operation(self._parts, uuid, "unpublish") as op:
+            unpublish.unpublish(self._parts, uuid, port, op)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         from compute_driver.operations import replace_interfaces

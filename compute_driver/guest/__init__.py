@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import itertools
 from typing import Any
 
 from compute_driver import exceptions
@@ -18,6 +19,7 @@ from compute_driver.choices import (
     DiskBus,
     Firmware,
     InputModel,
+    InterfaceKind,
     OsType,
     ScsiModel,
     SoundModel,
@@ -44,16 +46,24 @@ from compute_driver.guest.bounds import (
 )
 from compute_driver.guest.identity import Identity
 from compute_driver.guest.image import ConfigDrive, DirectBoot, Disk, Image, Rescue
-from compute_driver.guest.interface import Interface, random_mac
+from compute_driver.guest.interface import (
+    ANY_ADDRESS,
+    SSH_PORT,
+    Interface,
+    PublishedPort,
+    random_mac,
+)
 from compute_driver.guest.processor import Cpu, Topology
 from compute_driver.limits import CpuLimits, DiskLimits
 
 __all__ = [  # the parts of a guest, for all who describe or read guests
+    "ANY_ADDRESS",
     "GIB",
     "MAX_DISK_BYTES",
     "MAX_USER_DATA_BYTES",
     "MAX_VCPUS",
     "MIB",
+    "SSH_PORT",
     "ConfigDrive",
     "Cpu",
     "DirectBoot",
@@ -62,6 +72,7 @@ __all__ = [  # the parts of a guest, for all who describe or read guests
     "Identity",
     "Image",
     "Interface",
+    "PublishedPort",
     "Rescue",
     "RngRate",
     "Topology",
@@ -230,6 +241,10 @@ class Guest:
             names = [name for nic in self.interfaces if (name := getattr(nic, field)) is not None]
             twice = sorted({name for name in names if names.count(name) > 1})
             require(not twice, f"nic {field}", ", ".join(twice), "another for each interface")
+        ports = self.published
+        for port, other in itertools.combinations(ports, 2):
+            accepted = "another port of the host for each published port"
+            require(not port.overlaps(other), "publish", str(other), accepted)
         topology = self.cpu.topology
         require(
             topology is None or topology.vcpus == self.vcpus,
@@ -237,6 +252,11 @@ class Guest:
             topology and f"{topology.sockets} x {topology.cores} x {topology.threads}",
             f"sockets x cores x threads that make {self.vcpus} virtual CPUs",
         )
+
+    @property
+    def published(self) -> tuple[PublishedPort, ...]:
+        """The ports of the host that lead to the guest."""
+        return tuple(port for interface in self.interfaces for port in interface.published)
 
     @property
     def kernel(self) -> DirectBoot | None:
@@ -279,6 +299,34 @@ def renamed(guest: Guest, name: str) -> Guest:
     made = copy.copy(guest)
     object.__setattr__(made, "name", name)
     return made
+
+
+def publishing(guest: Guest, port: PublishedPort) -> Guest:
+    """Return a guest that publishes one more port, by its first interface of kind ``user``.
+
+    :raises InvalidParameter: if the guest has no such interface, or publishes the host's port.
+    """
+    users = [nic for nic in guest.interfaces if nic.kind is InterfaceKind.USER]
+    accepted = f"a guest with an interface of kind {InterfaceKind.USER}"
+    require(bool(users), "publish", str(port), accepted)
+    return _with_ports(guest, users[0], (*users[0].published, port))
+
+
+def withdrawing(guest: Guest, port: PublishedPort) -> Guest:
+    """Return a guest that does not publish a port.
+
+    :raises InvalidParameter: if the guest does not publish the port; names the published ports.
+    """
+    accepted = ", ".join(map(str, guest.published)) or "nothing: the guest publishes no port"
+    require(port in guest.published, "publish", str(port), accepted)
+    (owner,) = (nic for nic in guest.interfaces if port in nic.published)
+    return _with_ports(guest, owner, tuple(kept for kept in owner.published if kept != port))
+
+
+def _with_ports(guest: Guest, changed: Interface, published: tuple[PublishedPort, ...]) -> Guest:
+    made = dataclasses.replace(changed, published=published)
+    interfaces = tuple(made if nic is changed else nic for nic in guest.interfaces)
+    return dataclasses.replace(guest, interfaces=interfaces)
 
 
 def unusable_name(guest: Guest, accepted: str = NAMES) -> exceptions.NameUnusable:

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import os
 import re
 
-from compute_driver.choices import InterfaceKind, NicModel
+from compute_driver.choices import InterfaceKind, NicModel, Protocol
 from compute_driver.guest.bounds import (
     MAX_VCPUS,
     is_uuid,
@@ -16,6 +17,12 @@ from compute_driver.guest.bounds import (
     require_whole,
 )
 from compute_driver.limits import Bandwidth
+
+#: Stands for all IPv4 addresses of the host.
+ANY_ADDRESS = "0.0.0.0"  # noqa: S104
+MAX_PORT = 65535
+
+SSH_PORT = 22
 
 #: The minimum of IP (RFC 791), and the maximum of a length of 16 bits.
 MIN_MTU = 68
@@ -30,6 +37,45 @@ _DEVICE = re.compile(r"(?!vnet)[A-Za-z0-9][A-Za-z0-9._-]{0,14}")
 def random_mac() -> str:
     """Return a MAC address in the range that QEMU and libvirt use for guests (52:54:00)."""
     return "52:54:00:" + ":".join(f"{byte:02x}" for byte in os.urandom(3))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PublishedPort:
+    """A port of the host that leads to a port of the guest.
+
+    :param address: the host's IPv4 address; ``0.0.0.0`` means all addresses.
+    :param port: the host's port.
+    :param guest_port: the guest's port.
+    :param protocol: of both ports.
+    """
+
+    address: str = "127.0.0.1"
+    port: int
+    guest_port: int
+    protocol: Protocol = Protocol.TCP
+
+    def __post_init__(self) -> None:
+        accepted = "an IPv4 address of this host, such as 127.0.0.1 or 0.0.0.0"
+        require(_is_ipv4(self.address), "publish", self.address, accepted)
+        for number in (self.port, self.guest_port):
+            sound = type(number) is int and 1 <= number <= MAX_PORT
+            require(sound, "publish", number, f"a port number, 1 to {MAX_PORT}")
+
+    def __str__(self) -> str:
+        return f"{self.address}:{self.port}:{self.guest_port}/{self.protocol}"
+
+    def overlaps(self, other: PublishedPort) -> bool:
+        """Tell whether two published ports need the same port of the host."""
+        addresses = {self.address, other.address}
+        same = len(addresses) == 1 or ANY_ADDRESS in addresses
+        return same and (self.port, self.protocol) == (other.port, other.protocol)
+
+
+def _is_ipv4(text: str) -> bool:
+    try:
+        return str(ipaddress.IPv4Address(text)) == text
+    except ValueError:
+        return False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -51,6 +97,7 @@ class Interface:
         means one.
     :param inbound: limit of traffic to the guest; None means no limit.
     :param outbound: limit of traffic from the guest; None means no limit.
+    :param published: ports of the host that lead to the guest; only with kind ``user``.
     """
 
     kind: InterfaceKind = InterfaceKind.USER
@@ -64,6 +111,7 @@ class Interface:
     queues: int | None = None
     inbound: Bandwidth | None = None
     outbound: Bandwidth | None = None
+    published: tuple[PublishedPort, ...] = ()
 
     def __post_init__(self) -> None:
         require(
@@ -84,6 +132,8 @@ class Interface:
                 self.source or str(self.kind),
                 f"{self.kind}=NAME, the name of a {self.kind.thing}",
             )
+            shown = " ".join(map(str, self.published))
+            require(not self.published, "publish", shown, f"kind {InterfaceKind.USER}")
         require(
             self.port is None or is_uuid(self.port), "nic port", self.port, "a UUID in full length"
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Requests to a guest's agent: set a password, freeze and thaw file systems.
+"""Requests to a guest's agent: passwords, file systems, SSH keys and addresses.
 
 These functions run behind the gateway, on a native thread.  The agent is a program in the guest: it
 may be absent, hang or refuse by configuration, so each call has a deadline.
@@ -9,11 +9,31 @@ Source: QEMU, "QEMU Guest Agent Protocol Reference".
 
 from __future__ import annotations
 
+import base64
+import ipaddress
+import json
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import libvirt
+import libvirt_qemu
 
 from compute_driver import exceptions
+
+R = TypeVar("R")
+
+#: The public keys of OpenSSH's server in a guest; see sshd(8).
+_HOST_KEYS = tuple(f"/etc/ssh/ssh_host_{kind}_key.pub" for kind in ("ed25519", "ecdsa", "rsa"))
+#: Largest size of a public key in bytes.
+_MAX_KEY = 4096
+
+#: The agent's words for a missing file, from the C library.
+_NO_FILE = "No such file or directory"
+
+_ADDRESS_SOURCES = (
+    libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_AGENT,
+    libvirt.VIR_DOMAIN_INTERFACE_ADDRESSES_SRC_LEASE,
+)
 
 _ABSENT = frozenset(
     {
@@ -64,16 +84,69 @@ def thaw(domain: libvirt.virDomain, timeout: int) -> None:
     _ask(domain, timeout, "thaw", exceptions.QuiesceUnsupported, domain.fsThaw)
 
 
+def ssh_host_keys(domain: libvirt.virDomain, timeout: int) -> tuple[str, ...]:
+    """Return the public keys of the guest's SSH server, without their comments.
+
+    The parameters and errors are those of :func:`freeze`.
+    """
+    contents = (_read_file(domain, timeout, path) for path in _HOST_KEYS)
+    words = (content.decode("ascii", "replace").split() for content in contents)
+    return tuple(" ".join(found[:2]) for found in words if len(found) > 1)
+
+
+def addresses(domain: libvirt.virDomain) -> tuple[str, ...]:
+    """Return the IP addresses of a guest by its agent, else by the host's DHCP server."""
+    for source in _ADDRESS_SOURCES:
+        try:
+            interfaces = domain.interfaceAddresses(source)
+        except libvirt.libvirtError:  # no agent answers, or libvirt has no DHCP server
+            continue
+        known = [
+            ipaddress.ip_address(each["addr"])
+            for interface in interfaces.values()
+            for each in interface["addrs"] or ()
+        ]
+        usable = [address for address in known if not address.is_loopback]
+        found = tuple(str(address) for address in usable if not address.is_link_local)
+        if found:
+            return found
+    return ()
+
+
+def _read_file(domain: libvirt.virDomain, timeout: int, path: str) -> bytes:
+    """Return the first bytes of a file in the guest; nothing if the guest has no such file."""
+
+    def read() -> bytes:
+        try:
+            handle = _command(domain, timeout, "guest-file-open", path=path)
+        except libvirt.libvirtError as error:
+            if _NO_FILE in str(error):
+                return b""
+            raise
+        try:
+            answer = _command(domain, timeout, "guest-file-read", handle=handle, count=_MAX_KEY)
+        finally:
+            _command(domain, timeout, "guest-file-close", handle=handle)
+        return base64.b64decode(answer["buf-b64"])
+
+    return _ask(domain, timeout, f"read {path}", exceptions.AgentFailed, read)
+
+
+def _command(domain: libvirt.virDomain, timeout: int, name: str, **arguments: object) -> Any:
+    request = json.dumps({"execute": name, "arguments": arguments})
+    return json.loads(libvirt_qemu.qemuAgentCommand(domain, request, timeout, 0))["return"]
+
+
 def _ask(
     domain: libvirt.virDomain,
     timeout: int,
     action: str,
     unsupported: type[exceptions.AgentFailed],
-    call: Callable[[], object],
-) -> None:
+    call: Callable[[], R],
+) -> R:
     try:
         domain.agentSetResponseTimeout(timeout)
-        call()
+        return call()
     except libvirt.libvirtError as error:
         if not domain.isActive():
             raise

@@ -9,9 +9,10 @@ from compute_driver.choices import InterfaceKind
 from compute_driver.network.backend import Backend
 from compute_driver.network.native import Native, bridges, networks
 from compute_driver.network.openvswitch import OpenVSwitch
+from compute_driver.network.user import UserMode
 
 BACKENDS: Mapping[InterfaceKind, Backend] = {
-    InterfaceKind.USER: Native("user"),
+    InterfaceKind.USER: UserMode(),
     InterfaceKind.NETWORK: Native("network", networks),
     InterfaceKind.BRIDGE: Native("bridge", bridges),
     InterfaceKind.OVS: OpenVSwitch(),

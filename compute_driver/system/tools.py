@@ -20,12 +20,14 @@ from compute_driver import exceptions
 from compute_driver.guest import MIB
 from compute_driver.system import programs
 
-#: Debian packages of the programs that this driver runs.
+#: Debian packages of the programs that this package runs.
 PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "mkswap": "util-linux",
     "prlimit": "util-linux",
     "qemu-img": "qemu-utils",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
 }
 
 #: Directories of programs and daemons.  An ordinary user's PATH lacks some of them, and the PATH of
@@ -95,12 +97,12 @@ def run(
     # The second between soft and hard limit gives the program SIGXCPU before SIGKILL, so that
     # its death by the limit differs from a death by another SIGKILL.
     command = [
-        _require_program("prlimit"),
+        require_program("prlimit"),
         f"--as={limits.memory_bytes}",
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
         "--core=0",
         "--",
-        _require_program(argv[0]),
+        require_program(argv[0]),
         *argv[1:],
     ]
     name = Path(argv[0]).name
@@ -136,7 +138,11 @@ def search_path() -> str:
     return os.pathsep.join(filter(os.path.isabs, directories))
 
 
-def _require_program(name: str) -> str:
+def require_program(name: str) -> str:
+    """Return the absolute path of a program.
+
+    :raises MissingDependency: if the host lacks the program; names Debian's package.
+    """
     path = locate(name)
     if path is None:
         package = PACKAGES.get(Path(name).name)

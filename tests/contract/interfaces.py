@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import socket
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, NicModel
-from compute_driver.guest import Guest, Interface
+from compute_driver.guest import Guest, Interface, PublishedPort
 from tests.contract.base import Case
 
 
@@ -67,5 +69,41 @@ class Interfaces(Case):
         self.assertEqual((first, second), self.interfaces(guest))
         self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))
 
+    def test_ports_are_published_and_closed(self) -> None:
+        guest = self.shared()
+        port = PublishedPort(port=free_port(), guest_port=22)
+        self.driver.publish(guest.uuid, port)
+        self.addCleanup(self.close, guest, port)
+        self.assertEqual((port,), self.driver.show(guest.uuid).guest.published)
+        everywhere = dataclasses.replace(port, address="0.0.0.0", guest_port=23)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.publish(guest.uuid, everywhere)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.unpublish(guest.uuid, everywhere)
+        self.assertEqual((port,), self.driver.show(guest.uuid).guest.published)
+        self.driver.unpublish(guest.uuid, port)
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+
+    def test_only_user_mode_networking_publishes_ports(self) -> None:
+        guest = self.make_guest(interfaces=())
+        self.addCleanup(self.driver.destroy, guest.uuid)
+        self.driver.spawn(guest, power_on=False)
+        port = PublishedPort(port=free_port(), guest_port=22)
+        with self.assertRaises(exceptions.InvalidParameter):
+            self.driver.publish(guest.uuid, port)
+        self.driver.attach_interface(guest.uuid, Interface(published=(port,)))
+        self.assertEqual((port,), self.driver.show(guest.uuid).guest.published)
+
+    def close(self, guest: Guest, port: PublishedPort) -> None:
+        with contextlib.suppress(exceptions.InvalidParameter):
+            self.driver.unpublish(guest.uuid, port)
+
     def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
         return self.driver.show(guest.uuid).guest.interfaces
+
+
+def free_port() -> int:
+    """Return a port of this host that no program has now."""
+    with socket.socket() as tried:
+        tried.bind(("127.0.0.1", 0))
+        return int(tried.getsockname()[1])

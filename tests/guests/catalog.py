@@ -140,7 +140,7 @@ _LIBRARY = ("*/lib*.so.*",)
 
 # An SSH server and QEMU's guest agent, with their libraries.
 _SERVERS: Mapping[str, tuple[str, ...]] = {
-    "dropbear-bin": ("usr/sbin/dropbear",),
+    "dropbear-bin": ("usr/sbin/dropbear", "usr/bin/dropbearkey"),
     "qemu-guest-agent": ("usr/sbin/qemu-ga",),
     "libatomic1": _LIBRARY,
     "libc6": ("*/ld*.so.*", "*/libc.so.6", "*/libm.so.6", "*/libresolv.so.2"),

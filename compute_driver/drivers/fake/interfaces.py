@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
 from compute_driver.drivers.fake.machine import Machines
-from compute_driver.guest import Interface
+from compute_driver.guest import Interface, PublishedPort, publishing, withdrawing
 
 
 class Interfaces(Machines):
@@ -31,6 +31,21 @@ class Interfaces(Machines):
             if nics == guest.interfaces:
                 raise exceptions.InterfaceNotFound(guest.name, mac)
             machine.guest = dataclasses.replace(guest, interfaces=nics)
+
+    def addresses(self, uuid: str) -> tuple[str, ...]:
+        with self._machine(uuid) as machine:
+            machine.require("ask for the addresses of", *ACTIVE)
+            return ()
+
+    def publish(self, uuid: str, port: PublishedPort) -> None:
+        with self._machine(uuid) as machine:
+            machine.require("publish a port of", *ACTIVE, PowerState.STOPPED)
+            machine.guest = publishing(machine.guest, port)
+
+    def unpublish(self, uuid: str, port: PublishedPort) -> None:
+        with self._machine(uuid) as machine:
+            machine.require("close a port of", *ACTIVE, PowerState.STOPPED)
+            machine.guest = withdrawing(machine.guest, port)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         with self._machine(uuid) as machine:

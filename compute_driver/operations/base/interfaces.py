@@ -18,7 +18,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, OFF
-from compute_driver.guest import Guest, Interface
+from compute_driver.guest import Guest, Interface, PublishedPort
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.libvirt.description import Description
@@ -85,6 +85,12 @@ def _described_last(parts: Parts, uuid: str) -> tuple[Interface, ...]:
 def only(guest: Guest, interface: Interface) -> Guest:
     """Return a guest with one of its interfaces."""
     return dataclasses.replace(guest, interfaces=(interface,))
+
+
+def with_port(guest: Guest, port: PublishedPort) -> Guest:
+    """Return a guest with the one interface that publishes a port, and with this port only."""
+    (owner,) = (nic for nic in guest.interfaces if port in nic.published)
+    return only(guest, dataclasses.replace(owner, published=(port,)))
 
 
 def plug(parts: Parts, guest: Guest, interface: Interface) -> None:

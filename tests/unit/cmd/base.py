@@ -32,7 +32,7 @@ class CommandLineCase(unittest.TestCase):
         self.enterContext(mock.patch.object(conf, "SYSTEM_DIRECTORY", self.directory / "etc"))
         clean = {k: v for k, v in os.environ.items() if not k.startswith("OS_HYPERVISOR__")}
         self.enterContext(mock.patch.dict(os.environ, clean, clear=True))
-        self.driver = fake.FakeDriver(base.configuration())
+        self.driver = fake.FakeDriver(base.configuration(state_path=str(self.directory)))
         self.enterContext(
             mock.patch("compute_driver.drivers.loading.load_driver", self.load_driver)
         )

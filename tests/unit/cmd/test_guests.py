@@ -240,6 +240,7 @@ class Tables(CommandLineCase):
                 "Accelerator": "kvm",
                 "VCPUs": 2,
                 "Memory MiB": 256,
+                "Published": "",
             },
             self.done("list", "-f", "json").json[1],
         )

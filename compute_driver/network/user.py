@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""User-mode networking: QEMU's own network stack, SLIRP, and the ports that it publishes.
+
+libvirt's XML has no element for published ports of SLIRP, so the driver tells QEMU's monitor about
+the ports as soon as libvirt has started the emulator, before the guest runs.
+
+Sources: QEMU, "Human Monitor Protocol", ``hostfwd_add`` and ``hostfwd_remove``; libvirt,
+virDomainQemuMonitorCommand.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+import socket
+from collections.abc import Callable, Sequence
+
+import libvirt
+import libvirt_qemu
+from lxml import etree
+
+from compute_driver import exceptions
+from compute_driver.choices import Protocol
+from compute_driver.guest import Interface, PublishedPort
+from compute_driver.network.backend import Backend, Form, Site
+
+_SOCKETS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
+
+#: QEMU's words for a port that is not published now.
+_UNKNOWN = re.compile("not found")
+#: QEMU's words for a port that it has removed.
+_REMOVED = re.compile("removed")
+
+
+class UserMode(Backend):
+    """Interfaces of user-mode networking."""
+
+    def form(self, interface: Interface) -> Form:
+        return Form("user")
+
+    def check_interfaces(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        pass  # every host has user-mode networking
+
+    def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
+        ports = [port for interface in interfaces for port in interface.published]
+        for port in ports:
+            _require_free(port)
+        return bool(ports)
+
+    def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        if any(interface.published for interface in interfaces):
+            site.call(functools.partial(_change, uuid, interfaces, _publish))
+
+    def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        if any(interface.published for interface in interfaces):
+            site.call(functools.partial(_change, uuid, interfaces, _withdraw))
+
+
+def _require_free(port: PublishedPort) -> None:
+    """Refuse a port of the host that another program has.
+
+    :raises NotOnThisHost: if the port cannot be bound.
+    """
+    with socket.socket(socket.AF_INET, _SOCKETS[port.protocol]) as tried:
+        if port.protocol is Protocol.TCP:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as QEMU does
+        try:
+            tried.bind((port.address, port.port))
+        except OSError as error:
+            accepted = f"a free port and an address of this host ({error.strerror})"
+            raise exceptions.NotOnThisHost("publish", str(port), accepted) from error
+
+
+def _change(
+    uuid: str,
+    interfaces: Sequence[Interface],
+    step: Callable[[libvirt.virDomain, str, PublishedPort], None],
+    connection: libvirt.virConnect,
+) -> None:
+    """Take a step with each published port of the interfaces that a running domain has."""
+    try:
+        domain = connection.lookupByUUIDString(uuid)
+        aliases = _aliases(domain) if domain.isActive() else {}
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+            return
+        raise
+    for interface in interfaces:
+        if interface.mac in aliases:
+            for port in interface.published:
+                step(domain, f"host{aliases[interface.mac]}", port)
+
+
+def _aliases(domain: libvirt.virDomain) -> dict[str, str]:
+    """Return libvirt's names of a running domain's interfaces, by MAC address."""
+    root = etree.fromstring(domain.XMLDesc())
+    return {
+        mac.get("address", ""): alias.get("name", "")
+        for interface in root.iterfind("devices/interface")
+        if (mac := interface.find("mac")) is not None
+        and (alias := interface.find("alias")) is not None
+    }
+
+
+def _publish(domain: libvirt.virDomain, network: str, port: PublishedPort) -> None:
+    """Publish a port; a port that is published already stays so.
+
+    :raises PlugFailed: if QEMU cannot open the port of the host.
+    """
+    _withdraw(domain, network, port)
+    answer = _tell(domain, f"hostfwd_add {network} {_rule(port)}-:{port.guest_port}")
+    if answer:
+        raise exceptions.PlugFailed(
+            f"port {port} of guest {domain.name()!r} cannot be published: {answer}"
+        )
+
+
+def _withdraw(domain: libvirt.virDomain, network: str, port: PublishedPort) -> None:
+    """Close a published port; nothing if the port is not published.
+
+    :raises PlugFailed: if QEMU refuses.
+    """
+    answer = _tell(domain, f"hostfwd_remove {network} {_rule(port)}")
+    if not (_REMOVED.search(answer) or _UNKNOWN.search(answer)):
+        raise exceptions.PlugFailed(
+            f"port {port} of guest {domain.name()!r} cannot be closed: {answer}"
+        )
+
+
+def _rule(port: PublishedPort) -> str:
+    return f"{port.protocol}:{port.address}:{port.port}"
+
+
+def _tell(domain: libvirt.virDomain, command: str) -> str:
+    human = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+    return " ".join(libvirt_qemu.qemuMonitorCommand(domain, command, human).split())
