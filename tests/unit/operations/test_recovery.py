@@ -92,9 +92,10 @@ class MenderTest(base.OneGuestTestCase):
 
     def test_emulator_that_hangs_ends_the_recovery(self) -> None:
         self.mark(".starting")
+        self.parts.name.return_value = "web1"
         with (
             mock.patch.object(power.concurrency, "within", return_value=False),
-            self.assertRaisesRegex(exceptions.OperationTimeout, UUID),
+            self.assertRaisesRegex(exceptions.OperationTimeout, "web1"),
         ):
             power.wait(self.parts, UUID)
 
