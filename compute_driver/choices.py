@@ -93,7 +93,7 @@ class SnapshotFormat(Choice):
 
 
 class DiskBus(Choice):
-    """Buses for disks, by libvirt's ``<target bus=>`` words; the last three are emulated."""
+    """Buses for disks, by libvirt's ``<target bus=>`` words; the last four are emulated."""
 
     VIRTIO = "virtio"
     #: On a SCSI controller, see :class:`ScsiModel`.
@@ -101,6 +101,8 @@ class DiskBus(Choice):
     SATA = "sata"
     IDE = "ide"
     USB = "usb"
+    #: The bus of floppy disks, and of no other disks.
+    FDC = "fdc"
 
 
 class ScsiModel(Choice):
@@ -123,10 +125,13 @@ class NicModel(Choice):
     VIRTIO = "virtio"
     E1000 = "e1000"
     E1000E = "e1000e"
+    IGB = "igb"
     RTL8139 = "rtl8139"
     NE2K_PCI = "ne2k_pci"
     PCNET = "pcnet"
     VMXNET3 = "vmxnet3"
+    #: The card of IBM's Power machines.
+    SPAPR_VLAN = "spapr-vlan"
 
 
 class VideoModel(Choice):
@@ -137,6 +142,8 @@ class VideoModel(Choice):
     CIRRUS = "cirrus"
     QXL = "qxl"
     BOCHS = "bochs"
+    #: VMware's SVGA II.
+    VMVGA = "vmvga"
     NONE = "none"
 
 
@@ -159,11 +166,7 @@ class UsbModel(Choice):
 
 
 class SoundModel(Choice):
-    """Sound cards, by libvirt's ``<sound model=>`` words.
-
-    Two of libvirt's words are missing: ``virtio`` needs a newer libvirt than the oldest supported
-    one, and for ``pcspk`` libvirt 9.0 uses an option that QEMU 7.1 has dropped.
-    """
+    """Sound cards, by libvirt's ``<sound model=>`` words."""
 
     ICH9 = "ich9"
     ICH6 = "ich6"
@@ -171,6 +174,9 @@ class SoundModel(Choice):
     ES1370 = "es1370"
     USB = "usb"
     SB16 = "sb16"
+    VIRTIO = "virtio"
+    #: The speaker of a PC.
+    PCSPK = "pcspk"
 
 
 class WatchdogModel(Choice):

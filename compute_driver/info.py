@@ -179,6 +179,8 @@ class ArchitectureInfo:
     :param max_vcpus: the largest number of virtual CPUs on the default machine; None if unknown.
     :param firmware: firmware of the default machine: ``bios``, ``uefi``,
         ``uefi with secure boot``; None if unknown.
+    :param absent_devices: family and model of the devices that machines of this architecture can
+        have on other hosts, and guests of this host cannot: ``nic model igb`` for example.
     """
 
     architecture: str
@@ -192,6 +194,7 @@ class ArchitectureInfo:
     cpu_features: tuple[str, ...] = ()
     max_vcpus: int | None = None
     firmware: tuple[str, ...] | None = None
+    absent_devices: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

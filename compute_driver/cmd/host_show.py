@@ -55,6 +55,7 @@ class Architectures(FormattableColumn):  # type: ignore[misc,type-arg,unused-ign
             "CPU models": info.cpu_models,
             "CPU models without some features": info.incomplete_cpu_models,
             "firmware": info.firmware or (),
+            "absent devices": info.absent_devices,
         }
         for name, values in lists.items():
             text = ", ".join(filter(None, values))

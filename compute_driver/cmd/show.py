@@ -24,7 +24,7 @@ SHOWN: Mapping[str, Callable[[GuestInfo], Any]] = {
     "accelerator": lambda info: str(info.accelerator),
     "virtualization": lambda info: info.accelerator.virtualization,
     "reason": lambda info: info.reason,
-    "machine": lambda info: info.guest.machine or architecture.get(info.guest.architecture).machine,
+    "machine": lambda info: architecture.machine_type(info.guest),
     "cpu": lambda info: info.cpu or _cpu(info.guest.cpu),
     "topology": lambda info: _topology(info.guest.cpu.topology),
     "vcpus": lambda info: info.guest.vcpus,

@@ -113,7 +113,8 @@ class Guest:
     :param memory_mib: RAM in MiB.
     :param architecture: canonical name, a key of
         :data:`compute_driver.hardware.architecture.TABLE`.
-    :param machine: QEMU machine type; None means the architecture's default.
+    :param machine: QEMU machine type; None means that the driver chooses: the architecture's
+        default, or a machine that has the buses of the guest's drives.
     :param cpu: the processor.
     :param firmware: the firmware; None means the machine's default.
     :param secure_boot: whether UEFI starts only boot loaders that Microsoft's keys signed.

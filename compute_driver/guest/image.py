@@ -116,7 +116,7 @@ class Rescue:
     :param last: whether the rescue disk comes after the guest's disks, which then keep their
         places; otherwise the rescue disk comes first.
     :param bus: bus of the rescue disk; None means the root disk's bus, or the machine's bus for a
-        CD-ROM.
+        CD-ROM.  A machine that has SATA and no IDE gives SATA for IDE; ``fdc`` is a floppy drive.
     :param cdrom: whether the image is in a CD-ROM drive; None means yes for an ISO 9660 image.
     """
 
@@ -126,6 +126,10 @@ class Rescue:
     last: bool = False
     bus: DiskBus | None = None
     cdrom: bool | None = None
+
+    def __post_init__(self) -> None:
+        floppy = self.bus is DiskBus.FDC
+        require(not (floppy and self.cdrom), "rescue bus", str(self.bus), "a bus of CD-ROM drives")
 
     @property
     def in_drive(self) -> bool:

@@ -64,7 +64,7 @@ class Architecture:
 
     @property
     def machine(self) -> str:
-        """Name of the machine type used when none is asked for."""
+        """Name of the machine type that guests get unless they ask for a device it lacks."""
         return self.machines[0].name
 
 
@@ -200,8 +200,8 @@ def _canonical(name: str) -> str:
 
 
 def machine_type(guest: Guest) -> str:
-    """Return the name of the guest's machine type."""
-    return guest.machine or get(guest.architecture).machine
+    """Return the name of the guest's machine type, which the driver chooses if no user does."""
+    return guest.machine or _own_choice(guest).name
 
 
 def machine(guest: Guest) -> Machine:
@@ -210,12 +210,38 @@ def machine(guest: Guest) -> Machine:
     :raises InvalidParameter: if no family has the guest's machine type; names all families of the
         guest's architecture.
     """
-    facts, wanted = get(guest.architecture), machine_type(guest)
+    wanted = guest.machine
+    if wanted is None:
+        return _own_choice(guest)
+    facts = get(guest.architecture)
     for family in facts.machines:
         if any(fnmatch.fnmatchcase(wanted, pattern) for pattern in family.names):
             return family
     known = [pattern for family in facts.machines for pattern in family.names]
     raise exceptions.InvalidParameter("machine", wanted, known)
+
+
+def _own_choice(guest: Guest) -> Machine:
+    """Return the first family that has all buses of the guest's drives, or the default.
+
+    A rescue leaves the choice as it is.
+    """
+    families = get(guest.architecture).machines
+    disks = [disk for disk in (guest.root, *guest.ephemerals, guest.swap) if disk is not None]
+    buses = {guest.cdrom_bus, *(disk.bus for disk in disks)} - {None}
+    return next((family for family in families if buses <= {*family.buses}), families[0])
+
+
+def keeping_machine(guest: Guest, before: Guest) -> Guest:
+    """Return a guest that keeps its machine type, unless its new description names another one.
+
+    :param guest: the new description.
+    :param before: the description until now.
+    """
+    kept = machine_type(before)
+    if guest.machine is not None or machine_type(guest) == kept:
+        return guest
+    return dataclasses.replace(guest, machine=kept)
 
 
 def choose(field: str, wanted: _C | None, offered: tuple[_C, ...]) -> _C:

@@ -66,9 +66,21 @@ def _bus(disk: Disk | None, machine: Machine) -> DiskBus:
 
 
 def _rescue_bus(rescue: Rescue, machine: Machine, root_bus: DiskBus) -> DiskBus:
-    if rescue.bus is not None:
-        return architecture.demand("rescue bus", rescue.bus, machine.buses)
-    return machine.cdrom_bus if rescue.in_drive else root_bus
+    if rescue.bus is None:
+        return machine.cdrom_bus if rescue.in_drive else root_bus
+    if has_sata_for_ide(rescue.bus, machine):
+        return DiskBus.SATA
+    offered = (*machine.buses, *(DiskBus.FDC,) * machine.floppy)
+    return architecture.demand("rescue bus", rescue.bus, offered)
+
+
+def has_sata_for_ide(bus: DiskBus | None, machine: Machine) -> bool:
+    """Tell whether a rescue system gets SATA in place of IDE.
+
+    The machine of a guest stays the same in a rescue, and Q35 machines have SATA only.  Both are
+    ATA, which systems with a driver for AHCI see alike.
+    """
+    return bus is DiskBus.IDE and bus not in machine.buses and DiskBus.SATA in machine.buses
 
 
 def _has_root(guest: Guest, kind: RootKind) -> bool:

@@ -45,6 +45,7 @@ class Machine:
     :param consoles: devices of the first serial console.
     :param buses: disk buses.
     :param cdrom_bus: bus of the CD-ROM drive of an installer.
+    :param floppy: whether the machine can have a floppy drive.
     :param nics: network cards.
     :param videos: display adapters.
     :param inputs: keyboards and pointers.
@@ -75,6 +76,7 @@ class Machine:
     consoles: tuple[ConsoleModel, ...] = (ConsoleModel.SERIAL, ConsoleModel.VIRTIO)
     buses: tuple[DiskBus, ...] = (DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.USB)
     cdrom_bus: DiskBus = DiskBus.SCSI
+    floppy: bool = False
     nics: tuple[NicModel, ...] = (NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139)
     videos: tuple[VideoModel, ...] = (VideoModel.VIRTIO, VideoModel.NONE)
     inputs: tuple[InputModel, ...] = (InputModel.VIRTIO, InputModel.USB, InputModel.NONE)
@@ -87,6 +89,7 @@ class Machine:
         SoundModel.AC97,
         SoundModel.ES1370,
         SoundModel.USB,
+        SoundModel.VIRTIO,
     )
     watchdogs: tuple[WatchdogModel, ...] = (WatchdogModel.I6300ESB,)
     serial_ports: int = 1
@@ -106,13 +109,15 @@ PC = Machine(
     buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.IDE, DiskBus.USB),
     # Systems that need this machine may know IDE and not AHCI.
     cdrom_bus=DiskBus.IDE,
-    nics=tuple(NicModel),
+    floppy=True,
+    nics=tuple(m for m in NicModel if m not in (NicModel.IGB, NicModel.SPAPR_VLAN)),
     videos=(
         VideoModel.VIRTIO,
         VideoModel.VGA,
         VideoModel.CIRRUS,
         VideoModel.QXL,
         VideoModel.BOCHS,
+        VideoModel.VMVGA,
         VideoModel.NONE,
     ),
     inputs=(InputModel.VIRTIO, InputModel.USB, InputModel.PS2),
@@ -130,6 +135,8 @@ Q35 = dataclasses.replace(
     express=True,
     buses=(DiskBus.VIRTIO, DiskBus.SCSI, DiskBus.SATA, DiskBus.USB),
     cdrom_bus=DiskBus.SATA,
+    # Intel's igb needs PCI Express.
+    nics=(*PC.nics, NicModel.IGB),
 )
 MICROVM = Machine(
     name="microvm",
@@ -160,6 +167,7 @@ ARM_VIRT = dataclasses.replace(VIRT, gic=True, smbios=True)
 PSERIES = Machine(
     name="pseries",
     names=("pseries", "pseries-*"),
+    nics=(NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139, NicModel.SPAPR_VLAN),
     videos=(VideoModel.VGA, VideoModel.VIRTIO, VideoModel.NONE),
     usb_screen=True,
     scsis=(ScsiModel.VIRTIO, ScsiModel.IBMVSCSI),

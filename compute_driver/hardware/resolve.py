@@ -196,7 +196,7 @@ def _card(interface: Interface, guest: Guest, machine: Machine) -> NetworkCard:
     if interface.queues is not None and model is not NicModel.VIRTIO:
         raise exceptions.InvalidParameter("nic queues", interface.queues, "model virtio")
     # The ROM delays each boot, and boots from the network, which only a boot menu can choose.
-    rom_off = machine.pci and not guest.boot_menu
+    rom_off = machine.pci and model is not NicModel.SPAPR_VLAN and not guest.boot_menu
     return NetworkCard(model=model, queues=interface.queues or 0, rom_off=rom_off)
 
 

@@ -25,6 +25,10 @@ from compute_driver.host import emulator
 from compute_driver.host.cache import Attempt, Cache
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import home
+from compute_driver.xml.elements import E
+
+#: QEMU's option for sound cards until QEMU 7.1, which an old libvirt uses for the PC's speaker.
+_DROPPED = "-soundhw"
 
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
@@ -44,6 +48,13 @@ class _Features:
     """Features of a processor, by libvirt's names."""
 
     names: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Made:
+    """Whether libvirt can make a device."""
+
+    made: bool
 
 
 class Capabilities:
@@ -101,6 +112,41 @@ class Capabilities:
             lambda: _Features(names=tuple(cpu_features(self._connection, path, able, model))),
         ).names
 
+    def has_sound(
+        self, path: str, architecture: str, machine: str, accelerator: Accelerator, model: str
+    ) -> bool:
+        """Tell whether libvirt can give guests a sound card.
+
+        The domain capabilities have no sound cards.
+
+        :param model: libvirt's name of the sound card.
+        """
+        question = (path, architecture, machine, accelerator.domain_type)
+        return self._cache.get(
+            f"sound-{model}-{architecture}-{machine}-{accelerator}",
+            self._fingerprint(*question),
+            _Made,
+            lambda: _Made(made=self._makes_sound(question, model)),
+        ).made
+
+    def _makes_sound(self, question: tuple[str, str, str, str], model: str) -> bool:
+        path, architecture, machine, kind = question
+        domain = E.domain(
+            {"type": kind},
+            E.name("rehearsal"),
+            E.memory("64", unit="MiB"),
+            E.vcpu("1"),
+            E.os(E.type("hvm", arch=architecture, machine=machine)),
+            E.devices(E.emulator(path), E.sound(model=model)),
+        )
+        try:
+            line = self._connection.run(
+                libvirt.virConnect.domainXMLToNative, "qemu-argv", etree.tostring(domain).decode()
+            )
+        except exceptions.LibvirtError:
+            return False
+        return _DROPPED not in line.split()
+
     def _fingerprint(self, path: str, *question: str) -> list[Any]:
         version = self._connection.run(libvirt.virConnect.getLibVersion)
         return [
@@ -157,6 +203,12 @@ def max_vcpus(able: etree._Element) -> int | None:
     """Return the largest number of virtual processors; None if libvirt does not know it."""
     vcpu = able.find("vcpu")
     return None if vcpu is None else int(vcpu.get("max", 0)) or None
+
+
+def videos(able: etree._Element) -> set[str]:
+    """Return the display adapters, by libvirt's words."""
+    offered = able.iterfind("devices/video/enum[@name='modelType']/value")
+    return {value.text or "" for value in offered}
 
 
 def has_uefi(able: etree._Element) -> bool:

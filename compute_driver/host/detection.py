@@ -25,6 +25,7 @@ from compute_driver.hardware.machines import Machine
 from compute_driver.host import capabilities, kvm, refusal
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
+from compute_driver.host.devices import Devices
 from compute_driver.host.emulator import Emulators
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
@@ -227,6 +228,11 @@ class Detection:
             cpu_features=self._features(facts, path, accelerator),
             max_vcpus=refusal.max_vcpus(facts.machines[0], able),
             firmware=tuple(_firmware(facts.machines[0], able)),
+            absent_devices=tuple(
+                Devices(self._capabilities, self._emulators).absent(
+                    facts.machines[0], (path, facts.name, facts.machine, accelerator)
+                )
+            ),
         )
 
     def _features(

@@ -55,11 +55,13 @@ class Description:
     :param version: such as ``7.2.22``.
     :param machines: all machine types.
     :param features: names of the features of the best processor.
+    :param devices: QEMU's names of all devices.
     """
 
     version: str
     machines: tuple[Machine, ...]
     features: tuple[str, ...]
+    devices: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,6 +120,7 @@ def fingerprint(path: str) -> list[Any]:
 
 def _describe(path: str) -> Description:
     best = {"type": "full", "model": {"name": "max"}}
+    devices = {"implements": "device", "abstract": False}
     status, answers, errors = _run(
         path,
         ["-machine", "none"],
@@ -125,11 +128,12 @@ def _describe(path: str) -> Description:
             {"execute": "query-version"},
             {"execute": "query-machines"},
             {"execute": "query-cpu-model-expansion", "arguments": best},
+            {"execute": "qom-list-types", "arguments": devices},
         ],
     )
-    if status or len(answers) < 3:
+    if status or len(answers) < 4:
         raise exceptions.MissingDependency(f"emulator {path} does not run: {_last_line(errors)}")
-    version, machines, expansion = answers[:3]
+    version, machines, expansion, types = answers[:4]
     number = version["return"]["qemu"]
     # Some architectures lack the command, and others have no answer.
     features = expansion.get("return", {}).get("model", {}).get("props", {})
@@ -144,6 +148,7 @@ def _describe(path: str) -> Description:
             for machine in machines["return"]
         ),
         features=tuple(sorted(name for name, value in features.items() if value is True)),
+        devices=tuple(sorted(entry["name"] for entry in types["return"])),
     )
 
 

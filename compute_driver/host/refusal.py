@@ -27,6 +27,7 @@ from compute_driver.hardware import architecture, machines
 from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
+from compute_driver.host.devices import Devices
 from compute_driver.host.emulator import Emulators, Machine, Rehearsal
 from compute_driver.libvirt.connection import Connection
 from compute_driver.xml import cpu as cpu_xml
@@ -63,6 +64,7 @@ class Models:
         self._connection = connection
         self._emulators = emulators
         self._capabilities = able
+        self._devices = Devices(able, emulators)
 
     def check_machine(self, guest: Guest, path: str) -> None:
         """Refuse a machine type that the emulator lacks.
@@ -76,7 +78,7 @@ class Models:
             raise exceptions.NotOnThisHost("machine", machine, nearest(machine, names, facts.name))
 
     def check_hardware(self, guest: Guest, hardware: Hardware, path: str) -> None:
-        """Refuse a CPU, number of CPUs, firmware or screen that the host lacks.
+        """Refuse a CPU, number of CPUs, firmware, screen or device that the host lacks.
 
         :param path: the emulator.
         :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
@@ -90,6 +92,7 @@ class Models:
             accepted = f"at most {limit}, which is what machine {hardware.machine} takes"
             raise exceptions.NotOnThisHost("vcpus", guest.vcpus, accepted)
         _check_firmware(hardware, able)
+        self._devices.check(hardware, path)
         _check_displays(hardware.display.kinds, path, able)
         cpu = hardware.processor
         if cpu.model or cpu.enable or cpu.disable:

@@ -134,20 +134,25 @@ def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
             yield f"{_X86}{suffix}"
     for firmware in info.firmware or ():  # secure boot is a capability of the driver
         yield f"COMPUTE_FIRMWARE_{firmware.upper()}"
-    yield from _devices(architecture.get(info.architecture).machines)
+    yield from _devices(architecture.get(info.architecture).machines, info.absent_devices)
 
 
-def _devices(machines: Iterable[Machine]) -> Iterator[str]:
+def _devices(machines: Iterable[Machine], absent: Collection[str]) -> Iterator[str]:
+    """Yield the traits of devices.
+
+    :param absent: see :class:`ArchitectureInfo`.
+    """
     for machine in machines:
-        for prefix, models in (
-            ("COMPUTE_STORAGE_BUS", machine.buses),
-            ("COMPUTE_NET_VIF_MODEL", machine.nics),
-            ("COMPUTE_GRAPHICS_MODEL", machine.videos),
-            ("COMPUTE_SOUND_MODEL", machine.sounds),
-            ("COMPUTE_USB_MODEL", machine.usbs),
+        for prefix, family, models in (
+            ("COMPUTE_STORAGE_BUS", "disk bus", machine.buses),
+            ("COMPUTE_NET_VIF_MODEL", "nic model", machine.nics),
+            ("COMPUTE_GRAPHICS_MODEL", "video", machine.videos),
+            ("COMPUTE_SOUND_MODEL", "sound", machine.sounds),
+            ("COMPUTE_USB_MODEL", "usb_model", machine.usbs),
         ):
             for model in models:
-                yield f"{prefix}_{model.upper().replace('-', '_')}"
+                if f"{family} {model}" not in absent:
+                    yield f"{prefix}_{model.upper().replace('-', '_')}"
         if not machine.mmio:
             yield "COMPUTE_NET_VIRTIO_PACKED"
 

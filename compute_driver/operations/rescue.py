@@ -9,11 +9,13 @@ that recovery removes; an interruption after leaves a rescued guest.
 from __future__ import annotations
 
 import dataclasses
+import logging
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
+from compute_driver.hardware import architecture, drives
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.operations.base import changes, marks, power, rescue_files
@@ -22,6 +24,8 @@ from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.storage.layout import Role
 from compute_driver.system import files, steps, tools
+
+LOG = logging.getLogger(__name__)
 
 #: A suspended guest would lose its memory.
 _ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
@@ -59,6 +63,12 @@ def rescue(
     changes.require(parts.plan(before, known=known), known, before.name)
     made = parts.blueprint(after, known=known)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
+    if drives.has_sata_for_ide(wanted.bus, architecture.machine(before)):
+        LOG.warning(
+            "Guest %s: the rescue system is on bus sata in place of ide, which machine %s lacks",
+            before.name,
+            made.hardware.machine,
+        )
     _make_files(parts, after, wanted, made.layout, base, progress)
     steps.announce("rescue files made")
     was_on = state is PowerState.RUNNING

@@ -63,6 +63,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     _refuse_others(old, guest)
     if known is not None and known.domain.find("cpu/numa") is not None:
         _refuse_cells(old, guest)
+    guest = architecture.keeping_machine(guest, old)
     plan = parts.plan(old, known=known)
     changes.require(plan, known, old.name)
     changes.refuse_inside(known, plan.directory, "a resize would move")
@@ -245,7 +246,7 @@ def _make_files(
 
 
 def _same_firmware(old: Guest, new: Guest) -> bool:
-    def kind(guest: Guest) -> tuple[bool, bool, str | None]:
-        return architecture.has_uefi(guest), guest.secure_boot, guest.machine
+    def kind(guest: Guest) -> tuple[bool, bool, str]:
+        return architecture.has_uefi(guest), guest.secure_boot, architecture.machine_type(guest)
 
     return kind(old) == kind(new)

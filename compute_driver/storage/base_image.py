@@ -14,6 +14,9 @@ from compute_driver.storage.layout import GuestDisk, Role
 #: Roles of disks whose content is the image.
 _ROLES = frozenset({Role.ROOT, Role.RESCUE})
 
+#: QEMU gives a larger floppy disk a geometry of 1.44 MB, without a word.
+MAX_FLOPPY_BYTES = 2880 * 1024
+
 
 class BaseImage(Protocol):
     """A complete, inspected image that is never written again."""
@@ -43,6 +46,11 @@ def check_size(disk: GuestDisk, image: BaseImage | None) -> None:
 
     :raises ImageTooLarge: names both sizes.
     """
+    if disk.device == "floppy" and image is not None and image.virtual_size > MAX_FLOPPY_BYTES:
+        raise exceptions.ImageTooLarge(
+            f"the image is a disk of {shown_size(image.virtual_size)}, the {disk.role} disk is a"
+            f" floppy disk; accepted: an image of at most {shown_size(MAX_FLOPPY_BYTES)}"
+        )
     held = content(disk, image)
     if held is not None and 0 < disk.size_bytes < held.virtual_size:
         enough = -(-held.virtual_size // GIB)

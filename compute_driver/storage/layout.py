@@ -62,7 +62,7 @@ class GuestDisk:
     :param source: where the disk's bytes are.
     :param size_bytes: size that the guest sees; 0 means as large as its content.
     :param bus: the bus of the disk.
-    :param device: ``disk`` or ``cdrom``, by libvirt's ``<disk device=>`` words.
+    :param device: ``disk``, ``cdrom`` or ``floppy``, by libvirt's ``<disk device=>`` words.
     :param readonly: whether the guest may only read it.
     :param boot_order: place among the devices to boot from, 1 the first; None means never.
     """
@@ -178,7 +178,7 @@ def _rescued(
         source=locate(f"{RESCUE_PREFIX}system", DiskFormat.ISO if iso else None),
         size_bytes=0,
         bus=bus,
-        device="cdrom" if rescue.in_drive and bus is not DiskBus.VIRTIO else "disk",
+        device=_rescue_device(rescue, bus),
         readonly=iso or rescue.in_drive,
         boot_order=1,
     )
@@ -190,6 +190,12 @@ def _rescued(
         disks = [*disks[:at], drive, *disks[at + 1 :]]
     disks = [dataclasses.replace(other, boot_order=None) for other in disks]
     return [*disks, disk] if rescue.last else [disk, *disks]
+
+
+def _rescue_device(rescue: Rescue, bus: DiskBus) -> str:
+    if bus is DiskBus.FDC:
+        return "floppy"
+    return "cdrom" if rescue.in_drive and bus is not DiskBus.VIRTIO else "disk"
 
 
 def boot_files(boot: DirectBoot | None, plan: Layout) -> list[tuple[Image, Path]]:

@@ -27,12 +27,12 @@ _FIXED = (
     *_FIXED_VIRTIO,
     "watchdog[@model='i6300esb']",
     *(f"controller[@model='{model}']" for model in ("lsilogic", "lsisas1068", "lsisas1078")),
-    *(f"sound[@model='{model}']" for model in ("ac97", "es1370", "ich6", "ich9")),
+    *(f"sound[@model='{model}']" for model in ("ac97", "es1370", "ich6", "ich9", "virtio")),
 )
 
 #: Devices that can be unplugged: libvirt puts each behind a port of its own.
 _BEHIND_PORTS = (
-    *(f"interface/model[@type='{model}']/.." for model in ("virtio", "e1000e")),
+    *(f"interface/model[@type='{model}']/.." for model in ("virtio", "e1000e", "igb")),
     "controller[@type='scsi']",
     "controller[@model='qemu-xhci']",
 )

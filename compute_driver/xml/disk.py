@@ -30,6 +30,7 @@ _PREFIXES = {
     DiskBus.SATA: "sd",
     DiskBus.USB: "sd",
     DiskBus.IDE: "hd",
+    DiskBus.FDC: "fd",
 }
 
 

@@ -13,6 +13,7 @@ from compute_driver.choices import ACTIVE, PowerState
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
 from compute_driver.guest import ConfigDrive, Guest, Identity, shown_size
+from compute_driver.hardware import architecture
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import names
 from compute_driver.xml import metadata
@@ -65,7 +66,7 @@ class Lifecycle(Machines):
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
         with self._machine(uuid) as machine:
-            self._check_resize(machine, guest)
+            guest = self._check_resize(machine, guest)
             was_on = machine.state in ACTIVE
             machine.before = (machine.guest, machine.decision, was_on)
             machine.enter(PowerState.STOPPED)
@@ -106,8 +107,11 @@ class Lifecycle(Machines):
             if power_on and machine.state is PowerState.STOPPED:
                 machine.boot()
 
-    def _check_resize(self, machine: Machine, new: Guest) -> None:
-        """Refuse a resize by the guest's present state or by the new description."""
+    def _check_resize(self, machine: Machine, new: Guest) -> Guest:
+        """Refuse a resize by the guest's present state or by the new description.
+
+        :return: the new description, with the guest's machine type.
+        """
         old = machine.guest
         machine.require("resize", *ACTIVE, PowerState.STOPPED)
         if old.rescue is not None:
@@ -117,11 +121,14 @@ class Lifecycle(Machines):
         if machine.before is not None:
             accepted = "after 'confirm resize' or 'revert resize'"
             raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
+        if old.architecture == new.architecture:
+            new = architecture.keeping_machine(new, old)
         self._hardware(new, machine.decision)
         for field in ("uuid", "name", "architecture"):
             if getattr(old, field) != getattr(new, field):
                 raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
         _refuse_shrinking(old, new)
+        return new
 
 
 def _refuse_shrinking(old: Guest, new: Guest) -> None:

@@ -39,6 +39,10 @@ EMULATOR = """\
             {{"name": "pc-q35-2.4", "deprecated": True}},
             {{"name": "isapc", "deprecated": False}},
         ],
+        "qom-list-types": [
+            {{"name": name}}
+            for name in ("e1000", "ich9-intel-hda", "isa-pcspk", "virtio-sound-pci")
+        ],
         "query-cpu-model-expansion": {{"model": {{"props": {{"avx2": True, "avx512f": False}}}}}},
     }}
     print(json.dumps({{"QMP": {{}}}}))
@@ -57,7 +61,8 @@ CAPABILITIES = """
       <model usable='yes'>Westmere</model><model usable='yes'>badly</model>
       <model usable='no'>partial-Haswell</model></mode></cpu>
   <devices><graphics supported='yes'><enum name='type'><value>vnc</value></enum></graphics>
-  </devices>
+    <video supported='yes'><enum name='modelType'><value>virtio</value><value>vga</value>
+      <value>none</value></enum></video></devices>
 </domainCapabilities>
 """
 

@@ -10,9 +10,9 @@ from typing import Any
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.choices import Accelerator, Firmware, VideoModel
+from compute_driver.choices import Accelerator, Firmware, NicModel, SoundModel, VideoModel
 from compute_driver.consoles import DisplayKind, Served
-from compute_driver.guest import Cpu
+from compute_driver.guest import Cpu, Interface
 from compute_driver.hardware import resolve
 from compute_driver.host import emulator, refusal
 from tests.unit import base
@@ -57,6 +57,31 @@ class ModelsTest(DetectionTestCase):
         hardware = resolve.resolve(many, Accelerator.TCG, many.cpu, Served())
         with self.assertRaisesRegex(exceptions.NotOnThisHost, "vcpus: 300 .*at most 288"):
             self.detection().check_hardware(many, hardware)
+
+    def test_models_of_devices(self) -> None:
+        self.accepted(interfaces=(Interface(), Interface(model=NicModel.E1000)))
+        nic = Interface(model=NicModel.IGB)
+        self.refused("nic model: 'igb' .*accepted: virtio, e1000$", interfaces=(nic,))
+        self.accepted(video=VideoModel.VGA)
+        self.refused("video: 'vmvga' .*accepted: virtio, vga, none$", video=VideoModel.VMVGA)
+        self.refused("video: 'qxl' .*qemu-system-modules-spice", video=VideoModel.QXL)
+        self.refused("sound: 'ac97' .*accepted: ich9, virtio, pcspk$", sound=SoundModel.AC97)
+
+    def test_sound_cards_that_an_old_libvirt_cannot_make(self) -> None:
+        for model in (SoundModel.VIRTIO, SoundModel.PCSPK):
+            for native in (exceptions.LibvirtError("unknown"), "qemu -soundhw pcspk"):
+                self.libvirt.native = native
+                self.refused(f"sound: '{model}' .*accepted: ich9$", sound=model)
+                self.ability = dataclasses.replace(self.ability, reason=f"{model} {native}")
+            self.libvirt.native = "qemu -device x"
+            self.ability = dataclasses.replace(self.ability, reason=f"{model} again")
+            self.accepted(sound=model)
+
+    def test_absent_devices_are_described(self) -> None:
+        (info,) = (i for i in self.detection().architectures() if i.architecture == "x86_64")
+        self.assertIn("nic model igb", info.absent_devices)
+        self.assertIn("video vmvga", info.absent_devices)
+        self.assertNotIn("nic model e1000", info.absent_devices)
 
     def test_firmware(self) -> None:
         self.libvirt.secure = ""
