@@ -69,6 +69,17 @@ class DiskFormat(Choice):
     ISO = "iso"
 
 
+class FileSystem(Choice):
+    """File systems of ephemeral disks, by nova's ``guest_format`` words."""
+
+    EXT2 = "ext2"
+    EXT3 = "ext3"
+    EXT4 = "ext4"
+    XFS = "xfs"
+    VFAT = "vfat"
+    NTFS = "ntfs"
+
+
 class SnapshotFormat(Choice):
     """Formats of snapshots: formats that qemu-img makes, with Glance's words."""
 
@@ -103,6 +114,14 @@ class DiskBus(Choice):
     USB = "usb"
     #: The bus of floppy disks, and of no other disks.
     FDC = "fdc"
+
+    @classmethod
+    def parse(cls, field: str, value: str) -> DiskBus:
+        """Return the bus of a word, for disks and CD-ROMs; see :meth:`Choice.parse`."""
+        words = [str(bus) for bus in cls if bus is not cls.FDC]
+        if value.lower() not in words:
+            raise exceptions.InvalidParameter(field, value, words)
+        return cls(value.lower())
 
 
 class ScsiModel(Choice):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 
-from compute_driver import guest
+from compute_driver import exceptions, guest
 from compute_driver.choices import DiskBus
 from compute_driver.cmd import options, verb
 from compute_driver.cmd.options import Option, switch
@@ -23,6 +23,11 @@ _DISK = (
         "--disk-bus",
         "bus of the rescue disk (default: the bus of the root disk or of the CD-ROM drives)",
         "BUS",
+    ),
+    Option(
+        "--floppy",
+        "attach the rescue disk as a floppy disk, of at most 2.88 MB",
+        settings={"action": "store_true"},
     ),
     switch("--cdrom", "whether the image is in a CD-ROM drive (default: if it is an ISO image)"),
 )
@@ -48,10 +53,12 @@ class Rescue(verb.Verb):
 def _rescue(words: argparse.Namespace) -> guest.Rescue:
     image, bus = options.image(words), words.disk_bus
     assert image is not None
+    if words.floppy and bus is not None:
+        raise exceptions.InvalidParameter("--disk-bus", bus, "nothing with --floppy")
     return guest.Rescue(
         image=image,
         boot=options.direct_boot(words),
         last=words.last,
-        bus=None if bus is None else DiskBus.parse("--disk-bus", bus),
+        bus=DiskBus.FDC if words.floppy else bus and DiskBus.parse("--disk-bus", bus),
         cdrom=words.cdrom,
     )

@@ -36,6 +36,7 @@ from compute_driver.guest.bounds import (
     MAX_USER_DATA_BYTES,
     MAX_VCPUS,
     MIB,
+    MIN_BYTES,
     WORD,
     as_uuid,
     is_uuid,
@@ -215,7 +216,13 @@ class Guest:
         require(self.rng or self.rng_rate is None, "rng rate", self.rng_rate, "none without an rng")
         for field, disk in [*(("ephemeral", d) for d in self.ephemerals), ("swap", self.swap)]:
             if disk is not None:
-                require(disk.size_bytes >= MIB, field, disk.size_bytes, "at least 1 MiB")
+                least = MIN_BYTES.get(disk.filesystem, MIB)
+                accepted = f"at least {least // MIB} MiB"
+                require(disk.size_bytes >= least, field, disk.size_bytes, accepted)
+        for field, disk in (("disk", self.root), ("swap", self.swap)):
+            filesystem = disk and disk.filesystem
+            accepted = "a file system on ephemeral disks only"
+            require(filesystem is None, f"{field} filesystem", filesystem, accepted)
         require(
             self.image is not None or self.boot is not None or self.root is not None,
             "image",

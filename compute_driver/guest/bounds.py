@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import re
 import uuid as uuidlib
+from collections.abc import Mapping
 
 from compute_driver import exceptions
+from compute_driver.choices import FileSystem
 
 MIB = 1024**2
 GIB = 1024**3
@@ -21,6 +23,14 @@ MAX_MEMORY_MIB = 64 * 1024**2
 MAX_VCPUS = 4096
 MAX_NAME_BYTES = 128
 MAX_USER_DATA_BYTES = 65535
+
+#: The smallest disks with a file system, where that is more than :data:`MIB`: a smaller ext3 has no
+#: journal, and a smaller XFS or NTFS cannot be made.
+MIN_BYTES: Mapping[FileSystem | None, int] = {
+    FileSystem.EXT3: 2 * MIB,
+    FileSystem.NTFS: 2 * MIB,
+    FileSystem.XFS: 300 * MIB,
+}
 
 #: Names of CPU models, of CPU features and of machine types.
 WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}")

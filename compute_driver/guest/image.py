@@ -7,7 +7,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 
-from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.choices import DiskBus, DiskFormat, FileSystem
 from compute_driver.guest.bounds import (
     MAX_DISK_BYTES,
     MAX_USER_DATA_BYTES,
@@ -50,10 +50,12 @@ class Disk:
 
     :param size_bytes: size that the guest sees; 0 on the root disk means the size of the image.
     :param bus: bus of the disk; None means the architecture's paravirtual default.
+    :param filesystem: file system of an ephemeral disk; None means ext4.
     """
 
     size_bytes: int = 0
     bus: DiskBus | None = None
+    filesystem: FileSystem | None = None
 
     def __post_init__(self) -> None:
         require_whole("disk", self.size_bytes, 0, MAX_DISK_BYTES, "bytes")

@@ -8,11 +8,12 @@ Sources: nova's ``virt/block_device.py`` (disks), ``network/model.py`` (interfac
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
+from compute_driver.choices import DiskBus, DiskFormat, FileSystem, InterfaceKind, NicModel
 from compute_driver.guest import GIB, MIB, ConfigDrive, DirectBoot, Disk, Guest, Image, Interface
 from compute_driver.hardware import architecture
 from compute_driver.hardware.properties import Wishes, truth
@@ -156,13 +157,17 @@ def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> tupl
     descriptions = disks.get("ephemerals") or ()
     if not descriptions and flavor.ephemeral_gb:
         descriptions = ({"size": flavor.ephemeral_gb},)
-    for description in descriptions:
-        if description.get("guest_format") not in (None, "ext4"):
-            raise exceptions.InvalidParameter("guest_format", description["guest_format"], "ext4")
     return tuple(
-        _disk("ephemeral", description, description["size"] * GIB, hardware)
+        dataclasses.replace(
+            _disk("ephemeral", description, description["size"] * GIB, hardware),
+            filesystem=_filesystem(description.get("guest_format")),
+        )
         for description in descriptions
     )
+
+
+def _filesystem(guest_format: str | None) -> FileSystem | None:
+    return FileSystem.parse("guest_format", guest_format) if guest_format else None
 
 
 def _swap(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> Disk | None:

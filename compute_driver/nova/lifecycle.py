@@ -8,7 +8,7 @@ from typing import Any
 
 from compute_driver.guest import ConfigDrive
 from compute_driver.info import GuestInfo
-from compute_driver.nova import config_drive, convert, device_metadata, images, network
+from compute_driver.nova import config_drive, convert, device_metadata, images, network, properties
 from compute_driver.nova.section import Section
 
 
@@ -38,6 +38,7 @@ class LifecycleMethods(Section):
         placeholder = config_drive.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
         guest = self._identified(guest, instance, image_meta, vifs)
+        properties.explain_defaults(convert.image_properties(instance, image_meta), instance.name)
 
         def finished_drive(info: GuestInfo) -> ConfigDrive | None:
             device_metadata.update(context, instance, vifs, info.devices)

@@ -11,10 +11,13 @@ Sources: nova's ``objects/image_meta.py``; Nova, "Extra Specs".
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Mapping
 
 from compute_driver import exceptions
 from compute_driver.hardware import properties
+
+LOG = logging.getLogger(__name__)
 
 #: The properties that the conversion to a guest ignores, and who uses the property: another part of
 #: the cloud, another operation, or another hypervisor.
@@ -43,7 +46,6 @@ UNCONCERNED: Mapping[str, str] = {
     "img_use_agent": "XenServer",
     "img_version": "nova-api",
     "os_admin_user": "set_admin_password",
-    "os_distro": "users who search for a system",
     "os_require_quiesce": "snapshot",
     "os_skip_agent_inject_files_at_boot": "XenServer",
     "os_skip_agent_inject_ssh": "XenServer",
@@ -62,6 +64,13 @@ CONVERTED = frozenset(
     {"hw:vif_multiqueue_enabled", "hw_vif_multiqueue_enabled", "img_config_drive"}
 )
 
+#: The property that gives no guest another device.  The in-tree driver takes disk bus and network
+#: card from libosinfo's database, if Python's bindings are installed; this driver does not guess.
+NO_DEFAULTS = "os_distro"
+
+#: The properties that a user sets in place of :data:`NO_DEFAULTS`.
+_EXPLICIT = ("hw_disk_bus", "hw_vif_model")
+
 #: Extra specs for the driver without a scope.
 _UNSCOPED = frozenset({"hide_hypervisor_id"})
 
@@ -72,7 +81,7 @@ REFUSED: Mapping[str, tuple[str, ...]] = {
     # Images
     "hw_ephemeral_encryption_secret_uuid": (),
     "hw_firmware_stateless": _FALSE,
-    "hw_floppy_bus": (),
+    "hw_floppy_bus": ("fdc",),
     "hw_ipxe_boot": _FALSE,
     # Both
     **{
@@ -123,6 +132,24 @@ def read_wishes(image: Mapping[str, str], extra_specs: Mapping[str, str]) -> pro
     return properties.read_wishes(pair for pair in pairs.items() if _is_of_hardware(*pair))
 
 
+def explain_defaults(image: Mapping[str, str], instance: str) -> None:
+    """Log which properties the image needs for other devices than the driver's defaults.
+
+    :param image: the image's properties, by nova's names.
+    :param instance: the instance's name.
+    """
+    missing = [name for name in _EXPLICIT if name not in image]
+    if NO_DEFAULTS in image and missing:
+        LOG.info(
+            "Instance %s: %s=%s gives no defaults for devices; set %s of the image if the system"
+            " has no virtio drivers",
+            instance,
+            NO_DEFAULTS,
+            image[NO_DEFAULTS],
+            " and ".join(missing),
+        )
+
+
 def of_flavor(extra_specs: Mapping[str, str]) -> Mapping[str, str]:
     """Return the extra specs for the driver; extra specs without a scope are for the scheduler."""
     return {name: value for name, value in extra_specs.items() if ":" in name or name in _UNSCOPED}
@@ -136,7 +163,7 @@ def _limits(image: Mapping[str, str]) -> Mapping[str, str]:
 def _is_of_hardware(name: str, value: str) -> bool:
     if name in properties.PROPERTIES:
         return True
-    if name not in CONVERTED and _pattern(name, UNCONCERNED) is None:
+    if name not in (*CONVERTED, NO_DEFAULTS) and _pattern(name, UNCONCERNED) is None:
         _refuse(name, value)
     return False
 

@@ -21,7 +21,7 @@ from compute_driver.nova.errors import replaced
 from compute_driver.nova.section import Section
 
 #: Nova's rescue devices, and whether the device is a CD-ROM drive.
-_DEVICES = {"disk": False, "cdrom": True}
+_DEVICES = {"disk": False, "cdrom": True, "floppy": False}
 
 
 class RescueMethods(Section):
@@ -76,14 +76,20 @@ def describe_rescue(
             boot=_boot(conf, context, guest, image, stable),
             config_drive=drive,
             last=stable,
-            bus=_bus(image, "hw_rescue_bus") or _bus(image, "hw_disk_bus"),
+            bus=_bus(image, device or "disk"),
             cdrom=None if device is None else _DEVICES[device],
         )
 
 
-def _bus(image: Any, name: str) -> DiskBus | None:
-    bus = image.properties.get(name)
-    return None if bus is None else DiskBus.parse(name, bus)
+def _bus(image: Any, device: str) -> DiskBus | None:
+    """Return the bus of the rescue device, or else the image's bus of such devices."""
+    for name in ("hw_rescue_bus", f"hw_{device}_bus"):
+        word = image.properties.get(name)
+        if word is not None and device != "floppy":
+            return DiskBus.parse(name, word)
+        if word not in (None, DiskBus.FDC):
+            raise exceptions.InvalidParameter(name, word, str(DiskBus.FDC))
+    return DiskBus.FDC if device == "floppy" else None
 
 
 def _boot(

@@ -3,8 +3,7 @@
 
 :class:`compute_driver.storage.disks.Kind` has the promises of the functions.
 
-Sources: qemu-img(1), mke2fs(8), mkswap(8); the labels are the labels that Nova gives to ephemeral
-disks.
+Sources: qemu-img(1), mkswap(8); the labels are the labels that Nova gives to ephemeral disks.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from compute_driver.choices import DiskFormat
-from compute_driver.storage import overlay
+from compute_driver.storage import formatting, overlay
 from compute_driver.storage.base_image import BaseImage, content
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
@@ -151,9 +150,7 @@ def _empty_raw(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
 
 def _ephemeral(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:
     files.lengthen(path, disk.size_bytes, str(disk.role))
-    # The file is all zeros: writing zeros for inodes and journal would only fill the host.
-    zeros = "lazy_itable_init=1,lazy_journal_init=1"
-    tools.run(["mkfs.ext4", "-q", "-F", "-L", disk.name, "-E", zeros, str(path)], limits)
+    tools.run([*formatting.command(disk.filesystem, disk.name), str(path)], limits)
 
 
 def _swap(disk: GuestDisk, path: Path, limits: tools.ToolLimits) -> None:

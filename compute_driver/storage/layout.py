@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compute_driver.choices import Choice, DiskBus, DiskFormat
+from compute_driver.choices import Choice, DiskBus, DiskFormat, FileSystem
 from compute_driver.guest import DirectBoot, Disk, Guest, Image, Rescue
 from compute_driver.storage.source import Source
 
@@ -64,6 +64,7 @@ class GuestDisk:
     :param bus: the bus of the disk.
     :param device: ``disk``, ``cdrom`` or ``floppy``, by libvirt's ``<disk device=>`` words.
     :param readonly: whether the guest may only read it.
+    :param filesystem: file system of an ephemeral disk.
     :param boot_order: place among the devices to boot from, 1 the first; None means never.
     """
 
@@ -74,6 +75,7 @@ class GuestDisk:
     bus: DiskBus
     device: str = "disk"
     readonly: bool = False
+    filesystem: FileSystem = FileSystem.EXT4
     boot_order: int | None = None
 
     @property
@@ -215,6 +217,7 @@ def _data_disk(
         source=locate(_name(role, index), DiskFormat.RAW),
         size_bytes=disk.size_bytes,
         bus=bus,
+        filesystem=disk.filesystem or FileSystem.EXT4,
     )
 
 

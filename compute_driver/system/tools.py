@@ -22,7 +22,10 @@ from compute_driver.system import programs
 
 #: Debian packages of the programs that this package runs.
 PACKAGES = {
-    "mkfs.ext4": "e2fsprogs",
+    **dict.fromkeys(("mkfs.ext2", "mkfs.ext3", "mkfs.ext4"), "e2fsprogs"),
+    "mkfs.ntfs": "ntfs-3g",
+    "mkfs.vfat": "dosfstools",
+    "mkfs.xfs": "xfsprogs",
     "mkswap": "util-linux",
     "prlimit": "util-linux",
     "qemu-img": "qemu-utils",

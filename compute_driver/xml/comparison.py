@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from lxml import etree
 
 from compute_driver.storage.layout import is_name
+from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata
 from compute_driver.xml.elements import Element, maker
 
@@ -218,7 +219,7 @@ def _walk(
 
 def is_own(disk: Element) -> bool:
     """Tell whether a disk is one of the guest's disks, which this driver writes."""
-    return is_name(disk.findtext("serial", ""))
+    return is_name(disk_xml.name_of(disk))
 
 
 def mac(interface: Element) -> str:
@@ -233,7 +234,7 @@ def _key(element: Element, own: bool) -> str:
     elif element.tag == "disk":
         target = element.find("target")
         name = "" if target is None else target.get("dev", "")
-        found = [element.findtext("serial", "") if own else name]
+        found = [disk_xml.name_of(element) if own else name]
     else:
         found = [_value(element, key) for key in _KEYS.get(str(element.tag), ())]
         if element.tag == "controller" and not found[1]:

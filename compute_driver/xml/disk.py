@@ -34,6 +34,9 @@ _PREFIXES = {
 }
 
 
+#: The beginning of the aliases that libvirt leaves to its clients.
+_USER_ALIAS = "ua-"
+
 #: SCSI controllers that see one disk at each target; libvirt puts all disks at the first target.
 _ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
 
@@ -80,8 +83,7 @@ def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element
         driver,
         source.element(disk.source),
         E.target(dev=target, bus=str(disk.bus)),
-        # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
-        E.serial(disk.name),
+        _name(disk),
     )
     if disk.bus is DiskBus.VIRTIO and virtio.form is not VirtioForm.VIRTIO:
         element.set("model", str(virtio.form))
@@ -93,6 +95,24 @@ def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element
     if disk.boot_order is not None:
         element.append(E.boot(order=str(disk.boot_order)))
     return element
+
+
+def _name(disk: GuestDisk) -> Element:
+    if disk.device == "floppy":  # QEMU's floppy disks have no serial number
+        return E.alias(name=f"{_USER_ALIAS}{disk.name}")
+    # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
+    return E.serial(disk.name)
+
+
+def name_of(disk: Element) -> str:
+    """Return the name of a guest's disk in a domain; of other disks, their serial number.
+
+    :return: :attr:`GuestDisk.name`; empty if the disk has no name.
+    """
+    alias = disk.find("alias")
+    named = "" if alias is None else alias.get("name", "")
+    by_alias = named.removeprefix(_USER_ALIAS) if named.startswith(_USER_ALIAS) else ""
+    return disk.findtext("serial") or by_alias
 
 
 def _limits(limits: DiskLimits | None) -> list[Element]:

@@ -19,6 +19,7 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest, renamed
 from compute_driver.storage.layout import GuestDisk, Layout, Role
 from compute_driver.storage.source import Source
+from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata, source
 from compute_driver.xml.comparison import Baseline, is_own, mac
 from compute_driver.xml.elements import Element
@@ -159,7 +160,7 @@ def _moved(xml: str, directory: Path) -> Element:
 def _places(domain: Element) -> Iterator[tuple[str, Place]]:
     for disk in domain.iterfind("devices/disk"):
         if is_own(disk):
-            yield disk.findtext("serial", ""), Place(source.read(disk), source.words(disk))
+            yield disk_xml.name_of(disk), Place(source.read(disk), source.words(disk))
 
 
 def _added_disks(domain: Element) -> list[Element]:

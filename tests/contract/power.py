@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, PowerState, RebootKind, StateReason
+from compute_driver.choices import PowerState, RebootKind, StateReason
 from compute_driver.guest import Guest, Image, Rescue
 from tests.contract.base import BOOT_TIMEOUT, RESCUE, Case
 
@@ -134,8 +134,6 @@ class Power(Case):
         log = self.driver.console_log(guest.uuid)
         with self.assertRaises(exceptions.ImageNotFound):
             self.driver.rescue(guest.uuid, RESCUE)
-        with self.assertRaises(exceptions.InvalidParameter):
-            self.driver.rescue(guest.uuid, Rescue(image=image, bus=DiskBus.IDE))
         self.driver.pause(guest.uuid)
         with self.assertRaises(exceptions.InvalidGuestState):
             self.driver.rescue(guest.uuid, Rescue(image=image))

@@ -64,6 +64,11 @@ def domain_xml(driver: ComputeDriver, made: Guest) -> etree._Element:
         return etree.fromstring(opened.lookupByUUIDString(made.uuid).XMLDesc())
 
 
+def machine(driver: ComputeDriver, made: Guest) -> str:
+    """Return the machine type of a guest, ``pc-q35-7.2`` for example."""
+    return domain_xml(driver, made).find("os/type").get("machine", "")
+
+
 class SharedGuestTestCase(base.HostTestCase):
     """Tests of one guest, which boots once for the class; every test leaves it running."""
 

@@ -42,6 +42,14 @@ class RescueTest(NovaCase):
             ({"hw_rescue_device": "cdrom"}, None, True),
             ({"hw_rescue_bus": "usb"}, DiskBus.USB, None),
             ({"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}, DiskBus.VIRTIO, False),
+            ({"hw_rescue_device": "cdrom", "hw_rescue_bus": "ide"}, DiskBus.IDE, True),
+            (
+                {"hw_rescue_device": "cdrom", "hw_cdrom_bus": "ide", "hw_disk_bus": "scsi"},
+                DiskBus.IDE,
+                True,
+            ),
+            ({"hw_rescue_device": "floppy"}, DiskBus.FDC, False),
+            ({"hw_rescue_device": "floppy", "hw_floppy_bus": "fdc"}, DiskBus.FDC, False),
         ):
             with self.subTest(said):
                 found = self.rescue(**said)
@@ -73,7 +81,10 @@ class RescueTest(NovaCase):
 
     def test_what_cannot_be(self) -> None:
         for said in (
-            {"hw_rescue_device": "floppy"},
+            {"hw_rescue_device": "lun"},
+            {"hw_rescue_device": "floppy", "hw_rescue_bus": "ide"},
+            {"hw_rescue_device": "floppy", "hw_floppy_bus": "scsi"},
+            {"hw_rescue_device": "cdrom", "hw_cdrom_bus": "fdc"},
             {"hw_rescue_bus": "fdc"},
             {"hw_rescue_device": "disk", "kernel": {"kernel_id": "k"}},
         ):

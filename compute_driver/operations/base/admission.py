@@ -9,7 +9,7 @@ from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
 from compute_driver.libvirt import names
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import config_drive
+from compute_driver.storage import config_drive, formatting
 from compute_driver.system import memory
 from compute_driver.xml import metadata
 
@@ -32,6 +32,7 @@ def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
         )
     if guest.config_drive is not None:
         config_drive.check_content(guest.config_drive)
+    formatting.check(guest)
     metadata.elements(guest.annotations)
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)

@@ -29,6 +29,7 @@ class NovaProperties(Directive):
     def run(self) -> list[nodes.Node]:
         """Return a list of definitions."""
         works = [("works", name) for name in sorted({*PROPERTIES, *nova.CONVERTED})]
+        works += [("gives no defaults: the log names the properties to set", nova.NO_DEFAULTS)]
         left = [(f"left to {who}", name) for name, who in nova.UNCONCERNED.items()]
         refused = [
             (f"refused, unless {harmless[0]}" if harmless else "refused", name)

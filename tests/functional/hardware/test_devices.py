@@ -33,6 +33,7 @@ from compute_driver.guest import (
     Disk,
     Guest,
     Interface,
+    Rescue,
     Topology,
 )
 from tests.functional import base, bridges, inside
@@ -128,13 +129,22 @@ class TestDiskBuses(base.HostTestCase):
         return sorted(labels - {"none"})
 
     def test_ide(self) -> None:
-        self.assert_disks(DiskBus.IDE, machine="pc", interfaces=())
+        made = self.assert_disks(DiskBus.IDE, cdrom_bus=DiskBus.IDE, interfaces=())
+        # No user names the machine, and the default has no IDE.
+        machine = inside.machine(self.driver, made)
+        self.assertIn("i440fx", machine)
+        image = base.disk_image()
+        with inside.boots(self.driver, made):
+            self.driver.rescue(made.uuid, Rescue(image=image, bus=DiskBus.IDE, last=True))
+        self.assertEqual(machine, inside.machine(self.driver, made))
+        (line,) = (line for line in self.fact(made, "DISK") if serial(line) == "rescue")
+        self.assertIn(" bus=ide ", line)
 
     def test_scsi(self) -> None:
         self.assert_disks(DiskBus.SCSI, interfaces=())
 
     def test_sata_and_every_network_card(self) -> None:
-        cards = tuple(Interface(model=model) for model in NicModel)
+        cards = tuple(Interface(model=model) for model in NIC_DRIVERS)
         image = base.disk_image("legacy")
         made = self.assert_disks(DiskBus.SATA, image=image, interfaces=cards)
         nics = self.fact(made, "NIC")

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, DiskFormat
+from compute_driver.choices import DiskBus, DiskFormat, FileSystem
 from compute_driver.guest import GIB, MIB, ConfigDrive, Guest, Image, Interface
+from compute_driver.guest.bounds import MIN_BYTES
 from compute_driver.storage import config_drive, disks
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
@@ -185,6 +186,23 @@ class DataDiskTest(StorageCase):
                 output("e2fsck", "-f", "-n", disk.source.path)
                 header = output("dumpe2fs", "-h", disk.source.path)
                 self.assertIn("Filesystem state:         clean", header)
+
+    def test_ephemeral_has_the_file_system_that_was_asked_for(self) -> None:
+        for filesystem in FileSystem:
+            with self.subTest(filesystem):
+                size = MIN_BYTES.get(filesystem, MIB)
+                empty = self.disk(Role.EPHEMERAL, size, index=2)
+                disk = dataclasses.replace(empty, filesystem=filesystem)
+                if tools.locate(f"mkfs.{filesystem}") is None:
+                    with self.assertRaisesRegex(exceptions.MissingDependency, "Debian's package"):
+                        disks.make(disk, None, LIMITS)
+                    continue
+                disks.make(disk, None, LIMITS)
+                found = self.label(disk.source.path)
+                self.assertEqual(
+                    (str(filesystem), "ephemeral2"), (found["TYPE"], found["LABEL"].lower())
+                )
+                self.assert_private(disk.source.path)
 
     def test_swap_is_labelled(self) -> None:
         disk = self.disk(Role.SWAP, 64 * MIB)

@@ -8,10 +8,11 @@ import unittest
 from collections.abc import Iterator
 from typing import Any
 
-from compute_driver.choices import Accelerator, DiskFormat, UsbModel, VideoModel
+from compute_driver import exceptions
+from compute_driver.choices import Accelerator, DiskBus, DiskFormat, UsbModel, VideoModel
 from compute_driver.consoles import DisplayKind
-from compute_driver.guest import Identity, Image
-from compute_driver.hardware import resolve
+from compute_driver.guest import GIB, Disk, Identity, Image, Rescue
+from compute_driver.hardware import architecture, resolve
 from compute_driver.hardware.description import Addresses, Gic, Hardware, Switch
 from compute_driver.hardware.drives import RootKind
 from tests import devices
@@ -53,8 +54,8 @@ class ResolveTest(unittest.TestCase):
         for wish, serial in ((None, uuid), ("", ""), ("S1", "S1")):
             (identity,) = hardware(uuid=uuid, identity=Identity(serial=wish)).identity
             self.assertEqual(serial, identity.serial)
-        for architecture in ("ppc64le", "s390x", "riscv64"):
-            self.assertEqual((), hardware(architecture=architecture).identity)
+        for name in ("ppc64le", "s390x", "riscv64"):
+            self.assertEqual((), hardware(architecture=name).identity)
         self.assertNotEqual((), hardware(architecture="aarch64").identity)
 
     def test_machine_without_a_screen_serves_none(self) -> None:
@@ -83,6 +84,64 @@ class ResolveTest(unittest.TestCase):
         ):
             made = hardware(accelerator, architecture=name)
             self.assertEqual((gic, addresses), (made.features.gic, made.addresses))
+
+
+class MachineTest(unittest.TestCase):
+    """The machine where no user names one."""
+
+    def test_has_the_buses_of_the_drives(self) -> None:
+        ide = Disk(size_bytes=GIB, bus=DiskBus.IDE)
+        for architecture_name in ("x86_64", "i686"):
+            for expected, changes in (
+                ("q35", {}),
+                ("q35", {"root": Disk(size_bytes=GIB, bus=DiskBus.SATA)}),
+                ("pc", {"root": ide}),
+                ("pc", {"ephemerals": (Disk(size_bytes=GIB), ide)}),
+                ("pc", {"swap": ide}),
+                ("pc", {"cdrom_bus": DiskBus.IDE}),
+                ("pc", {"root": ide, "cdrom_bus": DiskBus.SATA}),
+            ):
+                with self.subTest(f"{architecture_name} {changes}"):
+                    made = hardware(architecture=architecture_name, **changes)
+                    self.assertEqual(expected, made.machine)
+
+    def test_stays_the_default_if_no_machine_has_the_buses(self) -> None:
+        root = Disk(size_bytes=GIB, bus=DiskBus.IDE)
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "disk_bus: 'ide' .*scsi, usb"):
+            hardware(architecture="aarch64", root=root)
+
+    def test_that_the_user_names_is_no_choice(self) -> None:
+        root = Disk(size_bytes=GIB, bus=DiskBus.IDE)
+        for name in ("q35", "pc-q35-7.2"):
+            with self.assertRaisesRegex(exceptions.InvalidParameter, "disk_bus: 'ide' .*sata"):
+                hardware(machine=name, root=root)
+
+    def test_stays_in_a_rescue_whose_system_gets_sata_for_ide(self) -> None:
+        rescue = Rescue(image=IMAGE, bus=DiskBus.IDE)
+        for changes, machine, bus in (
+            ({}, "q35", DiskBus.SATA),
+            ({"machine": "q35"}, "q35", DiskBus.SATA),
+            ({"machine": "pc"}, "pc", DiskBus.IDE),
+            ({"swap": Disk(size_bytes=GIB, bus=DiskBus.IDE)}, "pc", DiskBus.IDE),
+        ):
+            with self.subTest(f"{changes}"):
+                made = hardware(rescue=rescue, **changes)
+                self.assertEqual((machine, (bus,)), (made.machine, made.drives.rescue))
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "rescue bus: 'ide'"):
+            hardware(architecture="s390x", rescue=rescue)
+
+    def test_stays_in_a_resize(self) -> None:
+        ide, other = Disk(size_bytes=GIB, bus=DiskBus.IDE), Disk(size_bytes=GIB)
+        before = base.describe(architecture="x86_64", swap=ide)
+        after = architecture.keeping_machine(dataclasses.replace(before, swap=None), before)
+        self.assertEqual("pc", architecture.machine_type(after))
+        before = base.describe(architecture="x86_64", swap=other)
+        after = architecture.keeping_machine(dataclasses.replace(before, swap=ide), before)
+        self.assertEqual("q35", architecture.machine_type(after))
+        same = dataclasses.replace(before, vcpus=2)
+        self.assertEqual(same, architecture.keeping_machine(same, before))
+        named = dataclasses.replace(before, machine="pc")
+        self.assertEqual(named, architecture.keeping_machine(named, before))
 
 
 class RootKindTest(unittest.TestCase):

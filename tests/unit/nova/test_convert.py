@@ -8,7 +8,7 @@ import unittest
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, DiskFormat, InterfaceKind, NicModel
+from compute_driver.choices import DiskBus, DiskFormat, FileSystem, InterfaceKind, NicModel
 from compute_driver.guest import (
     GIB,
     MIB,
@@ -137,7 +137,7 @@ class DisksTest(unittest.TestCase):
             "image": [{"disk_bus": "sata"}],
             "ephemerals": [
                 {"size": 1, "disk_bus": "scsi", "guest_format": None},
-                {"size": 2, "device_type": "disk", "guest_format": "ext4"},
+                {"size": 2, "device_type": "disk", "guest_format": "xfs"},
             ],
             "swap": {"device_name": "/dev/vdd", "swap_size": 64, "disk_bus": None},
             "block_device_mapping": [],
@@ -147,7 +147,7 @@ class DisksTest(unittest.TestCase):
         self.assertEqual(
             (
                 Disk(size_bytes=GIB, bus=DiskBus.SCSI),
-                Disk(size_bytes=2 * GIB, bus=DiskBus.USB),
+                Disk(size_bytes=2 * GIB, bus=DiskBus.USB, filesystem=FileSystem.XFS),
             ),
             found.ephemerals,
         )
@@ -162,7 +162,7 @@ class DisksTest(unittest.TestCase):
     def test_what_cannot_be_is_refused(self) -> None:
         for disks in (
             {"block_device_mapping": [{"connection_info": {}}]},
-            {"ephemerals": [{"size": 1, "guest_format": "xfs"}]},
+            {"ephemerals": [{"size": 1, "guest_format": "btrfs"}]},
             {"ephemerals": [{"size": 1, "encrypted": True}]},
             {"ephemerals": [{"size": 1, "disk_bus": "lxc"}]},
             {"image": [{"device_type": "floppy"}]},

@@ -44,7 +44,11 @@ class ReadTest(unittest.TestCase):
             ({}, {"quota:memory_limit": "1000"}),
             ({}, {"pci_passthrough:alias": "gpu:1"}),
             ({"hw_video_ram": "16"}, {}),
-            ({"hw_floppy_bus": "fdc"}, {}),
+            ({"hw_floppy_bus": "ide"}, {}),
+            ({"hw_disk_bus": "fdc"}, {}),
+            ({"hw_cdrom_bus": "fdc"}, {}),
+            ({"hw_vif_model": "lan9118"}, {}),
+            ({"hw_video_model": "gop"}, {}),
         ):
             with (
                 self.subTest(image or flavor),
@@ -54,7 +58,7 @@ class ReadTest(unittest.TestCase):
             self.assertIn(caught.exception.field, {**image, **flavor})
 
     def test_asking_for_nothing_is_not_refused(self) -> None:
-        image = {"hw_locked_memory": "False", "hw_ipxe_boot": "no"}
+        image = {"hw_locked_memory": "False", "hw_ipxe_boot": "no", "hw_floppy_bus": "fdc"}
         self.assertEqual(Wishes(), properties.read_wishes(image, {"hw:cpu_policy": "shared"}))
 
     def test_memory_of_the_display_adapter_is_the_flavor_s_to_give(self) -> None:

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import unittest
 from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
-from compute_driver.guest import GIB
+from compute_driver.guest import GIB, MIB
 from compute_driver.storage import base_image
 from compute_driver.storage.layout import GuestDisk, Role
 from compute_driver.storage.source import FileSource
@@ -40,6 +41,13 @@ class CheckSizeTest(unittest.TestCase):
             (self.disk(GIB, Role.EPHEMERAL), Base(2 * GIB)),
         ):
             base_image.check_size(disk, source)
+
+    def test_floppy_disks_are_small(self) -> None:
+        floppy = dataclasses.replace(self.disk(0, Role.RESCUE), device="floppy")
+        for size in (1440 * 1024, 2880 * 1024):
+            base_image.check_size(floppy, Base(size))
+        with self.assertRaisesRegex(exceptions.ImageTooLarge, "1.00 MiB|2949120 bytes"):
+            base_image.check_size(floppy, Base(MIB * 3))
 
     def test_the_error_of_a_large_image_names_both_sizes(self) -> None:
         with self.assertRaises(exceptions.ImageTooLarge) as caught:

@@ -53,6 +53,32 @@ PLAIN: dict[str, tuple[Guest, Decision]] = {
         ),
         TCG,
     ),
+    # No user names the machine: the driver chooses one with IDE.
+    "ide-without-a-machine": (
+        guest(
+            config_drive=ConfigDrive(hostname="web1"),
+            cdrom_bus=DiskBus.IDE,
+            root=Disk(size_bytes=10 * GIB, bus=DiskBus.IDE),
+        ),
+        TCG,
+    ),
+    "rescued-by-ide-on-q35": (
+        guest(rescue=Rescue(image=IMAGE, bus=DiskBus.IDE, last=True)),
+        TCG,
+    ),
+    "rescued-by-floppy": (
+        guest(rescue=Rescue(image=IMAGE, bus=DiskBus.FDC, last=True)),
+        TCG,
+    ),
+    "igb-vmvga": (
+        guest(interfaces=(nic(1, model=NicModel.IGB),), video=VideoModel.VMVGA),
+        TCG,
+    ),
+    "pcspk": (guest(machine="pc", sound=SoundModel.PCSPK), TCG),
+    "spapr-vlan": (
+        guest(architecture="ppc64le", interfaces=(nic(1, model=NicModel.SPAPR_VLAN),)),
+        TCG,
+    ),
     "uefi": (guest(firmware=Firmware.UEFI), TCG),
     "identity-and-annotations": (
         guest(

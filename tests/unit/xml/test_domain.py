@@ -144,7 +144,9 @@ class TestRefusals(unittest.TestCase):
             ("at most 1", "serial_ports", {"architecture": "aarch64", "serial_ports": 2}),
             ("at most 1", "serial_ports", {"console": ConsoleModel.VIRTIO, "serial_ports": 2}),
             ("bochs", "video_ram", {"video_ram_mib": 32}),
-            ("sata", "cdrom_bus", {"cdrom_bus": DiskBus.IDE}),
+            ("sata", "cdrom_bus", {"machine": "q35", "cdrom_bus": DiskBus.IDE}),
+            ("sata", "disk_bus", {"machine": "pc-q35-7.2", "root": Disk(bus=DiskBus.IDE)}),
+            ("ide", "disk_bus", {"machine": "pc", "root": Disk(bus=DiskBus.FDC)}),
         ):
             with self.subTest(field):
                 self.assert_refused(field, accepted, guest(**changes))
