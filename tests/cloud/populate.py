@@ -33,11 +33,17 @@ _EXTRA_SPECS: Mapping[str, Mapping[str, str]] = {
 IMAGE = "guest"
 AGENT_IMAGE = "guest-agent"
 RESCUE_IMAGE = "guest-rescue"
-#: Properties of the images, which have the same disk.
+IDE_IMAGE = "guest-ide"
+IDE_RESCUE_IMAGE = "guest-ide-rescue"
+#: Flavours of the guests on the images' disks; ``cloud`` for other images.
+_DISKS = {IDE_RESCUE_IMAGE: "cloud-sata"}
+#: Properties of the images.
 _IMAGES: Mapping[str, Mapping[str, str]] = {
     IMAGE: {},
     AGENT_IMAGE: {"hw_qemu_guest_agent": "yes", "os_require_quiesce": "yes"},
     RESCUE_IMAGE: {"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"},
+    IDE_IMAGE: {"hw_disk_bus": "ide", "hw_cdrom_bus": "ide"},
+    IDE_RESCUE_IMAGE: {"hw_rescue_device": "disk", "hw_rescue_bus": "ide"},
 }
 
 EXTERNAL = "public"
@@ -83,7 +89,7 @@ def resources(cloud: Layout) -> None:
     for name, properties in _IMAGES.items():
         session.create_image(
             name,
-            filename=str(guests.build("cloud").disk),
+            filename=str(guests.build(_DISKS.get(name, "cloud")).disk),
             disk_format="qcow2",
             container_format="bare",
             visibility="public",
