@@ -124,6 +124,28 @@ class DiskBus(Choice):
         return cls(value.lower())
 
 
+class SourceKind(Choice):
+    """Kinds of the sources of disks, by libvirt's ``<disk type=>`` words."""
+
+    FILE = "file"
+    BLOCK = "block"
+    NETWORK = "network"
+    MOUNT = "mount"
+
+
+class CacheMode(Choice):
+    """The host's cache of a disk, by libvirt's ``<driver cache=>`` words."""
+
+    #: QEMU's choice.
+    DEFAULT = "default"
+    NONE = "none"
+    WRITETHROUGH = "writethrough"
+    WRITEBACK = "writeback"
+    DIRECTSYNC = "directsync"
+    #: The guest's flushes have no effect.
+    UNSAFE = "unsafe"
+
+
 class ScsiModel(Choice):
     """SCSI controllers, by libvirt's ``<controller type='scsi' model=>`` words."""
 

@@ -203,6 +203,7 @@ class HostInfo:
 
     :param qemu_version: of the emulator for the host's architecture, or of another emulator that
         is described in full; empty if no emulator is.
+    :param cpus: the number of processors on which guests run.
     """
 
     hostname: str

@@ -83,9 +83,15 @@ class PoolDisks:
         return PoolSource(pool=self.pool, guest=guest, name=name, waiting=waiting)
 
     def make(
-        self, source: PoolSource, disk: GuestDisk, image: BaseImage | None, limits: ToolLimits
+        self,
+        source: PoolSource,
+        disk: GuestDisk,
+        image: BaseImage | None,
+        limits: ToolLimits,
+        *,
+        allocate: bool = False,
     ) -> None:
-        file_disks.make(source.file, disk, image, limits)
+        file_disks.make(source.file, disk, image, limits, allocate=allocate)
 
     def filling(self, source: PoolSource) -> contextlib.AbstractContextManager[Path]:
         return file_disks.filling(source.file)

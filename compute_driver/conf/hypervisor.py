@@ -10,7 +10,7 @@ from pathlib import Path
 from oslo_config import cfg, types
 
 from compute_driver import exceptions
-from compute_driver.conf import consoles
+from compute_driver.conf import consoles, devices
 from compute_driver.guest import Cpu
 from compute_driver.guest.bounds import MAX_MEMORY_MIB
 from compute_driver.hardware import architecture
@@ -190,7 +190,8 @@ OPTIONS = [
             ("qemu", "emulation by QEMU's TCG, on any host and for any guest architecture"),
         ],
         help="Whether the hardware accelerates guests, or QEMU emulates them. QEMU always emulates "
-        "guests of architectures that the host's processor cannot run.",
+        "guests of architectures that the host's processor cannot run. Within nova the default is "
+        "[libvirt] virt_type.",
     ),
     cfg.BoolOpt(
         "emulation_fallback",
@@ -235,7 +236,8 @@ OPTIONS = [
             ("qcow2", "an overlay that stores only the differences from the cached image"),
             ("raw", "a full copy: needs more space, spawns slower, does not need the cache"),
         ],
-        help="Format of the guests' disks.",
+        help="Format of the guests' disks. Within nova the default comes from [libvirt] "
+        "images_type and use_cow_images.",
     ),
     cfg.StrOpt(
         "kvm_cpu_mode",
@@ -249,9 +251,11 @@ OPTIONS = [
                 "host-passthrough",
                 "the host's processor with all its features, for guests that never move",
             ),
+            ("none", "QEMU's default model"),
         ],
         help="CPU model of a guest with KVM that names no model. Architectures without models in "
-        "libvirt (ARM, RISC-V) always get host-passthrough.",
+        "libvirt (ARM, RISC-V) always get host-passthrough. Within nova the default is [libvirt] "
+        "cpu_mode.",
     ),
     cfg.Opt(
         "tcg_cpu_models",
@@ -259,7 +263,9 @@ OPTIONS = [
         default={},
         help="CPU models of emulated guests that name no model, by guest architecture, such as "
         "x86_64:Haswell-noTSX,aarch64:cortex-a72; 'maximum' has all features that QEMU can "
-        "emulate. The default models run every common distribution and are fast to emulate.",
+        "emulate, 'none' is QEMU's default. Within nova, [libvirt] cpu_mode and cpu_models set the "
+        "model of the host's own architecture if virt_type is qemu. The default models run every "
+        "common distribution and are fast to emulate.",
     ),
     cfg.IntOpt(
         "tcg_translation_buffer_mib",
@@ -269,7 +275,8 @@ OPTIONS = [
         "larger buffer a reboot is slow, because QEMU drops old code only when the buffer is full; "
         "with a smaller buffer QEMU translates large programs again and again. Unset, the buffer "
         "has an eighth of the guest's memory, at least 64 and at most 256, and at most a 32nd of "
-        "the host's memory. 0 leaves the size to QEMU (up to 1024).",
+        "the host's memory. 0 leaves the size to QEMU (up to 1024). Within nova "
+        "the default is [libvirt] tb_cache_size.",
     ),
     cfg.IntOpt(
         "hotplug_ports",
@@ -306,7 +313,8 @@ OPTIONS = [
         "soft_reboot_timeout",
         type=Seconds(0.0),
         default=60.0,
-        help="Seconds that a soft reboot may take before the driver makes a hard reboot.",
+        help="Seconds that a soft reboot may take before the driver makes a hard reboot. Within "
+        "nova the default is [libvirt] wait_soft_reboot_seconds.",
     ),
     cfg.Opt(
         "stop_timeout",
@@ -332,7 +340,8 @@ OPTIONS = [
         "detach_timeout",
         type=Seconds(0.0),
         default=60.0,
-        help="Seconds that a running guest may take to release a device that is detached.",
+        help="Seconds that a running guest may take to release a device that is detached. Within "
+        "nova the default is [libvirt] device_detach_attempts times device_detach_timeout.",
     ),
     cfg.Opt(
         "image_fetch_timeout",
@@ -378,5 +387,6 @@ OPTIONS = [
         f"of their emulators: {', '.join(architecture.TABLE)}. Unset, the host's architecture. "
         "Guests of other architectures run as well.",
     ),
+    *devices.OPTIONS,
     *consoles.OPTIONS,
 ]

@@ -95,7 +95,7 @@ def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[st
     lines = []
     for name, model in conf.hypervisor.tcg_cpu_models.items():
         known = cpu_map.models(name)
-        if known and model not in known | tuning.CPU_MODES:
+        if known and model not in known | tuning.CPU_MODES | {tuning.NO_MODEL}:
             lowered = {word.lower(): word for word in known}
             close = difflib.get_close_matches(model.lower(), lowered, n=5) or sorted(lowered)[:5]
             where = last.where if last else "the defaults"
@@ -181,7 +181,7 @@ def _unreadable(path: str, error: OSError) -> exceptions.ConfigurationError:
 def _accepted(kind: Any) -> str:
     """Return the accepted values of a type of option, in words."""
     if getattr(kind, "choices", None):
-        return ", ".join(kind.choices)
+        return ", ".join(map(str, kind.choices))
     if isinstance(kind, types.Boolean):
         return "true, false"
     if isinstance(kind, types.Number):

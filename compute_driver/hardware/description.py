@@ -9,6 +9,7 @@ empty tuple says that the guest has no such device; an empty text or 0 leaves a 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 
 from compute_driver.choices import (
     Accelerator,
@@ -85,12 +86,14 @@ class Processor:
     :param enable: features that are added to the model, by libvirt's names.
     :param disable: features that are taken from the model.
     :param topology: one arrangement of the virtual CPUs; empty leaves the arrangement to libvirt.
+    :param host_cpus: the host's processors on which the guest runs; empty for all processors.
     """
 
     model: str = ""
     enable: tuple[str, ...] = ()
     disable: tuple[str, ...] = ()
     topology: tuple[Topology, ...] = ()
+    host_cpus: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,16 +177,30 @@ class Drives:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class DiskDriver:
+    """How QEMU reads and writes the disks.
+
+    :param cache_modes: cache modes by kind of source; QEMU chooses the mode of other kinds.
+    :param discard: whether discards of the guest free space of the host: ``unmap`` or ``ignore``.
+    """
+
+    cache_modes: Mapping[str, str]
+    discard: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkCard:
     """The card of one network interface.
 
     :param model: the card's model.
     :param queues: pairs of queues; 0 leaves the number to QEMU, which takes one.
+    :param rx_queue_size: packets in a receive queue; 0 leaves the number to QEMU.
     :param rom_off: whether the card's boot ROM is taken out.
     """
 
     model: NicModel
     queues: int
+    rx_queue_size: int
     rom_off: bool
 
 
@@ -297,6 +314,7 @@ class Hardware:
     clock: Clock
     virtio: Virtio
     drives: Drives
+    disk_driver: DiskDriver
     cards: tuple[NetworkCard, ...]
     console: Console
     display: Display

@@ -32,6 +32,7 @@ from compute_driver.hardware.description import (
     Boot,
     Clock,
     Console,
+    DiskDriver,
     Display,
     Drives,
     Features,
@@ -46,12 +47,16 @@ from compute_driver.hardware.description import (
     Watchdog,
 )
 from compute_driver.hardware.machines import Machine
+from compute_driver.hardware.settings import Settings
 
 #: KVM has the host's controller; emulation has the version that serves any number of processors.
 _GIC = {Accelerator.KVM: Gic.HOST, Accelerator.TCG: Gic.V3}
 
 #: Display adapters with memory of their own; virtio's memory is the guest's.
 _WITH_MEMORY = (VideoModel.VGA, VideoModel.QXL, VideoModel.BOCHS)
+
+
+_NO_SETTINGS = Settings()
 
 
 def as_configured(guest: Guest, accelerator: Accelerator, options: Any) -> Hardware:
@@ -61,14 +66,21 @@ def as_configured(guest: Guest, accelerator: Accelerator, options: Any) -> Hardw
     :raises: what :func:`compute_driver.hardware.tuning.cpu` and :func:`resolve` raise.
     """
     cpu = tuning.cpu(guest, accelerator, tuning.CpuDefaults.of(options))
-    return resolve(guest, accelerator, cpu, Served.of(options))
+    return resolve(guest, accelerator, cpu, Served.of(options), Settings.of(options))
 
 
-def resolve(guest: Guest, accelerator: Accelerator, cpu: Cpu, served: Served) -> Hardware:
+def resolve(
+    guest: Guest,
+    accelerator: Accelerator,
+    cpu: Cpu,
+    served: Served,
+    settings: Settings = _NO_SETTINGS,
+) -> Hardware:
     """Return the hardware of a guest.
 
     :param cpu: the processor, defaults filled in; the guest's own wish is not read.
     :param served: how the host serves the guest's consoles.
+    :param settings: the operator's settings for all guests.
     :raises InvalidParameter: if the guest's machine lacks a device that the guest asks for; the
         error is NotOnThisHost if the machine has the device under another accelerator.
     """
@@ -93,12 +105,16 @@ def resolve(guest: Guest, accelerator: Accelerator, cpu: Cpu, served: Served) ->
             enable=cpu.enable,
             disable=cpu.disable,
             topology=() if cpu.topology is None else (cpu.topology,),
+            host_cpus=settings.guest_cpus,
         ),
         features=_features(guest, facts, machine, accelerator, boot),
         clock=_clock(guest, facts, machine, accelerator),
         virtio=virtio,
         drives=buses,
-        cards=tuple(_card(interface, guest, machine) for interface in guest.interfaces),
+        disk_driver=DiskDriver(
+            cache_modes=settings.disk_cache_modes, discard=settings.disk_discard
+        ),
+        cards=tuple(_card(interface, guest, machine, settings) for interface in guest.interfaces),
         console=console,
         display=display,
         peripherals=_peripherals(guest, machine, buses, display, console),
@@ -191,13 +207,19 @@ def _hpet(guest: Guest, machine: Machine, accelerator: Accelerator) -> bool | No
     return bool(guest.hpet) if accelerator is Accelerator.KVM else guest.hpet
 
 
-def _card(interface: Interface, guest: Guest, machine: Machine) -> NetworkCard:
+def _card(interface: Interface, guest: Guest, machine: Machine, settings: Settings) -> NetworkCard:
     model = architecture.choose("nic model", interface.model, machine.nics)
     if interface.queues is not None and model is not NicModel.VIRTIO:
         raise exceptions.InvalidParameter("nic queues", interface.queues, "model virtio")
     # The ROM delays each boot, and boots from the network, which only a boot menu can choose.
     rom_off = machine.pci and model is not NicModel.SPAPR_VLAN and not guest.boot_menu
-    return NetworkCard(model=model, queues=interface.queues or 0, rom_off=rom_off)
+    queues = interface.queues or 0
+    return NetworkCard(
+        model=model,
+        queues=min(queues, settings.nic_max_queues) if settings.nic_max_queues else queues,
+        rx_queue_size=settings.nic_rx_queue_size if model is NicModel.VIRTIO else 0,
+        rom_off=rom_off,
+    )
 
 
 def _console(guest: Guest, machine: Machine, served: Served) -> Console:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compute_driver import exceptions
-from compute_driver.choices import Accelerator
+from compute_driver.choices import Accelerator, VirtType
 from compute_driver.guest import Cpu, Guest
 from compute_driver.hardware import architecture
 
 HOST_MODEL = "host-model"
 HOST_PASSTHROUGH = "host-passthrough"
 MAXIMUM = "maximum"
+#: An operator's word for QEMU's own choice.
+NO_MODEL = "none"
 
 #: The program itself and its libraries, in MiB.
 _PROGRAM_MIB = 64
@@ -42,10 +44,18 @@ class CpuDefaults:
 
     :param kvm_mode: see option ``kvm_cpu_mode``.
     :param tcg_models: see option ``tcg_cpu_models``.
+    :param kvm_models: see option ``kvm_cpu_models``.
+    :param features: see option ``cpu_features``.
+    :param featured: the accelerator of guests with these features.
+    :param architecture: the host's architecture, whose guests have these models and features.
     """
 
     kvm_mode: str
     tcg_models: Mapping[str, str]
+    kvm_models: Sequence[str] = ()
+    features: Sequence[str] = ()
+    featured: Accelerator = Accelerator.KVM
+    architecture: str = ""
 
     @classmethod
     def of(cls, options: Any) -> CpuDefaults:
@@ -53,7 +63,15 @@ class CpuDefaults:
 
         :param options: group ``[hypervisor]``.
         """
-        return cls(kvm_mode=options.kvm_cpu_mode, tcg_models=options.tcg_cpu_models)
+        kvm = VirtType(options.virt_type) is VirtType.KVM
+        return cls(
+            kvm_mode=options.kvm_cpu_mode,
+            tcg_models=options.tcg_cpu_models,
+            kvm_models=options.kvm_cpu_models,
+            features=options.cpu_features,
+            featured=Accelerator.KVM if kvm else Accelerator.TCG,
+            architecture=architecture.of_host(),
+        )
 
 
 def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
@@ -71,12 +89,31 @@ def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
     model = guest.cpu.model or default_model(facts, accelerator, defaults)
     if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
         model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
+    disable = (*guest.cpu.disable, *_hidden(guest, facts, accelerator))
+    more, less = _features(facts, accelerator, defaults) if model else ((), ())
     return dataclasses.replace(
         guest.cpu,
         model=model or None,
-        enable=tuple(dict.fromkeys(guest.cpu.enable)),
-        disable=tuple(dict.fromkeys((*guest.cpu.disable, *_hidden(guest, facts, accelerator)))),
+        enable=_joined(guest.cpu.enable, more, disable),
+        disable=_joined(disable, less, guest.cpu.enable),
     )
+
+
+def _features(
+    facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
+) -> tuple[list[str], list[str]]:
+    """Return the features that the operator adds and removes."""
+    if (facts.name, accelerator) != (defaults.architecture, defaults.featured):
+        return [], []
+    return (
+        [word[1:] for word in defaults.features if word.startswith("+")],
+        [word[1:] for word in defaults.features if word.startswith("-")],
+    )
+
+
+def _joined(own: Sequence[str], more: Sequence[str], opposite: Sequence[str]) -> tuple[str, ...]:
+    """Return a guest's own features and the operator's, without those that the guest refuses."""
+    return tuple(dict.fromkeys((*own, *(name for name in more if name not in opposite))))
 
 
 def _hidden(
@@ -95,10 +132,14 @@ def default_model(
     facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
 ) -> str:
     """Return the CPU model of a guest that names none; empty for QEMU's own choice."""
-    if accelerator is Accelerator.KVM:
-        mode = defaults.kvm_mode
-        return mode if mode in facts.kvm_cpu_modes else facts.kvm_cpu_modes[0]
-    return defaults.tcg_models.get(facts.name, facts.emulated_cpu)
+    if accelerator is Accelerator.TCG:
+        model = defaults.tcg_models.get(facts.name, facts.emulated_cpu)
+    elif defaults.kvm_models and facts.name == defaults.architecture:
+        model = defaults.kvm_models[0]
+    else:
+        accepted = (*facts.kvm_cpu_modes, NO_MODEL)
+        model = defaults.kvm_mode if defaults.kvm_mode in accepted else facts.kvm_cpu_modes[0]
+    return "" if model == NO_MODEL else model
 
 
 def _check_threads(

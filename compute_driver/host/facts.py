@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The description of the host: its resources and its abilities."""
+"""The description of the host: its resources and its abilities.
+
+Source: Linux, "ABI/testing/sysfs-devices-system-cpu".
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from typing import TYPE_CHECKING
 import libvirt
 from oslo_config import cfg
 
+from compute_driver import exceptions
+from compute_driver.hardware import cpu_set
 from compute_driver.info import HostInfo
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import memory
@@ -19,6 +24,9 @@ from compute_driver.system.filesystem import existing_parent
 
 if TYPE_CHECKING:
     from compute_driver.host.detection import Detection
+
+#: The kernel's list of the processors that run.
+_ONLINE = Path("/sys/devices/system/cpu/online")
 
 
 class Host:
@@ -50,6 +58,7 @@ class Host:
 
         :param architectures: architectures to describe in full, besides the configured ones.
         :raises InvalidParameter: if the driver does not support one; names the supported ones.
+        :raises ConfigurationError: if the host lacks a processor of option guest_cpus.
         """
         meminfo = memory.read_meminfo()
         disk = os.statvfs(existing_parent(self._instances))
@@ -64,13 +73,30 @@ class Host:
             qemu_version=versions.get(self.architecture)
             or next(filter(None, versions.values()), ""),
             virt_type=self._conf.hypervisor.virt_type,
-            cpus=os.cpu_count() or 1,
+            cpus=count_cpus(self._conf.hypervisor.guest_cpus),
             memory_bytes=meminfo["MemTotal"],
             memory_free_bytes=meminfo["MemAvailable"],
             disk_bytes=disk.f_blocks * disk.f_frsize,
             disk_free_bytes=disk.f_bavail * disk.f_frsize,
             architectures=infos,
         )
+
+
+def count_cpus(chosen: str | None) -> int:
+    """Return the number of processors for guests.
+
+    :param chosen: the processors of option ``guest_cpus``; None means all processors.
+    :raises ConfigurationError: if a processor is not online.
+    """
+    if chosen is None:
+        return os.cpu_count() or 1
+    cpus, online = cpu_set.parse(chosen), cpu_set.parse(_ONLINE.read_text())
+    if not cpus <= online:
+        missing, accepted = cpu_set.shown(cpus - online), cpu_set.shown(online)
+        raise exceptions.ConfigurationError(
+            f"guest_cpus in [hypervisor]: processors {missing} are not online; accepted: {accepted}"
+        )
+    return len(cpus)
 
 
 def dotted(version: int) -> str:

@@ -233,7 +233,9 @@ def _make_files(
             assert new.config_drive is not None
             config_drive.build(new.config_drive, new, target)
         elif present is None or (disk.role is Role.SWAP and present.size_bytes != disk.size_bytes):
-            disks.make(dataclasses.replace(disk, source=target), None, limits)
+            allocate = home.conf.hypervisor.preallocate_disks
+            made = dataclasses.replace(disk, source=target)
+            disks.make(made, None, limits, allocate=allocate)
         elif present.readonly:
             kind.place(present.source, target)
         else:

@@ -161,5 +161,6 @@ def _make_files(
             assert guest.config_drive is not None
             config_drive.build(guest.config_drive, guest, disk.source)
         elif not disks.kind(disk.source).exists(disk.source):  # kept files stay
-            disks.make(disk, base, limits)
+            allocate = parts.conf.hypervisor.preallocate_disks
+            disks.make(disk, base, limits, allocate=allocate)
             steps.announce("disk made")

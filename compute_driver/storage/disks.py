@@ -47,13 +47,20 @@ class Kind(Protocol):
         """
 
     def make(
-        self, source: Any, disk: GuestDisk, image: BaseImage | None, limits: ToolLimits
+        self,
+        source: Any,
+        disk: GuestDisk,
+        image: BaseImage | None,
+        limits: ToolLimits,
+        *,
+        allocate: bool = False,
     ) -> None:
         """Make a disk at *source*, complete or not at all.
 
         :param disk: any disk except the config drive.
         :param image: the guest's image; only disks that are made of the image use it.
         :param limits: what each helper program may use.
+        :param allocate: whether a disk that the guest can write to takes all its space at once.
         """
 
     def filling(self, source: Any) -> AbstractContextManager[Path]:
@@ -152,10 +159,12 @@ def require(plan: Layout, guest: str) -> None:
             )
 
 
-def make(disk: GuestDisk, image: BaseImage | None, limits: ToolLimits) -> None:
+def make(
+    disk: GuestDisk, image: BaseImage | None, limits: ToolLimits, *, allocate: bool = False
+) -> None:
     """Make a disk at its source; see :meth:`Kind.make`.
 
     :raises ImageTooLarge: if the image is larger than the disk.
     """
     check_size(disk, image)
-    kind(disk.source).make(disk.source, disk, image, limits)
+    kind(disk.source).make(disk.source, disk, image, limits, allocate=allocate)

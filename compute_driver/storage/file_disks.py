@@ -3,7 +3,8 @@
 
 :class:`compute_driver.storage.disks.Kind` has the promises of the functions.
 
-Sources: qemu-img(1), mkswap(8); the labels are the labels that Nova gives to ephemeral disks.
+Sources: qemu-img(1), mkswap(8), fallocate(1); the labels are the labels that Nova gives
+to ephemeral disks.
 """
 
 from __future__ import annotations
@@ -52,7 +53,12 @@ def outside(_conf: cfg.ConfigOpts, _directory: Path) -> list[FileSource]:
 
 
 def make(
-    source: FileSource, disk: GuestDisk, image: BaseImage | None, limits: tools.ToolLimits
+    source: FileSource,
+    disk: GuestDisk,
+    image: BaseImage | None,
+    limits: tools.ToolLimits,
+    *,
+    allocate: bool = False,
 ) -> None:
     """Make the file of a disk, readable by its owner only.
 
@@ -67,6 +73,10 @@ def make(
             _FROM_IMAGE[source.format](disk, path, held, limits)
         else:
             _EMPTY[disk.role, source.format](disk, path, limits)
+        if allocate:
+            size = disk.size_bytes or (0 if held is None else held.virtual_size)
+            # The length stays: the end of a qcow2 file tells where QEMU writes next.
+            tools.run(["fallocate", "--keep-size", "--length", str(size), str(path)], limits)
 
 
 def filling(source: FileSource) -> AbstractContextManager[Path]:

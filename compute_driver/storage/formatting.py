@@ -58,7 +58,7 @@ def check(guest: Guest) -> None:
     :raises MissingDependency: if the host lacks the program; names the Debian package.
     """
     for disk in guest.ephemerals:
-        tools.require(_name(disk.filesystem or FileSystem.EXT4))
+        tools.require_program(_name(disk.filesystem or FileSystem.EXT4))
 
 
 def _name(filesystem: FileSystem) -> str:

@@ -22,6 +22,7 @@ from compute_driver.system import programs
 
 #: Debian packages of the programs that this package runs.
 PACKAGES = {
+    "fallocate": "util-linux",
     **dict.fromkeys(("mkfs.ext2", "mkfs.ext3", "mkfs.ext4"), "e2fsprogs"),
     "mkfs.ntfs": "ntfs-3g",
     "mkfs.vfat": "dosfstools",

@@ -21,7 +21,7 @@ def element(cpu: Processor) -> list[Element]:
     Attribute ``check`` is left out: then libvirt demands every feature of the model under KVM,
     and takes the features that the emulator has under TCG.
     """
-    if cpu == Processor():
+    if dataclasses.replace(cpu, host_cpus="") == Processor():
         return []
     if not cpu.model:
         made = E.cpu()
@@ -35,6 +35,14 @@ def element(cpu: Processor) -> list[Element]:
     for policy, names in (("require", cpu.enable), ("disable", cpu.disable)):
         made.extend(E.feature(policy=policy, name=name) for name in names)
     return [made]
+
+
+def count(vcpus: int, cpu: Processor) -> Element:
+    """Return ``<vcpu>``."""
+    made = E.vcpu(str(vcpus))
+    if cpu.host_cpus:
+        made.set("cpuset", cpu.host_cpus)
+    return made
 
 
 def tuning_element(limits: CpuLimits | None) -> list[Element]:

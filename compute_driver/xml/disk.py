@@ -57,7 +57,7 @@ def disks(guest: Guest, hardware: Hardware, layout: Layout) -> list[Element]:
     elements = []
     for disk in layout.disks:
         prefix = _PREFIXES[disk.bus]
-        element = _disk(guest, hardware.virtio, disk, prefix + _letters(used[prefix]))
+        element = _disk(guest, hardware, disk, prefix + _letters(used[prefix]))
         used[prefix] += 1
         if disk.bus is DiskBus.SCSI and hardware.drives.scsi in _ONE_UNIT:
             element.extend(_target(guest, hardware.drives.scsi, next(targets)))
@@ -74,12 +74,15 @@ def _target(guest: Guest, scsi: ScsiModel, number: int) -> list[Element]:
     return [E.wwn(f"3{guest.uuid.replace('-', '')[:12]}{number:03x}"), address]
 
 
-def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element:
-    # The cache mode is QEMU's default, writeback, which honours the guest's flushes: "none"
-    # would need O_DIRECT, which tmpfs and other file systems do not have.
+def _disk(guest: Guest, hardware: Hardware, disk: GuestDisk, target: str) -> Element:
+    virtio, kind = hardware.virtio, source.kind(disk.source)
     driver = E.driver(name="qemu", type=str(disk.source.format))
+    # QEMU's default is writeback, which honours the guest's flushes: "none" needs O_DIRECT, which
+    # some file systems do not have.
+    if kind in hardware.disk_driver.cache_modes:
+        driver.set("cache", hardware.disk_driver.cache_modes[kind])
     element = E.disk(
-        {"type": source.kind(disk.source), "device": disk.device},
+        {"type": kind, "device": disk.device},
         driver,
         source.element(disk.source),
         E.target(dev=target, bus=str(disk.bus)),
@@ -90,7 +93,7 @@ def _disk(guest: Guest, virtio: Virtio, disk: GuestDisk, target: str) -> Element
     if disk.readonly:
         element.append(E.readonly())
     else:
-        driver.set("discard", "unmap")
+        driver.set("discard", hardware.disk_driver.discard)
         element.extend(_limits(guest.disk_limits))
     if disk.boot_order is not None:
         element.append(E.boot(order=str(disk.boot_order)))

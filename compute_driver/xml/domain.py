@@ -65,7 +65,7 @@ def build(
                 *metadata.elements(guest.annotations),
             ),
             E.memory(str(guest.memory_mib), unit="MiB"),
-            E.vcpu(str(guest.vcpus)),
+            cpu.count(guest.vcpus, hardware.processor),
             *cpu.tuning_element(guest.cpu_limits),
             boot.os(guest, hardware, layout),
             *boot.sysinfo(guest, hardware),

@@ -40,8 +40,9 @@ def _interface(interface: Interface, card: NetworkCard, virtio: Virtio) -> Eleme
         element.append(E.target(dev=interface.device))
     model = virtio.form if card.model is NicModel.VIRTIO else card.model
     element.append(E.model(type=str(model)))
-    if card.queues:
-        element.append(E.driver(queues=str(card.queues)))
+    sizes = {"queues": card.queues, "rx_queue_size": card.rx_queue_size}
+    if any(sizes.values()):
+        element.append(E.driver({name: str(size) for name, size in sizes.items() if size}))
     if interface.mtu is not None:
         element.append(E.mtu(size=str(interface.mtu)))
     if card.rom_off:

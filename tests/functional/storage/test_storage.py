@@ -203,6 +203,22 @@ class DataDiskTest(StorageCase):
                     (str(filesystem), "ephemeral2"), (found["TYPE"], found["LABEL"].lower())
                 )
                 self.assert_private(disk.source.path)
+    def test_preallocated_disks_take_all_their_space(self) -> None:
+        base = self.qcow2_base()
+        for disk in (
+            self.disk(Role.ROOT, 8 * MIB, DiskFormat.QCOW2),
+            self.disk(Role.ROOT, 0),
+            self.disk(Role.EPHEMERAL, 8 * MIB, index=0),
+        ):
+            with self.subTest(disk.source.path.name):
+                disks.make(disk, base, LIMITS, allocate=True)
+                size = disk.size_bytes or base.virtual_size
+                path = disk.source.path
+                self.assertGreaterEqual(path.stat().st_blocks * 512, size)
+                found = described(path, str(disk.source.format))
+                self.assertEqual(found["virtual-size"], size)
+                self.assert_private(path)
+                path.unlink()
 
     def test_swap_is_labelled(self) -> None:
         disk = self.disk(Role.SWAP, 64 * MIB)

@@ -13,8 +13,8 @@ from unittest import mock
 from oslo_config import types
 
 from compute_driver import conf, exceptions, limits
-from compute_driver.conf import hypervisor
-from compute_driver.hardware import architecture
+from compute_driver.conf import devices, hypervisor
+from compute_driver.hardware import architecture, cpu_set
 
 PAIRS = f"pairs such as x86_64:Haswell, of architectures ({', '.join(architecture.TABLE)})"
 
@@ -52,6 +52,14 @@ BAD_VALUES = {
     f" accepted: {PAIRS}",
     "tcg_cpu_models = x86_64:a b": "tcg_cpu_models in {file} [hypervisor]: 'x86_64:a b' is not"
     f" usable; accepted: {PAIRS}",
+    "guest_cpus = 3-1": "guest_cpus in {file} [hypervisor]: '3-1' is not usable; accepted:"
+    f" {cpu_set.ACCEPTED}",
+    "cpu_features = +pcid,-pcid": "cpu_features in {file} [hypervisor]: '+pcid,-pcid' is not"
+    f" usable; accepted: {devices.CpuFeatures.accepted}",
+    "disk_cache_modes = file:fast": "disk_cache_modes in {file} [hypervisor]: 'file:fast' is not"
+    f" usable; accepted: {devices.CacheModes.accepted}",
+    "nic_rx_queue_size = 300": "nic_rx_queue_size in {file} [hypervisor]: '300' is not usable;"
+    " accepted: 256, 512, 1024",
     "architectures = x86_64,vax": "architectures in {file} [hypervisor]: 'x86_64,vax' is not"
     f" usable; accepted: any of {', '.join(architecture.TABLE)}",
     "serial_port_range = 20000:10000": "serial_port_range in {file} [hypervisor]: '20000:10000' is"

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import unittest
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from compute_driver.choices import Accelerator
@@ -26,11 +27,12 @@ def cpu(
     accelerator: Accelerator = Accelerator.TCG,
     *,
     kvm_mode: str = "host-model",
+    more: Mapping[str, Any] | None = None,
     **tcg_models: str,
 ) -> Cpu:
     vcpus = 2 if wanted and wanted.topology else 1
     made = guest(architecture=name, cpu=wanted or Cpu(), vcpus=vcpus)
-    defaults = tuning.CpuDefaults(kvm_mode=kvm_mode, tcg_models=tcg_models)
+    defaults = tuning.CpuDefaults(kvm_mode=kvm_mode, tcg_models=tcg_models, **(more or {}))
     return tuning.cpu(made, accelerator, defaults)
 
 
@@ -46,6 +48,31 @@ class CpuTest(unittest.TestCase):
     def test_emulation_gets_the_configured_model_of_its_architecture(self) -> None:
         self.assertEqual(Cpu(model="Haswell"), cpu(x86_64="Haswell", aarch64="max"))
         self.assertEqual(Cpu(model="qemu32"), cpu(name="i686", x86_64="Haswell"))
+
+    def test_no_model_leaves_the_model_to_qemu(self) -> None:
+        for accelerator in Accelerator:
+            with self.subTest(accelerator):
+                got = cpu(accelerator=accelerator, kvm_mode="none", x86_64="none")
+                self.assertEqual(Cpu(), got)
+
+    def test_first_model_of_the_operator_is_for_the_host_s_architecture(self) -> None:
+        more = {"kvm_models": ["Haswell", "Nehalem"], "architecture": "x86_64"}
+        self.assertEqual("Haswell", cpu(accelerator=Accelerator.KVM, more=more).model)
+        self.assertEqual(
+            "host-model", cpu(name="i686", accelerator=Accelerator.KVM, more=more).model
+        )
+        self.assertEqual("Nehalem", cpu(x86_64="Nehalem", more=more).model)
+
+    def test_features_of_the_operator_hold_for_one_accelerator(self) -> None:
+        features = ["+pcid", "+avx", "-vme", "-aes"]
+        more = {"features": features, "featured": Accelerator.TCG, "architecture": "x86_64"}
+        wanted = Cpu(model="Nehalem", enable=("aes",), disable=("avx",))
+        self.assertEqual(
+            Cpu(model="Nehalem", enable=("aes", "pcid"), disable=("avx", "vme")),
+            cpu(wanted, more=more),
+        )
+        self.assertEqual(wanted, cpu(wanted, accelerator=Accelerator.KVM, more=more))
+        self.assertEqual((), cpu(name="i686", more=more).enable)
 
     def test_the_guest_wins(self) -> None:
         for accelerator in Accelerator:

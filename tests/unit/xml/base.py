@@ -26,6 +26,7 @@ from compute_driver.guest import (
 from compute_driver.hardware import resolve, tuning
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.hardware.description import Hardware
+from compute_driver.hardware.settings import Settings
 from compute_driver.storage.home import Home
 from compute_driver.storage.layout import Layout, plan
 from compute_driver.xml import domain
@@ -35,6 +36,7 @@ DIRECTORY = Path("/instances/3b1f0e5e-7d3c-4a52-9d53-0d5d6f3c7a10")
 
 EMULATOR = "/usr/bin/qemu-system"
 NOTHING = Served()
+USUAL = Settings()
 
 KVM = Decision(Accelerator.KVM, "virt_type is kvm: svm, and the probe passed")
 TCG = Decision(Accelerator.TCG, "virt_type is qemu: emulation as configured")
@@ -64,11 +66,13 @@ def guest(**fields: Any) -> Guest:
     return Guest(**{**defaults, **fields})
 
 
-def hardware(made: Guest, decision: Decision = TCG, served: Served = NOTHING) -> Hardware:
+def hardware(
+    made: Guest, decision: Decision = TCG, served: Served = NOTHING, settings: Settings = USUAL
+) -> Hardware:
     """Return a guest's hardware, with the default configuration of processors."""
     defaults = tuning.CpuDefaults(kvm_mode="host-model", tcg_models={})
     processor = tuning.cpu(made, decision.accelerator, defaults)
-    return resolve.resolve(made, decision.accelerator, processor, served)
+    return resolve.resolve(made, decision.accelerator, processor, served, settings)
 
 
 def layout(
@@ -87,15 +91,23 @@ def on_bus(bus: DiskBus) -> dict[str, Any]:
     }
 
 
-def as_text(made: Guest, decision: Decision = TCG, served: Served = NOTHING, **changes: Any) -> str:
+def as_text(
+    made: Guest,
+    decision: Decision = TCG,
+    served: Served = NOTHING,
+    settings: Settings = USUAL,
+    **changes: Any,
+) -> str:
     """Return a guest's domain.
 
     :param changes: to the layout.
     """
-    devices = hardware(made, decision, served)
+    devices = hardware(made, decision, served, settings)
     files = dataclasses.replace(layout(made, devices), **changes)
     return domain.build(made, devices, files, decision, EMULATOR)
 
 
-def built(made: Guest, decision: Decision = TCG, served: Served = NOTHING) -> etree._Element:
-    return etree.fromstring(as_text(made, decision, served))
+def built(
+    made: Guest, decision: Decision = TCG, served: Served = NOTHING, settings: Settings = USUAL
+) -> etree._Element:
+    return etree.fromstring(as_text(made, decision, served, settings))

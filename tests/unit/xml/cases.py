@@ -39,8 +39,21 @@ from compute_driver.guest import (
 )
 from compute_driver.hardware import architecture
 from compute_driver.hardware.acceleration import Decision
+from compute_driver.hardware.settings import Settings
 from compute_driver.limits import Bandwidth, CpuLimits, DiskLimits
-from tests.unit.xml.base import FALLBACK, IMAGE, ISO, KERNEL, KVM, NOTHING, TCG, guest, nic, on_bus
+from tests.unit.xml.base import (
+    FALLBACK,
+    IMAGE,
+    ISO,
+    KERNEL,
+    KVM,
+    NOTHING,
+    TCG,
+    USUAL,
+    guest,
+    nic,
+    on_bus,
+)
 
 PLAIN: dict[str, tuple[Guest, Decision]] = {
     "bios-q35": (guest(vcpus=2, memory_mib=2048), TCG),
@@ -375,4 +388,31 @@ SERVED: dict[str, tuple[Guest, Decision, Served]] = {
     ),
 }
 
-CASES = {name: (*case, NOTHING) for name, case in {**PLAIN, **FOREIGN}.items()} | SERVED
+#: Guests on hosts with settings of the operator.
+SET: dict[str, tuple[Guest, Decision, Served, Settings]] = {
+    "settings": (
+        guest(
+            vcpus=4,
+            config_drive=ConfigDrive(hostname="web1"),
+            interfaces=(
+                nic(1, kind=InterfaceKind.OVS, source="br-int", queues=4),
+                nic(2, model=NicModel.E1000),
+            ),
+        ),
+        TCG,
+        NOTHING,
+        Settings(
+            guest_cpus="2-5,8",
+            disk_cache_modes={"file": "directsync", "block": "none"},
+            disk_discard="ignore",
+            nic_rx_queue_size=1024,
+            nic_max_queues=2,
+        ),
+    ),
+}
+
+CASES = {
+    **{name: (*case, NOTHING, USUAL) for name, case in {**PLAIN, **FOREIGN}.items()},
+    **{name: (*case, USUAL) for name, case in SERVED.items()},
+    **SET,
+}

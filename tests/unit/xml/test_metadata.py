@@ -34,7 +34,7 @@ def without_secrets(made: Guest) -> Guest:
 
 class TestRoundTrip(unittest.TestCase):
     def test_every_guest_comes_back_from_its_domain(self) -> None:
-        for name, (made, decision, _served) in CASES.items():
+        for name, (made, decision, *_) in CASES.items():
             with self.subTest(name):
                 expected = metadata.Stored(
                     guest=without_secrets(made), directory=DIRECTORY, decision=decision
