@@ -68,6 +68,18 @@ class Interfaces(abc.ABC):
         """
 
     @abc.abstractmethod
+    def plug_interfaces(self, uuid: str) -> None:
+        """Plug in again the interfaces of a guest that runs whose ports a switch has lost.
+
+        Open vSwitch loses ports when its database is made anew.  Other ports stay as they are.  A
+        guest that is off gets its ports at its next power-on.
+
+        :raises InvalidParameter: if the host does not have a bridge of the guest any more.
+        :raises PlugFailed: if an interface cannot be plugged.
+        :raises HostError: if the switch does not answer.
+        """
+
+    @abc.abstractmethod
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Give a guest that is off these interfaces, in this order, in place of its old ones.
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import abc
+import contextlib
 
 from compute_driver.choices import RebootKind
 from compute_driver.contract.progress import Progress, no_progress
@@ -32,12 +33,19 @@ class Power(abc.ABC):
 
     @abc.abstractmethod
     def reboot(
-        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+        self,
+        uuid: str,
+        *,
+        kind: RebootKind = RebootKind.SOFT,
+        timeout: float | None = None,
+        network: contextlib.AbstractContextManager[object] | None = None,
     ) -> RebootKind:
         """Reboot a guest.
 
         :param timeout: seconds that a soft reboot may take before the driver makes a hard reboot;
             by default option soft_reboot_timeout.
+        :param network: entered before the power-on of a hard reboot, and left when all interfaces
+            are plugged in and before the guest runs.
         :return: the kind of the reboot that the driver made in the end.
         :raises InvalidGuestState: if *kind* is soft and the guest does not run.
         :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where

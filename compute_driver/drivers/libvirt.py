@@ -107,14 +107,19 @@ class LibvirtDriver(driver.ComputeDriver):
             removal.remove(self._parts, uuid)
 
     def reboot(
-        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+        self,
+        uuid: str,
+        *,
+        kind: RebootKind = RebootKind.SOFT,
+        timeout: float | None = None,
+        network: contextlib.AbstractContextManager[object] | None = None,
     ) -> RebootKind:
         from compute_driver.operations import reboot
 
         seconds = self._seconds(timeout, "soft_reboot_timeout")
         need = Need.FILES if kind is RebootKind.HARD else Need.ALL
         with journal.operation(self._parts, uuid, "reboot", need=need) as op:
-            return reboot.reboot(self._parts, uuid, kind, seconds, op)
+            return reboot.reboot(self._parts, uuid, kind, seconds, op, network)
 
     def start(self, uuid: str) -> None:
         from compute_driver.operations import start
@@ -283,6 +288,12 @@ class LibvirtDriver(driver.ComputeDriver):
 
         with journal.operation(self._parts, uuid, "unpublish") as op:
             unpublish.unpublish(self._parts, uuid, port, op)
+
+    def plug_interfaces(self, uuid: str) -> None:
+        from compute_driver.operations import plug_interfaces
+
+        with journal.operation(self._parts, uuid, "plug_interfaces"):
+            plug_interfaces.plug_interfaces(self._parts, uuid)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         from compute_driver.operations import replace_interfaces

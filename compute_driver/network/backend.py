@@ -81,6 +81,13 @@ class Backend(abc.ABC):
         :raises HostError: if an interface cannot be plugged in; then all of them are unplugged.
         """
 
+    def restore(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        """Plug in again the interfaces of a guest that runs whose ports the switch has lost.
+
+        :raises InvalidParameter: see :meth:`check_interfaces`.
+        :raises HostError: if an interface cannot be plugged in; the others stay.
+        """
+
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Unplug the interfaces that are plugged in.
 

@@ -17,6 +17,7 @@ import os
 import threading
 import uuid as uuidlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -60,6 +61,14 @@ class OpenVSwitch(Backend):
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         self._plug(site, uuid, interfaces, hybrid=False)
 
+    def restore(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        ports = ovsdb.read_switch(_address(site.conf)).ports
+        for interface in interfaces:
+            if interface.switch_port not in ports:
+                if interface.hybrid:
+                    _remove_pair(str(interface.switch_port))
+                self._add(site, uuid, [interface])
+
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         _unplug(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
 
@@ -90,18 +99,22 @@ class OpenVSwitch(Backend):
         wanted = [interface for interface in interfaces if interface.hybrid is hybrid]
         if not wanted:
             return
-        address = _address(site.conf)
-        switch = ovsdb.read_switch(address)
-        _check_ports(switch, uuid, wanted)
+        self.check_interfaces(site, uuid, wanted)
         try:
-            for interface in wanted:
-                assert interface.source is not None
-                assert interface.switch_port is not None
-                _os_vif("plug", uuid, interface, switch.datapaths[interface.source])
-                ovsdb.note(address, interface.switch_port, _INSTANCES, str(site.instances))
+            self._add(site, uuid, wanted)
         except BaseException:
             self.unplug(site, uuid, interfaces)
             raise
+
+    def _add(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
+        address = _address(site.conf)
+        switch = ovsdb.read_switch(address)
+        _check_ports(switch, uuid, interfaces)
+        for interface in interfaces:
+            assert interface.source is not None
+            assert interface.switch_port is not None
+            _os_vif("plug", uuid, interface, switch.datapaths[interface.source])
+            ovsdb.note(address, interface.switch_port, _INSTANCES, str(site.instances))
 
 
 def _check_ports(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:
@@ -123,6 +136,14 @@ def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) ->
         if port is not None and port.external_ids.get(_GUEST) == uuid:
             plugged = dataclasses.replace(interface, source=port.bridge)
             _os_vif("unplug", uuid, plugged, switch.datapaths.get(port.bridge, ""))
+
+
+def _remove_pair(port: str) -> None:
+    """Remove a pair of devices without a port: os-vif makes a port only for a new pair."""
+    from vif_plug_ovs import linux_net
+
+    if Path("/sys/class/net", port).exists():
+        linux_net.delete_net_dev(port)
 
 
 def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:

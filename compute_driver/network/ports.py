@@ -51,6 +51,11 @@ class Ports:
         """
         self._with_all(guest, lambda backend: backend.plug)
 
+    def restore(self, guest: Guest) -> None:
+        """Plug in again the interfaces whose ports are lost; see :meth:`Backend.restore`."""
+        for backend, interfaces in _by_backend(guest.interfaces):
+            backend.restore(self.site, guest.uuid, interfaces)
+
     def unplug(self, uuid: str, interfaces: Iterable[Interface]) -> None:
         """Unplug the interfaces of a guest that are plugged in; see :meth:`Backend.unplug`."""
         for backend, own in _by_backend(interfaces):

@@ -49,6 +49,19 @@ class InterfaceMethods(Section):
                 LOG.warning("Instance %s: %s", instance.uuid, error)
         self._update_metadata(context, instance)
 
+    def plug_vifs(self, instance: Any, network_info: Any) -> None:
+        """Plug in ports that Open vSwitch has lost; nova calls this method when it starts.
+
+        A guest that is off, or that this host does not have, has nothing to plug in.
+
+        :raises VirtualInterfacePlugException: nova's; nova then sets this instance to ERROR.
+        """
+        with (
+            contextlib.suppress(exceptions.GuestNotFound),
+            _failing(exception.VirtualInterfacePlugException),
+        ):
+            self._driver.plug_interfaces(instance.uuid)
+
     def _update_metadata(self, context: Any, instance: Any) -> None:
         vifs = instance.get_network_info()
         device_metadata.update(context, instance, vifs, self._driver.show(instance.uuid).devices)
@@ -73,17 +86,17 @@ def _failing(kind: type[exception.NovaException]) -> contextlib.AbstractContextM
 
 def replace(
     driver: ComputeDriver, instance: Any, network_info: Sequence[Mapping[str, Any]] | None
-) -> bool:
+) -> None:
     """Give an instance the interfaces that nova has for the instance, and no others.
 
+    The guest is off afterwards if its interfaces change.
+
     :param network_info: nova's VIFs; None if nova does not send its VIFs.
-    :return: whether the interfaces have changed; the guest is off then.
     """
     if network_info is None:
-        return False
+        return
     wanted = convert.interfaces(instance, instance.image_meta, network_info)
     if driver.show(instance.uuid).guest.interfaces == wanted:
-        return False
+        return
     driver.stop(instance.uuid, timeout=0)
     driver.replace_interfaces(instance.uuid, wanted)
-    return True

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import nova.conf
@@ -16,7 +16,11 @@ LOG = logging.getLogger(__name__)
 
 @contextlib.contextmanager
 def plugged(
-    virtapi: Any, instance: Any, network_info: Sequence[Mapping[str, Any]]
+    virtapi: Any,
+    instance: Any,
+    network_info: Sequence[Mapping[str, Any]],
+    *,
+    again: Collection[str] | None = None,
 ) -> Iterator[None]:
     """Wait, at the end of the ``with`` block, for neutron's event of every port.
 
@@ -25,16 +29,22 @@ def plugged(
 
     :param virtapi: nova's VirtAPI, which receives neutron's events.
     :param network_info: nova's VIFs; an active VIF has no event to wait for.
+    :param again: the kinds (vNIC types) of the VIFs that neutron connects again, although they are
+        active, because they are plugged in again; the other VIFs have no event then.  None for the
+        first plugging.
     :raises VirtualInterfaceCreateException: nova's, if an event reports a failure or does not come,
         and ``vif_plugging_is_fatal`` is true.
     """
     options = nova.conf.CONF
     timeout = options.vif_plugging_timeout
-    inactive = [vif["id"] for vif in network_info if vif.get("active") is False] if timeout else []
+    waiting = [vif for vif in network_info if vif.get("active") is False]
+    if again is not None:
+        waiting = [vif for vif in network_info if vif.get("vnic_type", "normal") in again]
+    ports = [vif["id"] for vif in waiting] if timeout else []
     try:
         with virtapi.wait_for_instance_event(
             instance,
-            [("network-vif-plugged", port) for port in inactive],
+            [("network-vif-plugged", port) for port in ports],
             timeout,  # by position: nova's releases differ in the name
             error_callback=_failed,
         ):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from nova.virt import hardware
 
 from compute_driver import exceptions
 from compute_driver.choices import OFF, PowerState, RebootKind
-from compute_driver.nova import interfaces
+from compute_driver.nova import interfaces, network
 from compute_driver.nova.errors import replaced
 from compute_driver.nova.section import Section
 
@@ -47,10 +48,19 @@ class PowerMethods(Section):
         running = self._state(instance) is PowerState.RUNNING
         if reboot_type == "SOFT" and running:
             self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
-        elif self._update(instance, network_info):
-            self._driver.start(instance.uuid)
-        else:
-            self._driver.reboot(instance.uuid, kind=RebootKind.HARD)
+            return
+        self._update(instance, network_info)
+        vifs = instance.get_network_info() if network_info is None else network_info
+        self._driver.reboot(
+            instance.uuid, kind=RebootKind.HARD, network=self._plugged_again(instance, vifs)
+        )
+
+    def _plugged_again(
+        self, instance: Any, vifs: Sequence[Mapping[str, Any]]
+    ) -> contextlib.AbstractContextManager[None] | None:
+        """Return the wait for neutron that nova's options ask for in a hard reboot."""
+        kinds = self._conf.workarounds.wait_for_vif_plugged_event_during_hard_reboot
+        return network.plugged(self.virtapi, instance, vifs, again=kinds) if kinds else None
 
     def poll_rebooting_instances(self, timeout: float, instances: Any) -> None:
         """Do nothing: a soft reboot that takes too long becomes hard without nova."""
@@ -119,13 +129,13 @@ class PowerMethods(Section):
             self._driver.start(instance.uuid)
             return self._driver.state(instance.uuid)
 
-    def _update(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> bool:
+    def _update(self, instance: Any, network_info: Sequence[Mapping[str, Any]] | None) -> None:
         """Give an instance the interfaces, the identity and the annotations of nova's present data.
 
+        An instance whose interfaces change is off afterwards.
+
         :param network_info: nova's VIFs; None if nova does not send its VIFs.
-        :return: whether the interfaces have changed; the guest is off then.
         """
-        replaced_interfaces = interfaces.replace(self._driver, instance, network_info)
+        interfaces.replace(self._driver, instance, network_info)
         vifs = instance.get_network_info() if network_info is None else network_info
         self._identify(instance, vifs)
-        return replaced_interfaces

@@ -21,10 +21,18 @@ from compute_driver.system import concurrency
 LOG = logging.getLogger(__name__)
 
 
-def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float, op: Operation) -> RebootKind:
+def reboot(
+    parts: Parts,
+    uuid: str,
+    kind: RebootKind,
+    timeout: float,
+    op: Operation,
+    network: contextlib.AbstractContextManager[object] | None,
+) -> RebootKind:
     """Reboot a guest; softly first if *kind* says so, hard after *timeout* seconds.
 
     :param op: the operation, whose failure powers the guest on.
+    :param network: see :meth:`compute_driver.driver.ComputeDriver.reboot`.
     :return: the kind that was carried out in the end.
     """
     if kind is RebootKind.SOFT:
@@ -32,11 +40,16 @@ def reboot(parts: Parts, uuid: str, kind: RebootKind, timeout: float, op: Operat
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
         LOG.warning("Guest %r did not reboot softly: hard reboot", parts.name(uuid))
-    _hard(parts, uuid, op)
+    _hard(parts, uuid, op, network)
     return RebootKind.HARD
 
 
-def _hard(parts: Parts, uuid: str, op: Operation) -> None:
+def _hard(
+    parts: Parts,
+    uuid: str,
+    op: Operation,
+    network: contextlib.AbstractContextManager[object] | None,
+) -> None:
     """Build the domain anew from the stored description, and power the guest off and on.
 
     If the domain cannot be built, libvirt refuses it, or its interfaces cannot be plugged in, the
@@ -47,7 +60,7 @@ def _hard(parts: Parts, uuid: str, op: Operation) -> None:
     parts.ports.check_interfaces(guest)
     power.on_again(parts, uuid, op.undo, running=True)
     power.power_off(parts, uuid)
-    power.power_on(parts, guest)
+    power.power_on_with(parts, guest, network)
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:

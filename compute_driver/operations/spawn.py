@@ -69,7 +69,7 @@ def spawn(
         content = make_config_drive(parts.inventory.guest(guest.uuid))
         _write_config_drive(guest, plan, content)
     if power_on:
-        _start(parts, guest, network)
+        power.power_on_with(parts, guest, network)
     info = parts.inventory.guest(guest.uuid)
     if reused:
         restoring.forget_kept(parts, guest.uuid)  # the guest is made: its undo does nothing now
@@ -84,18 +84,6 @@ def _write_config_drive(guest: Guest, plan: layout.Layout, content: ConfigDrive 
     if drive is not None and content is not None:
         config_drive.check_content(content)
         config_drive.build(content, guest, drive.source)
-
-
-def _start(
-    parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object] | None
-) -> None:
-    if network is None:
-        power.power_on(parts, guest)
-        return
-    with network:
-        power.power_on(parts, guest, release=False)
-    parts.on_domain(guest.uuid, libvirt.virDomain.resume)
-    steps.announce("guest released")
 
 
 def _refuse_another(guest: Guest, kept: Guest) -> None:

@@ -47,6 +47,10 @@ class Interfaces(Machines):
             machine.require("close a port of", *ACTIVE, PowerState.STOPPED)
             machine.guest = withdrawing(machine.guest, port)
 
+    def plug_interfaces(self, uuid: str) -> None:
+        with self._machine(uuid):
+            pass  # simulated switches lose no ports
+
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         with self._machine(uuid) as machine:
             machine.require("replace the interfaces of", PowerState.STOPPED)

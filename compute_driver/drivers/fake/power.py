@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 
 from compute_driver import exceptions
@@ -30,15 +31,21 @@ class Power(Machines):
             machine.enter(PowerState.STOPPED)
 
     def reboot(
-        self, uuid: str, *, kind: RebootKind = RebootKind.SOFT, timeout: float | None = None
+        self,
+        uuid: str,
+        *,
+        kind: RebootKind = RebootKind.SOFT,
+        timeout: float | None = None,
+        network: contextlib.AbstractContextManager[object] | None = None,
     ) -> RebootKind:
         with self._machine(uuid) as machine:
             if kind is RebootKind.SOFT:
                 machine.require("reboot", PowerState.RUNNING)
+                machine.boot()
             else:
                 machine.enter(PowerState.STOPPED)
                 self._serve(machine)
-            machine.boot()
+                machine.start(network)
         return kind
 
     def pause(self, uuid: str) -> None:

@@ -90,6 +90,28 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     marks.end(parts, uuid)
 
 
+def power_on_with(
+    parts: Parts, guest: Guest, network: contextlib.AbstractContextManager[object] | None
+) -> None:
+    """Start a guest, which runs when its network is ready.
+
+    If the network fails, the guest is off.
+
+    :param network: entered before the start, and left when all interfaces are plugged in; None if
+        the guest does not wait for its network.
+    """
+    if network is None:
+        power_on(parts, guest)
+        return
+    with Undo() as undo:
+        undo.add(f"power-on of {guest.name}", power_off, parts, guest.uuid)
+        with network:
+            power_on(parts, guest, release=False)
+        undo.commit()
+    parts.on_domain(guest.uuid, libvirt.virDomain.resume)
+    steps.announce("guest released")
+
+
 def release_processors(domain: libvirt.virDomain) -> None:
     """Let a paused guest go on; nothing if the guest runs."""
     state = domain.state()[0]
