@@ -21,7 +21,7 @@ PRESENTED = (
 )
 
 #: Commands without an operation of a driver.
-COMMANDS = ("config_validate", "nova_link", "nova_unlink", "ssh")
+COMMANDS = ("config_validate", "nova_check", "nova_link", "nova_unlink", "ssh")
 
 
 class Point:

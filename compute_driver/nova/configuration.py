@@ -3,15 +3,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
 import nova.conf
 from oslo_config import cfg
 
-from compute_driver import conf
+from compute_driver import conf, exceptions
+from compute_driver.choices import VirtType
 from compute_driver.conf import hypervisor
 from compute_driver.consoles import DisplayKind
+from compute_driver.hardware import architecture
+from compute_driver.nova.options import report
+from compute_driver.nova.options.rules import text as rules_text
 
 #: The default number of interfaces that a running instance can get.  Every interface takes a port
 #: of PCI Express; a port costs time only while firmware and kernel look for devices.
@@ -32,34 +37,105 @@ _SPICE = (
 def register() -> cfg.ConfigOpts:
     """Return nova's configuration with group ``[hypervisor]``.
 
-    The group's defaults come from nova's options.  The host's libvirt runs the guests.  Files are
-    in nova's directories, for nova's times (options ``state_path`` and ``instances_path``, group
-    ``[image_cache]``).  Consoles have the addresses of groups ``[vnc]``, ``[spice]`` and
-    ``[serial_console]``.  Option ``[libvirt] mem_stats_period_seconds`` sets how often guests tell
-    their use of memory.  Option ``[libvirt] num_pcie_ports`` limits the interfaces that a running
-    instance can get.
+    The group's defaults come from nova's options, as :mod:`compute_driver.nova.options` says.
 
     :raises cfg.Error: if an option has a bad value; names the option and the accepted values.
     :raises ValueError: likewise, from some types of oslo.config.
     """
     nova_conf: cfg.ConfigOpts = nova.conf.CONF
     conf.register(nova_conf)
-    instances = Path(nova_conf.instances_path)
-    for name, default in {
-        "connection_uri": "qemu:///system",
-        "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
-        "instances_path": str(instances),
-        "image_cache_path": str(instances / nova_conf.image_cache.subdirectory_name),
-        "image_unused_seconds": nova_conf.image_cache.remove_unused_original_minimum_age_seconds,
-        "hotplug_ports": _hotplug_ports(nova_conf),
-        # Nova's option may be negative, which means never.
-        "memory_stats_seconds": max(0, nova_conf.libvirt.mem_stats_period_seconds),
-        **_consoles(nova_conf),
-    }.items():
-        nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
+    _set_defaults(nova_conf, _host(nova_conf) | _guests(nova_conf) | _consoles(nova_conf))
+    _set_defaults(nova_conf, _processors(nova_conf))
     for option in hypervisor.OPTIONS:  # reading an option refuses a bad value
         nova_conf.hypervisor[option.dest]
     return nova_conf
+
+
+def values(nova_conf: cfg.ConfigOpts) -> dict[tuple[str, str], str]:
+    """Return the values of nova's options in the table, without those that this nova lacks."""
+    found: dict[tuple[str, str], str] = {}
+    for group, rules in report.TABLE.items():
+        for name in rules:
+            with contextlib.suppress(cfg.NoSuchOptError):
+                options = nova_conf if group == "DEFAULT" else nova_conf[group]
+                found[group, name] = rules_text(options[name])
+    return found
+
+
+def machines(nova_conf: cfg.ConfigOpts) -> dict[str, str]:
+    """Return the machine types of option ``[libvirt] hw_machine_type``, by architecture.
+
+    :raises ConfigurationError: if the option names an unknown architecture, or no machine type.
+    """
+    types: dict[str, str] = {}
+    for pair in nova_conf.libvirt.hw_machine_type or ():
+        name, _, machine = pair.partition("=")
+        if not name or not machine:
+            raise exceptions.ConfigurationError(
+                f"[libvirt] hw_machine_type: {pair!r} is not usable; accepted: pairs such as"
+                " x86_64=q35"
+            )
+        types[architecture.get(name, "[libvirt] hw_machine_type").name] = machine
+    return types
+
+
+def _set_defaults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> None:
+    for name, default in defaults.items():
+        nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
+
+
+def _host(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+    libvirt, cache = nova_conf.libvirt, nova_conf.image_cache
+    instances = Path(nova_conf.instances_path)
+    return {
+        "connection_uri": libvirt.connection_uri or "qemu:///system",
+        "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
+        "instances_path": str(instances),
+        "image_cache_path": str(instances / cache.subdirectory_name),
+        "image_unused_seconds": cache.remove_unused_original_minimum_age_seconds,
+        "guest_cpus": nova_conf.vcpu_pin_set or nova_conf.compute.cpu_shared_set,
+        # Nova makes several attempts of this length.
+        "detach_timeout": libvirt.device_detach_attempts * libvirt.device_detach_timeout,
+        "soft_reboot_timeout": libvirt.wait_soft_reboot_seconds,
+    }
+
+
+def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+    libvirt = nova_conf.libvirt
+    modes = (pair.partition("=") for pair in libvirt.disk_cachemodes)
+    defaults = {
+        "hotplug_ports": _hotplug_ports(nova_conf),
+        # Nova's option may be negative, which means never.
+        "memory_stats_seconds": max(0, libvirt.mem_stats_period_seconds),
+        "disk_format": _disk_format(nova_conf),
+        "preallocate_disks": nova_conf.preallocate_images == "space",
+        "disk_cache_modes": {kind: mode for kind, _, mode in modes},
+        "disk_discard": libvirt.hw_disk_discard or "unmap",
+        "nic_rx_queue_size": libvirt.rx_queue_size,
+        "nic_max_queues": libvirt.max_queues,
+        "tcg_translation_buffer_mib": libvirt.tb_cache_size,
+        "cpu_features": libvirt.cpu_model_extra_flags,
+    }
+    if libvirt.virt_type in tuple(VirtType):  # the report refuses other types
+        defaults["virt_type"] = libvirt.virt_type
+    return defaults
+
+
+def _disk_format(nova_conf: cfg.ConfigOpts) -> str:
+    kind = nova_conf.libvirt.images_type
+    flat = kind in ("raw", "flat") or (kind == "default" and not nova_conf.use_cow_images)
+    return "raw" if flat else "qcow2"
+
+
+def _processors(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Return the defaults of the processors, for guests under the accelerator of ``virt_type``."""
+    mode, models = nova_conf.libvirt.cpu_mode, list(nova_conf.libvirt.cpu_models)
+    own = architecture.of_host()
+    if mode is None or (mode == "custom" and not models) or own not in architecture.TABLE:
+        return {}
+    if nova_conf.hypervisor.virt_type == VirtType.QEMU:
+        return {"tcg_cpu_models": {own: models[0] if mode == "custom" else mode}}
+    return {"kvm_cpu_models": models} if mode == "custom" else {"kvm_cpu_mode": mode}
 
 
 def _hotplug_ports(nova_conf: cfg.ConfigOpts) -> int:

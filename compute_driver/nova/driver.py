@@ -7,12 +7,13 @@ NotImplementedError: nova expects this error for an operation that a driver does
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 from nova.virt import driver, event
 
 from compute_driver.choices import PowerState
-from compute_driver.nova import snapshot
+from compute_driver.nova import configuration, snapshot
 from compute_driver.nova.agent import AgentMethods
 from compute_driver.nova.consoles import ConsoleMethods
 from compute_driver.nova.diagnostics import DiagnosticsMethods
@@ -20,11 +21,14 @@ from compute_driver.nova.host import HostMethods
 from compute_driver.nova.image_cache import ImageCacheMethods
 from compute_driver.nova.interfaces import InterfaceMethods
 from compute_driver.nova.lifecycle import LifecycleMethods
+from compute_driver.nova.options import report
 from compute_driver.nova.power import PowerMethods
 from compute_driver.nova.rescue import RescueMethods
 from compute_driver.nova.resize import ResizeMethods
 from compute_driver.nova.shared_storage import SharedStorageMethods
 from compute_driver.nova.snapshot import SnapshotMethods
+
+LOG = logging.getLogger(__name__)
 
 _IMAGE_FORMATS = ("aki", "ami", "ari", "iso", "qcow2", "raw", "vdi", "vhd", "vhdx", "vmdk")
 
@@ -72,7 +76,14 @@ class NovaDriver(
     }
 
     def init_host(self, host: str) -> None:
-        """Prepare the host, and report changes of guests' power states to nova from now on."""
+        """Prepare the host, and report changes of guests' power states to nova from now on.
+
+        The log has a line for each of nova's options that has no effect with this driver.
+
+        :raises InvalidConfiguration: nova's, if guests would not be what nova's options promise.
+        """
+        for line in report.complain(configuration.values(self._conf)):
+            LOG.warning("%s", line)
         secure_boot = any(
             "uefi with secure boot" in (info.firmware or ())
             for info in self._driver.host_show().architectures

@@ -51,7 +51,7 @@ class HostMethods(Section):
         reserved = {
             "VCPU": self._conf.reserved_host_cpus,
             "MEMORY_MB": self._conf.reserved_host_memory_mb,
-            "DISK_GB": self._get_reserved_host_disk_gb_from_config(),
+            "DISK_GB": self._get_reserved_host_disk_gb_from_config() + self._cache_gib(),
         }
         ratios = self._get_allocation_ratios(provider.inventory)
         inventory = placement.inventory(placement.totals(host), reserved, ratios)
@@ -59,6 +59,13 @@ class HostMethods(Section):
         provider_tree.update_inventory(nodename, inventory)
         provider_tree.add_traits(nodename, *traits)
         provider_tree.remove_traits(nodename, *placement.outdated(provider.traits, traits))
+
+    def _cache_gib(self) -> int:
+        """Return the space of the image cache that guests cannot have, if nova asks for it."""
+        if not self._conf.workarounds.reserve_disk_resource_for_image_cache:
+            return 0
+        options = self._conf.hypervisor
+        return placement.cache_gib(Path(options.image_cache_path), Path(options.instances_path))
 
     def get_host_uptime(self) -> str:
         return uptime()

@@ -8,7 +8,9 @@ names of CPU features.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from compute_driver.choices import Accelerator
@@ -16,6 +18,7 @@ from compute_driver.guest import GIB, MIB
 from compute_driver.hardware import architecture
 from compute_driver.hardware.machines import Machine
 from compute_driver.info import ArchitectureInfo, HostInfo
+from compute_driver.system import files
 
 #: The traits of the accelerator that runs guests of the host's own architecture.
 ACCELERATORS = {
@@ -96,6 +99,21 @@ def inventory(
     }
 
 
+def cache_gib(cache: Path, instances: Path) -> int:
+    """Return the space of a cache of images in GiB, rounded up.
+
+    :param cache: the directory of the cache.
+    :param instances: the directory of the guests.
+    :return: 0 if the cache is on another file system than the guests, or does not exist.
+    """
+    if not cache.exists() or not instances.exists():
+        return 0
+    if cache.stat().st_dev != instances.stat().st_dev:
+        return 0
+    sizes = (files.allocated(path) for path in cache.iterdir() if path.is_file())
+    return -(-sum(sizes) // GIB)
+
+
 def traits(host: HostInfo, known: Collection[str]) -> set[str]:
     """Return the host's traits.
 
@@ -135,6 +153,20 @@ def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     for firmware in info.firmware or ():  # secure boot is a capability of the driver
         yield f"COMPUTE_FIRMWARE_{firmware.upper()}"
     yield from _devices(architecture.get(info.architecture).machines, info.absent_devices)
+
+
+def required_features(extra_specs: Mapping[str, str]) -> set[str]:
+    """Return the CPU features that a flavor requires by traits ``HW_CPU_X86_...``.
+
+    A trait of several features, or of a feature under two names, stands for the first.
+    """
+    features = {suffix: feature for feature, names in _FEATURES.items() for suffix in names}
+    found = set()
+    for name, value in extra_specs.items():
+        match = re.fullmatch(rf"trait\d*:{_X86}(.+)", name)
+        if match is not None and value == "required":
+            found.add(features.get(match[1], match[1].lower()))
+    return found
 
 
 def _devices(machines: Iterable[Machine], absent: Collection[str]) -> Iterator[str]:

@@ -152,6 +152,8 @@ def resized_guest(
     return dataclasses.replace(
         guest,
         name=before.name,  # another client of libvirt may have renamed the guest
+        # A changed option of nova is for new instances only.
+        machine=guest.machine or before.machine,
         ephemerals=ephemerals,
         config_drive=drive or before.config_drive,
     )

@@ -12,7 +12,7 @@ from nova.virt import driver
 
 from compute_driver.drivers import loading
 from compute_driver.guest import Guest
-from compute_driver.nova import annotation, configuration, identity
+from compute_driver.nova import annotation, configuration, identity, processor
 from compute_driver.nova.errors import translated
 
 
@@ -30,6 +30,7 @@ class Section(driver.ComputeDriver):
         self._driver = loading.load_driver(self._conf)
         loading.import_all()
         self._identity = identity.of_instances(self._conf)
+        self._machines = configuration.machines(self._conf)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -41,6 +42,18 @@ class Section(driver.ComputeDriver):
         """Return an instance's guest with all that the guest and other programs are told."""
         annotations = annotation.of(instance, image, vifs)
         return dataclasses.replace(guest, identity=self._identity, annotations=annotations)
+
+    def _defaulted(self, guest: Guest, instance: Any) -> Guest:
+        """Return a new instance's guest with the machine type and the CPU model of nova's options.
+
+        The image's wishes win.
+        """
+        machine = guest.machine or self._machines.get(guest.architecture)
+        model = guest.cpu.model or processor.choose_model(
+            self._conf.hypervisor.kvm_cpu_models, guest.architecture, instance.flavor.extra_specs
+        )
+        cpu = dataclasses.replace(guest.cpu, model=model)
+        return dataclasses.replace(guest, machine=machine, cpu=cpu)
 
     def _identify(self, instance: Any, vifs: Any) -> None:
         """Tell an instance's guest and other programs what nova knows of the instance now."""

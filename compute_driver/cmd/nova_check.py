@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nova check``: report what this driver does with the options of nova's configuration."""
+
+from __future__ import annotations
+
+import argparse
+
+from oslo_config import cfg
+
+from compute_driver import conf, exceptions
+from compute_driver.cmd import errors, verb
+from compute_driver.conf import sources
+
+
+class NovaCheck(verb.Verb):
+    """Report what this driver does with each option that an operator's nova.conf sets.
+
+    The files are those of --config-file and --config-dir; without these options, nova-compute's
+    usual files. Nova need not be installed. A warning means that nova-compute logs the line when it
+    starts; with a refused option nova-compute does not start. Exit status 1 if there is a warning
+    or a refused option, else 0.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        from compute_driver.nova.options import report
+        from compute_driver.nova.options.rules import Effect
+
+        files, directories = self.app.options.config_file, self.app.options.config_dir
+        if not files and not directories:
+            files = cfg.find_config_files("nova", "nova-compute")
+            directories = cfg.find_config_dirs("nova", "nova-compute")
+        if not files and not directories:
+            accepted = "--config-file or --config-dir"
+            raise exceptions.ConfigurationError(f"there is no nova.conf in /etc/nova; {accepted}")
+        paths = [*files, *(path for name in directories for path in sources.files_in(name))]
+        lines = list(report.lines(report.of_settings(sources.written(paths))))
+        faults = conf.problems(files, directories)
+        for text in faults:
+            self.app.stdout.write(f"{Effect.REFUSED}: {text}\n")
+        for effect in reversed(Effect):
+            for line in lines:
+                if line.effect is effect:
+                    self.app.stdout.write(f"{effect}: {line.text}\n")
+        harmless = {Effect.WORKS, Effect.NEEDLESS}
+        return errors.FAILED if faults or {line.effect for line in lines} - harmless else 0

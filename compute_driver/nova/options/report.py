@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What this driver does with the options of an operator's nova.conf."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+
+from compute_driver import exceptions
+from compute_driver.conf.sources import Setting
+from compute_driver.nova.options import compute, libvirt
+from compute_driver.nova.options.rules import Effect, Rule, text
+
+#: Groups all of whose options have a rule; an option without a rule is unknown.
+WHOLE: Mapping[str, Mapping[str, Rule]] = {"libvirt": libvirt.RULES, **compute.WHOLE}
+
+TABLE: Mapping[str, Mapping[str, Rule]] = {**WHOLE, **compute.PARTS}
+
+#: Old names of options, by group and name, with the present group and name.
+OLD: Mapping[tuple[str, str], tuple[str, str]] = {
+    ("libvirt", "cpu_model"): ("libvirt", "cpu_models"),
+    ("libvirt", "iscsi_transport"): ("libvirt", "iscsi_iface"),
+    ("libvirt", "iscsi_use_multipath"): ("libvirt", "volume_use_multipath"),
+    ("libvirt", "num_iscsi_scan_tries"): ("libvirt", "num_volume_scan_tries"),
+    ("libvirt", "remove_unused_resized_minimum_age_seconds"): (
+        "image_cache",
+        "remove_unused_resized_minimum_age_seconds",
+    ),
+    ("pci", "passthrough_whitelist"): ("pci", "device_spec"),
+    ("DEFAULT", "pci_passthrough_whitelist"): ("pci", "device_spec"),
+    ("DEFAULT", "pci_alias"): ("pci", "alias"),
+    ("devices", "enabled_vgpu_types"): ("devices", "enabled_mdev_types"),
+    ("DEFAULT", "vnc_enabled"): ("vnc", "enabled"),
+    **{
+        ("DEFAULT", name): ("vnc", name)
+        for name in ("novncproxy_base_url", "novncproxy_host", "novncproxy_port")
+    },
+    ("DEFAULT", "image_cache_manager_interval"): ("image_cache", "manager_interval"),
+    ("DEFAULT", "image_cache_subdirectory_name"): ("image_cache", "subdirectory_name"),
+    **{
+        ("DEFAULT", name): ("image_cache", name)
+        for name in ("remove_unused_base_images", "remove_unused_original_minimum_age_seconds")
+    },
+}
+
+#: The values of options by group and name, as :func:`compute_driver.nova.options.rules.text` writes
+#: them.
+Values = Mapping[tuple[str, str], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """One line about an option.
+
+    :param effect: the effect of the option's value.
+    :param group: the option's group.
+    :param name: the option's name.
+    :param text: the line.
+    """
+
+    effect: Effect
+    group: str
+    name: str
+    text: str
+
+
+def of_settings(settings: Iterable[Setting]) -> Values:
+    """Return the values that files and environment variables set, by the present names.
+
+    :param settings: a later setting takes precedence.
+    """
+    values: dict[tuple[str, str], str] = {}
+    for setting in settings:
+        group = "DEFAULT" if setting.group == "default" else setting.group
+        key = (group, setting.name)
+        values[OLD.get(key, key)] = text(setting.value)
+    return values
+
+
+def lines(values: Values) -> Iterator[Line]:
+    """Yield one line for each option with a rule, then one for each forbidden combination.
+
+    :param values: the values of the options that the operator has set, or of all options.
+    """
+    for (group, name), value in values.items():
+        rule = TABLE.get(group, {}).get(name)
+        if rule is not None:
+            effect = rule.effect_of(value)
+            words = rule.about or "this value changes nothing"
+            if effect is not rule.effect:
+                accepted = ", ".join(word or "unset" for word in rule.accepted)
+                words = f"{rule.lack}; accepted: {accepted}"
+            yield Line(effect, group, name, f"[{group}] {name} = {value}: {words}")
+        elif group in WHOLE:
+            yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
+    yield from _combinations(values)
+
+
+def complain(values: Values) -> list[str]:
+    """Return the lines of options whose values have no effect.
+
+    :param values: the values of all options.
+    :raises ConfigurationError: if nova-compute must not start; names all options and their accepted
+        values.
+    """
+    found = list(lines(values))
+    refused = [line.text for line in found if line.effect is Effect.REFUSED]
+    if refused:
+        raise exceptions.ConfigurationError("; ".join(refused))
+    return [line.text for line in found if line.effect is Effect.WARNED]
+
+
+def _combinations(values: Values) -> Iterator[Line]:
+    """Yield the combinations that nova's own driver refuses too."""
+
+    def value(group: str, name: str) -> str:
+        return values.get((group, name), "")
+
+    def line(group: str, name: str, accepted: str) -> Line:
+        words = f"[{group}] {name} = {value(group, name) or 'unset'}: accepted: {accepted}"
+        return Line(Effect.REFUSED, group, name, words)
+
+    custom, models = value("libvirt", "cpu_mode") == "custom", value("libvirt", "cpu_models")
+    if custom and not models:
+        yield line("libvirt", "cpu_models", "CPU models, as cpu_mode is custom")
+    if models and not custom:
+        yield line("libvirt", "cpu_mode", "custom, as cpu_models is set")
+    if value("DEFAULT", "reserved_host_cpus") not in ("", "0") and value(
+        "compute", "cpu_shared_set"
+    ):
+        yield line("DEFAULT", "reserved_host_cpus", "0, as [compute] cpu_shared_set is set")

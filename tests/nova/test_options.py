@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of nova's options is complete, and the options work."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import nova
+from nova import exception
+from nova.conf import CONF
+from oslo_config import cfg
+
+from compute_driver.hardware import architecture
+from compute_driver.nova import configuration
+from compute_driver.nova.options import report
+from compute_driver.nova.options.rules import Effect, text
+from tests.nova.base import NovaCase
+
+#: Files of nova's drivers that this driver takes the place of, and of their libraries.
+READERS = (
+    *("virt/libvirt/**/*.py", "virt/disk/**/*.py", "virt/driver.py", "virt/hardware.py"),
+    *("virt/configdrive.py", "virt/images.py", "virt/imagecache.py", "virt/netutils.py"),
+    *("privsep/*.py", "pci/*.py"),
+)
+
+#: Own options that nova's options set, with nova's values.
+SET: tuple[tuple[str, str, Any, str, Any], ...] = (
+    ("libvirt", "virt_type", "qemu", "virt_type", "qemu"),
+    ("libvirt", "connection_uri", "qemu:///session", "connection_uri", "qemu:///session"),
+    ("libvirt", "cpu_mode", "none", "kvm_cpu_mode", "none"),
+    ("libvirt", "cpu_model_extra_flags", ["pcid", "-VMX"], "cpu_features", ["+pcid", "-vmx"]),
+    ("libvirt", "disk_cachemodes", ["file=none"], "disk_cache_modes", {"file": "none"}),
+    ("libvirt", "hw_disk_discard", "ignore", "disk_discard", "ignore"),
+    ("libvirt", "rx_queue_size", 512, "nic_rx_queue_size", 512),
+    ("libvirt", "max_queues", 3, "nic_max_queues", 3),
+    ("libvirt", "tb_cache_size", 99, "tcg_translation_buffer_mib", 99),
+    ("libvirt", "images_type", "flat", "disk_format", "raw"),
+    ("libvirt", "wait_soft_reboot_seconds", 7, "soft_reboot_timeout", 7),
+    ("libvirt", "device_detach_timeout", 3, "detach_timeout", 24),
+    ("libvirt", "mem_stats_period_seconds", -1, "memory_stats_seconds", 0),
+    ("DEFAULT", "use_cow_images", False, "disk_format", "raw"),
+    ("DEFAULT", "preallocate_images", "space", "preallocate_disks", True),
+    ("DEFAULT", "vcpu_pin_set", "0-1,^1", "guest_cpus", "0"),
+    ("compute", "cpu_shared_set", "1,2,3", "guest_cpus", "1-3"),
+)
+
+
+def options(group: str) -> dict[str, cfg.Opt]:
+    """Return nova's options of a group."""
+    known = CONF._opts if group == "DEFAULT" else CONF._groups[group]._opts
+    return {name: entry["opt"] for name, entry in known.items()}
+
+
+def read_options() -> Iterator[tuple[str, str]]:
+    """Yield group and name of the options that nova's own driver reads."""
+    directory = Path(nova.__file__).parent
+    for path in (path for pattern in READERS for path in directory.glob(pattern)):
+        for first, second in re.findall(r"CONF\.(\w+)(?:\.(\w+))?", path.read_text()):
+            if first in CONF._groups and second in options(first):
+                yield first, second
+            elif first in options("DEFAULT"):
+                yield "DEFAULT", first
+
+
+class TableTest(NovaCase):
+    def test_every_option_of_the_whole_groups_has_a_rule(self) -> None:
+        for group, rules in report.WHOLE.items():
+            self.assertEqual(set(), options(group).keys() - rules.keys(), group)
+
+    def test_every_option_that_nova_s_own_driver_reads_has_a_rule(self) -> None:
+        found = set(read_options())
+        self.assertGreater(len(found), 100)
+        missing = {
+            (group, name) for group, name in found if name not in report.TABLE.get(group, {})
+        }
+        self.assertEqual(set(), missing)
+
+    def test_defaults_of_nova_are_accepted(self) -> None:
+        for group, rules in report.TABLE.items():
+            for name, option in options(group).items() if group in CONF._groups else ():
+                if name in rules:
+                    effect = rules[name].effect_of(text(option.default))
+                    self.assertIn(effect, (Effect.WORKS, Effect.NEEDLESS), f"[{group}] {name}")
+
+    def test_old_names_are_known(self) -> None:
+        for group in report.WHOLE:
+            for name, option in options(group).items():
+                for old in option.deprecated_opts:
+                    key = (old.group or group, (old.name or name).replace("-", "_"))
+                    self.assertEqual((group, name), report.OLD.get(key), key)
+
+
+class OptionsTest(NovaCase):
+    def set(self, group: str, name: str, value: Any) -> None:
+        where = None if group == "DEFAULT" else group
+        CONF.set_override(name, value, where)
+        self.addCleanup(CONF.clear_override, name, where)
+
+    def test_options_set_the_defaults_of_own_options(self) -> None:
+        self.addCleanup(configuration.register)
+        CONF.clear_override("virt_type", "hypervisor")
+        for group, name, value, own, expected in SET:
+            with self.subTest(name), mock.patch.object(CONF, "_namespace", None):
+                where = None if group == "DEFAULT" else group
+                CONF.set_override(name, value, where)
+                try:
+                    configuration.register()
+                    self.assertEqual(expected, CONF.hypervisor[own])
+                finally:
+                    CONF.clear_override(name, where)
+                    CONF.clear_default(own, "hypervisor")
+
+    def test_models_are_for_guests_under_the_accelerator(self) -> None:
+        self.addCleanup(configuration.register)
+        self.set("libvirt", "cpu_mode", "custom")
+        self.set("libvirt", "cpu_models", ["Haswell", "Nehalem"])
+        own = architecture.of_host()
+        for virt_type, kvm, tcg in (
+            ("kvm", ["Haswell", "Nehalem"], {}),
+            ("qemu", [], {own: "Haswell"}),
+        ):
+            with self.subTest(virt_type):
+                CONF.set_override("virt_type", virt_type, "hypervisor")
+                self.addCleanup(CONF.clear_override, "virt_type", "hypervisor")
+                for name in ("kvm_cpu_models", "tcg_cpu_models"):
+                    CONF.clear_default(name, "hypervisor")
+                configuration.register()
+                self.assertEqual(kvm, CONF.hypervisor.kvm_cpu_models)
+                self.assertEqual(tcg, CONF.hypervisor.tcg_cpu_models)
+        for name in ("kvm_cpu_models", "tcg_cpu_models"):
+            CONF.clear_default(name, "hypervisor")
+
+    def test_start_warns_of_options_without_effect(self) -> None:
+        self.set("libvirt", "live_migration_permit_post_copy", True)
+        self.set("pci", "device_spec", ['{"vendor_id": "8086"}'])
+        with self.assertLogs("compute_driver.nova.driver", "WARNING") as logs:
+            self.driver.init_host("host")
+        self.assertEqual(
+            [
+                (
+                    "[libvirt] live_migration_permit_post_copy = true: the driver has no live"
+                    " migration; accepted: false"
+                ),
+                (
+                    '[pci] device_spec = {"vendor_id": "8086"}: the driver reports no PCI devices,'
+                    " and refuses them in flavors; accepted: unset"
+                ),
+            ],
+            [record.getMessage() for record in logs.records],
+        )
+
+    def test_start_is_silent_by_default(self) -> None:
+        with self.assertNoLogs("compute_driver.nova.driver", "WARNING"):
+            self.driver.init_host("host")
+
+    def test_start_is_refused_where_guests_would_lack_something(self) -> None:
+        self.set("libvirt", "inject_key", True)
+        with self.assertRaisesRegex(exception.InvalidConfiguration, "inject_key = true.*false"):
+            self.driver.init_host("host")
