@@ -7,6 +7,7 @@ from unittest import mock
 
 from nova import exception, objects
 from nova.compute import power_state
+from nova.conf import CONF
 from nova.network import model
 
 from compute_driver import exceptions
@@ -108,6 +109,33 @@ class InterfaceTest(NovaCase):
             change([self.vif] * vifs)
             self.assertEqual(vifs, len(self.guest().interfaces))
         self.assertEqual(power_state.RUNNING, self.driver.get_info(self.instance_).state)
+
+    def test_hard_reboot_waits_for_neutron_if_nova_s_option_says_so(self) -> None:
+        self.spawn(self.instance_, vifs=[self.vif])
+        option = "wait_for_vif_plugged_event_during_hard_reboot"
+        self.addCleanup(CONF.clear_override, option, "workarounds")
+        for kinds, waited in (([], []), (["direct"], []), (["normal"], [PORT])):
+            with self.subTest(kinds):
+                CONF.set_override(option, kinds, "workarounds")
+                self.virtapi.waited.clear()
+                self.driver.reboot(self.context, self.instance_, [self.vif], "HARD")
+                self.assertEqual(
+                    [("network-vif-plugged", port) for port in waited], self.virtapi.waited
+                )
+
+    def test_ports_are_plugged_in_when_nova_starts(self) -> None:
+        self.driver.plug_vifs(self.instance_, [])  # of a guest that is not here
+        self.spawn(self.instance_)
+        with mock.patch.object(fake.FakeDriver, "plug_interfaces") as plug:
+            self.driver.plug_vifs(self.instance_, [self.vif])
+        plug.assert_called_once_with(self.instance_.uuid)
+        refusal = mock.patch.object(
+            fake.FakeDriver,
+            "plug_interfaces",
+            side_effect=exceptions.OpenVSwitchUnavailable("down"),
+        )
+        with refusal, self.assertRaises(exception.VirtualInterfacePlugException):
+            self.driver.plug_vifs(self.instance_, [self.vif])
 
     def test_port_has_a_bridge_of_its_own_as_long_as_neutron_wants_it(self) -> None:
         self.spawn(self.instance_)

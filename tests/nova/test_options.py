@@ -11,9 +11,13 @@ from unittest import mock
 
 import nova
 from nova import exception
+from nova.compute import provider_tree
 from nova.conf import CONF
 from oslo_config import cfg
+from oslo_utils import uuidutils
 
+from compute_driver import exceptions
+from compute_driver.conf import cpu_map
 from compute_driver.hardware import architecture
 from compute_driver.nova import configuration
 from compute_driver.nova.options import report
@@ -133,6 +137,66 @@ class OptionsTest(NovaCase):
                 self.assertEqual(tcg, CONF.hypervisor.tcg_cpu_models)
         for name in ("kvm_cpu_models", "tcg_cpu_models"):
             CONF.clear_default(name, "hypervisor")
+
+    def test_machine_types_are_for_new_instances(self) -> None:
+        self.addCleanup(self.driver.__init__, self.virtapi)
+        instance = self.instance()
+        self.set("libvirt", "hw_machine_type", ["x86_64=pc", "arm64=virt-7.2"])
+        self.driver.__init__(self.virtapi)
+        for properties, machine in (
+            ({"hw_architecture": "x86_64"}, "pc"),
+            ({"hw_architecture": "x86_64", "hw_machine_type": "q35"}, "q35"),
+            ({"hw_architecture": "aarch64"}, "virt-7.2"),
+            ({"hw_architecture": "ppc64le"}, None),
+        ):
+            with self.subTest(properties):
+                self.driver.spawn(
+                    self.context, instance, self.image(**properties), [], None, {}, []
+                )
+                self.assertEqual(machine, self.driver._driver.show(instance.uuid).guest.machine)
+                self.driver.destroy(self.context, instance, [])
+
+    def test_machine_type_without_a_machine_is_refused(self) -> None:
+        self.set("libvirt", "hw_machine_type", ["x86_64"])
+        with self.assertRaisesRegex(exceptions.ConfigurationError, "hw_machine_type: 'x86_64'"):
+            self.driver.__init__(self.virtapi)
+
+    def test_flavor_with_traits_gets_the_first_model_with_the_features(self) -> None:
+        CONF.set_override("kvm_cpu_models", ["Nehalem", "Haswell"], "hypervisor")
+        self.addCleanup(CONF.clear_override, "kvm_cpu_models", "hypervisor")
+        known = {"Nehalem": frozenset({"sse4.2"}), "Haswell": frozenset({"sse4.2", "avx2"})}
+        with (
+            mock.patch.object(cpu_map, "features", return_value=known),
+            mock.patch.object(architecture, "of_host", return_value="x86_64"),
+        ):
+            for trait, model in (("SSE42", "Nehalem"), ("AVX2", "Haswell"), (None, None)):
+                with self.subTest(trait):
+                    specs = {f"trait:HW_CPU_X86_{trait}": "required"} if trait else {}
+                    instance = self.instance(**specs)
+                    self.spawn(instance, self.image(hw_architecture="x86_64"))
+                    guest = self.driver._driver.show(instance.uuid).guest
+                    self.assertEqual(model, guest.cpu.model)
+                    self.driver.destroy(self.context, instance, [])
+            with self.assertRaises(exception.ComputeResourcesUnavailable):
+                self.spawn(
+                    self.instance(**{"trait:HW_CPU_X86_AVX512F": "required"}),
+                    self.image(hw_architecture="x86_64"),
+                )
+
+    def test_image_cache_is_reserved(self) -> None:
+        cache = Path(CONF.hypervisor.image_cache_path)
+        cache.mkdir(parents=True, exist_ok=True)
+        image = cache / "image"
+        image.write_bytes(b"x" * 4096)
+        self.addCleanup(image.unlink)
+        reserved = []
+        for wanted in (False, True):
+            self.set("workarounds", "reserve_disk_resource_for_image_cache", wanted)
+            tree = provider_tree.ProviderTree()
+            tree.new_root("node", uuidutils.generate_uuid())
+            self.driver.update_provider_tree(tree, "node")
+            reserved.append(tree.data("node").inventory["DISK_GB"]["reserved"])
+        self.assertEqual(reserved[0] + 1, reserved[1])
 
     def test_start_warns_of_options_without_effect(self) -> None:
         self.set("libvirt", "live_migration_permit_post_copy", True)

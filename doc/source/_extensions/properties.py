@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Directives that list the properties of images and flavors, from the tables of the package.
+"""Directives that list properties and options, from the tables of the package.
 
-``properties`` lists the properties of hardware, ``nova-properties`` all properties of nova.
+``properties`` lists the properties of hardware, ``nova-properties`` all properties of nova, and
+``nova-options`` the options of nova.
 """
 
 from collections.abc import Iterable
@@ -13,6 +14,8 @@ from sphinx.application import Sphinx
 
 from compute_driver.hardware.properties import PROPERTIES
 from compute_driver.nova import properties as nova
+from compute_driver.nova.options import report
+from compute_driver.nova.options.rules import Effect, Rule
 
 
 class Properties(Directive):
@@ -38,6 +41,41 @@ class NovaProperties(Directive):
         return [_listed([*works, *left, *sorted(refused)])]
 
 
+class NovaOptions(Directive):
+    """Lists what the driver does with each of nova's options, by group."""
+
+    def run(self) -> list[nodes.Node]:
+        """Return a table for each group."""
+        return [
+            _table(
+                f"[{group}]",
+                ("Option", "Effect", "Accepted", "How, or why"),
+                [_row(name, rule) for name, rule in sorted(rules.items())],
+            )
+            for group, rules in report.TABLE.items()
+        ]
+
+
+def _row(name: str, rule: Rule) -> tuple[str, ...]:
+    effect, about = str(rule.effect), rule.about
+    if rule.accepted:
+        effect = {Effect.REFUSED: "others refused", Effect.WARNED: "others warned"}[rule.otherwise]
+        about = "; ".join(filter(None, (rule.about, rule.lack)))
+    return (name, effect, ", ".join(word or "unset" for word in rule.accepted), about)
+
+
+def _table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> nodes.Node:
+    group = nodes.tgroup(cols=len(heads))
+    group += [nodes.colspec(colwidth=width) for width in (30, 14, 16, 40)]
+    group += nodes.thead("", _cells(heads))
+    group += nodes.tbody("", *map(_cells, rows))
+    return nodes.table("", nodes.title(text=title), group)
+
+
+def _cells(texts: tuple[str, ...]) -> nodes.row:
+    return nodes.row("", *(nodes.entry("", nodes.paragraph(text=text)) for text in texts))
+
+
 def _listed(pairs: Iterable[tuple[str, str]]) -> nodes.Node:
     listed = nodes.definition_list()
     by_meaning: dict[str, list[str]] = {}
@@ -57,4 +95,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Register the directives."""
     app.add_directive("properties", Properties)
     app.add_directive("nova-properties", NovaProperties)
+    app.add_directive("nova-options", NovaOptions)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -70,6 +70,14 @@ class TestHybrid(SwitchTestCase):
         self.driver.destroy(made.uuid)
         self.assert_nothing()
 
+    def test_lost_port_is_plugged_in_again_beside_the_guest_s_device(self) -> None:
+        made = self.spawned(hybrid())
+        self.switch.vsctl("del-port", OUTER)
+        self.driver.plug_interfaces(made.uuid)
+        self.assert_plugged(TAP)
+        self.driver.destroy(made.uuid)
+        self.assert_nothing()
+
     def test_attach_and_detach_with_a_running_guest(self) -> None:
         made = base.guest(interfaces=(), **kernel_only())
         self.addCleanup(self.driver.destroy, made.uuid)

@@ -178,6 +178,44 @@ class TestOpenVSwitch(SwitchTestCase):
         self.assertEqual([], self.switch.ports())
         self.assertEqual((), self.driver.audit())
 
+    def test_lost_ports_are_plugged_in_again(self) -> None:
+        kept, lost = plugged(), plugged(port=PORT)
+        made = tiny.guest(interfaces=(kept, lost))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        identity = self.switch.vsctl("get", "Port", str(kept.device), "_uuid")
+        self.switch.vsctl("del-port", str(lost.device))
+        self.driver.plug_interfaces(made.uuid)
+        self.assertEqual({kept.device, lost.device}, set(self.switch.ports()))
+        self.assertEqual(identity, self.switch.vsctl("get", "Port", str(kept.device), "_uuid"))
+        noted = self.switch.vsctl("get", "Interface", str(lost.device), "external_ids:iface-id")
+        self.assertEqual(PORT, noted.strip('"'))
+        self.assertEqual((), self.driver.audit())
+        self.driver.stop(made.uuid, timeout=0)
+        before = self.switch.ports()
+        self.driver.plug_interfaces(made.uuid)
+        self.assertEqual(before, self.switch.ports())
+
+    def test_hard_reboot_whose_network_fails_leaves_the_guest_off(self) -> None:
+        made = tiny.guest(interfaces=(plugged(),))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made)
+        states = []
+
+        @contextlib.contextmanager
+        def network(error: Exception | None) -> Iterator[None]:
+            yield
+            states.append(self.driver.state(made.uuid))
+            if error is not None:
+                raise error
+
+        with self.assertRaises(TimeoutError):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD, network=network(TimeoutError()))
+        self.assertIs(PowerState.STOPPED, self.driver.state(made.uuid))
+        self.driver.reboot(made.uuid, kind=RebootKind.HARD, network=network(None))
+        self.assertEqual([PowerState.PAUSED] * 2, states)
+        self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
+
     def test_a_missing_port_does_no_harm(self) -> None:
         nic = plugged()
         made = tiny.guest(interfaces=(nic,))

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``nova check`` reports on an operator's files without nova."""
+
+from __future__ import annotations
+
+from tests.unit.cmd.base import CommandLineCase
+
+
+class NovaCheckTest(CommandLineCase):
+    def check(self, content: str, status: int) -> list[str]:
+        path = self.file("nova.conf", content)
+        outcome = self.run_command("nova", "check", "--config-file", path)
+        self.assertEqual((status, ""), (outcome.status, outcome.err))
+        return outcome.out.replace(path, "FILE").splitlines()
+
+    def test_nothing_to_do(self) -> None:
+        lines = self.check("[libvirt]\nvirt_type = kvm\nvolume_clear = zero\n", 0)
+        self.assertEqual(["not needed", "works"], [line.partition(":")[0] for line in lines])
+
+    def test_worst_comes_first(self) -> None:
+        content = (
+            "[libvirt]\nvirt_type = kvm\nswtpm_enabled = true\ninject_key = true\n"
+            "[hypervisor]\nvirt_type = xen\n"
+        )
+        lines = self.check(content, 1)
+        effects = [line.partition(":")[0] for line in lines]
+        self.assertEqual(["refused", "refused", "warning", "works"], effects)
+        self.assertIn("virt_type in FILE [hypervisor]: 'xen' is not usable", lines[0])
