@@ -77,7 +77,7 @@ OPTIONS = [
         default=[],
         help="CPU models of guests with KVM that name no model and have the host's own "
         "architecture. The first model is the default. Within nova, an instance whose flavor "
-        "requires traits HW_CPU_X86_... gets the first model with these features. Unset, "
+        "requires CPU features by traits gets the first model with these features. Unset, "
         "kvm_cpu_mode applies. Within nova the default is [libvirt] cpu_models.",
     ),
     cfg.Opt(

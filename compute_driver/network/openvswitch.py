@@ -17,7 +17,6 @@ import os
 import threading
 import uuid as uuidlib
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -139,11 +138,13 @@ def _unplug(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) ->
 
 
 def _remove_pair(port: str) -> None:
-    """Remove a pair of devices without a port: os-vif makes a port only for a new pair."""
+    """Remove a pair of devices without a port, if there is one.
+
+    os-vif makes a port only for a new pair.
+    """
     from vif_plug_ovs import linux_net
 
-    if Path("/sys/class/net", port).exists():
-        linux_net.delete_net_dev(port)
+    linux_net.delete_net_dev(port)
 
 
 def _os_vif(verb: str, uuid: str, interface: Interface, datapath: str) -> None:
