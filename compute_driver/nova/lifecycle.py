@@ -37,7 +37,7 @@ class LifecycleMethods(Section):
         vifs = network_info or ()
         placeholder = config_drive.placeholder(instance, injected_files)
         guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
-        guest = self._identified(self._defaulted(guest, instance), instance, image_meta, vifs)
+        guest = self._identified(self._with_machine(guest), instance, image_meta, vifs)
         properties.explain_defaults(convert.image_properties(instance, image_meta), instance.name)
 
         def finished_drive(info: GuestInfo) -> ConfigDrive | None:

@@ -39,21 +39,26 @@ class Section(driver.ComputeDriver):
                 setattr(cls, name, translated(method))
 
     def _identified(self, guest: Guest, instance: Any, image: Any, vifs: Any) -> Guest:
-        """Return an instance's guest with all that the guest and other programs are told."""
-        annotations = annotation.of(instance, image, vifs)
-        return dataclasses.replace(guest, identity=self._identity, annotations=annotations)
+        """Return an instance's guest with all that the guest and other programs are told.
 
-    def _defaulted(self, guest: Guest, instance: Any) -> Guest:
-        """Return a new instance's guest with the machine type and the CPU model of nova's options.
-
-        The image's wishes win.
+        The guest gets the CPU model of nova's options that the flavor asks for; the image's wish
+        wins.
         """
-        machine = guest.machine or self._machines.get(guest.architecture)
         model = guest.cpu.model or processor.choose_model(
             self._conf.hypervisor.kvm_cpu_models, guest.architecture, instance.flavor.extra_specs
         )
-        cpu = dataclasses.replace(guest.cpu, model=model)
-        return dataclasses.replace(guest, machine=machine, cpu=cpu)
+        return dataclasses.replace(
+            guest,
+            cpu=dataclasses.replace(guest.cpu, model=model),
+            identity=self._identity,
+            annotations=annotation.of(instance, image, vifs),
+        )
+
+    def _with_machine(self, guest: Guest) -> Guest:
+        """Return a new guest with the machine type of nova's options; the image's wish wins."""
+        return dataclasses.replace(
+            guest, machine=guest.machine or self._machines.get(guest.architecture)
+        )
 
     def _identify(self, instance: Any, vifs: Any) -> None:
         """Tell an instance's guest and other programs what nova knows of the instance now."""
