@@ -21,7 +21,7 @@ from compute_driver.xml import source
 from compute_driver.xml.elements import E, Element
 
 if TYPE_CHECKING:
-    from compute_driver.hardware.description import Hardware, Virtio
+    from compute_driver.hardware.description import Hardware
 
 #: Beginnings of device names; buses with the same beginning count letters together.
 _PREFIXES = {

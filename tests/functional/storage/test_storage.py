@@ -203,6 +203,7 @@ class DataDiskTest(StorageCase):
                     (str(filesystem), "ephemeral2"), (found["TYPE"], found["LABEL"].lower())
                 )
                 self.assert_private(disk.source.path)
+
     def test_preallocated_disks_take_all_their_space(self) -> None:
         base = self.qcow2_base()
         for disk in (
