@@ -107,23 +107,23 @@ def all_within(deadline: float, function: Callable[[T], object], values: Sequenc
     """
     failures: list[BaseException] = []
 
-    def run(value: T) -> None:
+    def run(value: T, ended: threading.Event) -> None:
         try:
             function(value)
         except BaseException as error:  # noqa: BLE001 - the waiting thread raises it again
             failures.append(error)
+        finally:
+            ended.set()
 
-    threads = [
-        threading.Thread(target=run, args=(value,), name="may-hang", daemon=True)
-        for value in values
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(max(0.0, deadline - time.monotonic()))
+    # Not Thread.join: under Python 3.13 eventlet's raises at its timeout.
+    calls = [(value, threading.Event()) for value in values]
+    for call in calls:
+        threading.Thread(target=run, args=call, name="may-hang", daemon=True).start()
+    for _, ended in calls:
+        ended.wait(max(0.0, deadline - time.monotonic()))
     if failures:
         raise failures[0]
-    return [value for value, thread in zip(values, threads, strict=True) if thread.is_alive()]
+    return [value for value, ended in calls if not ended.is_set()]
 
 
 def wait_readable(descriptors: Sequence[int], deadline: float) -> list[int]:
