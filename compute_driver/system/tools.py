@@ -45,6 +45,10 @@ SYSTEM_DIRECTORIES = (
 #: with one arena a conversion fits into 256 MiB, with more arenas it may need over 1 GiB.
 _ENVIRONMENT = {"LC_ALL": "C", "MALLOC_ARENA_MAX": "1"}
 
+#: Bytes of each thread's stack.  With the usual 8 MiB it depends on the number of threads at work
+#: whether a conversion fits into the limit.
+_STACK_BYTES = MIB
+
 #: Messages of programs, in the C locale, whose address space is used up.
 _OUT_OF_MEMORY = (
     "cannot allocate memory",
@@ -103,6 +107,7 @@ def run(
     command = [
         require_program("prlimit"),
         f"--as={limits.memory_bytes}",
+        f"--stack={_STACK_BYTES}",
         f"--cpu={limits.cpu_seconds}:{limits.cpu_seconds + 1}",
         "--core=0",
         "--",

@@ -136,14 +136,14 @@ class CacheTest(ImagesCase):
 
     def test_a_conversion_fits_into_little_memory(self) -> None:
         path = self.made("vmdk", "subformat=streamOptimized")
-        little = tools.ToolLimits(cpu_seconds=60, memory_bytes=256 * MIB)
+        little = tools.ToolLimits(cpu_seconds=60, memory_bytes=160 * MIB)
         with mock.patch.object(tools, "limits", return_value=little):
             for _ in range(10):
                 os.remove(self.cache.get(Image(location=str(path))).path)
 
     def test_a_conversion_beyond_its_limits_leaves_nothing(self) -> None:
         path = self.made("vmdk")
-        tight = tools.ToolLimits(cpu_seconds=60, memory_bytes=80 * MIB)
+        tight = tools.ToolLimits(cpu_seconds=60, memory_bytes=32 * MIB)
         with (
             mock.patch.object(tools, "limits", return_value=tight),
             self.refusing(tools.LimitPassed, "image_tool_memory_mib"),

@@ -67,7 +67,7 @@ class ToolsTest(unittest.TestCase):
             tools.run(["sh", "-c", "exec sh -c 'while :; do :; done'"], tight, timeout=60)
 
     def test_memory_is_bounded(self) -> None:
-        tight = tools.ToolLimits(cpu_seconds=60, memory_bytes=16 * MIB)
+        tight = tools.ToolLimits(cpu_seconds=60, memory_bytes=8 * MIB)
         with self.assertRaisesRegex(tools.LimitPassed, "image_tool_memory_mib"):
             tools.run(["qemu-img", "--version"], tight)
 
