@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import re
@@ -45,6 +46,8 @@ DEFAULT_ACCOUNTS = {
 CLONE_NEWNS = 0x00020000
 MS_BIND, MS_REC, MS_SLAVE = 0x1000, 0x4000, 0x80000
 MNT_DETACH = 2
+# More directories than can be above a root; the path must be shorter than PATH_MAX.
+_DEEPEST = 1000
 
 
 class MountError(Exception):
@@ -61,6 +64,36 @@ def system_call(name: str, *arguments: object) -> None:
 
 def _bind(source: Path, target: Path) -> None:
     system_call("mount", os.fsencode(source), os.fsencode(target), None, MS_BIND, None)
+
+
+def _receive_mounts_only() -> None:
+    """Let later mounts of the host appear in this mount namespace, but no mount leave it.
+
+    In a plain chroot ``/`` is no mount point, and its mount point is above it: mount(2) fails with
+    EINVAL.  Only a process whose working directory is outside of its root can reach that one.
+    """
+    try:
+        _receive(b"/")
+        return
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+    root, working = (os.open(path, os.O_PATH | os.O_CLOEXEC) for path in ("/", "."))
+    try:
+        os.chroot("/etc")
+        os.fchdir(root)
+        os.chdir("../" * _DEEPEST)
+        _receive(b".")
+    finally:
+        os.fchdir(root)
+        os.chroot(".")
+        os.fchdir(working)
+        os.close(root)
+        os.close(working)
+
+
+def _receive(mount_point: bytes) -> None:
+    system_call("mount", None, mount_point, None, MS_REC | MS_SLAVE, None)
 
 
 @contextlib.contextmanager
@@ -142,7 +175,7 @@ def hide_system_libvirt(base: Path, mount_points: MountPoints) -> None:
     """
     try:
         system_call("unshare", CLONE_NEWNS)
-        system_call("mount", None, b"/", None, MS_REC | MS_SLAVE, None)
+        _receive_mounts_only()
         for ours, theirs in SYSTEM_DIRECTORIES.items():
             mount_points.make(Path(theirs))
             _bind(base / ours / "libvirt", Path(theirs))
