@@ -99,13 +99,17 @@ class Backend(abc.ABC):
         return {}
 
 
-def not_there(interface: Interface, sources: Collection[str]) -> exceptions.NotOnThisHost:
+def not_there(
+    interface: Interface, sources: Collection[str], needs: str = ""
+) -> exceptions.NotOnThisHost:
     """Return the error for an interface whose source the host does not have.
 
     :param sources: the names of the sources that the host has.
+    :param needs: what a host without any source may lack; names the Debian package.
     """
     accepted = [f"{interface.kind}={name}" for name in sources]
     if not accepted:
-        accepted = [f"{InterfaceKind.USER}, because this host has no usable {interface.kind}"]
+        hint = f" (needs {needs})" if needs else ""
+        accepted = [f"{InterfaceKind.USER}, because this host has no usable {interface.kind}{hint}"]
     value = f"{interface.kind}={interface.source}"
     return exceptions.NotOnThisHost("nic", value, accepted)

@@ -13,7 +13,9 @@ from compute_driver.network.user import UserMode
 
 BACKENDS: Mapping[InterfaceKind, Backend] = {
     InterfaceKind.USER: UserMode(),
-    InterfaceKind.NETWORK: Native("network", networks),
+    InterfaceKind.NETWORK: Native(
+        "network", networks, needs="libvirt's network driver, libvirt-daemon-driver-network"
+    ),
     InterfaceKind.BRIDGE: Native("bridge", bridges),
     InterfaceKind.OVS: OpenVSwitch(),
 }

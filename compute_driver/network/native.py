@@ -25,10 +25,12 @@ class Native(Backend):
 
     :param type: libvirt's word for the kind, and for the name of its source.
     :param sources: returns the names of all sources on this host; None for a kind without sources.
+    :param needs: what a host without any source may lack, for people to read.
     """
 
     type: str
     sources: Callable[[Site], list[str]] | None = None
+    needs: str = ""
 
     def form(self, interface: Interface) -> Form:
         return Form(self.type, {self.type: interface.source} if interface.source else {})
@@ -37,7 +39,7 @@ class Native(Backend):
         known = self.sources(site) if self.sources is not None else None
         for interface in interfaces:
             if known is not None and interface.source not in known:
-                raise not_there(interface, known)
+                raise not_there(interface, known, self.needs)
 
 
 def networks(site: Site) -> list[str]:
