@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
+from tests import guests
 from tests.functional import base, inside
 
 _PROGRAMS = ("ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "dnsmasq")
@@ -158,6 +159,7 @@ class SwitchTestCase(base.HostTestCase):
         require()
         stack = contextlib.ExitStack()
         cls.addClassCleanup(stack.close)
+        guests.build()  # needs the machine's network
         stack.enter_context(network_namespace())
         # A private libvirt in the private network.
         state = Path(tempfile.mkdtemp(prefix="cd-", dir="/var/tmp"))
