@@ -97,7 +97,7 @@ class Apt:
         self._stamp.touch()
 
     def _select(self, suite: str) -> None:
-        lines = [f"deb [signed-by={_KEYRING}] {site} {suite} {_COMPONENT}\n" for site in _sites()]
+        lines = [f"deb [signed-by={_KEYRING}] {site} {suite} {_COMPONENT}\n" for site in sites()]
         (self._state / "sources.list").write_text("".join(lines))
 
     def _options(self) -> Iterable[str]:
@@ -129,7 +129,7 @@ def own_release() -> str:
         raise GuestBuildError("test guests are built of Debian's packages: use Debian") from error
 
 
-def _sites() -> list[str]:
+def sites() -> list[str]:
     """Return the sites that the machine gets its release from."""
     fields = "$(REPO_URI) $(RELEASE) $(COMPONENT)"
     targets = run(["apt-get", "indextargets", "--format", fields, "Created-By: Packages"])

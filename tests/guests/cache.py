@@ -53,6 +53,7 @@ def _make_aside(target: Path, make: Callable[[Path, Path], None]) -> None:
         made.mkdir()
         make(made, Path(scratch))
         for path in made.iterdir():
-            path.chmod(0o644)
+            if not path.is_dir():
+                path.chmod(0o644)
         made.chmod(0o755)
         made.rename(target)
