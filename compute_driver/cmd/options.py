@@ -22,6 +22,7 @@ from compute_driver.guest import (
     Image,
     Interface,
     PublishedPort,
+    StaticAddress,
     random_mac,
 )
 from compute_driver.hardware import properties
@@ -227,6 +228,33 @@ def mib(flag: str, size: int) -> int:
 PORTS = ", ".join(f"{kind}=NAME" if kind.thing else str(kind) for kind in InterfaceKind)
 
 
+#: More settings of an interface, for every port.
+SETTINGS = ",model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N"
+
+
+def static_addresses(spec: str) -> tuple[str, tuple[StaticAddress, ...]]:
+    """Return the value of option ``--nic`` without its static addresses, and the addresses.
+
+    :param spec: has the parts ``address=ADDRESS/PREFIX``; the part ``gateway=ADDRESS`` belongs to
+        the address before.
+    :raises InvalidParameter: names the part of the value, and the accepted values.
+    """
+    rest: list[str] = []
+    found: list[StaticAddress] = []
+    for part in spec.split(","):
+        key, _equals, value = part.partition("=")
+        if key == "address":
+            found.append(StaticAddress(address=value))
+        elif key == "gateway":
+            if not found or found[-1].gateway is not None:
+                accepted = "one gateway, after its address"
+                raise exceptions.InvalidParameter("nic gateway", value, accepted)
+            found[-1] = dataclasses.replace(found[-1], gateway=value)
+        else:
+            rest.append(part)
+    return ",".join(rest), tuple(found)
+
+
 def interface(spec: str, hardware: Wishes) -> Interface:
     """Return the interface that the value of option ``--nic`` describes.
 
@@ -237,11 +265,7 @@ def interface(spec: str, hardware: Wishes) -> Interface:
     kind, _equals, source = first.partition("=")
     settings = dict(pair("nic", part) for part in rest)
     if settings.keys() - {"model", "mac", "mtu", "queues"} or kind not in list(InterfaceKind):
-        raise exceptions.InvalidParameter(
-            "nic",
-            spec,
-            f"{PORTS}, then ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N",
-        )
+        raise exceptions.InvalidParameter("nic", spec, f"{PORTS}, then {SETTINGS}")
     limits = hardware.bandwidth()
     with properties.named({f"nic {way}": f"quota:vif_{way}_*" for way in limits}):
         return Interface(

@@ -10,7 +10,7 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from compute_driver.guest import (
     Interface,
     PublishedPort,
     publishing,
+    StaticAddress,
 )
 from compute_driver.hardware import architecture, properties
 from compute_driver.hardware.properties import Wishes
@@ -86,6 +87,7 @@ def _guest(words: argparse.Namespace) -> Guest:
     hardware = _hardware(words)
     bus = hardware.disk_bus
     image = options.image(words)
+    interfaces, addresses = _interfaces(words.nic, hardware)
     # Without --vcpus, the topology makes the number of virtual CPUs.
     vcpus = math.prod(hardware.topology.values()) if words.vcpus is None else words.vcpus
     swap_bytes = options.mib("--swap", words.swap)
@@ -104,8 +106,8 @@ def _guest(words: argparse.Namespace) -> Guest:
         ),
         swap=Disk(size_bytes=swap_bytes, bus=bus) if swap_bytes else None,
         boot=options.direct_boot(words, hardware.cmdline or ""),
-        config_drive=_config_drive(words, ports),
-        interfaces=_interfaces(words.nic, hardware),
+        config_drive=_config_drive(words, ports, addresses),
+        interfaces=interfaces,
         **hardware.devices(),
     )
     return functools.reduce(publishing, ports, guest)
@@ -146,20 +148,32 @@ def _root(size_gib: float | None, image: Image | None, bus: DiskBus | None) -> D
     return Disk(size_bytes=size_bytes, bus=bus)
 
 
-def _interfaces(specs: Sequence[str], hardware: Wishes) -> tuple[Interface, ...]:
+def _interfaces(
+    specs: Sequence[str], hardware: Wishes
+) -> tuple[tuple[Interface, ...], dict[str, tuple[StaticAddress, ...]]]:
+    """Return the interfaces, and the static addresses by MAC address."""
     if "none" in specs:
         if len(specs) > 1:
             raise exceptions.InvalidParameter("--nic", "none", "none without other interfaces")
-        return ()
-    return tuple(options.interface(spec, hardware) for spec in specs or ("user",))
+        return (), {}
+    parted = [options.static_addresses(spec) for spec in specs or ("user",)]
+    made = tuple(options.interface(spec, hardware) for spec, _addresses in parted)
+    pairs = zip(made, parted, strict=True)
+    return made, {nic.mac: addresses for nic, (_spec, addresses) in pairs if addresses}
 
 
-def _config_drive(words: argparse.Namespace, ports: Sequence[PublishedPort]) -> ConfigDrive | None:
+def _config_drive(
+    words: argparse.Namespace,
+    ports: Sequence[PublishedPort],
+    addresses: Mapping[str, Sequence[StaticAddress]],
+) -> ConfigDrive | None:
     content = {
         "--user-data": words.user_data,
         "--key": words.key,
         "--hostname": words.hostname,
         "--meta": words.meta,
+        "--dns": words.dns,
+        "an address of --nic": list(addresses),
     }
     given = [flag for flag, value in content.items() if value not in (None, [])]
     if words.config_drive is False and given:
@@ -176,6 +190,8 @@ def _config_drive(words: argparse.Namespace, ports: Sequence[PublishedPort]) -> 
         else keys.read_file("--user-data", words.user_data, MAX_USER_DATA_BYTES),
         public_keys=keys.public_keys(words.key),
         meta=dict(options.pair("--meta", pair) for pair in words.meta),
+        addresses=addresses,
+        name_servers=tuple(words.dns),
     )
 
 

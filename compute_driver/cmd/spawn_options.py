@@ -83,7 +83,9 @@ _DEVICES = (
         "--nic",
         "SPEC",
         f"network interface: {options.PORTS} (a bridge of Open vSwitch) or none,"
-        " then optionally ,model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N (default: user)",
+        f" then optionally {options.SETTINGS} (default: user);"
+        " ,address=ADDRESS/PREFIX for a static address instead of DHCP, which cloud-init or"
+        " similar programs set, and after the address ,gateway=ADDRESS",
     ),
     repeated(
         "--publish",
@@ -166,6 +168,7 @@ _DATA = (
     Option("--user-data", "file of user data for cloud-init or similar programs", "FILE"),
     repeated("--key", "FILE", "file of public SSH keys that may log in"),
     Option("--hostname", "host name of the guest (default: made from NAME)", "H"),
+    repeated("--dns", "ADDRESS", "name server of the guest, besides those that DHCP tells"),
     repeated("--meta", "KEY=VALUE", "metadata of any kind"),
     switch(
         "--config-drive",

@@ -28,6 +28,7 @@ from compute_driver.choices import (
     VirtioForm,
     WatchdogAction,
 )
+from compute_driver.guest.addresses import StaticAddress
 from compute_driver.guest.bounds import (
     GIB,
     MAX_DISK_BYTES,
@@ -76,6 +77,7 @@ __all__ = [  # the parts of a guest, for all who describe or read guests
     "PublishedPort",
     "Rescue",
     "RngRate",
+    "StaticAddress",
     "Topology",
     "as_uuid",
     "is_uuid",

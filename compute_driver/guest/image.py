@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from compute_driver.choices import DiskBus, DiskFormat, FileSystem
+from compute_driver.guest.addresses import StaticAddress, is_address
 from compute_driver.guest.bounds import (
     MAX_DISK_BYTES,
     MAX_USER_DATA_BYTES,
@@ -89,6 +90,9 @@ class ConfigDrive:
     :param public_keys: SSH keys by name.
     :param meta: free key-value pairs.
     :param admin_password: initial password of the administrator.
+    :param addresses: static addresses of network interfaces, by MAC address; other interfaces ask
+        DHCP.
+    :param name_servers: addresses of name servers, besides those that DHCP tells.
     :param files: complete content of the drive, by path, which replaces the other fields.
     """
 
@@ -99,6 +103,10 @@ class ConfigDrive:
     )
     meta: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=_SECRET, repr=False)
     admin_password: str | None = dataclasses.field(default=None, metadata=_SECRET, repr=False)
+    addresses: Mapping[str, Sequence[StaticAddress]] = dataclasses.field(
+        default_factory=dict, metadata=_SECRET, repr=False
+    )
+    name_servers: Sequence[str] = dataclasses.field(default=(), metadata=_SECRET, repr=False)
     files: Mapping[str, bytes] = dataclasses.field(
         default_factory=dict, metadata=_SECRET, repr=False
     )
@@ -106,6 +114,8 @@ class ConfigDrive:
     def __post_init__(self) -> None:
         size, accepted = len(self.user_data or b""), f"at most {MAX_USER_DATA_BYTES} bytes"
         require(size <= MAX_USER_DATA_BYTES, "user_data", f"{size} bytes", accepted)
+        for server in self.name_servers:
+            require(is_address(server), "name server", server, "an IPv4 or IPv6 address")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import io
+import ipaddress
 import json
 import os
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from compute_driver import exceptions
-from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.guest import ConfigDrive, Guest, StaticAddress
 from compute_driver.storage import disks
 from compute_driver.storage.source import Source
 
@@ -63,7 +64,7 @@ def contents(config: ConfigDrive, guest: Guest) -> dict[str, bytes]:
     check_content(config)
     documents = {
         "meta_data.json": _json(_meta_data(config, guest)),
-        "network_data.json": _json(_network_data(guest)),
+        "network_data.json": _json(_network_data(config, guest)),
         "vendor_data.json": _json({}),
         "vendor_data2.json": _json({}),
     }
@@ -123,21 +124,39 @@ def _meta_data(config: ConfigDrive, guest: Guest) -> dict[str, object]:
     }
 
 
-def _network_data(guest: Guest) -> dict[str, object]:
-    links = [
-        {"id": f"interface{index}", "type": "phy", "ethernet_mac_address": interface.mac}
-        for index, interface in enumerate(guest.interfaces)
-    ]
-    networks = [
-        {
-            "id": f"network{index}",
-            "type": "ipv4_dhcp",
-            "link": f"interface{index}",
-            "network_id": interface.source or str(interface.kind),
-        }
-        for index, interface in enumerate(guest.interfaces)
-    ]
-    return {"links": links, "networks": networks, "services": []}
+def _network_data(config: ConfigDrive, guest: Guest) -> dict[str, object]:
+    links: list[dict[str, object]] = []
+    networks: list[dict[str, object]] = []
+    for index, interface in enumerate(guest.interfaces):
+        link = {"id": f"interface{index}", "type": "phy", "ethernet_mac_address": interface.mac}
+        links.append(link | ({} if interface.mtu is None else {"mtu": interface.mtu}))
+        static = [_static(address) for address in config.addresses.get(interface.mac, ())]
+        for network in static or [{"type": "ipv4_dhcp"}]:
+            place = {
+                "id": f"network{len(networks)}",
+                "link": f"interface{index}",
+                "network_id": interface.source or str(interface.kind),
+            }
+            networks.append(place | network)
+    services = [{"type": "dns", "address": address} for address in config.name_servers]
+    return {"links": links, "networks": networks, "services": services}
+
+
+def _static(wanted: StaticAddress) -> dict[str, object]:
+    """Return an address and a default route in the keys of ``network_data.json``."""
+    interface = ipaddress.ip_interface(wanted.address)
+    everywhere = ipaddress.ip_network("0.0.0.0/0" if interface.version == 4 else "::/0")
+    route = {
+        "network": str(everywhere.network_address),
+        "netmask": str(everywhere.netmask),
+        "gateway": wanted.gateway,
+    }
+    return {
+        "type": f"ipv{interface.version}",
+        "ip_address": str(interface.ip),
+        "netmask": str(interface.netmask),
+        "routes": [route] if wanted.gateway else [],
+    }
 
 
 def _json(document: Mapping[str, object]) -> bytes:

@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 import unittest
 from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind
-from compute_driver.guest import ConfigDrive, Guest, Image, Interface
+from compute_driver.guest import ConfigDrive, Guest, Image, Interface, StaticAddress
 from compute_driver.storage import config_drive
 
 UUID = "0f0c8d5e-6f0b-4c1b-9a39-0d7a58a4c1d1"
+MAC = "52:54:00:00:00:03"
 SECRET = "s3cret"
 
 
@@ -32,6 +34,10 @@ GUEST = Guest(
 def document(name: str, **fields: Any) -> Any:
     config = ConfigDrive(**{"hostname": "a", **fields})
     return json.loads(config_drive.contents(config, GUEST)[name])
+
+
+def ids(documents: list[dict[str, str]]) -> list[str]:
+    return [each["id"] for each in documents]
 
 
 class MetaDataTest(unittest.TestCase):
@@ -76,6 +82,58 @@ class OtherDocumentsTest(unittest.TestCase):
         )
         self.assertEqual({link["id"] for link in found["links"]}, {"interface0", "interface1"})
         self.assertEqual(found["services"], [])
+
+    def test_network_data_has_static_addresses_and_the_largest_packet(self) -> None:
+        bridge = Interface(kind=InterfaceKind.BRIDGE, source="br0", mac=MAC, mtu=1400)
+        guest = dataclasses.replace(GUEST, interfaces=(*GUEST.interfaces, bridge))
+        config = ConfigDrive(
+            hostname="a",
+            addresses={
+                MAC: (
+                    StaticAddress(address="192.0.2.5/24", gateway="192.0.2.1"),
+                    StaticAddress(address="2001:db8::5/64", gateway="fe80::1"),
+                    StaticAddress(address="192.0.2.6/25"),
+                )
+            },
+            name_servers=("192.0.2.53",),
+        )
+        found = json.loads(config_drive.contents(config, guest)["network_data.json"])
+        self.assertEqual(found["links"][2]["mtu"], 1400)
+        self.assertNotIn("mtu", found["links"][0])
+        self.assertEqual([f"network{number}" for number in range(5)], ids(found["networks"]))
+        place = {"link": "interface2", "network_id": "br0"}
+        self.assertEqual(
+            [
+                {
+                    "id": "network2",
+                    "type": "ipv4",
+                    **place,
+                    "ip_address": "192.0.2.5",
+                    "netmask": "255.255.255.0",
+                    "routes": [
+                        {"network": "0.0.0.0", "netmask": "0.0.0.0", "gateway": "192.0.2.1"}
+                    ],
+                },
+                {
+                    "id": "network3",
+                    "type": "ipv6",
+                    **place,
+                    "ip_address": "2001:db8::5",
+                    "netmask": "ffff:ffff:ffff:ffff::",
+                    "routes": [{"network": "::", "netmask": "::", "gateway": "fe80::1"}],
+                },
+                {
+                    "id": "network4",
+                    "type": "ipv4",
+                    **place,
+                    "ip_address": "192.0.2.6",
+                    "netmask": "255.255.255.128",
+                    "routes": [],
+                },
+            ],
+            found["networks"][2:],
+        )
+        self.assertEqual([{"type": "dns", "address": "192.0.2.53"}], found["services"])
 
     def test_vendor_data_is_empty(self) -> None:
         self.assertEqual(document("vendor_data.json"), {})
