@@ -55,6 +55,11 @@ class Apt:
                 self._update()
             return run([tool, *self._options(), *arguments], cwd)
 
+    @property
+    def sources(self) -> Path:
+        """The list of sources, for another program; known after the first command."""
+        return self._state / "sources.list"
+
     def forget(self) -> None:
         """Have the next command read the lists anew."""
         self._stamp.unlink(missing_ok=True)
@@ -98,7 +103,7 @@ class Apt:
 
     def _select(self, suite: str) -> None:
         lines = [f"deb [signed-by={_KEYRING}] {site} {suite} {_COMPONENT}\n" for site in sites()]
-        (self._state / "sources.list").write_text("".join(lines))
+        self.sources.write_text("".join(lines))
 
     def _options(self) -> Iterable[str]:
         state = self._state
@@ -113,7 +118,7 @@ class Apt:
             # Without this cache every query takes a second.
             "Dir::Cache::pkgcache": "pkgcache.bin",
             "Dir::Cache::srcpkgcache": "",
-            "Dir::Etc::sourcelist": str(state / "sources.list"),
+            "Dir::Etc::sourcelist": str(self.sources),
             "Dir::Etc::sourceparts": "/dev/null",
             "Dir::State": str(state),
             "Dir::State::status": str(state / "status"),

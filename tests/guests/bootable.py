@@ -2,7 +2,7 @@
 """Disk and ISO images that boot without help."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ _MIB = 1 << 20
 _DISK_SIZE = 64 * _MIB
 _PARTITION_START = _MIB
 _EFI_SYSTEM_PARTITION = 0xEF
+_LINUX_PARTITION = 0x83
 _SPARE = 4 * _MIB
 
 DISK_LABEL = "CDGUEST"
@@ -55,17 +56,30 @@ class Payload:
         return content
 
 
-def disk(payload: Payload, target: Path, scratch: Path) -> None:
+@dataclass(frozen=True)
+class Root:
+    """A root file system, ext4, in the last partition of a disk: its files, label and size."""
+
+    tree: Path
+    label: str
+    size: int
+
+
+def disk(payload: Payload, target: Path, scratch: Path, root: Root | None = None) -> None:
     """Make a whole disk, qcow2, that boots with the payload's boot loaders.
 
     :param payload: what the image boots
     :param target: the image to make
     :param scratch: folder for intermediate files
+    :param root: of the disk, if its initrd is not all
     :raises: GuestBuildError
     """
     raw = scratch / "disk.raw"
     code = payload.loader("lib/syslinux/mbr/mbr.bin").read_bytes() if payload.bios else b""
-    raw.write_bytes(_master_boot_record(code))
+    partitions = [_partition(_EFI_SYSTEM_PARTITION, _PARTITION_START, _DISK_SIZE)]
+    if root:
+        partitions.append(_partition(_LINUX_PARTITION, _DISK_SIZE, _DISK_SIZE + root.size))
+    raw.write_bytes(_master_boot_record(code, partitions))
     os.truncate(raw, _DISK_SIZE)
     fat.make(raw, DISK_LABEL, _PARTITION_START)
     content = payload.files(scratch)
@@ -75,6 +89,10 @@ def disk(payload: Payload, target: Path, scratch: Path) -> None:
     if payload.bios:
         syslinux = payload.loader("bin/syslinux")
         run([syslinux, "--install", "--offset", str(_PARTITION_START), raw])
+    if root:
+        os.truncate(raw, _DISK_SIZE + root.size)
+        place = ["-E", f"offset={_DISK_SIZE}", "-d", root.tree, raw, f"{root.size // 1024}k"]
+        run(["mke2fs", "-q", "-F", "-t", "ext4", "-L", root.label, *place])
     run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", raw, target])
 
 
@@ -121,16 +139,19 @@ def _efi_image(payload: Payload, root: Path, scratch: Path) -> list[str]:
     return ["-e", "efi.img", "-no-emul-boot"]
 
 
-def _master_boot_record(code: bytes) -> bytes:
-    """Return boot code and a table of one active partition that fills the disk."""
-    start = _PARTITION_START // fat.SECTOR
-    length = _DISK_SIZE // fat.SECTOR - start
+def _master_boot_record(code: bytes, partitions: Sequence[bytes]) -> bytes:
+    """Return boot code and a table of partitions."""
+    identifier = b"CDGU\0\0"
+    return code.ljust(440, b"\0") + identifier + b"".join(partitions).ljust(64, b"\0") + b"\x55\xaa"
+
+
+def _partition(kind: int, start: int, end: int) -> bytes:
+    """Return the entry of a partition in the table; the first partition of a disk is active."""
     # Cylinders, heads and sectors at their limits mean: use the sector numbers.
     chs = b"\xfe\xff\xff"
-    partition = bytes([0x80, *chs, _EFI_SYSTEM_PARTITION, *chs])
-    partition += start.to_bytes(4, "little") + length.to_bytes(4, "little")
-    identifier = b"CDGU\0\0"
-    return code.ljust(440, b"\0") + identifier + partition + bytes(48) + b"\x55\xaa"
+    active = 0x80 if start == _PARTITION_START else 0
+    numbers = (start // fat.SECTOR, (end - start) // fat.SECTOR)
+    return bytes([active, *chs, kind, *chs]) + b"".join(n.to_bytes(4, "little") for n in numbers)
 
 
 def _sizes(paths: Iterable[Path]) -> int:

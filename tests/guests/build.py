@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Builds a guest once and keeps it in a cache shared by processes and users."""
 
-import hashlib
 import logging
 import os
 import shutil
@@ -85,15 +84,9 @@ class _Recipe:
     loaders: Mapping[str, Package]
 
     def digest(self) -> str:
-        """Return a digest of the builder's own files and of the packages' versions."""
-        digest = hashlib.sha256()
-        folder = Path(__file__).parent
-        for path in sorted(folder.rglob("*")):
-            if path.is_file() and path.suffix != ".pyc":
-                digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
-        for package in (self.kernel, *self.packages.values(), *self.loaders.values()):
-            digest.update(f"{package.file_name}\0".encode())
-        return digest.hexdigest()[:16]
+        """Return a digest of the recipe with the packages' versions."""
+        chosen = (self.kernel, *self.packages.values(), *self.loaders.values())
+        return caches.digest(package.file_name for package in chosen)
 
 
 @memoize

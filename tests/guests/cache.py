@@ -2,10 +2,11 @@
 """The folder of everything built, which processes and users share."""
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,21 @@ def default() -> Path:
         return Path(given)
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(home) / "compute-driver-guests"
+
+
+def digest(packages: Iterable[str]) -> str:
+    """Return a digest of the builder's own files and of packages.
+
+    :param packages: names with versions
+    """
+    made = hashlib.sha256()
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".pyc":
+            made.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes() + b"\0")
+    for package in packages:
+        made.update(f"{package}\0".encode())
+    return made.hexdigest()[:16]
 
 
 def kept(root: Path, name: str, make: Callable[[Path, Path], None]) -> Path:

@@ -115,6 +115,9 @@ ARCHITECTURES: Mapping[str, Architecture] = {
 # emulates the timer of a PC slowly, and the kernel's check would take the timer for broken.
 KERNEL_OPTIONS = "quiet cryptomgr.notests mitigations=off no_timer_check"
 
+# Open vSwitch in user space passes frames on unchanged: the guest makes and splits them.
+OPEN_VSWITCH_OPTIONS = "virtio_net.csum=0 virtio_net.gso=0"
+
 _BUSES = ("virtio_pci", "virtio_mmio", "virtio_console", "evdev", "pvpanic-pci")
 _BUTTONS = ("button", "gpio_keys", "gpio_pl061")
 _DISKS = ("virtio_blk", "virtio_scsi", "ata_piix", "ata_generic", "nvme", "sd_mod", "sr_mod")
@@ -157,8 +160,7 @@ _SERVERS: Mapping[str, tuple[str, ...]] = {
     "zlib1g": _LIBRARY,
 }
 
-# Open vSwitch in user space passes frames on unchanged: the guest makes and splits them.
-_CLOUD = "guest.metadata virtio_net.csum=0 virtio_net.gso=0"
+_CLOUD = f"guest.metadata {OPEN_VSWITCH_OPTIONS}"
 
 #: The flavours of guests. ``legacy`` has drivers of SATA, USB and old network cards, and boots in
 #: twice the time. ``cloud`` asks the metadata service, which only exists in a cloud; its kernel has

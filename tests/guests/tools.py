@@ -13,6 +13,8 @@ PACKAGES: Mapping[str, str] = {
     "apt-cache": "apt",
     "apt-get": "apt",
     "dpkg-deb": "dpkg",
+    "mke2fs": "e2fsprogs",
+    "mmdebstrap": "mmdebstrap",
     "mcopy": "mtools",
     "mkfs.vfat": "dosfstools",
     "mmd": "mtools",
