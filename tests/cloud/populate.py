@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import openstack
@@ -37,6 +38,8 @@ IDE_IMAGE = "guest-ide"
 IDE_RESCUE_IMAGE = "guest-ide-rescue"
 #: Flavours of the guests on the images' disks; ``cloud`` for other images.
 _DISKS = {IDE_RESCUE_IMAGE: "cloud-sata"}
+#: Name of an image and of a flavor.
+DEBIAN = "debian"
 #: Properties of the images.
 _IMAGES: Mapping[str, Mapping[str, str]] = {
     IMAGE: {},
@@ -87,16 +90,7 @@ def resources(cloud: Layout) -> None:
         if name in _EXTRA_SPECS:
             session.compute.create_flavor_extra_specs(made.id, dict(_EXTRA_SPECS[name]))
     for name, properties in _IMAGES.items():
-        session.create_image(
-            name,
-            filename=str(guests.build(_DISKS.get(name, "cloud")).disk),
-            disk_format="qcow2",
-            container_format="bare",
-            visibility="public",
-            validate_checksum=False,
-            wait=True,
-            **properties,
-        )
+        _upload(session, name, guests.build(_DISKS.get(name, "cloud")).disk, properties)
     network = session.network
     external = network.create_network(
         name=EXTERNAL,
@@ -115,3 +109,25 @@ def resources(cloud: Layout) -> None:
     subnet = network.create_subnet(network_id=tenant.id, ip_version=4, cidr=TENANT_NETWORK)
     router = network.create_router(name="router", external_gateway_info={"network_id": external.id})
     network.add_interface_to_router(router, subnet_id=subnet.id)
+
+
+def debian(session: Any) -> None:
+    """Make the image and the flavor of a Debian with cloud-init, unless the cloud has them."""
+    if not session.compute.find_flavor(DEBIAN):
+        session.compute.create_flavor(name=DEBIAN, ram=512, disk=2, vcpus=1)
+    if not session.image.find_image(DEBIAN):
+        properties = {"hw_qemu_guest_agent": "yes", "os_admin_user": "debian"}
+        _upload(session, DEBIAN, guests.debian(), properties)
+
+
+def _upload(session: Any, name: str, disk: Path | None, properties: Mapping[str, str]) -> None:
+    session.create_image(
+        name,
+        filename=str(disk),
+        disk_format="qcow2",
+        container_format="bare",
+        visibility="public",
+        validate_checksum=False,
+        wait=True,
+        **properties,
+    )

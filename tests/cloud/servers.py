@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ def create(
     flavor: str = "tiny",
     image: str = populate.IMAGE,
     count: int = 1,
+    ports: Sequence[Any] = (),
     **more: Any,
 ) -> list[Server]:
     """Make servers by one call of the API; the caller closes them.
@@ -45,6 +46,7 @@ def create(
     :param cloud: a cloud that is up
     :param flavor: a flavor's name
     :param image: an image's name or ID
+    :param ports: neutron's, in the server's order; none: a new port in the tenant's network
     :param more: parameters of ``create_server``
     """
     session = populate.connect(cloud)
@@ -53,11 +55,12 @@ def create(
     _open_security_group(session)
     session.compute.create_keypair(name=name, public_key=f"{key.get_name()} {key.get_base64()}")
     try:
-        session.compute.create_server(
+        request = session.compute.create_server(
             name=name,
             image_id=session.image.find_image(image).id,
             flavor_id=session.compute.find_flavor(flavor).id,
-            networks=[{"uuid": session.network.find_network(populate.TENANT).id}],
+            networks=[{"port": port.id} for port in ports]
+            or [{"uuid": session.network.find_network(populate.TENANT).id}],
             key_name=name,
             min_count=count,
             max_count=count,
@@ -65,10 +68,16 @@ def create(
         )
     finally:
         session.compute.delete_keypair(name)
-    return [
-        Server(cloud, session, made, image, key)
-        for made in session.compute.servers(name=f"^{name}")
+    made = [
+        Server(cloud, session, server, image, key)
+        for server in session.compute.servers(name=f"^{name}")
     ]
+    for server in made:
+        server.admin_password = request.admin_password
+        server.user = session.image.find_image(image).os_admin_user or "root"
+        if ports:
+            server.port = ports[0]
+    return made
 
 
 class Server:
@@ -86,6 +95,8 @@ class Server:
         self._cloud, self._session = cloud, session
         self._compute, self._network = session.compute, session.network
         self._key = key
+        #: The account for SSH, and the password that nova made.
+        self.user, self.admin_password = "root", ""
         self.id, self.name, self.image = made.id, made.name, image
         self._ports: set[str] = set()
         self._stack = contextlib.ExitStack()
@@ -112,6 +123,7 @@ class Server:
 
     @cached_property
     def port(self) -> Any:
+        """The port that gets the floating IP address."""
         (port,) = self._network.ports(device_id=self.id)
         return port
 
@@ -199,20 +211,25 @@ class Server:
         command = ("ping", "-c", "1", "-W", "1", self.address)
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
-    def ssh(self, command: str) -> str:
-        """Run a command in the server by SSH, and return the output."""
+    def ssh(self, command: str, password: str | None = None, seconds: float = 30) -> str:
+        """Run a command in the server by SSH, and return the output.
+
+        :param password: of the account, instead of the key
+        :param seconds: the longest wait for more output
+        """
         with paramiko.SSHClient() as client:
             client.set_missing_host_key_policy(_AnyHostKey())
             client.connect(
                 self.address,
-                username="root",
-                pkey=self._key,
+                username=self.user,
+                password=password,
+                pkey=None if password else self._key,
                 timeout=5,
                 banner_timeout=30,
                 allow_agent=False,
                 look_for_keys=False,
             )
-            _, output, _ = client.exec_command(command, timeout=30)
+            _, output, _ = client.exec_command(command, timeout=seconds)
             return output.read().decode()
 
     def write(self, text: str, partition: str = "/dev/vda1") -> None:
