@@ -28,8 +28,8 @@ from compute_driver.guest import (
     Image,
     Interface,
     PublishedPort,
-    publishing,
     StaticAddress,
+    publishing,
 )
 from compute_driver.hardware import architecture, properties
 from compute_driver.hardware.properties import Wishes

@@ -18,7 +18,6 @@ PACKAGES: Mapping[str, str] = {
     "mcopy": "mtools",
     "mkfs.vfat": "dosfstools",
     "mmd": "mtools",
-    "mmdebstrap": "mmdebstrap",
     "qemu-img": "qemu-utils",
     "xorriso": "xorriso",
 }
