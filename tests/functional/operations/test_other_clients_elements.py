@@ -19,8 +19,8 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations.base import changes
 from tests.functional import base
-from tests.functional.operations.test_other_clients import OtherClientTestCase
-from tests.unit.xml.base import FOREIGN, PLAIN
+from tests.functional.other_client import OtherClientTestCase
+from tests.unit.xml.cases import FOREIGN, PLAIN
 
 LATER = libvirt.VIR_DOMAIN_AFFECT_CONFIG
 ROOT = "devices/disk[serial='root']"

@@ -10,7 +10,8 @@ from lxml import etree
 from compute_driver.guest import MIB, Disk
 from compute_driver.xml import carrying, comparison, present
 from compute_driver.xml.present import Present
-from tests.unit.xml.base import CASES, DIRECTORY, as_text, guest
+from tests.unit.xml.base import DIRECTORY, as_text, guest
+from tests.unit.xml.cases import CASES
 
 #: What libvirt adds by itself.
 DEFAULTS = "<controller type='usb' index='5'/><audio id='1' type='none'/>"
