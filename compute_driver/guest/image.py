@@ -14,7 +14,6 @@ from compute_driver.guest.bounds import (
     MAX_USER_DATA_BYTES,
     require,
     require_match,
-    require_text,
     require_whole,
 )
 
@@ -39,8 +38,8 @@ class Image:
     format: DiskFormat | None = None
 
     def __post_init__(self) -> None:
-        require(bool(self.location.strip()), "image", self.location, "a local path or a URL")
-        require_text("image", self.location, "a local path or a URL")
+        sound = bool(self.location.strip()) and "\x00" not in self.location
+        require(sound, "image", self.location, "a local path or a URL, without NUL characters")
         accepted = ", ".join(f"{name}:HEX of {n} digits" for name, n in _CHECKSUMS.items())
         require_match(_CHECKSUM, "checksum", self.checksum, f"{accepted}, in lower case")
 

@@ -320,7 +320,7 @@ class Refused(SpawnCase):
         self.assertIn("there is a guest 'a'", self.refused(1, "spawn", "a", "--image", self.image))
         self.assertIn("no image at", self.refused(1, "spawn", "b", "--image", "/nonexistent/x"))
         text = self.refused(
-            1, "spawn", "c", "--image", self.image, "--arch", "s390x", "--disk-bus", "sata"
+            2, "spawn", "c", "--image", self.image, "--arch", "s390x", "--disk-bus", "sata"
         )
         self.assertEqual("--disk-bus: 'sata' is not usable; accepted: scsi, virtio", text)
         self.assertEqual(1, len(self.driver.list()))

@@ -76,7 +76,7 @@ class SameRefusalsTest(unittest.TestCase):
                 made = devices.guest(facts, machine, KERNEL, **wish.changes)
                 with self.subTest(f"{facts.name} {machine.name} {accelerator}: {wish.changes}"):
                     simulated = self.refusal(driver.spawn, made)
-                    self.assertEqual(simulated, self.refusal(admission.check, parts, made))
+                    self.assertEqual(simulated, self.refusal(admission.check_guest, parts, made))
                     offered = wish.offers(facts, machine, accelerator)
                     self.assertEqual(offered, simulated[0] is None, simulated)
 

@@ -55,8 +55,6 @@ class RefusalTest(unittest.TestCase):
             ("image", lambda: guest(image=None)),
             ("image", lambda: Image(location=" ")),
             ("image", lambda: Image(location="/a\0b")),
-            ("image", lambda: Image(location="/a\x01b")),
-            ("image", lambda: Image(location="/a\udcffb")),
             ("checksum", lambda: Image(location="/a", checksum="crc32:1234")),
             ("checksum", lambda: Image(location="/a", checksum=f"sha256:{'0' * 32}")),
             ("checksum", lambda: Image(location="/a", checksum=f"md5:{'0' * 64}")),

@@ -9,7 +9,9 @@ from unittest import mock
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.operations.base import disk_copy, power, recovery, settling
+from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import context, disk_copy, power, recovery, settling
+from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.need import Need
 from tests.unit.operations import base
 from tests.unit.operations.base import UUID
@@ -93,8 +95,11 @@ class MenderTest(base.OneGuestTestCase):
     def test_emulator_that_hangs_ends_the_recovery(self) -> None:
         self.mark(".starting")
         self.parts.name.return_value = "web1"
+        self.parts.require_answer.side_effect = lambda uuid: Parts.ask_emulator(
+            self.parts, uuid, domains.settle, 1.0
+        )
         with (
-            mock.patch.object(power.concurrency, "within", return_value=False),
+            mock.patch.object(context.concurrency, "within", return_value=False),
             self.assertRaisesRegex(exceptions.OperationTimeout, "web1"),
         ):
             power.wait(self.parts, UUID)

@@ -60,9 +60,9 @@ class ComparisonTest(unittest.TestCase):
         return found.added, found.changed, found.decided, found.removed
 
     def test_untouched_guests_of_every_kind_have_no_difference(self) -> None:
-        for name, (made, decision, served) in CASES.items():
+        for name, case in CASES.items():
             with self.subTest(name):
-                self.written = as_text(made, decision, served)
+                self.written = as_text(*case)
                 self.domain = as_libvirt(self.written)
                 self.note = comparison.note(self.written, [], text(self.domain), 9)
                 for _ in range(2):
