@@ -54,8 +54,8 @@ def _parameters(method: object) -> list[tuple[str, object]]:
 class PropertiesTest(unittest.TestCase):
     def test_every_image_property_has_its_place(self) -> None:
         tables = {*PROPERTIES, *properties.CONVERTED, *properties.UNCONCERNED, *properties.REFUSED}
-        numbered = {"hw_numa_cpus", "hw_numa_mem"}
-        self.assertEqual(set(), set(image_meta.ImageMetaProps.fields) - tables - numbered)
+        others = {"hw_numa_cpus", "hw_numa_mem", properties.NO_DEFAULTS}
+        self.assertEqual(set(), set(image_meta.ImageMetaProps.fields) - tables - others)
 
     def test_every_extra_spec_works_or_is_refused_or_no_concern(self) -> None:
         for name in validators.VALIDATORS:

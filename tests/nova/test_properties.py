@@ -8,7 +8,7 @@ from nova.objects import fields
 from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import architecture
-from compute_driver.nova import convert
+from compute_driver.nova import convert, properties
 from tests.nova.base import NovaCase
 
 #: The values that no guest of this driver has, by property.
@@ -80,4 +80,4 @@ class PropertiesTest(NovaCase):
         self.assertIn("os_distro=winxp", logged.output[0])
         self.assertIn("set hw_vif_model of the image", logged.output[0])
         with self.assertNoLogs(logger, "INFO"):
-            self.spawn(self.instance(), self.image(**said, hw_vif_model="rtl8139"))
+            properties.explain_defaults({**said, "hw_vif_model": "rtl8139"}, "web")
