@@ -18,7 +18,7 @@ from tests.guests import cache as caches
 from tests.guests.apt import Apt, own_release
 from tests.guests.catalog import ARCHITECTURES, KERNEL_OPTIONS, OPEN_VSWITCH_OPTIONS
 from tests.guests.errors import GuestBuildError
-from tests.guests.tools import run
+from tests.guests.tools import install_debian
 
 LOG = logging.getLogger(__name__)
 
@@ -107,11 +107,7 @@ def _install(tree: Path, sources: Path) -> None:
     LOG.info("  installing the packages")
     excluded = [f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in _EXCLUDED]
     include = f"--include={','.join(_PACKAGES)}"
-    wanted = ["--mode=root", "--format=directory", "--variant=minbase", include, *excluded]
-    # Without this, unshare would miss the program, and not name its package.
-    run(["mmdebstrap", "--version"])
-    # The mounts of an installation go with its namespace, even if the installation is killed.
-    run(["unshare", "--mount", "mmdebstrap", *wanted, own_release(), tree, sources])
+    install_debian(own_release(), tree, [sources], [include, *excluded])
 
 
 def _cmdline() -> str:

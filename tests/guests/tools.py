@@ -58,3 +58,21 @@ def run(arguments: Sequence[str | Path], cwd: Path | None = None) -> str:
             f"{program} failed with status {failed.returncode}: {failed.stderr.strip()}"
         ) from failed
     return done.stdout
+
+
+def install_debian(
+    release: str, folder: Path, sources: Sequence[str | Path], options: Sequence[str] = ()
+) -> None:
+    """Install the essential packages of a release of Debian into a folder, as root.
+
+    :param release: its code name
+    :param sources: addresses of sites, or files of apt's sources
+    :param options: more options of mmdebstrap
+    :raises: GuestBuildError when the tool is missing or fails
+    """
+    # Without this, unshare would miss the program, and not name its package.
+    run(["mmdebstrap", "--version"])
+    # The mounts of the installation go with its namespace, even if the installation is killed. The
+    # folder can be made again, so nothing waits for the disk.
+    fixed = ("--mode=root", "--format=directory", "--variant=minbase", "--dpkgopt=force-unsafe-io")
+    run(["unshare", "--mount", "mmdebstrap", *fixed, *options, release, folder, *sources])

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.guests import apt, cache
 from tests.guests.errors import GuestBuildError
-from tests.guests.tools import run as run_tool
+from tests.guests.tools import install_debian
 
 LOG = logging.getLogger(__name__)
 
@@ -96,9 +96,7 @@ def _built(release: str) -> Path:
 
 def _build(top: Path, release: str) -> None:
     LOG.info("building a root file system of %s", release)
-    # The cache can be built again, so nothing waits for the disk.
-    options = ("--mode=root", "--variant=minbase", "--dpkgopt=force-unsafe-io")
-    run_tool(["mmdebstrap", *options, RELEASES[release], top, *apt.sites()])
+    install_debian(RELEASES[release], top, apt.sites())
     _copy_checkout(top / COPY)
     LOG.info("setting it up")
     status = run(top, ["tools/setup"])
