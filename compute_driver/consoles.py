@@ -9,6 +9,11 @@ from typing import Any
 from compute_driver import exceptions
 from compute_driver.choices import Choice
 
+#: The lines around the SSH host keys that cloud-init writes to a serial console.
+#: Source: cloud-init, ``write-ssh-key-fingerprints``.
+HOST_KEYS_BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"
+HOST_KEYS_END = "-----END SSH HOST KEY KEYS-----"
+
 
 class DisplayKind(Choice):
     """Protocols of remote screens, by libvirt's ``<graphics type=>`` words."""

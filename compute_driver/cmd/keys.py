@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import contextlib
-import os
 import re
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,9 +17,6 @@ from compute_driver.system.filesystem import host_errors
 
 _MAX_KEY_FILE_BYTES = 65536
 _LINE = re.compile(r"(?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/]+={0,2})( .*)?")
-#: The lines around host keys on a console.
-KEYS_END = "-----END SSH HOST KEY KEYS-----"
-_HOST_KEYS = re.compile(f"-----BEGIN SSH HOST KEY KEYS-----(.*?){KEYS_END}", re.DOTALL)
 _ACCEPTED = "a file of public SSH keys, such as ~/.ssh/id_ed25519.pub"
 
 
@@ -88,27 +84,16 @@ def own_key(state: Path) -> Path:
     program = tools.require_program("ssh-keygen")
     with host_errors(f"{directory} cannot be made"):
         state.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".ssh.", dir=state) as made:
+        made = Path(tempfile.mkdtemp(prefix=".ssh.", dir=state))
+        try:
             command = [program, "-q", "-t", "ed25519", "-N", "", "-C", "compute-driver"]
-            ended = programs.run([*command, "-f", str(Path(made, key.name))], timeout=60)
+            ended = programs.run([*command, "-f", str(made / key.name)], timeout=60)
             if ended.status:
                 raise exceptions.ToolFailed(f"{program} cannot make a key: {ended.errors.strip()}")
-            directory.mkdir(mode=0o700, exist_ok=True)
-            with contextlib.suppress(FileExistsError):  # another command has made the key
-                for name in (f"{key.name}.pub", key.name):
-                    os.link(Path(made, name), directory / name)
+            made.rename(directory)  # both files at once
+        except OSError:
+            if not key.exists():  # else another command has made the key
+                raise
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
     return key
-
-
-def host_keys(console: bytes) -> tuple[str, ...]:
-    """Return the public SSH host keys that a guest's system has written to its serial console.
-
-    Source: cloud-init, ``write-ssh-key-fingerprints``, which writes the keys at the first boot.
-
-    :param console: the log of the console.
-    :return: the keys without their comments; empty if the log has no complete list.
-    """
-    blocks = _HOST_KEYS.findall(console.decode("ascii", "replace"))
-    lines = blocks[-1].splitlines() if blocks else ()
-    matches = (_LINE.search(line.strip()) for line in lines)
-    return tuple(f"{match['kind']} {match['key']}" for match in matches if match)

@@ -110,7 +110,22 @@ def _guest(words: argparse.Namespace) -> Guest:
         interfaces=interfaces,
         **hardware.devices(),
     )
-    return functools.reduce(publishing, ports, guest)
+    guest = functools.reduce(publishing, ports, guest)
+    _refuse_static_addresses(guest, addresses)
+    return guest
+
+
+def _refuse_static_addresses(
+    guest: Guest, addresses: Mapping[str, Sequence[StaticAddress]]
+) -> None:
+    """Refuse published ports of an interface with a static address.
+
+    User-mode networking leads published ports to the address that its own DHCP server gives.
+    """
+    for interface in guest.interfaces:
+        if interface.published and addresses.get(interface.mac):
+            accepted = "a port of a guest whose first interface of kind user has no address"
+            raise exceptions.InvalidParameter("publish", str(interface.published[0]), accepted)
 
 
 def _hardware(words: argparse.Namespace) -> Wishes:

@@ -4,38 +4,53 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import signal
 import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-from compute_driver import exceptions
+import tenacity
+
+from compute_driver import consoles, exceptions
 from compute_driver.choices import InterfaceKind, Protocol
 from compute_driver.cmd import keys, verb
 from compute_driver.guest import ANY_ADDRESS, SSH_PORT, Guest
 from compute_driver.info import Address
 from compute_driver.system import tools
 
-#: Seconds after which an agent that has not answered is asked again: no event of the console tells
-#: that the agent has begun.
-_AGENT_SECONDS = 10.0
+#: Seconds after which the guest is asked again: no event tells that an agent has begun, that an
+#: address is known or that a server listens.
+_AGAIN = 1.0
 
-#: Seconds that a server may take to greet, and seconds until it is asked again.
+#: Seconds that a server may take to greet.
 _ANSWER = 5.0
-_AGAIN = 0.5
+
+
+class _Parser(verb.Parser):
+    """Takes options before and after the guest, and after them the words of the command."""
+
+    def parse_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: Any = None
+    ) -> argparse.Namespace:
+        """Return the values of the words."""
+        parsed: argparse.Namespace = self.parse_intermixed_args(args, namespace)
+        return parsed
 
 
 class Ssh(verb.Verb):
     """Log in to a guest by SSH, or run a command in the guest.
 
-    The guest's own console or agent tells the key of the guest's SSH server; without this key the
-    command does not connect.  The exit status is the status of ssh.
+    The guest itself tells the key of its SSH server, by its agent or its serial console; without
+    this key the command does not connect.  The exit status is the status of ssh.
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
+        parser = _Parser(description=self.get_description(), prog=prog_name)
         verb.add_guest(parser)
         parser.add_argument("--user", default="root", help="account in the guest (default: root)")
         parser.add_argument(
@@ -46,10 +61,13 @@ class Ssh(verb.Verb):
             type=verb.seconds,
             default=300.0,
             metavar="SECONDS",
-            help="seconds to wait for the key of the guest's SSH server (default: 300)",
+            help="seconds to wait for the guest's SSH server and its key (default: 300)",
         )
         parser.add_argument(
-            "command", metavar="COMMAND", nargs=argparse.REMAINDER, help="command for the guest"
+            "command",
+            metavar="COMMAND",
+            nargs="*",
+            help="command for the guest; after --, if the command has options",
         )
         return parser
 
@@ -58,88 +76,111 @@ class Ssh(verb.Verb):
         state = Path(self.driver.conf.hypervisor.state_path)
         identity = parsed_args.identity or str(keys.own_key(state))
         guest = self.driver.show(uuid).guest
-        address = self._address(guest)
+        _require_way(guest)
         deadline = time.monotonic() + parsed_args.timeout
-        known = self._host_keys(guest, deadline)
-        _wait_for_server(guest, address, deadline)
+        self._wait_for_keys(guest, deadline)
+        address = self._wait_for_server(guest, deadline)
         with tempfile.NamedTemporaryFile("w", prefix="compute-driver-ssh.") as hosts:
-            hosts.writelines(f"{uuid} {key}\n" for key in known)
+            hosts.writelines(f"{uuid} {key}\n" for key in self.driver.ssh_host_keys(uuid))
             hosts.flush()
             settings = {
                 "UserKnownHostsFile": hosts.name,
                 "GlobalKnownHostsFile": "/dev/null",
+                "KnownHostsCommand": "none",
+                "VerifyHostKeyDNS": "no",
                 "StrictHostKeyChecking": "yes",
                 "HostKeyAlias": uuid,
                 "CheckHostIP": "no",
                 "IdentitiesOnly": "yes",
             }
             options = [f"-o{name}={value}" for name, value in settings.items()]
-            target = ["-i", identity, "-p", str(address.port), "-l", parsed_args.user, address.host]
-            return _run([program, *options, *target, *parsed_args.command])
+            target = ["-i", identity, "-p", str(address.port), "-l", parsed_args.user]
+            # After "--", ssh takes no word for an option.
+            return _run([program, *options, *target, "--", address.host, *parsed_args.command])
 
-    def _address(self, guest: Guest) -> Address:
-        """Return the address at which the guest's SSH server can be reached.
-
-        :raises GuestError: if no address is known; names the remedy.
-        """
-        for port in guest.published:
-            if (port.guest_port, port.protocol) == (SSH_PORT, Protocol.TCP):
-                host = "127.0.0.1" if port.address == ANY_ADDRESS else port.address
-                return Address(host=host, port=port.port)
-        if any(nic.kind is not InterfaceKind.USER for nic in guest.interfaces):
-            addresses = self.driver.addresses(guest.uuid)
-            if addresses:
-                return Address(host=addresses[0], port=SSH_PORT)
-            remedy = "its agent or libvirt's DHCP server must tell the address"
-        else:
-            remedy = f"'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its SSH port"
-        raise exceptions.GuestError(f"no address of guest {guest.name!r} is known: {remedy}")
-
-    def _host_keys(self, guest: Guest, deadline: float) -> tuple[str, ...]:
-        """Return the keys of the guest's SSH server, as the guest tells.
+    def _wait_for_keys(self, guest: Guest, deadline: float) -> None:
+        """Return when the guest has told the key of its SSH server.
 
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
         :raises OperationTimeout: if the guest does not tell.
         """
-        while True:
-            found = self._told(guest)
-            left = deadline - time.monotonic()
-            if found:
-                return found
-            if left <= 0:
-                raise exceptions.OperationTimeout(
-                    f"guest {guest.name!r} has not told the key of its SSH server; cloud-init"
-                    " writes this key to the serial console, and the guest agent can read the key"
-                )
-            try:
-                seconds = min(left, _AGENT_SECONDS)
-                self.driver.console_wait(guest.uuid, keys.KEYS_END, timeout=seconds)
-            except exceptions.OperationTimeout:
-                continue  # the agent may answer by now
+        for left in _remaining(deadline):
+            if self.driver.ssh_host_keys(guest.uuid):
+                return
+            with contextlib.suppress(exceptions.OperationTimeout):  # the agent may answer by now
+                seconds = min(left, _ANSWER)
+                self.driver.console_wait(guest.uuid, consoles.HOST_KEYS_END, timeout=seconds)
+        raise exceptions.OperationTimeout(
+            f"guest {guest.name!r} has not told the key of its SSH server; cloud-init writes this"
+            " key to the serial console, and the guest agent can read the key"
+        )
 
-    def _told(self, guest: Guest) -> tuple[str, ...]:
+    def _wait_for_server(self, guest: Guest, deadline: float) -> Address:
+        """Return the address at which the guest's SSH server answers.
+
+        User-mode networking accepts a connection before the guest's server does, and resets it.
+
+        :param deadline: see :meth:`_wait_for_keys`.
+        :raises OperationTimeout: if no address is known, or the server does not answer.
+        """
+        tried: list[Address] = []
+
+        def find() -> Address | None:
+            tried[:] = self._addresses(guest)
+            return next(filter(_greets, tried), None)
+
         try:
-            found = self.driver.ssh_host_keys(guest.uuid)
-        except (exceptions.AgentUnavailable, exceptions.AgentFailed):
-            found = ()
-        return found or keys.host_keys(self.driver.console_log(guest.uuid))
+            found = tenacity.Retrying(
+                stop=tenacity.stop_after_delay(max(0.0, deadline - time.monotonic())),
+                wait=tenacity.wait_fixed(_AGAIN),
+                retry=tenacity.retry_if_result(lambda found: found is None),
+            )(find)
+        except tenacity.RetryError as error:
+            places = " and ".join(f"{place.host} port {place.port}" for place in tried)
+            where = f"does not answer at {places}" if places else "has no address that is known"
+            text = f"the SSH server of guest {guest.name!r} {where}"
+            raise exceptions.OperationTimeout(text) from error
+        assert found is not None
+        return found
 
-
-def _wait_for_server(guest: Guest, address: Address, deadline: float) -> None:
-    """Return when the guest's SSH server answers.
-
-    User-mode networking accepts a connection before the guest's server does, and resets it.
-
-    :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
-    :raises OperationTimeout: if the server does not answer.
-    """
-    while not _greets(address):
-        if time.monotonic() >= deadline:
-            raise exceptions.OperationTimeout(
-                f"the SSH server of guest {guest.name!r} does not answer at {address.host} port"
-                f" {address.port}"
+    def _addresses(self, guest: Guest) -> list[Address]:
+        """Return the addresses at which the guest's SSH server may be reached."""
+        published = [
+            Address(
+                host="127.0.0.1" if port.address == ANY_ADDRESS else port.address, port=port.port
             )
-        time.sleep(_AGAIN)
+            for port in guest.published
+            if (port.guest_port, port.protocol) == (SSH_PORT, Protocol.TCP)
+        ]
+        if published or not _has_network(guest):
+            return published
+        return [Address(host=host, port=SSH_PORT) for host in self.driver.addresses(guest.uuid)]
+
+
+def _has_network(guest: Guest) -> bool:
+    """Tell whether the guest has an interface that the host can reach."""
+    return any(nic.kind is not InterfaceKind.USER for nic in guest.interfaces)
+
+
+def _require_way(guest: Guest) -> None:
+    """Refuse a guest that no program can reach by SSH.
+
+    :raises GuestError: names the remedy.
+    """
+    if not _has_network(guest) and SSH_PORT not in [port.guest_port for port in guest.published]:
+        raise exceptions.GuestError(
+            f"no port of the host leads to the SSH server of guest {guest.name!r};"
+            f" 'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its port"
+        )
+
+
+def _remaining(deadline: float) -> Iterator[float]:
+    """Yield the seconds that are left, once more after the deadline has passed."""
+    while True:
+        left = deadline - time.monotonic()
+        yield max(0.0, left)
+        if left <= 0:
+            return
 
 
 def _greets(address: Address) -> bool:
@@ -153,12 +194,9 @@ def _greets(address: Address) -> bool:
 
 def _run(command: list[str]) -> int:
     """Run a program in the terminal of this command, to its end, and return its status."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's Ctrl-C is for ssh
+    # The terminal's Ctrl-C is for ssh, which has the default action of the signal.
+    before = signal.signal(signal.SIGINT, lambda _number, _frame: None)
     try:
-        return subprocess.call(command, preexec_fn=_take_signals)
+        return subprocess.call(command)
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def _take_signals() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -57,10 +57,11 @@ class Agent(abc.ABC):
 
     @abc.abstractmethod
     def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
-        """Return the public keys of the SSH server in a running guest, as the agent reads them.
+        """Return the public keys of the SSH server in a running guest.
 
-        :return: lines such as ``ssh-ed25519 AAAA...``; empty if the guest has no such keys.
+        The guest tells the keys by its agent, or by the lines of cloud-init on its serial console.
+        The driver remembers the keys, as cloud-init writes them at the first boot only.
+
+        :return: lines such as ``ssh-ed25519 AAAA...``; empty if the guest has not told any key.
         :raises InvalidGuestState: if the guest does not run.
-        :raises AgentUnavailable: if no agent answers.
-        :raises AgentFailed: if the agent fails, for example because it may not read files.
         """

@@ -195,11 +195,9 @@ class LibvirtDriver(driver.ComputeDriver):
             self._parts.on_domain(uuid, request)
 
     def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
-        from compute_driver.libvirt import agent
+        from compute_driver.operations import ssh_host_keys
 
-        self._mended.require_agent(uuid, "ask for the SSH keys of")
-        request = partial(agent.ssh_host_keys, timeout=self._parts.agent_timeout)
-        return self._parts.on_domain(uuid, request)
+        return ssh_host_keys.ssh_host_keys(self._mended, uuid)
 
     def rescue(
         self,
@@ -275,7 +273,8 @@ class LibvirtDriver(driver.ComputeDriver):
         from compute_driver.libvirt import agent
 
         self._mended.require(uuid, "ask for the addresses of", ACTIVE)
-        return self._parts.on_domain(uuid, agent.addresses)
+        request = partial(agent.addresses, timeout=self._parts.agent_timeout)
+        return self._parts.on_domain(uuid, request)
 
     def publish(self, uuid: str, port: PublishedPort) -> None:
         from compute_driver.operations import publish

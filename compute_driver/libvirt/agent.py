@@ -85,32 +85,39 @@ def thaw(domain: libvirt.virDomain, timeout: int) -> None:
 
 
 def ssh_host_keys(domain: libvirt.virDomain, timeout: int) -> tuple[str, ...]:
-    """Return the public keys of the guest's SSH server, without their comments.
+    """Return the contents of the files with the public keys of the guest's SSH server.
 
     The parameters and errors are those of :func:`freeze`.
     """
     contents = (_read_file(domain, timeout, path) for path in _HOST_KEYS)
-    words = (content.decode("ascii", "replace").split() for content in contents)
-    return tuple(" ".join(found[:2]) for found in words if len(found) > 1)
+    return tuple(content.decode("ascii", "replace") for content in contents if content)
 
 
-def addresses(domain: libvirt.virDomain) -> tuple[str, ...]:
-    """Return the IP addresses of a guest by its agent, else by the host's DHCP server."""
+def addresses(domain: libvirt.virDomain, timeout: int) -> tuple[str, ...]:
+    """Return the IP addresses of a guest by its agent, else by the host's DHCP server.
+
+    :param timeout: seconds that the agent may take.
+    """
     for source in _ADDRESS_SOURCES:
         try:
+            domain.agentSetResponseTimeout(timeout)
             interfaces = domain.interfaceAddresses(source)
         except libvirt.libvirtError:  # no agent answers, or libvirt has no DHCP server
             continue
-        known = [
-            ipaddress.ip_address(each["addr"])
-            for interface in interfaces.values()
-            for each in interface["addrs"] or ()
-        ]
-        usable = [address for address in known if not address.is_loopback]
-        found = tuple(str(address) for address in usable if not address.is_link_local)
-        if found:
-            return found
+        told = (each["addr"] for nic in interfaces.values() for each in nic["addrs"] or ())
+        usable = tuple(filter(_is_usable, told))
+        if usable:
+            return usable
     return ()
+
+
+def _is_usable(text: str) -> bool:
+    """Tell whether other hosts may reach an address, which the guest can write as it likes."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text and not address.is_loopback and not address.is_link_local
 
 
 def _read_file(domain: libvirt.virDomain, timeout: int, path: str) -> bytes:
@@ -127,7 +134,11 @@ def _read_file(domain: libvirt.virDomain, timeout: int, path: str) -> bytes:
             answer = _command(domain, timeout, "guest-file-read", handle=handle, count=_MAX_KEY)
         finally:
             _command(domain, timeout, "guest-file-close", handle=handle)
-        return base64.b64decode(answer["buf-b64"])
+        try:
+            return base64.b64decode(answer["buf-b64"])
+        except (LookupError, TypeError, ValueError) as error:  # the guest answers as it likes
+            name = domain.name()
+            raise exceptions.AgentFailed(f"the agent of guest {name!r} answers nonsense") from error
 
     return _ask(domain, timeout, f"read {path}", exceptions.AgentFailed, read)
 

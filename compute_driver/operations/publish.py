@@ -18,6 +18,7 @@ def publish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> None
     :raises: see :meth:`compute_driver.driver.ComputeDriver.publish`.
     """
     state = parts.require(uuid, "publish a port of", interfaces.ACCEPTED)
+    parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = publishing(stored.guest, port)
     if state not in ACTIVE:

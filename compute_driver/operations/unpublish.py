@@ -17,6 +17,7 @@ def unpublish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> No
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unpublish`.
     """
     parts.require(uuid, "close a port of", interfaces.ACCEPTED)
+    parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = withdrawing(stored.guest, port)
     op.undo.add(f"port {port}", interfaces.mend, parts, uuid)

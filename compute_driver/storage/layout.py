@@ -32,6 +32,9 @@ DESCRIPTION = "domain.xml"
 LATEST = ".domain.xml"
 
 #: The beginning of the names of all files that only a rescue needs.
+#: Keys of the guest's SSH server, which no resize moves, either.
+HOST_KEYS = ".ssh_host_keys"
+
 RESCUE_PREFIX = "rescue-"
 
 

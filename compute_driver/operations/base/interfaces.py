@@ -71,8 +71,19 @@ def mend(parts: Parts, uuid: str) -> None:
         if parts.state(uuid) in ACTIVE:
             ready = {nic.switch_port for nic in plugged}
             for interface in kept:
-                if interface.switch_port not in ready:
+                if interface.published:
+                    _publish_again(parts, guest, interface)
+                elif interface.switch_port not in ready:
                     plug(parts, guest, interface)
+
+
+def _publish_again(parts: Parts, guest: Guest, interface: Interface) -> None:
+    """Publish the ports of an interface; a port that another program has now stays closed."""
+    parts.require_answer(guest.uuid)
+    try:
+        plug(parts, guest, interface)
+    except exceptions.PlugFailed as error:
+        LOG.warning("%s", error)
 
 
 def _described_last(parts: Parts, uuid: str) -> tuple[Interface, ...]:

@@ -1,35 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``ssh`` finds the way to a guest, and the keys that the guest tells."""
+"""``ssh`` finds the way to a guest, with the driver's own key."""
 
 from __future__ import annotations
 
 import stat
-import unittest
 from pathlib import Path
+from unittest import mock
 
-from compute_driver.cmd import keys
+from compute_driver.cmd import errors, keys, ssh
 from tests.unit.cmd.base import CommandLineCase
-
-KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6c"
-OTHER = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAI"
-BEGIN = "-----BEGIN SSH HOST KEY KEYS-----"
-
-
-class HostKeys(unittest.TestCase):
-    def test_last_complete_list_on_a_console_counts(self) -> None:
-        first = f"{BEGIN}\r\n{OTHER} root@old\r\n{keys.KEYS_END}\r\n"
-        second = f"login: {BEGIN}\r\n{KEY} root@a\r\n{OTHER}\r\n{keys.KEYS_END}\r\n"
-        begun = f"{BEGIN}\r\n{OTHER} root@new\r\n"
-        for console, expected in (
-            ("", ()),
-            (begun, ()),
-            (first, (OTHER,)),
-            (first + second, (KEY, OTHER)),
-            (first + second + begun, (KEY, OTHER)),
-            (f"{BEGIN}\r\n-oProxyCommand=x\r\n{keys.KEYS_END}", ()),
-        ):
-            with self.subTest(console):
-                self.assertEqual(expected, keys.host_keys(console.encode()))
 
 
 class OwnKey(CommandLineCase):
@@ -62,3 +41,24 @@ class Refusals(CommandLineCase):
         self.assertEqual(1, outcome.status)
         self.assertIn("'compute-driver publish a 2222:22'", outcome.err)
         self.assertEqual(1, self.run_command("ssh", "nobody").status)
+
+    def test_published_port_and_static_address_exclude_each_other(self) -> None:
+        text = self.refused(
+            *(2, "spawn", "a", "--disk", "1", "--publish", "2222:22"),
+            *("--nic", "user,address=10.9.9.9/24"),
+        )
+        self.assertIn("--publish: '127.0.0.1:2222:22/tcp' is not usable", text)
+
+    def test_options_stand_on_both_sides_of_the_guest(self) -> None:
+        parser = ssh.Ssh(mock.Mock(), None, "ssh").get_parser("compute-driver ssh")
+        for words, user, command in (
+            (("web", "--user", "debian"), "debian", []),
+            (("--user", "debian", "web", "uptime", "now"), "debian", ["uptime", "now"]),
+            (("web", "--user", "debian", "--", "ls", "-l"), "debian", ["ls", "-l"]),
+        ):
+            with self.subTest(words):
+                parsed = parser.parse_args(words)
+                self.assertEqual(("web", user), (parsed.guest, parsed.user))
+                self.assertEqual(command, parsed.command)
+        with self.assertRaises(errors.UsageError):
+            parser.parse_args(["web", "-oProxyCommand=x"])
