@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import unittest
 
 from compute_driver.libvirt.lease import Lease
+from compute_driver.system import concurrency
 
 
 class LeaseTest(unittest.TestCase):
@@ -17,7 +17,7 @@ class LeaseTest(unittest.TestCase):
         self.supervisor = subprocess.Popen(["sleep", "60"])
         self.addCleanup(self.supervisor.wait)
         self.addCleanup(self.supervisor.kill)
-        connection, self.daemon = socket.socketpair()
+        connection, self.daemon = concurrency.native("socket").socketpair()
         self.addCleanup(self.daemon.close)
         self.lease = Lease(connection, self.supervisor.pid)
         self.addCleanup(self.lease.close)
