@@ -290,7 +290,7 @@ PUBLISHED_HELP = (
 )
 
 _PORT = re.compile(
-    r"(?:(?P<address>[^:/]+):)?(?P<port>\d{1,5}):(?P<guest_port>\d{1,5})(?:/(?P<protocol>\w+))?"
+    r"(?:(?P<address>[^:/]+):)?(?P<port>[0-9]{1,5}):(?P<guest_port>[0-9]{1,5})(?:/(?P<protocol>\w+))?"
 )
 
 

@@ -167,6 +167,8 @@ def _require_way(guest: Guest) -> None:
 
     :raises GuestError: names the remedy.
     """
+    if not guest.interfaces:
+        raise exceptions.GuestError(f"guest {guest.name!r} has no network interface")
     if not _has_network(guest) and SSH_PORT not in [port.guest_port for port in guest.published]:
         raise exceptions.GuestError(
             f"no port of the host leads to the SSH server of guest {guest.name!r};"

@@ -20,6 +20,8 @@ from compute_driver.limits import Bandwidth
 
 #: Stands for all IPv4 addresses of the host.
 ANY_ADDRESS = "0.0.0.0"  # noqa: S104
+_BROADCAST = "255.255.255.255"
+
 MAX_PORT = 65535
 
 SSH_PORT = 22
@@ -73,7 +75,8 @@ class PublishedPort:
 
 def _is_ipv4(text: str) -> bool:
     try:
-        return str(ipaddress.IPv4Address(text)) == text
+        address = ipaddress.IPv4Address(text)
+        return str(address) == text and not address.is_multicast and text != _BROADCAST
     except ValueError:
         return False
 

@@ -10,9 +10,11 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.guest import Interface
+from compute_driver.guest import Interface, PublishedPort
 from compute_driver.libvirt import domain as domains
 from tests.functional import tiny
+
+PORT = PublishedPort(port=2222, guest_port=22)
 
 
 class TestHungEmulator(tiny.TinyTestCase):
@@ -24,6 +26,8 @@ class TestHungEmulator(tiny.TinyTestCase):
             "inject nmi": lambda: self.driver.inject_nmi(made.uuid),
             "snapshot": lambda: self.driver.snapshot(made.uuid, Path("/nonexistent")),
             "attach interface": lambda: self.driver.attach_interface(made.uuid, Interface()),
+            "publish": lambda: self.driver.publish(made.uuid, PORT),
+            "unpublish": lambda: self.driver.unpublish(made.uuid, PORT),
             "screenshot": lambda: self.driver.screenshot(made.uuid),
             "set password": lambda: self.driver.set_password(made.uuid, "secret"),
             "stats": lambda: self.driver.stats(made.uuid),
