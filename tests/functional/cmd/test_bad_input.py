@@ -142,7 +142,7 @@ class TestDescription(BadInputTestCase):
         self.wrong("architecture", "x86_64", architecture="vax")
 
     def test_devices_that_the_machine_lacks(self) -> None:
-        self.wrong("disk_bus", "sata", root=Disk(size_bytes=MIB, bus=DiskBus.IDE))
+        self.wrong("disk_bus", "sata", root=Disk(size_bytes=MIB, bus=DiskBus.IDE), machine="q35")
         crowd = (Disk(size_bytes=MIB, bus=DiskBus.IDE),) * 5
         self.wrong("disk_bus", "at most 4", ephemerals=crowd, machine="pc")
         self.wrong("kernel", "a kernel", machine="microvm")
@@ -314,8 +314,8 @@ class TestHost(BadInputTestCase):
                 driver = self.other_driver(**options)
                 self.refused(exceptions.HostError, str(small), driver=driver, **changes)
         for instances in ("/proc/guests", "/dev/null/guests"):
-            driver = self.other_driver(instances_path=instances)
-            self.refused(exceptions.HostError, instances, driver=driver)
+            with self.assertRaisesRegex(ValueError, instances):
+                self.other_driver(instances_path=instances)
 
     def test_emulator_that_is_not_installed(self) -> None:
         for facts in architecture.TABLE.values():
