@@ -29,9 +29,6 @@ FAILURE = "failure"
 #: A host with less free space than this will soon refuse guests, in bytes.
 _LOW_DISK_BYTES = GIB
 
-#: Programs that only some guests need; all guests need the others.
-_DISPENSABLE = frozenset({"mkfs.ext4", "mkswap"})
-
 
 def host_check(parts: Parts) -> tuple[Check, ...]:
     """Look at everything that running guests needs; a fault is a result, and never raised."""
@@ -131,14 +128,18 @@ def _firmware(facts: architecture.Architecture, info: ArchitectureInfo) -> Itera
 
 
 def _tools(parts: Parts) -> Iterator[Check]:
-    for tool, package in tools.PACKAGES.items():
-        path = tools.locate(tool)
+    for name, program in tools.PROGRAMS.items():
+        path = tools.locate(name)
         if path:
-            yield Check(subject=tool, verdict=OK, detail=path)
+            yield Check(subject=name, verdict=OK, detail=path)
         else:
-            remedy = f"install {package}"
-            verdict = WARNING if tool in _DISPENSABLE else FAILURE
-            yield Check(subject=tool, verdict=verdict, detail="not installed", remedy=remedy)
+            purpose = program.purpose
+            yield Check(
+                subject=name,
+                verdict=WARNING if purpose else FAILURE,
+                detail=f"not installed: needed by {purpose or 'every guest'}",
+                remedy=f"install {program.package}",
+            )
 
 
 def _space(parts: Parts) -> Iterator[Check]:

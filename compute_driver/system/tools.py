@@ -20,18 +20,37 @@ from compute_driver import exceptions
 from compute_driver.guest import MIB
 from compute_driver.system import programs
 
-#: Debian packages of the programs that this package runs.
-PACKAGES = {
-    "fallocate": "util-linux",
-    **dict.fromkeys(("mkfs.ext2", "mkfs.ext3", "mkfs.ext4"), "e2fsprogs"),
-    "mkfs.ntfs": "ntfs-3g",
-    "mkfs.vfat": "dosfstools",
-    "mkfs.xfs": "xfsprogs",
-    "mkswap": "util-linux",
-    "prlimit": "util-linux",
-    "qemu-img": "qemu-utils",
-    "ssh": "openssh-client",
-    "ssh-keygen": "openssh-client",
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """A program of the host that this package runs.
+
+    :param package: the program's Debian package.
+    :param purpose: the part that needs the program; empty if every guest needs the program.
+    """
+
+    package: str
+    purpose: str = ""
+
+
+def _formatter(package: str, filesystem: str) -> Program:
+    return Program(package, f"ephemeral disks with {filesystem}")
+
+
+#: The programs by name.
+PROGRAMS = {
+    "prlimit": Program("util-linux"),
+    "qemu-img": Program("qemu-utils"),
+    "fallocate": Program("util-linux", "option preallocate_disks"),
+    "mkfs.ext2": _formatter("e2fsprogs", "ext2"),
+    "mkfs.ext3": _formatter("e2fsprogs", "ext3"),
+    "mkfs.ext4": _formatter("e2fsprogs", "ext4"),
+    "mkfs.ntfs": _formatter("ntfs-3g", "ntfs"),
+    "mkfs.vfat": _formatter("dosfstools", "vfat"),
+    "mkfs.xfs": _formatter("xfsprogs", "xfs"),
+    "mkswap": Program("util-linux", "swap disks"),
+    "ssh": Program("openssh-client", "command ssh"),
+    "ssh-keygen": Program("openssh-client", "the driver's own SSH key"),
 }
 
 #: Directories of programs and daemons.  An ordinary user's PATH lacks some of them, and the PATH of
@@ -154,8 +173,8 @@ def require_program(name: str) -> str:
     """
     path = locate(name)
     if path is None:
-        package = PACKAGES.get(Path(name).name)
-        hint = f"; Debian's package {package} has it" if package else ""
+        program = PROGRAMS.get(Path(name).name)
+        hint = f"; Debian's package {program.package} has it" if program else ""
         raise exceptions.MissingDependency(f"program {name!r} is not installed{hint}")
     return path
 

@@ -19,7 +19,7 @@ from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations import host_check
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange, layout
-from compute_driver.system import filesystem
+from compute_driver.system import filesystem, tools
 from compute_driver.xml import metadata
 from tests.unit import base
 
@@ -102,3 +102,16 @@ class ConfinementTest(unittest.TestCase):
         self.assertEqual(["warning"], self.verdicts(0, None))
         self.assertEqual([], self.verdicts(0, "qemu:///system"))
         self.assertEqual([], self.verdicts(1000, None))
+
+
+class ProgramsTest(unittest.TestCase):
+    def test_only_the_programs_of_every_guest_are_failures(self) -> None:
+        with mock.patch.object(tools, "locate", return_value=None):
+            found = {check.subject: check for check in host_check._tools(mock.Mock())}
+        self.assertEqual(tools.PROGRAMS.keys(), found.keys())
+        for name, program in tools.PROGRAMS.items():
+            with self.subTest(name):
+                verdict = "failure" if name in ("prlimit", "qemu-img") else "warning"
+                self.assertEqual(verdict, found[name].verdict)
+                self.assertIn(program.purpose or "every guest", found[name].detail)
+                self.assertEqual(f"install {program.package}", found[name].remedy)
