@@ -50,6 +50,7 @@ def guest(
     network_info: Sequence[Mapping[str, Any]],
     block_device_info: Mapping[str, Any] | None,
     config_drive: ConfigDrive | None = None,
+    ephemeral_format: str | None = None,
 ) -> Guest:
     """Return an instance's guest.
 
@@ -57,6 +58,8 @@ def guest(
     :param image: nova's ImageMeta.
     :param network_info: nova's VIFs.
     :param block_device_info: nova's disks.
+    :param ephemeral_format: the file system of ephemeral disks whose description has none: nova's
+        option ``default_ephemeral_format``.
     :raises InvalidParameter: if guests of this driver cannot have a part of the request.
     :raises PlugFailed: if neutron has not bound a port to this host.
     """
@@ -75,7 +78,7 @@ def guest(
         cpu=hardware.cpu(flavor.vcpus),
         image=disk_image(instance.image_ref, image.disk_format) if instance.image_ref else None,
         root=_root(flavor, disks, hardware),
-        ephemerals=_ephemerals(flavor, disks, hardware),
+        ephemerals=_ephemerals(flavor, disks, hardware, ephemeral_format),
         swap=_swap(flavor, disks, hardware),
         boot=_boot(instance, hardware, guest_architecture),
         config_drive=config_drive,
@@ -153,14 +156,16 @@ def _root(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> Disk:
     return _disk("image", description, flavor.root_gb * GIB, hardware)
 
 
-def _ephemerals(flavor: Any, disks: Mapping[str, Any], hardware: Wishes) -> tuple[Disk, ...]:
+def _ephemerals(
+    flavor: Any, disks: Mapping[str, Any], hardware: Wishes, default_format: str | None
+) -> tuple[Disk, ...]:
     descriptions = disks.get("ephemerals") or ()
     if not descriptions and flavor.ephemeral_gb:
         descriptions = ({"size": flavor.ephemeral_gb},)
     return tuple(
         dataclasses.replace(
             _disk("ephemeral", description, description["size"] * GIB, hardware),
-            filesystem=_filesystem(description.get("guest_format")),
+            filesystem=_filesystem(description.get("guest_format") or default_format),
         )
         for description in descriptions
     )

@@ -36,7 +36,10 @@ class LifecycleMethods(Section):
     ) -> None:
         vifs = network_info or ()
         placeholder = config_drive.placeholder(instance, injected_files)
-        guest = convert.guest(instance, image_meta, vifs, block_device_info, placeholder)
+        guest = convert.guest(
+            *(instance, image_meta, vifs, block_device_info, placeholder),
+            ephemeral_format=self._conf.default_ephemeral_format,
+        )
         guest = self._identified(self._with_machine(guest), instance, image_meta, vifs)
         properties.explain_defaults(convert.image_properties(instance, image_meta), instance.name)
 

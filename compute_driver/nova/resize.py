@@ -48,6 +48,7 @@ class ResizeMethods(Section):
             resized = resized_guest(
                 *(instance, flavor, instance.image_meta, network_info or ()),
                 *(block_device_info, None, before),
+                ephemeral_format=self._conf.default_ephemeral_format,
             )
             self._driver.check_resize(instance.uuid, resized)
         self._driver.stop(instance.uuid, timeout=timeout)
@@ -73,6 +74,7 @@ class ResizeMethods(Section):
         resized = resized_guest(
             *(instance, instance.flavor, image_meta, network_info or ()),
             *(block_device_info, drive, before),
+            ephemeral_format=self._conf.default_ephemeral_format,
         )
         resized = self._identified(resized, instance, image_meta, network_info or ())
         self._driver.resize(instance.uuid, resized, timeout=0, power_on=power_on)
@@ -134,6 +136,7 @@ def resized_guest(
     block_device_info: Mapping[str, Any] | None,
     drive: ConfigDrive | None,
     before: Guest,
+    ephemeral_format: str | None = None,
 ) -> Guest:
     """Return an instance's guest with another flavor.
 
@@ -144,10 +147,13 @@ def resized_guest(
     :param network_info: nova's VIFs.
     :param drive: the new config drive; None keeps the present one.
     :param before: the guest before the resize.
+    :param ephemeral_format: see :func:`compute_driver.nova.convert.guest`.
     :raises InvalidParameter: if guests of this driver cannot have a part of the request.
     """
     with _flavor(instance, flavor):
-        guest = convert.guest(instance, image, network_info, block_device_info)
+        guest = convert.guest(
+            *(instance, image, network_info, block_device_info), ephemeral_format=ephemeral_format
+        )
     ephemerals = _ephemerals(flavor.ephemeral_gb * GIB, before.ephemerals, guest.ephemerals)
     return dataclasses.replace(
         guest,

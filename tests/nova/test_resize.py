@@ -9,8 +9,10 @@ from unittest import mock
 
 from nova import exception
 from nova.compute import power_state
+from nova.conf import CONF
 
 from compute_driver import exceptions
+from compute_driver.choices import FileSystem
 from compute_driver.guest import GIB, MIB, Disk, Guest
 from compute_driver.nova import resize
 from tests.nova.base import NovaCase
@@ -56,6 +58,14 @@ class ResizeTest(NovaCase):
         self.assertEqual(Disk(size_bytes=16 * MIB), found.swap)
         self.driver.confirm_migration(self.context, None, self.instance_, [])
         self.assertEqual(found, self.guest())
+
+    def test_new_ephemeral_disk_has_the_file_system_of_nova_s_option(self) -> None:
+        CONF.set_override("default_ephemeral_format", "xfs")
+        self.addCleanup(CONF.clear_override, "default_ephemeral_format")
+        self.migrate()
+        self.finish()
+        disk = Disk(size_bytes=GIB, filesystem=FileSystem.XFS)
+        self.assertEqual((disk,), self.guest().ephemerals)
 
     def test_reverted(self) -> None:
         before, flavor = self.guest(), self.instance_.flavor

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from compute_driver.choices import FileSystem
 from compute_driver.nova.options.rules import (
     Rule,
     default_of,
@@ -139,7 +140,11 @@ _DEFAULT = {
     "compute_driver": works("compute_driver.NovaDriver selects this driver"),
     "config_drive_format": refused("config drives are ISO 9660 images", "iso9660"),
     "cpu_allocation_ratio": works("placement's inventory"),
-    "default_ephemeral_format": refused("ephemeral disks have ext4", "", "ext4"),
+    "default_ephemeral_format": works(
+        "the file system of ephemeral disks without guest_format; unset, ext4",
+        *("", *FileSystem),
+        lack="the driver makes no other file systems",
+    ),
     "disk_allocation_ratio": works("placement's inventory"),
     "flat_injected": works("the network's description in config drives"),
     "force_config_drive": works("every instance gets a config drive"),
@@ -172,7 +177,11 @@ _DEFAULT = {
     "vcpu_pin_set": works(f"{_SHARED}, before [compute] cpu_shared_set"),
     "vif_plugging_is_fatal": works("the wait for neutron"),
     "vif_plugging_timeout": works("the wait for neutron"),
-    "virt_mkfs": warned("mkfs.ext4 makes the file systems of ephemeral disks", ""),
+    "virt_mkfs": warned(
+        "the program mkfs of each file system formats ephemeral disks; [DEFAULT]"
+        " default_ephemeral_format chooses the file system",
+        "",
+    ),
 }
 
 #: Groups all of whose options have a rule.

@@ -79,19 +79,19 @@ def default_of(own: str, *accepted: str, lack: str = "") -> Rule:
 
     :param accepted: the accepted values, if this driver refuses others.
     """
+    rule = works(f"the default of [hypervisor] {own}", *accepted, lack=lack)
+    return dataclasses.replace(rule, own=own)
+
+
+def works(about: str, *accepted: str, lack: str = "") -> Rule:
+    """Return the rule of an option that this package reads.
+
+    :param accepted: the accepted values, if this driver refuses others.
+    :param lack: what the driver does not do, for other values.
+    """
     return Rule(
-        effect=Effect.WORKS,
-        about=f"the default of [hypervisor] {own}",
-        own=own,
-        accepted=accepted,
-        otherwise=Effect.REFUSED,
-        lack=lack,
+        effect=Effect.WORKS, about=about, accepted=accepted, otherwise=Effect.REFUSED, lack=lack
     )
-
-
-def works(about: str) -> Rule:
-    """Return the rule of an option that this package reads."""
-    return Rule(effect=Effect.WORKS, about=about)
 
 
 def of_nova(part: str = "nova-compute") -> Rule:

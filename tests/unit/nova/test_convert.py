@@ -159,6 +159,23 @@ class DisksTest(unittest.TestCase):
         self.assertEqual(Disk(size_bytes=128 * MIB), found.swap)
         self.assertEqual(Disk(), found.root)
 
+    def test_option_is_the_file_system_of_ephemeral_disks_without_their_own(self) -> None:
+        disks = {
+            "ephemerals": [
+                {"size": 1, "guest_format": None},
+                {"size": 1, "guest_format": ""},
+                {"size": 1, "guest_format": "vfat"},
+            ]
+        }
+        for option, wanted in ((None, None), ("", None), ("ntfs", FileSystem.NTFS)):
+            with self.subTest(option):
+                found = convert.guest(instance(), image(), (), disks, ephemeral_format=option)
+                systems = [disk.filesystem for disk in found.ephemerals]
+                self.assertEqual([wanted, wanted, FileSystem.VFAT], systems)
+        made = instance(flavor={"ephemeral_gb": 1})
+        (disk,) = convert.guest(made, image(), (), {}, ephemeral_format="xfs").ephemerals
+        self.assertIs(FileSystem.XFS, disk.filesystem)
+
     def test_what_cannot_be_is_refused(self) -> None:
         for disks in (
             {"block_device_mapping": [{"connection_info": {}}]},

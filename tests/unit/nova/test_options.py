@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compute_driver import exceptions
+from compute_driver.choices import FileSystem
 from compute_driver.conf import hypervisor, sources
 from compute_driver.nova.options import report
 from compute_driver.nova.options.rules import Effect, Rule, text
@@ -117,6 +118,14 @@ class ReportTest(unittest.TestCase):
                 self.assertIs(effect, told[group, name].effect)
                 self.assertRegex(told[group, name].text, words.replace("[", r"\["))
         self.assertNotIn(("glance", "api_servers"), told)
+
+    def test_every_file_system_of_the_driver_is_accepted(self) -> None:
+        for word in FileSystem:
+            (line,) = report.lines(read(f"[DEFAULT]\ndefault_ephemeral_format = {word}"))
+            self.assertIs(Effect.WORKS, line.effect)
+        (line,) = report.lines(read("[DEFAULT]\ndefault_ephemeral_format = btrfs"))
+        self.assertIs(Effect.REFUSED, line.effect)
+        self.assertTrue(line.text.endswith("accepted: unset, ext2, ext3, ext4, xfs, vfat, ntfs"))
 
     def test_combinations_that_nova_refuses_are_refused(self) -> None:
         for settings, name in (
