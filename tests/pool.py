@@ -105,6 +105,9 @@ class PoolDisks:
     def grow(self, source: PoolSource, size: int, limits: ToolLimits) -> None:
         file_disks.grow(source.file, size, limits)
 
+    def allocate(self, source: PoolSource, size: int, limits: ToolLimits) -> None:
+        file_disks.allocate(source.file, size, limits)
+
     def move(self, source: PoolSource, target: PoolSource) -> None:
         assert not target.file.path.exists(), target
         file_disks.move(source.file, target.file)

@@ -117,9 +117,9 @@ OPTIONS = [
     cfg.BoolOpt(
         "preallocate_disks",
         default=False,
-        help="Whether a new disk takes all its space on the host's file system at once, so that a "
-        "full file system cannot stop the guest later. Within nova the default is true if nova's "
-        "preallocate_images is 'space'.",
+        help="Whether a disk takes all its space on the host's file system at its making and at a "
+        "resize, so that a full file system cannot stop the guest later. Within nova the default "
+        "is true if nova's preallocate_images is 'space'.",
     ),
     cfg.IntOpt(
         "nic_rx_queue_size",

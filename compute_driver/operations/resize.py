@@ -220,6 +220,7 @@ def _make_files(
     """Make all files of the new layout in a directory of their own."""
     making = home.directory / exchange.MAKING
     old, new = change.old, change.new
+    allocate = home.conf.hypervisor.preallocate_disks
     for path in (after.kernel, after.ramdisk):
         if path is not None:
             files.place(path, making / path.name)
@@ -233,7 +234,6 @@ def _make_files(
             assert new.config_drive is not None
             config_drive.build(new.config_drive, new, target)
         elif present is None or (disk.role is Role.SWAP and present.size_bytes != disk.size_bytes):
-            allocate = home.conf.hypervisor.preallocate_disks
             made = dataclasses.replace(disk, source=target)
             disks.make(made, None, limits, allocate=allocate)
         elif present.readonly:
@@ -244,6 +244,8 @@ def _make_files(
             copy(present.source, target, limits)
             if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
                 kind.grow(target, disk.size_bytes, limits)
+            if allocate:  # a copy has holes
+                kind.allocate(target, disk.size_bytes, limits)
         steps.announce("disk copied")
 
 

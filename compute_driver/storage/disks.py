@@ -84,6 +84,12 @@ class Kind(Protocol):
         :param size: size that the guest sees, in bytes, not less than now.
         """
 
+    def allocate(self, source: Any, size: int, limits: ToolLimits) -> None:
+        """Make a disk that nobody uses now take all its space at once.
+
+        :param size: size that the guest sees, in bytes.
+        """
+
     def move(self, source: Any, target: Any) -> None:
         """Give a disk that nobody uses now another address, which is free.
 

@@ -75,8 +75,7 @@ def make(
             _EMPTY[disk.role, source.format](disk, path, limits)
         if allocate:
             size = disk.size_bytes or (0 if held is None else held.virtual_size)
-            # The length stays: the end of a qcow2 file tells where QEMU writes next.
-            tools.run(["fallocate", "--keep-size", "--length", str(size), str(path)], limits)
+            _allocate(path, size, limits)
 
 
 def filling(source: FileSource) -> AbstractContextManager[Path]:
@@ -102,6 +101,11 @@ def grow(source: FileSource, size: int, limits: tools.ToolLimits) -> None:
         formats = ["-f", str(source.format)]
         argv = ["qemu-img", "resize", "-q", *formats, str(source.path), str(size)]
         tools.run(argv, limits)
+
+
+def allocate(source: FileSource, size: int, limits: tools.ToolLimits) -> None:
+    """Fill the holes of the file, and reserve the space behind its end."""
+    _allocate(source.path, size, limits)
 
 
 def move(source: FileSource, target: FileSource) -> None:
@@ -134,6 +138,11 @@ def require_room(directory: Path, sources: Sequence[FileSource]) -> None:
 def bases(source: FileSource) -> list[Path]:
     """Return the files that an overlay is based on, nearest first."""
     return overlay.chain(source.path) if source.format is DiskFormat.QCOW2 else []
+
+
+def _allocate(path: Path, size: int, limits: tools.ToolLimits) -> None:
+    # The length stays: the end of a qcow2 file tells where QEMU writes next.
+    tools.run(["fallocate", "--keep-size", "--length", str(size), str(path)], limits)
 
 
 def _overlay(disk: GuestDisk, path: Path, image: BaseImage, limits: tools.ToolLimits) -> None:

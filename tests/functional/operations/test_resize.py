@@ -231,6 +231,25 @@ class TestFiles(ResizeTestCase):
             smaller = dataclasses.replace(made, root=Disk(size_bytes=MIB // 2))
             driver.check_resize(made.uuid, smaller)
 
+    def test_preallocated_disks_take_all_their_space(self) -> None:
+        for disk_format in ("qcow2", "raw"):
+            with self.subTest(disk_format):
+                driver = self.other_driver(disk_format=disk_format, preallocate_disks=True)
+                made = tiny.guest(swap=Disk(size_bytes=MIB), ephemerals=(Disk(size_bytes=4 * MIB),))
+                self.addCleanup(self.driver.destroy, made.uuid)
+                driver.spawn(made, power_on=False)
+                larger = dataclasses.replace(made, root=Disk(size_bytes=8 * MIB))
+                driver.resize(made.uuid, larger)
+                directory = self.directory(made)
+                for name, wanted in (
+                    (f"root.{disk_format}", 8 * MIB),
+                    ("ephemeral0.raw", 4 * MIB),
+                    ("swap.raw", MIB),
+                ):
+                    taken = files.allocated(directory / name)
+                    self.assertGreaterEqual(taken, wanted, name)
+                self.assertEqual(8 * MIB, size(directory / f"root.{disk_format}", disk_format))
+
     def test_holes_stay_holes(self) -> None:
         scratch = base.state_path() / "scratch.raw"
         copy = scratch.with_name("copy.raw")
