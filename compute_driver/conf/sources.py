@@ -14,7 +14,7 @@ from oslo_config import cfg, types
 
 from compute_driver import exceptions, plugins
 from compute_driver.conf import hypervisor
-from compute_driver.hardware import tuning
+from compute_driver.hardware import architecture, tuning
 
 _GROUP = hypervisor.GROUP.name
 _COMMON = "default"
@@ -85,23 +85,31 @@ def unknown_driver(settings: Sequence[Setting]) -> list[str]:
 
 
 def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[str]:
-    """Return one line for each CPU model of option tcg_cpu_models that libvirt does not know.
+    """Return one line for each CPU model of the options that libvirt does not know.
 
-    No emulator is started here: spawn refuses the models that an emulator lacks.
+    The options are ``tcg_cpu_models``, and ``kvm_cpu_models`` for the host's own architecture.  No
+    emulator is started here: spawn refuses the models that an emulator lacks.
     """
     from compute_driver.conf import cpu_map  # slow to import: it reads XML
 
-    last = _last(settings, _GROUP, "tcg_cpu_models")
+    options, own = conf.hypervisor, architecture.of_host()
+    named = [
+        ("tcg_cpu_models", f"{name}:{model}", name, model)
+        for name, model in options.tcg_cpu_models.items()
+    ]
+    if own in architecture.TABLE:
+        named += [("kvm_cpu_models", model, own, model) for model in options.kvm_cpu_models]
     lines = []
-    for name, model in conf.hypervisor.tcg_cpu_models.items():
+    for option, value, name, model in named:
         known = cpu_map.models(name)
         if known and model not in known | tuning.CPU_MODES | {tuning.NO_MODEL}:
             lowered = {word.lower(): word for word in known}
             close = difflib.get_close_matches(model.lower(), lowered, n=5) or sorted(lowered)[:5]
+            last = _last(settings, _GROUP, option)
             where = last.where if last else "the defaults"
-            field = f"tcg_cpu_models in {where} [{_GROUP}]"
+            field = f"{option} in {where} [{_GROUP}]"
             accepted = f"for {name}, models such as {', '.join(lowered[key] for key in close)}"
-            lines.append(str(exceptions.InvalidParameter(field, f"{name}:{model}", accepted)))
+            lines.append(str(exceptions.InvalidParameter(field, value, accepted)))
     return lines
 
 

@@ -23,7 +23,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Accelerator, Firmware
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest
-from compute_driver.hardware import architecture, machines
+from compute_driver.hardware import architecture, machines, tuning
 from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
@@ -122,7 +122,7 @@ class _Processor:
         self._lenient = is_lenient(hardware.architecture, hardware.accelerator)
         self._machine = able.findtext("machine") or ""
         #: Names the author of the model: the guest's user, or the operator.
-        self._field = "cpu" if guest.cpu.model else "[hypervisor] tcg_cpu_models"
+        self._field = "cpu" if guest.cpu.model else _option(self._cpu.model, self._accelerator)
 
     def check_cpu(self) -> None:
         self._check_model()
@@ -235,6 +235,13 @@ class _Processor:
         else:
             accepted = nearest(guilty[0], names)
         return exceptions.NotOnThisHost("cpu feature", guilty[0], accepted)
+
+
+def _option(model: str | None, accelerator: Accelerator) -> str:
+    """Return the name of the option that gives the model to guests that name none."""
+    if accelerator is Accelerator.TCG:
+        return "[hypervisor] tcg_cpu_models"
+    return f"[hypervisor] {'kvm_cpu_mode' if model in tuning.CPU_MODES else 'kvm_cpu_models'}"
 
 
 def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bool:

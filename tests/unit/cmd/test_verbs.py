@@ -7,6 +7,7 @@ import importlib
 import logging
 import sys
 import unittest
+from unittest import mock
 
 from oslo_config import cfg
 
@@ -15,6 +16,7 @@ from compute_driver.cmd.manager import PRESENTED
 from compute_driver.conf import cpu_map
 from compute_driver.driver import ComputeDriver
 from compute_driver.drivers import loading
+from compute_driver.hardware import architecture
 from tests.unit.cmd.base import CommandLineCase
 from tests.unit.drivers import distribution
 
@@ -317,14 +319,20 @@ class Configuration(CommandLineCase):
 
     @unittest.skipUnless(cpu_map.DIRECTORY.exists(), "libvirt's models are not installed")
     def test_validate_knows_libvirt_s_models(self) -> None:
-        text = "[hypervisor]\ntcg_cpu_models = x86_64:Nehalm,i686:maximum,aarch64:cortex-a72\n"
+        text = (
+            "[hypervisor]\ntcg_cpu_models = x86_64:Nehalm,i686:maximum,aarch64:cortex-a72\n"
+            "kvm_cpu_models = Haswell,Haswel\n"
+        )
         path = self.file("models.conf", text)
-        outcome = self.run_command("config", "validate", "--config-file", path)
+        with mock.patch.object(architecture, "of_host", return_value="x86_64"):
+            outcome = self.run_command("config", "validate", "--config-file", path)
         self.assertEqual((2, ""), (outcome.status, outcome.err))
         self.assertRegex(
             outcome.out,
             rf"\Atcg_cpu_models in {path} \[hypervisor\]: 'x86_64:Nehalm' is not usable;"
-            r" accepted: for x86_64, models such as Nehalem, [^\n]*\n\Z",
+            r" accepted: for x86_64, models such as Nehalem, [^\n]*\n"
+            rf"kvm_cpu_models in {path} \[hypervisor\]: 'Haswel' is not usable;"
+            r" accepted: for x86_64, models such as Haswell, [^\n]*\n\Z",
         )
 
     def test_unknown_driver(self) -> None:

@@ -110,6 +110,22 @@ class ModelsTest(DetectionTestCase):
             "partial-Haswell", accelerator=Accelerator.KVM, cpu=Cpu(model="partial-Haswell")
         )
 
+    def test_models_of_the_operator_are_refused_by_the_name_of_the_option(self) -> None:
+        guest = base.describe(architecture="x86_64")
+        for accelerator, model, option in (
+            (Accelerator.TCG, "Nehalm", "tcg_cpu_models"),
+            (Accelerator.KVM, "Nehalm", "kvm_cpu_models"),
+            (Accelerator.KVM, "host-passthrough", "kvm_cpu_mode"),
+        ):
+            hardware = resolve.resolve(guest, accelerator, Cpu(model=model), Served())
+            with (
+                self.subTest(option),
+                self.assertRaisesRegex(
+                    exceptions.NotOnThisHost, rf"\[hypervisor\] {option}: '{model}'"
+                ),
+            ):
+                self.detection().check_hardware(guest, hardware)
+
     def test_models_that_only_the_emulator_refuses(self) -> None:
         self.refused(
             "cpu: 'badly' .*accepted: (?!badly).*Nehalem.*CPU type badly not supported",
