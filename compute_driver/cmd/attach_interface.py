@@ -17,7 +17,9 @@ class AttachInterface(verb.Verb):
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
         parser.add_argument(
-            "nic", metavar="SPEC", help="description of the interface, as for 'spawn --nic'"
+            "nic",
+            metavar="SPEC",
+            help="description of the interface, as for 'spawn --nic', without addresses",
         )
         return parser
 

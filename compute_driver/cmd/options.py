@@ -231,6 +231,9 @@ PORTS = ", ".join(f"{kind}=NAME" if kind.thing else str(kind) for kind in Interf
 #: More settings of an interface, for every port.
 SETTINGS = ",model=MODEL, ,mac=MAC, ,mtu=BYTES and ,queues=N"
 
+#: The settings of :func:`static_addresses`, which only a new guest's interfaces have.
+ADDRESSES = ",address=ADDRESS/PREFIX and after the address ,gateway=ADDRESS"
+
 
 def static_addresses(spec: str) -> tuple[str, tuple[StaticAddress, ...]]:
     """Return the value of option ``--nic`` without its static addresses, and the addresses.
@@ -255,17 +258,18 @@ def static_addresses(spec: str) -> tuple[str, tuple[StaticAddress, ...]]:
     return ",".join(rest), tuple(found)
 
 
-def interface(spec: str, hardware: Wishes) -> Interface:
+def interface(spec: str, hardware: Wishes, accepted: str = SETTINGS) -> Interface:
     """Return the interface that the value of option ``--nic`` describes.
 
     :param hardware: gives the model and the bandwidth of all interfaces.
+    :param accepted: the accepted settings, for the refusal of other settings.
     :raises InvalidParameter: names the part of the value, and the accepted values.
     """
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
     settings = dict(pair("nic", part) for part in rest)
     if settings.keys() - {"model", "mac", "mtu", "queues"} or kind not in list(InterfaceKind):
-        raise exceptions.InvalidParameter("nic", spec, f"{PORTS}, then {SETTINGS}")
+        raise exceptions.InvalidParameter("nic", spec, f"{PORTS}, then {accepted}")
     limits = hardware.bandwidth()
     with properties.named({f"nic {way}": f"quota:vif_{way}_*" for way in limits}):
         return Interface(

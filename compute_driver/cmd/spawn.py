@@ -172,7 +172,8 @@ def _interfaces(
             raise exceptions.InvalidParameter("--nic", "none", "none without other interfaces")
         return (), {}
     parted = [options.static_addresses(spec) for spec in specs or ("user",)]
-    made = tuple(options.interface(spec, hardware) for spec, _addresses in parted)
+    known = f"{options.SETTINGS}; {options.ADDRESSES}"
+    made = tuple(options.interface(spec, hardware, known) for spec, _addresses in parted)
     pairs = zip(made, parted, strict=True)
     return made, {nic.mac: addresses for nic, (_spec, addresses) in pairs if addresses}
 

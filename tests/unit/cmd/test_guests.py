@@ -130,6 +130,8 @@ class Power(CommandLineCase):
         (_first, second) = self.driver.show(guest.uuid).guest.interfaces
         self.assertEqual((mac, "br0", 1400), (second.mac, second.source, second.mtu))
         self.assertIn("nic: ", self.refused(2, "attach", "interface", "web", "none"))
+        text = self.refused(2, "attach", "interface", "web", "user,address=192.0.2.5/24")
+        self.assertRegex(text, ",queues=N$")
         self.done("detach", "interface", "web", mac, "--timeout", "1")
         self.assertEqual(guest, self.driver.show(guest.uuid).guest)
         text = self.refused(1, "detach", "interface", "web", mac)

@@ -75,7 +75,8 @@ BAD_OPTIONS = {
     ("--nic", "ovs=br0,mtu=9"): "--nic mtu: 9 is not usable",
     ("--nic", "ovs=br0,queues=9"): "nic queues: 9 is not usable; accepted: at most 1",
     ("--nic", "user,mtu=1400"): "nic mtu: 1400 is not usable; accepted: nothing with kind user",
-    ("--nic", "user,speed=9"): "nic: 'user,speed=9' is not usable",
+    ("--nic", "user,speed=9"): "and ,queues=N; ,address=ADDRESS/PREFIX and after the address"
+    " ,gateway=ADDRESS",
     ("--nic", "user,model"): "nic: 'model' is not usable; accepted: KEY=VALUE",
     ("--nic", "user,model=ne1"): "nic model: 'ne1' is not usable; accepted: e1000,",
     ("--nic", "user,mac=xx"): "nic: 'xx' is not usable; accepted: a unicast MAC address",
