@@ -16,22 +16,12 @@ from compute_driver.conf import hypervisor
 from compute_driver.consoles import DisplayKind
 from compute_driver.hardware import architecture
 from compute_driver.nova.options import report
+from compute_driver.nova.options.rules import Effect
 from compute_driver.nova.options.rules import text as rules_text
 
 #: The default number of interfaces that a running instance can get.  Every interface takes a port
 #: of PCI Express; a port costs time only while firmware and kernel look for devices.
 _HOTPLUG_PORTS = 4
-
-#: Options that nova's group ``[spice]`` and this package both have.
-_SPICE = (
-    "agent_enabled",
-    "image_compression",
-    "jpeg_compression",
-    "playback_compression",
-    "require_secure",
-    "streaming_mode",
-    "zlib_compression",
-)
 
 
 def register() -> cfg.ConfigOpts:
@@ -44,7 +34,7 @@ def register() -> cfg.ConfigOpts:
     """
     nova_conf: cfg.ConfigOpts = nova.conf.CONF
     conf.register(nova_conf)
-    _set_defaults(nova_conf, _host(nova_conf) | _guests(nova_conf) | _consoles(nova_conf))
+    _set_defaults(nova_conf, _copied(nova_conf) | converted(nova_conf))
     _set_defaults(nova_conf, _processors(nova_conf))
     for option in hypervisor.OPTIONS:  # reading an option refuses a bad value
         nova_conf.hypervisor[option.dest]
@@ -57,9 +47,13 @@ def values(nova_conf: cfg.ConfigOpts) -> dict[tuple[str, str], str]:
     for group, rules in report.TABLE.items():
         for name in rules:
             with contextlib.suppress(cfg.NoSuchOptError):
-                options = nova_conf if group == "DEFAULT" else nova_conf[group]
-                found[group, name] = rules_text(options[name])
+                found[group, name] = rules_text(_value(nova_conf, group, name))
     return found
+
+
+def converted(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Return the defaults that are not simply the value of one option of nova."""
+    return _host(nova_conf) | _guests(nova_conf) | _consoles(nova_conf)
 
 
 def machines(nova_conf: cfg.ConfigOpts) -> dict[str, str]:
@@ -79,6 +73,24 @@ def machines(nova_conf: cfg.ConfigOpts) -> dict[str, str]:
     return types
 
 
+def _value(nova_conf: cfg.ConfigOpts, group: str, name: str) -> Any:
+    return (nova_conf if group == "DEFAULT" else nova_conf[group])[name]
+
+
+def _copied(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
+    """Return the values of nova's options that are defaults, without values that are refused."""
+    found: dict[str, Any] = {}
+    for group, rules in report.TABLE.items():
+        for name, rule in rules.items():
+            if not rule.own:
+                continue
+            with contextlib.suppress(cfg.NoSuchOptError):
+                value = _value(nova_conf, group, name)
+                if rule.effect_of(rules_text(value)) is not Effect.REFUSED:
+                    found[rule.own] = value
+    return found
+
+
 def _set_defaults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> None:
     for name, default in defaults.items():
         nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
@@ -92,18 +104,16 @@ def _host(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
         "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
         "instances_path": str(instances),
         "image_cache_path": str(instances / cache.subdirectory_name),
-        "image_unused_seconds": cache.remove_unused_original_minimum_age_seconds,
         "guest_cpus": nova_conf.vcpu_pin_set or nova_conf.compute.cpu_shared_set,
         # Nova makes several attempts of this length.
         "detach_timeout": libvirt.device_detach_attempts * libvirt.device_detach_timeout,
-        "soft_reboot_timeout": libvirt.wait_soft_reboot_seconds,
     }
 
 
 def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     libvirt = nova_conf.libvirt
     modes = (pair.partition("=") for pair in libvirt.disk_cachemodes)
-    defaults = {
+    return {
         "hotplug_ports": _hotplug_ports(nova_conf),
         # Nova's option may be negative, which means never.
         "memory_stats_seconds": max(0, libvirt.mem_stats_period_seconds),
@@ -111,14 +121,7 @@ def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
         "preallocate_disks": nova_conf.preallocate_images == "space",
         "disk_cache_modes": {kind: mode for kind, _, mode in modes},
         "disk_discard": libvirt.hw_disk_discard or "unmap",
-        "nic_rx_queue_size": libvirt.rx_queue_size,
-        "nic_max_queues": libvirt.max_queues,
-        "tcg_translation_buffer_mib": libvirt.tb_cache_size,
-        "cpu_features": libvirt.cpu_model_extra_flags,
     }
-    if libvirt.virt_type in tuple(VirtType):  # the report refuses other types
-        defaults["virt_type"] = libvirt.virt_type
-    return defaults
 
 
 def _disk_format(nova_conf: cfg.ConfigOpts) -> str:
@@ -150,5 +153,4 @@ def _consoles(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     }
     serial = nova_conf.serial_console
     defaults["serial_listen"] = serial.proxyclient_address if serial.enabled else None
-    defaults["serial_port_range"] = serial.port_range
-    return defaults | {f"spice_{name}": nova_conf.spice[name] for name in _SPICE}
+    return defaults

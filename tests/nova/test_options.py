@@ -45,6 +45,11 @@ SET: tuple[tuple[str, str, Any, str, Any], ...] = (
     ("libvirt", "images_type", "flat", "disk_format", "raw"),
     ("libvirt", "wait_soft_reboot_seconds", 7, "soft_reboot_timeout", 7),
     ("libvirt", "device_detach_timeout", 3, "detach_timeout", 24),
+    ("libvirt", "virt_type", "lxc", "virt_type", "kvm"),
+    ("serial_console", "port_range", "1:2", "serial_port_range", (1, 2)),
+    ("spice", "agent_enabled", False, "spice_agent_enabled", False),
+    ("spice", "image_compression", "lz", "spice_image_compression", "lz"),
+    ("image_cache", "remove_unused_original_minimum_age_seconds", 5, "image_unused_seconds", 5),
     ("libvirt", "mem_stats_period_seconds", -1, "memory_stats_seconds", 0),
     ("DEFAULT", "use_cow_images", False, "disk_format", "raw"),
     ("DEFAULT", "preallocate_images", "space", "preallocate_disks", True),
@@ -89,6 +94,10 @@ class TableTest(NovaCase):
                 if name in rules:
                     effect = rules[name].effect_of(text(option.default))
                     self.assertIn(effect, (Effect.WORKS, Effect.NEEDLESS), f"[{group}] {name}")
+
+    def test_converted_defaults_have_a_rule(self) -> None:
+        own = {rule.own for rules in report.TABLE.values() for rule in rules.values()}
+        self.assertEqual(set(), configuration.converted(CONF).keys() - own)
 
     def test_old_names_are_known(self) -> None:
         for group in report.WHOLE:

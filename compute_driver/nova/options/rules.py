@@ -77,6 +77,8 @@ def text(value: Any) -> str:
 def default_of(own: str, *accepted: str, lack: str = "") -> Rule:
     """Return the rule of an option that sets the default of an own option.
 
+    The value is the default, unless :mod:`compute_driver.nova.configuration` converts the value.
+
     :param accepted: the accepted values, if this driver refuses others.
     """
     rule = works(f"the default of [hypervisor] {own}", *accepted, lack=lack)
