@@ -30,8 +30,11 @@ class NovaCheck(verb.Verb):
             files = cfg.find_config_files("nova", "nova-compute")
             directories = cfg.find_config_dirs("nova", "nova-compute")
         if not files and not directories:
-            accepted = "--config-file or --config-dir"
-            raise exceptions.ConfigurationError(f"there is no nova.conf in /etc/nova; {accepted}")
+            # The places are those of oslo.config's _get_config_dirs.
+            raise exceptions.ConfigurationError(
+                "~/.nova, ~, /etc/nova and /etc have neither nova.conf nor nova-compute.conf;"
+                " accepted: --config-file or --config-dir"
+            )
         paths = [*files, *(path for name in directories for path in sources.files_in(name))]
         lines = list(report.lines(report.of_settings(sources.written(paths))))
         faults = conf.problems(files, directories)

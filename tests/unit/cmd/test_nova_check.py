@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
+from oslo_config import cfg
+
 from tests.unit.cmd.base import CommandLineCase
 
 
@@ -16,6 +20,14 @@ class NovaCheckTest(CommandLineCase):
     def test_nothing_to_do(self) -> None:
         lines = self.check("[libvirt]\nvirt_type = kvm\nvolume_clear = zero\n", 0)
         self.assertEqual(["not needed", "works"], [line.partition(":")[0] for line in lines])
+
+    def test_missing_files_are_refused_with_the_places_of_the_search(self) -> None:
+        with (
+            mock.patch.object(cfg, "find_config_files", return_value=[]),
+            mock.patch.object(cfg, "find_config_dirs", return_value=[]),
+        ):
+            text = self.refused(2, "nova", "check")
+        self.assertRegex(text, "~/.nova, ~, /etc/nova and /etc .*accepted: --config-file or")
 
     def test_worst_comes_first(self) -> None:
         content = (
