@@ -137,7 +137,9 @@ _EPHEMERAL_STORAGE_ENCRYPTION = {
 }
 
 _DEFAULT = {
-    "compute_driver": works("compute_driver.NovaDriver selects this driver"),
+    "compute_driver": warned(
+        "nova-compute loads another driver with this value", "compute_driver.NovaDriver", ""
+    ),
     "config_drive_format": refused("config drives are ISO 9660 images", "iso9660"),
     "cpu_allocation_ratio": works("placement's inventory"),
     "default_ephemeral_format": works(

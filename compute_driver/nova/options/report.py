@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
 from compute_driver.conf.sources import Setting
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
+
+#: A password in a URI, which no line shows.
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^@/]*@")
 
 #: Groups all of whose options have a rule; an option without a rule is unknown.
 WHOLE: Mapping[str, Mapping[str, Rule]] = {"libvirt": libvirt.RULES, **compute.WHOLE}
@@ -90,7 +94,8 @@ def lines(values: Values) -> Iterator[Line]:
             if effect is not rule.effect:
                 accepted = ", ".join(word or "unset" for word in rule.accepted)
                 words = f"{rule.lack}; accepted: {accepted}"
-            yield Line(effect, group, name, f"[{group}] {name} = {value}: {words}")
+            shown = _PASSWORD.sub(r"\1***@", value)
+            yield Line(effect, group, name, f"[{group}] {name} = {shown}: {words}")
         elif group in WHOLE:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
     yield from _combinations(values)

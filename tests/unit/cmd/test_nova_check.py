@@ -38,3 +38,12 @@ class NovaCheckTest(CommandLineCase):
         effects = [line.partition(":")[0] for line in lines]
         self.assertEqual(["refused", "refused", "warning", "works"], effects)
         self.assertIn("virt_type in FILE [hypervisor]: 'xen' is not usable", lines[0])
+
+    def test_another_driver_is_named_and_a_password_is_not(self) -> None:
+        content = (
+            "[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n"
+            "[libvirt]\nlive_migration_uri = qemu+ssh://nova:hunter2@%s/system\n"
+        )
+        lines = self.check(content, 1)
+        self.assertIn("accepted: compute_driver.NovaDriver", "".join(lines))
+        self.assertNotIn("hunter2", "".join(lines))
