@@ -26,8 +26,11 @@ _E = maker(metadata.NAMESPACE, metadata.PREFIX)
 _BASELINE, _CARRIED = (f"{{{metadata.NAMESPACE}}}{name}" for name in ("baseline", "carried"))
 
 #: The attributes that tell elements of one name apart; the order tells other elements apart.
+#: Elements that only other clients write need no key: the driver copies them whole.
 _KEYS: dict[str, tuple[str, ...]] = {
     "controller": ("type", "index"),
+    "serial": ("target/port",),
+    "console": ("target/type", "target/port"),
     "channel": ("target/name",),
     "graphics": ("type",),
     "input": ("type", "bus"),

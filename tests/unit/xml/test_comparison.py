@@ -48,6 +48,10 @@ class ComparisonTest(unittest.TestCase):
         (parent,) = self.domain.xpath(place)
         parent.append(etree.fromstring(xml))
 
+    def remove(self, device: str) -> None:
+        (element,) = self.domain.xpath(f"devices/{device}")
+        element.getparent().remove(element)
+
     def define(self, xml: str | None = None) -> str:
         """Define the domain that the driver carries the changes to."""
         described, carried = comparison.split(carrying.carry(xml or self.written, self.present()))
@@ -129,6 +133,26 @@ class ComparisonTest(unittest.TestCase):
         self.add("devices/interface", "<link state='down'/>")
         described = etree.fromstring(self.define(as_text(guest(interfaces=()))))
         self.assertIsNone(described.find("devices/interface"))
+
+    def test_serial_port_comes_back_that_another_client_removes_between_others(self) -> None:
+        self.written = as_text(guest(serial_ports=3))
+        self.domain = as_libvirt(self.written)
+        self.note = comparison.note(self.written, [], text(self.domain), 9)
+        self.remove("serial[target/@port='1']")
+        self.assertEqual(((), (), (), ("devices/serial[1]",)), self.differences())
+        self.assertEqual(self.written.split(), self.define().split())
+
+    def test_device_of_another_client_goes_that_this_client_removes_before_others(self) -> None:
+        for number in "1234":
+            self.add("devices", f"<filesystem><target dir='{number}'/></filesystem>")
+            self.add("devices", f"<serial type='null'><target port='{number}'/></serial>")
+        self.define()
+        self.remove("filesystem[target/@dir='2']")
+        self.remove("serial[target/@port='2']")
+        for _ in range(2):
+            described = etree.fromstring(self.define())
+            self.assertEqual([*"134"], described.xpath("devices/filesystem/target/@dir"))
+            self.assertEqual([*"0134"], described.xpath("devices/serial/target/@port"))
 
     def test_own_disk_gives_way_to_the_name_of_an_added_disk(self) -> None:
         self.add("devices", "<disk type='file'><source file='/x'/><target dev='vdb'/></disk>")
