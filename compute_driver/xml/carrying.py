@@ -18,7 +18,7 @@ from lxml import etree
 from compute_driver.xml import comparison, metadata
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml.comparison import Carried, Values
-from compute_driver.xml.elements import E, Element
+from compute_driver.xml.elements import KIB_PER_MIB, USER_ALIAS, E, Element
 from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
@@ -37,11 +37,6 @@ _OTHERS = frozenset(
 
 #: Types of addresses that libvirt does not give by itself.
 _KEPT_ADDRESSES = frozenset({"virtio-mmio"})
-
-#: The beginning of an alias that users give, by which other elements name the device.
-_USER_ALIAS = "ua-"
-
-_KIB = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,7 +215,7 @@ def _free(device: Element, orders: set[str | None], *, on_carried: bool) -> None
 
 def _belonging(device: Element, orders: set[str | None]) -> Iterator[Element]:
     yield from device.findall("address")
-    yield from (a for a in device.findall("alias") if not a.get("name", "").startswith(_USER_ALIAS))
+    yield from (a for a in device.findall("alias") if not a.get("name", "").startswith(USER_ALIAS))
     yield from (boot for boot in device.findall("boot") if boot.get("order") in orders)
 
 
@@ -237,7 +232,7 @@ def _keep_parts(domain: Element, present: Element) -> None:
     current = present.findtext("currentMemory")
     ours = domain.find("memory")
     assert ours is not None
-    if current not in (None, memory) and memory == str(int(ours.text or 0) * _KIB):
+    if current not in (None, memory) and memory == str(int(ours.text or 0) * KIB_PER_MIB):
         ours.addnext(E.currentMemory(current, unit="KiB"))
     own = domain.find("vcpu")
     assert own is not None

@@ -18,7 +18,7 @@ from compute_driver.guest import Guest
 from compute_driver.limits import DiskLimits
 from compute_driver.storage.layout import GuestDisk, Layout
 from compute_driver.xml import source
-from compute_driver.xml.elements import E, Element
+from compute_driver.xml.elements import USER_ALIAS, E, Element
 
 if TYPE_CHECKING:
     from compute_driver.hardware.description import Hardware
@@ -33,9 +33,8 @@ _PREFIXES = {
     DiskBus.FDC: "fd",
 }
 
-
-#: The beginning of the aliases that libvirt leaves to its clients.
-_USER_ALIAS = "ua-"
+#: The beginning of the aliases that this driver gives to the guest's disks without serial number.
+_ALIAS = f"{USER_ALIAS}driver-"
 
 #: SCSI controllers that see one disk at each target; libvirt puts all disks at the first target.
 _ONE_UNIT = frozenset({ScsiModel.PVSCSI, ScsiModel.LSISAS1068, ScsiModel.LSISAS1078})
@@ -102,7 +101,7 @@ def _disk(guest: Guest, hardware: Hardware, disk: GuestDisk, target: str) -> Ele
 
 def _name(disk: GuestDisk) -> Element:
     if disk.device == "floppy":  # QEMU's floppy disks have no serial number
-        return E.alias(name=f"{_USER_ALIAS}{disk.name}")
+        return E.alias(name=f"{_ALIAS}{disk.name}")
     # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
     return E.serial(disk.name)
 
@@ -112,10 +111,11 @@ def name_of(disk: Element) -> str:
 
     :return: :attr:`GuestDisk.name`; empty if the disk has no name.
     """
+    if disk.get("device") != "floppy":
+        return disk.findtext("serial", "")
     alias = disk.find("alias")
-    named = "" if alias is None else alias.get("name", "")
-    by_alias = named.removeprefix(_USER_ALIAS) if named.startswith(_USER_ALIAS) else ""
-    return disk.findtext("serial") or by_alias
+    name = "" if alias is None else alias.get("name", "")
+    return name.removeprefix(_ALIAS) if name.startswith(_ALIAS) else ""
 
 
 def _limits(limits: DiskLimits | None) -> list[Element]:

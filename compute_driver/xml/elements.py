@@ -9,10 +9,16 @@ from typing import Protocol
 from lxml.builder import ElementMaker
 from lxml.etree import _Element as Element
 
-__all__ = ["YES_NO", "E", "Element", "Maker", "maker"]
+__all__ = ["KIB_PER_MIB", "USER_ALIAS", "YES_NO", "E", "Element", "Maker", "maker"]
 
 #: libvirt's words for present and absent.
 YES_NO = {True: "yes", False: "no"}
+
+#: libvirt writes memory in KiB; the driver has memory in MiB.
+KIB_PER_MIB = 1024
+
+#: The beginning of the aliases that libvirt leaves to its clients.
+USER_ALIAS = "ua-"
 
 
 class Maker(Protocol):

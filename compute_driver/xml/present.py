@@ -22,9 +22,7 @@ from compute_driver.storage.source import Source
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata, source
 from compute_driver.xml.comparison import Baseline, is_own, mac
-from compute_driver.xml.elements import Element
-
-_KIB = 1024
+from compute_driver.xml.elements import KIB_PER_MIB, Element
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +63,8 @@ class Present:
         kib, vcpus = int(domain.findtext("memory", "0")), int(domain.findtext("vcpu", "0"))
         changes: dict[str, Any] = {}
         # The memory of a domain with places for more modules includes the modules.
-        if kib not in (0, guest.memory_mib * _KIB) and domain.find("maxMemory") is None:
-            changes["memory_mib"] = -(-kib // _KIB)
+        if kib not in (0, guest.memory_mib * KIB_PER_MIB) and domain.find("maxMemory") is None:
+            changes["memory_mib"] = -(-kib // KIB_PER_MIB)
         if vcpus not in (0, guest.vcpus) and guest.cpu.topology is None:
             changes["vcpus"] = vcpus
         try:

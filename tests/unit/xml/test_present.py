@@ -12,10 +12,10 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat
-from compute_driver.guest import Disk, Guest
+from compute_driver.guest import Disk, Guest, Rescue
 from compute_driver.storage.source import FileSource
 from compute_driver.xml import carrying, present
-from tests.unit.xml.base import DIRECTORY, as_text, guest, hardware, layout, nic
+from tests.unit.xml.base import DIRECTORY, IMAGE, as_text, guest, hardware, layout, nic
 
 Change = Callable[[etree._Element], object]
 
@@ -109,6 +109,24 @@ class PresentTest(unittest.TestCase):
         )
         names = [target.get("dev") for target in domain.iterfind("devices/disk/target")]
         self.assertEqual(len(names), len(set(names)))
+
+    def test_disk_of_another_client_is_not_the_guests_by_its_alias(self) -> None:
+        for device in ("disk", "cdrom", "floppy"):
+            with self.subTest(device):
+                found = self.read(
+                    added(
+                        f"<disk type='file' device='{device}'><source file='/data'/>"
+                        "<target dev='fda'/><alias name='ua-root'/></disk>"
+                    )
+                )
+                self.assertEqual([Path("/data")], found.added_files)
+                self.assertEqual(self.plan, present.located(self.plan, found))
+
+    def test_rescue_floppy_is_the_guests(self) -> None:
+        rescued = guest(rescue=Rescue(image=IMAGE, bus=DiskBus.FDC))
+        found = present.read(self.xml(made=rescued), None, DIRECTORY)
+        assert found is not None
+        self.assertEqual(([], {"root", "rescue"}), (found.added_disks, {*found.disks}))
 
     def test_added_scsi_controller_stays_unless_the_driver_writes_it(self) -> None:
         own = dataclasses.replace(self.made, root=Disk(size_bytes=512, bus=DiskBus.SCSI))
