@@ -22,6 +22,7 @@ from lxml import etree
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator
 from compute_driver.host import emulator
+from compute_driver.host.arguments import arguments
 from compute_driver.host.cache import Attempt, Cache
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import home
@@ -130,22 +131,11 @@ class Capabilities:
         ).made
 
     def _makes_sound(self, question: tuple[str, str, str, str], model: str) -> bool:
-        path, architecture, machine, kind = question
-        domain = E.domain(
-            {"type": kind},
-            E.name("rehearsal"),
-            E.memory("64", unit="MiB"),
-            E.vcpu("1"),
-            E.os(E.type("hvm", arch=architecture, machine=machine)),
-            E.devices(E.emulator(path), E.sound(model=model)),
-        )
         try:
-            line = self._connection.run(
-                libvirt.virConnect.domainXMLToNative, "qemu-argv", etree.tostring(domain).decode()
-            )
+            words = arguments(self._connection, question, devices=[E.sound(model=model)])
         except exceptions.LibvirtError:
             return False
-        return _DROPPED not in line.split()
+        return _DROPPED not in words
 
     def _fingerprint(self, path: str, *question: str) -> list[Any]:
         version = self._connection.run(libvirt.virConnect.getLibVersion)

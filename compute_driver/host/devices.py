@@ -35,8 +35,11 @@ _SOUND_CARDS = {
 #: Sound cards that not every supported libvirt can give to a guest.
 _ASKED = frozenset({SoundModel.VIRTIO, SoundModel.PCSPK})
 
-#: Debian packages of devices that are not in the package of the emulator, from Debian 13 on.
-_PACKAGES: Mapping[Choice, str] = {VideoModel.QXL: "qemu-system-modules-spice"}
+#: Debian's package of SPICE and of display adapter ``qxl``, from Debian 13 on.
+SPICE_PACKAGE = "qemu-system-modules-spice"
+
+#: Debian packages of devices that are not in the package of the emulator.
+_PACKAGES: Mapping[Choice, str] = {VideoModel.QXL: SPICE_PACKAGE}
 
 
 class Devices:

@@ -13,10 +13,8 @@ import fnmatch
 import itertools
 import logging
 import re
-import shlex
 from collections.abc import Callable, Collection
 
-import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
@@ -26,8 +24,9 @@ from compute_driver.guest import Guest
 from compute_driver.hardware import architecture, machines, tuning
 from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
+from compute_driver.host.arguments import arguments
 from compute_driver.host.capabilities import Capabilities
-from compute_driver.host.devices import Devices
+from compute_driver.host.devices import SPICE_PACKAGE, Devices
 from compute_driver.host.emulator import Emulators, Machine, Rehearsal
 from compute_driver.libvirt.connection import Connection
 from compute_driver.xml import cpu as cpu_xml
@@ -42,7 +41,7 @@ _TRIED = 12
 #: Debian packages of QEMU's parts, from Debian 13 on; older emulators have these parts inside.
 _MODULES = {
     DisplayKind.VNC: "an emulator that can",
-    DisplayKind.SPICE: "qemu-system-modules-spice",
+    DisplayKind.SPICE: SPICE_PACKAGE,
 }
 
 _UNKNOWN_FEATURE = re.compile(
@@ -190,27 +189,17 @@ class _Processor:
 
     def _option(self) -> str:
         """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty if none."""
-        domain = E.domain(
-            {"type": self._accelerator.domain_type},
-            E.name("rehearsal"),
-            E.memory("64", unit="MiB"),
-            E.vcpu("1"),
-            E.os(E.type("hvm", arch=self._architecture, machine=self._machine)),
-            *cpu_xml.element(dataclasses.replace(self._cpu, topology=())),
-            # libvirt adds these devices by itself, and the machine may lack their bus.
-            E.devices(
-                E.emulator(self._path),
-                E.controller(type="usb", model="none"),
-                E.memballoon(model="none"),
-            ),
-        )
+        accelerator = self._accelerator.domain_type
         try:
-            line = self._connection.run(
-                libvirt.virConnect.domainXMLToNative, "qemu-argv", etree.tostring(domain).decode()
+            words = arguments(
+                self._connection,
+                (self._path, self._architecture, self._machine, accelerator),
+                settings=cpu_xml.element(dataclasses.replace(self._cpu, topology=())),
+                # libvirt adds these devices by itself, and the machine may lack their bus.
+                devices=[E.controller(type="usb", model="none"), E.memballoon(model="none")],
             )
         except exceptions.LibvirtError as error:
             raise self._refusal(str(error), self._others) from error
-        words = shlex.split(line)
         return words[words.index("-cpu") + 1] if "-cpu" in words else ""
 
     def _refusal(
