@@ -61,12 +61,13 @@ class OpenVSwitch(Backend):
         self._plug(site, uuid, interfaces, hybrid=False)
 
     def restore(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        ports = ovsdb.read_switch(_address(site.conf)).ports
+        switch = ovsdb.read_switch(_address(site.conf))
         for interface in interfaces:
-            if interface.switch_port not in ports:
+            if interface.switch_port not in switch.ports:
+                _check_ports(switch, uuid, [interface])
                 if interface.hybrid:
                     _remove_pair(str(interface.switch_port))
-                self._add(site, uuid, [interface])
+                _add(site, switch, uuid, interface)
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         _unplug(ovsdb.read_switch(_address(site.conf)), uuid, interfaces)
@@ -98,22 +99,21 @@ class OpenVSwitch(Backend):
         wanted = [interface for interface in interfaces if interface.hybrid is hybrid]
         if not wanted:
             return
-        self.check_interfaces(site, uuid, wanted)
+        switch = ovsdb.read_switch(_address(site.conf))
+        _check_ports(switch, uuid, wanted)
         try:
-            self._add(site, uuid, wanted)
+            for interface in wanted:
+                _add(site, switch, uuid, interface)
         except BaseException:
             self.unplug(site, uuid, interfaces)
             raise
 
-    def _add(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
-        address = _address(site.conf)
-        switch = ovsdb.read_switch(address)
-        _check_ports(switch, uuid, interfaces)
-        for interface in interfaces:
-            assert interface.source is not None
-            assert interface.switch_port is not None
-            _os_vif("plug", uuid, interface, switch.datapaths[interface.source])
-            ovsdb.note(address, interface.switch_port, _INSTANCES, str(site.instances))
+
+def _add(site: Site, switch: ovsdb.Switch, uuid: str, interface: Interface) -> None:
+    assert interface.source is not None
+    assert interface.switch_port is not None
+    _os_vif("plug", uuid, interface, switch.datapaths[interface.source])
+    ovsdb.note(_address(site.conf), interface.switch_port, _INSTANCES, str(site.instances))
 
 
 def _check_ports(switch: ovsdb.Switch, uuid: str, interfaces: Sequence[Interface]) -> None:

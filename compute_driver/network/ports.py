@@ -63,9 +63,9 @@ class Ports:
 
     def plugged(self) -> dict[str, list[Interface]]:
         """Return the plugged interfaces, by UUID of the guest; see :meth:`Backend.plugged`."""
-        plugged: dict[str, list[Interface]] = {}
         from compute_driver.network.kinds import BACKENDS
 
+        plugged: dict[str, list[Interface]] = {}
         for backend in BACKENDS.values():
             for uuid, interfaces in backend.plugged(self.site).items():
                 plugged.setdefault(uuid, []).extend(interfaces)
