@@ -76,8 +76,8 @@ def rescue(
     op.undo.add(f"system of {before.name}", _restore, parts, before, was_on)
     power.shut_down(parts, uuid, timeout)
     known = parts.present(uuid)  # another client may have moved a disk meanwhile
-    changes.warn(parts, known)
     made = parts.blueprint(after, known=known)
+    changes.warn(parts, known, made)
     parts.define(made.xml)
     steps.announce("domain redefined")
     power.power_on(parts, after)

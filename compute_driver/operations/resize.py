@@ -134,8 +134,8 @@ def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None
         with files.new_file(making / exchange.POWERED_ON):
             pass
     known = parts.present(uuid)
-    changes.warn(parts, known)
     made = parts.blueprint(change.new, change.decision, new_files=True, known=known)
+    changes.warn(parts, known, made)
     before = parts.plan(change.old, known=known)
     _make_files(change, before, made.layout, parts.home(uuid), tools.limits(parts.conf))
     parts.define(made.xml)

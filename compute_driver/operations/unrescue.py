@@ -31,8 +31,8 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)
     known = parts.present(uuid)  # another client may have moved a disk meanwhile
-    changes.warn(parts, known)
     made = parts.blueprint(after, known=known)
+    changes.warn(parts, known, made)
     parts.define(made.xml)
     steps.announce("domain redefined")
     rescue_files.mend(parts, uuid)

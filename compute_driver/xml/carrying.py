@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import logging
 from collections.abc import Iterator
 
 from lxml import etree
@@ -20,8 +19,6 @@ from compute_driver.xml import disk as disk_xml
 from compute_driver.xml.comparison import Carried, Values
 from compute_driver.xml.elements import KIB_PER_MIB, USER_ALIAS, E, Element
 from compute_driver.xml.present import Present
-
-LOG = logging.getLogger(__name__)
 
 #: Elements that this driver decides about at each power-on: they and their content.
 _DECIDED = ("os", "devices/emulator", "cpu/model", "cpu/topology", "vcpus")
@@ -69,11 +66,12 @@ def differences(present: Present) -> Differences:
     )
 
 
-def carry(xml: str, present: Present) -> str:
+def carry(xml: str, present: Present) -> tuple[str, tuple[str, ...]]:
     """Return the XML of a domain with all that another client has added to the present domain.
 
     :param xml: the domain as this driver has built it.
-    :return: the domain, with notes for :func:`compute_driver.xml.comparison.split`.
+    :return: the domain, with notes for :func:`compute_driver.xml.comparison.split`; and the paths
+        of changes that are lost, because this driver now changes the same values.
     """
     domain = etree.fromstring(xml)
     _carry_metadata(domain, present)
@@ -85,16 +83,10 @@ def carry(xml: str, present: Present) -> str:
     controllers = {
         path for path in paths if path.startswith("devices/controller[") and path not in own
     }
+    lost = tuple(path for path in paths if _is_changed_now(path, own, present))
     for path in paths:
-        if not _is_changed_now(path, own, present):
+        if path not in lost:
             _write(domain, present, path, controllers)
-        elif present.baseline is not None:
-            LOG.warning(
-                "Guest %s: another client of libvirt has changed %s, and this change is lost: the"
-                " driver now changes the same value",
-                present.stored.guest.uuid,
-                path,
-            )
     base = _base(present)
     notes = {
         path: Carried(own.get(path), base.get(path))
@@ -102,7 +94,9 @@ def carry(xml: str, present: Present) -> str:
         if own.get(path) != value
     }
     comparison.mark(domain, notes)
-    return etree.tostring(domain, encoding="unicode", pretty_print=True)
+    carried = etree.tostring(domain, encoding="unicode", pretty_print=True)
+    # Without a baseline it is not known who has set the values.
+    return carried, () if present.baseline is None else lost
 
 
 def _base(present: Present) -> Values:

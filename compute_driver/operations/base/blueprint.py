@@ -35,6 +35,9 @@ class Blueprint(Draft):
     """A guest on this host.
 
     :param xml: its domain, for libvirt to define.
+    :param lost: the paths of values that another client has set, and that the domain does not keep:
+        this driver changes the same values.
     """
 
     xml: str
+    lost: tuple[str, ...] = ()

@@ -13,6 +13,7 @@ from compute_driver.choices import ACTIVE
 from compute_driver.guest import Guest
 from compute_driver.info import Finding
 from compute_driver.operations.base import restoring
+from compute_driver.operations.base.blueprint import Blueprint
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
 from compute_driver.storage.layout import GuestDisk, Layout, Role
@@ -80,10 +81,21 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
         )
 
 
-def warn(parts: Parts, known: Present | None) -> None:
-    """Log the changes that are taken back when the domain is built anew."""
+def warn(parts: Parts, known: Present | None, made: Blueprint | None = None) -> None:
+    """Log the changes that are taken back or lost when the domain is built anew.
+
+    :param known: what the guest's domain has.
+    :param made: the new domain; None if this driver changes no value of the domain.
+    """
     if known is None:
         return
+    for path in () if made is None else made.lost:
+        LOG.warning(
+            "Guest %s: another client of libvirt has changed %s, and this change is lost: the"
+            " driver now changes the same value",
+            known.stored.guest.uuid,
+            path,
+        )
     for finding in _taken_back(parts, known, carrying.differences(known)):
         LOG.warning("%s %s: %s", finding.kind, finding.subject, finding.detail)
 

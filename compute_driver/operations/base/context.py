@@ -218,8 +218,8 @@ class Parts:
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
             memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
-        xml = xml if before is None else carrying.carry(xml, before)
-        return Blueprint(guest, made.decision, made.hardware, made.layout, xml)
+        xml, lost = (xml, ()) if before is None else carrying.carry(xml, before)
+        return Blueprint(guest, made.decision, made.hardware, made.layout, xml, lost)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:
         configured: int | None = self.conf.hypervisor.tcg_translation_buffer_mib

@@ -179,7 +179,7 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
     guest = parts.described(uuid, known).guest
     made = parts.blueprint(guest, known=known)
     changes.require(made.layout, known, guest.name)
-    changes.warn(parts, known)
+    changes.warn(parts, known, made)
     parts.define(made.xml)
     steps.announce("domain redefined")
     if parts.plan(guest).places != made.layout.places:

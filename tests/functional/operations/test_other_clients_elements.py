@@ -199,11 +199,13 @@ class TestElements(OtherClientTestCase):
     def test_what_the_driver_decides_is_taken_back_and_named(self) -> None:
         self.add(("os", "<bootmenu enable='yes'/>", ""))
         self.redefine(lambda domain: domain.find("devices").remove(domain.find("devices/rng")))
-        self.assertEqual(2, len(self.details()))
+        self.set(("devices/memballoon/stats", "period", "77"))
+        self.assertEqual(3, len(self.details()))
+        self.driver.conf.set_override("memory_stats_seconds", 5, "hypervisor")
         with self.assertLogs("compute_driver", "WARNING") as logs:
             self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
-        for words in ("set os/bootmenu", "removed devices/rng"):
-            self.assertIn(words, "".join(logs.output))
+        for words in ("set os/bootmenu", "removed devices/rng", "memballoon/stats@period"):
+            self.assertEqual(1, "".join(logs.output).count(words), words)
         self.assertEqual([], self.details())
 
     def test_change_that_is_undone_is_no_change(self) -> None:

@@ -57,7 +57,7 @@ class PresentTest(unittest.TestCase):
 
     def carried(self, change: Change, made: Guest | None = None) -> etree._Element:
         built = as_text(made or self.made)
-        return etree.fromstring(carrying.carry(built, self.read(change)))
+        return etree.fromstring(carrying.carry(built, self.read(change))[0])
 
     def test_domain_without_a_change_has_the_planned_disks(self) -> None:
         found = self.read(live=nothing)
