@@ -121,7 +121,7 @@ class EmbeddedDaemon:
         """Start the daemon unless it runs, and keep it running until :meth:`close`.
 
         If the daemon runs already, the method only looks at an open socket, and continues daemons
-        that somebody has stopped.
+        that a signal has stopped.
 
         :return: the connection URI.
         :raises ConfigurationError: if the state directory is not usable.

@@ -26,7 +26,7 @@ class Lease:
         self._status = open(path, "rb", buffering=0)  # noqa: SIM115 - see close()
 
     def serves(self) -> bool:
-        """Tell whether libvirtd holds the connection, and nobody has stopped the supervisor.
+        """Tell whether libvirtd holds the connection, and the supervisor is not stopped.
 
         The method takes two system calls, so that each call of libvirt can ask.  A supervisor that
         is not stopped continues its stopped daemons by itself.

@@ -33,8 +33,8 @@ class Rule:
     """What this driver does with one option.
 
     :param effect: the effect of accepted values, WORKS or NEEDLESS.
-    :param about: how the option works, or why nobody needs the option; empty if only values that
-        are not accepted need words.
+    :param about: how the option works, or why guests do not need the option; empty if only values
+        that are not accepted need words.
     :param own: the option of group ``[hypervisor]`` whose default the option sets; empty without.
     :param accepted: the accepted values as :func:`text` writes them; empty for all values.
     :param otherwise: the effect of other values, WARNED or REFUSED.
@@ -102,7 +102,7 @@ def of_nova(part: str = "nova-compute") -> Rule:
 
 
 def needless(reason: str) -> Rule:
-    """Return the rule of an option that nobody needs with this driver."""
+    """Return the rule of an option that has no use with this driver."""
     return Rule(effect=Effect.NEEDLESS, about=reason)
 
 
