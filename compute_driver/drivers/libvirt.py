@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The driver for KVM and QEMU guests: wires the parts together, each verb in a line or two.
 
-A verb imports the module of its operation when the verb runs: a command needs one such module.
+A command imports the module of its own operation only: see :mod:`compute_driver.operations`.
 """
 
 from __future__ import annotations
 
 import builtins
 import contextlib
-import time
 from collections.abc import Callable, Collection, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import consoles, driver, exceptions
+from compute_driver import driver, operations
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
 from compute_driver.contract.agent import check_account
@@ -40,14 +38,12 @@ from compute_driver.info import (
     GuestStats,
     HostInfo,
 )
+from compute_driver.libvirt import agent, consoles
 from compute_driver.libvirt.connection import Connection
-from compute_driver.operations.base import freezing, journal, removal
+from compute_driver.operations.base import freezing, journal
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.need import Need
 from compute_driver.system import concurrency
-
-if TYPE_CHECKING:
-    from compute_driver.operations import subscribe
 
 
 class LibvirtDriver(driver.ComputeDriver):
@@ -64,7 +60,7 @@ class LibvirtDriver(driver.ComputeDriver):
         super().__init__(conf)
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
-        self._subscriptions: builtins.list[subscribe.Changes] = []
+        self._subscriptions: builtins.list[operations.subscribe.Changes] = []
         journal.recover(self._parts, Need.FILES)
 
     def spawn(
@@ -76,12 +72,9 @@ class LibvirtDriver(driver.ComputeDriver):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        from compute_driver.operations import spawn
-        from compute_driver.operations.base import admission
-
-        decision = admission.check_guest(self._parts, guest)
+        decision = operations.spawn.check_spawn(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
-            return spawn.spawn(
+            return operations.spawn.spawn(
                 *(self._parts, guest, decision, progress, op),
                 network=network,
                 power_on=power_on,
@@ -89,22 +82,7 @@ class LibvirtDriver(driver.ComputeDriver):
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        from compute_driver.operations import destroy
-        from compute_driver.operations.base import disk_copy
-
-        disk_copy.give_up(self._parts, uuid)
-        if keep_files:
-            with (
-                contextlib.suppress(exceptions.GuestNotFound),
-                journal.operation(self._parts, uuid, "release", need=Need.FILES) as op,
-            ):
-                destroy.release(self._parts, uuid, op)
-            return
-        with (
-            contextlib.suppress(exceptions.GuestNotFound),
-            journal.operation(self._parts, uuid, "destroy", need=Need.NOTHING, removes=True),
-        ):
-            removal.remove(self._parts, uuid)
+        operations.destroy.destroy(self._parts, uuid, keep_files=keep_files)
 
     def reboot(
         self,
@@ -114,25 +92,19 @@ class LibvirtDriver(driver.ComputeDriver):
         timeout: float | None = None,
         network: contextlib.AbstractContextManager[object] | None = None,
     ) -> RebootKind:
-        from compute_driver.operations import reboot
-
         seconds = self._seconds(timeout, "soft_reboot_timeout")
         need = Need.FILES if kind is RebootKind.HARD else Need.ALL
         with journal.operation(self._parts, uuid, "reboot", need=need) as op:
-            return reboot.reboot(self._parts, uuid, kind, seconds, op, network)
+            return operations.reboot.reboot(self._parts, uuid, kind, seconds, op, network)
 
     def start(self, uuid: str) -> None:
-        from compute_driver.operations import start
-
         with journal.operation(self._parts, uuid, "start"):
-            start.start(self._parts, uuid)
+            operations.start.start(self._parts, uuid)
 
     def stop(self, uuid: str, *, timeout: float | None = None) -> None:
-        from compute_driver.operations import stop
-
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "stop", need=Need.NOTHING):
-            stop.stop(self._parts, uuid, seconds)
+            operations.stop.stop(self._parts, uuid, seconds)
 
     def pause(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "pause"):
@@ -141,22 +113,16 @@ class LibvirtDriver(driver.ComputeDriver):
                 self._parts.on_domain(uuid, libvirt.virDomain.suspend)
 
     def resume(self, uuid: str) -> None:
-        from compute_driver.operations import resume
-
         with journal.operation(self._parts, uuid, "resume"):
-            resume.resume(self._parts, uuid)
+            operations.resume.resume(self._parts, uuid)
 
     def suspend(self, uuid: str) -> None:
-        from compute_driver.operations import suspend
-
         with journal.operation(self._parts, uuid, "suspend"):
-            suspend.suspend(self._parts, uuid)
+            operations.suspend.suspend(self._parts, uuid)
 
     def inject_nmi(self, uuid: str) -> None:
-        from compute_driver.operations import inject_nmi
-
         with journal.operation(self._parts, uuid, "inject_nmi"):
-            inject_nmi.inject_nmi(self._parts, uuid)
+            operations.inject_nmi.inject_nmi(self._parts, uuid)
 
     def snapshot(
         self,
@@ -167,13 +133,13 @@ class LibvirtDriver(driver.ComputeDriver):
         quiesce: Quiesce = Quiesce.TRY,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        from compute_driver.operations import snapshot
-
-        made = snapshot.check_target(self._parts, target)
+        made = operations.snapshot.check_target(self._parts, target)
         image_format = image_format or SnapshotFormat.of(target)
         timeout = self.conf.hypervisor.snapshot_timeout
         with journal.operation(self._parts, uuid, "snapshot") as op:
-            snapshot.snapshot(self._parts, uuid, made, image_format, quiesce, timeout, progress, op)
+            operations.snapshot.snapshot(
+                self._parts, uuid, made, image_format, quiesce, timeout, progress, op
+            )
 
     def quiesce(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "quiesce"):
@@ -185,8 +151,6 @@ class LibvirtDriver(driver.ComputeDriver):
             freezing.thaw(self._parts, uuid, self._parts.agent_timeout)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
-        from compute_driver.libvirt import agent
-
         check_account(user, password)
         with journal.operation(self._parts, uuid, "set_password"):
             self._parts.require_agent(uuid, "set a password of")
@@ -195,9 +159,7 @@ class LibvirtDriver(driver.ComputeDriver):
             self._parts.on_domain(uuid, request)
 
     def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
-        from compute_driver.operations import ssh_host_keys
-
-        return ssh_host_keys.ssh_host_keys(self._mended, uuid)
+        return operations.ssh_host_keys.ssh_host_keys(self._mended, uuid)
 
     def rescue(
         self,
@@ -207,104 +169,78 @@ class LibvirtDriver(driver.ComputeDriver):
         timeout: float | None = None,
         progress: driver.Progress = driver.no_progress,
     ) -> None:
-        from compute_driver.operations import rescue as rescues
-
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "rescue") as op:
-            rescues.rescue(self._parts, uuid, rescue, seconds, progress, op)
+            operations.rescue.rescue(self._parts, uuid, rescue, seconds, progress, op)
 
     def unrescue(self, uuid: str) -> None:
-        from compute_driver.operations import unrescue
-
         with journal.operation(self._parts, uuid, "unrescue") as op:
-            unrescue.unrescue(self._parts, uuid, op)
+            operations.unrescue.unrescue(self._parts, uuid, op)
 
     def resize(
         self, uuid: str, guest: Guest, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        from compute_driver.operations import resize
-
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "resize") as op:
-            change = resize.check_resize(self._parts, uuid, guest)
-            resize.resize(self._parts, change, op, timeout=seconds, power_on=power_on)
+            change = operations.resize.check_resize(self._parts, uuid, guest)
+            operations.resize.resize(self._parts, change, op, timeout=seconds, power_on=power_on)
 
     def check_resize(self, uuid: str, guest: Guest) -> None:
-        from compute_driver.operations import resize
-
         with journal.exclusive(self._parts, uuid):
-            resize.check_resize(self._parts, uuid, guest)
+            operations.resize.check_resize(self._parts, uuid, guest)
 
     def identify(self, uuid: str, identity: Identity, annotations: Sequence[str]) -> None:
-        from compute_driver.operations import identify
-
         with journal.operation(self._parts, uuid, "identify"):
-            identify.identify(self._parts, uuid, identity, tuple(annotations))
+            operations.identify.identify(self._parts, uuid, identity, tuple(annotations))
 
     def confirm_resize(self, uuid: str) -> None:
-        from compute_driver.operations import confirm_resize
-
         with journal.operation(self._parts, uuid, "confirm_resize") as op:
-            confirm_resize.confirm_resize(self._parts, uuid, op)
+            operations.confirm_resize.confirm_resize(self._parts, uuid, op)
 
     def revert_resize(
         self, uuid: str, *, timeout: float | None = None, power_on: bool | None = None
     ) -> None:
-        from compute_driver.operations import revert_resize
-
         seconds = self._seconds(timeout, "stop_timeout")
         with journal.operation(self._parts, uuid, "revert_resize") as op:
-            revert_resize.revert_resize(self._parts, uuid, op, timeout=seconds, power_on=power_on)
+            operations.revert_resize.revert_resize(
+                self._parts, uuid, op, timeout=seconds, power_on=power_on
+            )
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
-        from compute_driver.operations import attach_interface
-
         with journal.operation(self._parts, uuid, "attach_interface") as op:
-            attach_interface.attach_interface(self._parts, uuid, interface, op)
+            operations.attach_interface.attach_interface(self._parts, uuid, interface, op)
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
-        from compute_driver.operations import detach_interface
-
         seconds = self._seconds(timeout, "detach_timeout")
         with journal.operation(self._parts, uuid, "detach_interface") as op:
-            detach_interface.detach_interface(self._parts, uuid, mac, op, timeout=seconds)
+            operations.detach_interface.detach_interface(
+                self._parts, uuid, mac, op, timeout=seconds
+            )
 
     def addresses(self, uuid: str) -> tuple[str, ...]:
-        from compute_driver.libvirt import agent
-
         self._mended.require(uuid, "ask for the addresses of", ACTIVE)
         request = partial(agent.addresses, timeout=self._parts.agent_timeout)
         return self._parts.on_domain(uuid, request)
 
     def publish(self, uuid: str, port: PublishedPort) -> None:
-        from compute_driver.operations import publish
-
         with journal.operation(self._parts, uuid, "publish") as op:
-            publish.publish(self._parts, uuid, port, op)
+            operations.publish.publish(self._parts, uuid, port, op)
 
     def unpublish(self, uuid: str, port: PublishedPort) -> None:
-        from compute_driver.operations import unpublish
-
         with journal.operation(self._parts, uuid, "unpublish") as op:
-            unpublish.unpublish(self._parts, uuid, port, op)
+            operations.unpublish.unpublish(self._parts, uuid, port, op)
 
     def plug_interfaces(self, uuid: str) -> None:
-        from compute_driver.operations import plug_interfaces
-
         with journal.operation(self._parts, uuid, "plug_interfaces"):
-            plug_interfaces.plug_interfaces(self._parts, uuid)
+            operations.plug_interfaces.plug_interfaces(self._parts, uuid)
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
-        from compute_driver.operations import replace_interfaces
-
         with journal.operation(self._parts, uuid, "replace_interfaces"):
-            replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
+            operations.replace_interfaces.replace_interfaces(self._parts, uuid, tuple(interfaces))
 
     def subscribe(self, listener: driver.Listener) -> None:
-        from compute_driver.operations import subscribe
-
         journal.recover(self._parts)
-        changes = subscribe.Changes(self._parts, listener)
+        changes = operations.subscribe.Changes(self._parts, listener)
         changes.start()
         self._subscriptions.append(changes)
 
@@ -321,51 +257,28 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.inventory.find(guest)
 
     def console_log(self, uuid: str, *, max_bytes: int | None = None) -> bytes:
-        from compute_driver.libvirt.consoles import log as console_log
-
         log = self._mended.inventory.console_log(uuid)
-        return concurrency.run_blocking(console_log.read_log, log, max_bytes)
+        return concurrency.run_blocking(consoles.log.read_log, log, max_bytes)
 
     def console_wait(self, uuid: str, text: str, *, timeout: float, skip_bytes: int = 0) -> None:
-        from compute_driver.libvirt.consoles import log as console_log
-
-        log = self._mended.inventory.console_log(uuid)
-        deadline = time.monotonic() + timeout
-        with self._parts.connection.watch(uuid) as watch:
-            if self._parts.state(uuid) not in ACTIVE:
-                deadline = time.monotonic()  # the guest writes nothing more
-            while not console_log.wait_for_text(log, text, watch, deadline, skip_bytes):
-                state = self._parts.state(uuid)  # opens a lost connection again
-                if state is not PowerState.RUNNING:
-                    name = self._parts.name(uuid)
-                    raise exceptions.InvalidGuestState(name, f"see {text!r} of", state, ["running"])
-                if time.monotonic() >= deadline:
-                    raise consoles.not_shown(self._parts.name(uuid), text, timeout)
+        operations.console_wait.console_wait(self._mended, uuid, text, timeout, skip_bytes)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
-        from compute_driver.libvirt.consoles import session
-
         self._mended.require(uuid, "attach to", ACTIVE)
-        return session.attach(self._parts.connection, uuid)
+        return consoles.session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
-        from compute_driver.libvirt.consoles import session
-
         self._mended.require(uuid, "connect to", ACTIVE)
-        return self._parts.on_domain(uuid, session.find_address)
+        return self._parts.on_domain(uuid, consoles.session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
-        from compute_driver.libvirt.consoles import screen
-
         self._mended.require(uuid, "take a picture of", ACTIVE)
         self._parts.require_answer(uuid)
-        return self._parts.on_domain(uuid, screen.take_screenshot)
+        return self._parts.on_domain(uuid, consoles.screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        from compute_driver.libvirt.consoles import screen
-
         self._mended.require(uuid, "see", ACTIVE)
-        return self._parts.on_domain(uuid, lambda domain: screen.find_display(domain, kind))
+        return self._parts.on_domain(uuid, partial(consoles.screen.find_display, kind=kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:
         if uuid is not None:
@@ -376,14 +289,10 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.host.show(architectures)
 
     def host_check(self) -> tuple[Check, ...]:
-        from compute_driver.operations import host_check
-
-        return host_check.host_check(self._parts)
+        return operations.host_check.host_check(self._parts)
 
     def image_list(self) -> tuple[CacheEntry, ...]:
-        from compute_driver.operations import image_list
-
-        return image_list.image_list(self._parts)
+        return operations.image_list.image_list(self._parts)
 
     def image_cache(
         self, image: Image, *, boot: bool = False, progress: driver.Progress = driver.no_progress
@@ -391,15 +300,11 @@ class LibvirtDriver(driver.ComputeDriver):
         return self._parts.images.fetch(image, progress, boot=boot)
 
     def image_prune(self, *, unused: float | None = None) -> tuple[CacheEntry, ...]:
-        from compute_driver.operations.base import image_users
-
         age = self._seconds(unused, "image_unused_seconds")
-        return tuple(self._parts.images.prune(age, lambda: image_users.bases(self._parts)))
+        return operations.image_prune.image_prune(self._parts, age)
 
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        from compute_driver.operations import audit
-
-        return audit.audit(self._parts, repair=repair)
+        return operations.audit.audit(self._parts, repair=repair)
 
     def close(self) -> None:
         while self._subscriptions:

@@ -18,12 +18,8 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.operations.base import (
-    freezing,
-    marks,
-    removal,
-    restoring,
-)
+from compute_driver.operations import base
+from compute_driver.operations.base import freezing, marks, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.need import Need
 from compute_driver.operations.base.undo import Undo
@@ -224,14 +220,12 @@ def _end_interrupted(
     held.keep = True
     if note.remove:
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, note.operation)
-        removal.remove(parts, uuid)
+        base.removal.remove(parts, uuid)
     else:
         level = logging.WARNING if need is Need.ALL else logging.INFO  # it is told once
         LOG.log(level, "Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
-            removal.undefine_kept(parts, uuid)
-        from compute_driver.operations.base import recovery  # imports many modules
-
-        recovery.mend(parts, uuid, need)
+            base.removal.undefine_kept(parts, uuid)
+        base.recovery.mend(parts, uuid, need)
     held.keep = False
     return note.remove or need is Need.ALL
