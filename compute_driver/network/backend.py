@@ -28,11 +28,14 @@ class Site:
     :param conf: configuration with group ``[hypervisor]``.
     :param instances: the directory of all guests of this driver.
     :param call: calls a function with an open connection to libvirt, and returns its result.
+    :param aliases: returns libvirt's alias of each interface of a domain, by MAC address in lower
+        case; None in a domain that is off.
     """
 
     conf: cfg.ConfigOpts
     instances: Path
     call: Callable[[Callable[[libvirt.virConnect], Any]], Any]
+    aliases: Callable[[libvirt.virDomain], Mapping[str, str | None]]
 
 
 @dataclasses.dataclass(frozen=True)

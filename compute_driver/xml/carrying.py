@@ -18,6 +18,7 @@ from compute_driver.xml import comparison, metadata
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml.comparison import Carried, Values
 from compute_driver.xml.elements import KIB_PER_MIB, USER_ALIAS, E, Element
+from compute_driver.xml.interface import mac_of
 from compute_driver.xml.present import Present
 
 #: Elements that this driver decides about at each power-on: they and their content.
@@ -119,7 +120,7 @@ def _is_other(path: str, element: Element, present: Present) -> bool:
     if comparison.parent(path) not in ("", "devices"):
         return False
     if element.tag == "interface":
-        return comparison.mac(element) not in {nic.mac for nic in present.stored.guest.interfaces}
+        return mac_of(element) not in {nic.mac for nic in present.stored.guest.interfaces}
     if element.tag == "disk":
         return not comparison.is_own(element)
     if element.tag == "controller":  # libvirt makes a controller, but of its default model

@@ -18,6 +18,7 @@ from compute_driver.storage.layout import is_name
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata
 from compute_driver.xml.elements import Element, maker
+from compute_driver.xml.interface import mac_of
 
 #: Values by path.
 Values = Mapping[str, str]
@@ -225,15 +226,9 @@ def is_own(disk: Element) -> bool:
     return is_name(disk_xml.name_of(disk))
 
 
-def mac(interface: Element) -> str:
-    """Return the hardware address of an interface."""
-    found = interface.find("mac")
-    return "" if found is None else found.get("address", "").lower()
-
-
 def _key(element: Element, own: bool) -> str:
     if element.tag == "interface":
-        found = [mac(element)]
+        found = [mac_of(element)]
     elif element.tag == "disk":
         target = element.find("target")
         name = "" if target is None else target.get("dev", "")

@@ -69,10 +69,15 @@ def of(domain: str, mac: str) -> str:
     return etree.tostring(element, encoding="unicode", with_tail=False)
 
 
+def mac_of(interface: Element) -> str:
+    """Return the hardware address of an interface, in lower case."""
+    mac = interface.find("mac")
+    return "" if mac is None else mac.get("address", "").lower()
+
+
 def aliases(domain: Element) -> dict[str, str | None]:
     """Return libvirt's alias of each interface by MAC address; None in a domain that is off."""
     return {
-        mac.get("address", ""): None if (alias := nic.find("alias")) is None else alias.get("name")
+        mac_of(nic): None if (alias := nic.find("alias")) is None else alias.get("name")
         for nic in domain.iterfind("devices/interface")
-        if (mac := nic.find("mac")) is not None
     }

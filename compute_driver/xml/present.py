@@ -21,8 +21,9 @@ from compute_driver.storage.layout import GuestDisk, Layout, Role
 from compute_driver.storage.source import Source
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata, source
-from compute_driver.xml.comparison import Baseline, is_own, mac
+from compute_driver.xml.comparison import Baseline, is_own
 from compute_driver.xml.elements import KIB_PER_MIB, Element
+from compute_driver.xml.interface import mac_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +88,7 @@ class Present:
     @property
     def macs(self) -> set[str]:
         """The MAC addresses of all interfaces, also of those that another client has added."""
-        return {mac(interface) for interface in self.domain.iterfind("devices/interface")}
+        return {mac_of(interface) for interface in self.domain.iterfind("devices/interface")}
 
 
 def read(

@@ -73,7 +73,7 @@ class Parts:
             Host(conf, connection),
             Inventory(connection, ownership),
             ImageCache(conf, lambda: connection.run(ownership.settle)),
-            Ports(Site(conf, instances, connection.run)),
+            Ports(Site(conf, instances, connection.run, domains.interfaces)),
         )
 
     def directory(self, uuid: str) -> Path:

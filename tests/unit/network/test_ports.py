@@ -14,6 +14,7 @@ import libvirt
 from compute_driver import conf, exceptions
 from compute_driver.choices import InterfaceKind
 from compute_driver.guest import Disk, Guest, Interface
+from compute_driver.libvirt import domain as domains
 from compute_driver.limits import Bandwidth
 from compute_driver.network import kinds, native
 from compute_driver.network.backend import Backend, Form, Site
@@ -45,7 +46,7 @@ def site(*networks: str) -> Site:
     def call(function: Callable[[libvirt.virConnect], Any]) -> Any:
         return function(connection)
 
-    return Site(conf.load([]), Path("/guests"), call)
+    return Site(conf.load([]), Path("/guests"), call, domains.interfaces)
 
 
 class FormTest(unittest.TestCase):
