@@ -17,7 +17,6 @@ from collections.abc import Callable, Sequence
 
 import libvirt
 import libvirt_qemu
-from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Protocol
@@ -49,11 +48,11 @@ class UserMode(Backend):
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         if any(interface.published for interface in interfaces):
-            site.call(functools.partial(_change, uuid, interfaces, _publish))
+            site.call(functools.partial(_change, site, uuid, interfaces, _publish))
 
     def unplug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         if any(interface.published for interface in interfaces):
-            site.call(functools.partial(_change, uuid, interfaces, _withdraw))
+            site.call(functools.partial(_change, site, uuid, interfaces, _withdraw))
 
 
 def _require_free(port: PublishedPort) -> None:
@@ -72,6 +71,7 @@ def _require_free(port: PublishedPort) -> None:
 
 
 def _change(
+    site: Site,
     uuid: str,
     interfaces: Sequence[Interface],
     step: Callable[[libvirt.virDomain, str, PublishedPort], None],
@@ -80,26 +80,16 @@ def _change(
     """Take a step with each published port of the interfaces that a running domain has."""
     try:
         domain = connection.lookupByUUIDString(uuid)
-        aliases = _aliases(domain) if domain.isActive() else {}
+        aliases = site.aliases(domain) if domain.isActive() else {}
     except libvirt.libvirtError as error:
         if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
             return
         raise
     for interface in interfaces:
-        if interface.mac in aliases:
+        alias = aliases.get(interface.mac)
+        if alias is not None:
             for port in interface.published:
-                step(domain, f"host{aliases[interface.mac]}", port)
-
-
-def _aliases(domain: libvirt.virDomain) -> dict[str, str]:
-    """Return libvirt's names of a running domain's interfaces, by MAC address."""
-    root = etree.fromstring(domain.XMLDesc())
-    return {
-        mac.get("address", ""): alias.get("name", "")
-        for interface in root.iterfind("devices/interface")
-        if (mac := interface.find("mac")) is not None
-        and (alias := interface.find("alias")) is not None
-    }
+                step(domain, f"host{alias}", port)
 
 
 def _publish(domain: libvirt.virDomain, network: str, port: PublishedPort) -> None:
