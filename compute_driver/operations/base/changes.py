@@ -81,15 +81,15 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
         )
 
 
-def warn(parts: Parts, known: Present | None, made: Blueprint | None = None) -> None:
+def warn(parts: Parts, known: Present | None, made: Blueprint) -> None:
     """Log the changes that are taken back or lost when the domain is built anew.
 
     :param known: what the guest's domain has.
-    :param made: the new domain; None if this driver changes no value of the domain.
+    :param made: the new domain.
     """
     if known is None:
         return
-    for path in () if made is None else made.lost:
+    for path in made.lost:
         LOG.warning(
             "Guest %s: another client of libvirt has changed %s, and this change is lost: the"
             " driver now changes the same value",

@@ -25,7 +25,6 @@ from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import changes, power
 from compute_driver.operations.base.context import Parts
 from compute_driver.xml import metadata
-from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
 
@@ -109,19 +108,17 @@ def plug(parts: Parts, guest: Guest, interface: Interface) -> None:
     parts.ports.plug(only(guest, interface))
 
 
-def xml(parts: Parts, stored: metadata.Stored, guest: Guest, known: Present | None = None) -> str:
-    """Return the domain of a guest with other interfaces, and the accelerator that it has.
-
-    :param known: see :meth:`Parts.blueprint`.
-    """
-    return parts.blueprint(guest, stored.decision, known=known).xml
+def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
+    """Return the domain of a guest with other interfaces, and the accelerator that it has."""
+    return parts.blueprint(guest, stored.decision).xml
 
 
 def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
     """Store the description of a guest, from its next power-on and of its domain that runs."""
     known = parts.present(guest.uuid)
-    changes.warn(parts, known)
-    parts.define(xml(parts, stored, guest, known))
+    made = parts.blueprint(guest, stored.decision, known=known)
+    changes.warn(parts, known, made)
+    parts.define(made.xml)
     contents = metadata.contents(stored, guest)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, contents))
 
