@@ -118,7 +118,7 @@ class TestDisks(OtherClientTestCase):
 
     def test_snapshot(self) -> None:
         def copy(made: Guest) -> None:
-            target = self.home / f"{made.uuid}.image"
+            target = self.home / f"{made.uuid}.qcow2"
             for _ in ("running", "stopped"):
                 self.driver.snapshot(made.uuid, target)
                 assert_content(target, "qcow2", BEFORE, AFTER)
