@@ -61,13 +61,13 @@ class CommandLine:
         own = {"OS_HYPERVISOR__VIRT_TYPE": base.VIRT_TYPE, "LC_ALL": "C.UTF-8", "TERM": "xterm"}
         return cls(state or base.state_path(), clean | own | variables)
 
-    def run(self, *words: str) -> Outcome:
+    def run(self, *words: str, timeout: float = DEADLINE) -> Outcome:
         """Run a command to its end."""
-        return ended(self.start(*words, stdin=subprocess.DEVNULL))
+        return ended(self.start(*words, stdin=subprocess.DEVNULL), timeout)
 
-    def done(self, *words: str) -> Outcome:
+    def done(self, *words: str, timeout: float = DEADLINE) -> Outcome:
         """Run a command that must succeed without a message on stderr."""
-        outcome = self.run(*words)
+        outcome = self.run(*words, timeout=timeout)
         if outcome.status or outcome.err:
             raise AssertionError(f"{words}: status {outcome.status}: {outcome.err}")
         return outcome
@@ -111,11 +111,11 @@ def spawn_words(name: str, *words: str) -> tuple[str, ...]:
     return ("spawn", name, "--image", base.disk_image().location, "--memory", "192", *words)
 
 
-def ended(process: subprocess.Popen[bytes]) -> Outcome:
-    """Return the outcome of a command, which is killed at the deadline."""
+def ended(process: subprocess.Popen[bytes], timeout: float = DEADLINE) -> Outcome:
+    """Return the outcome of a command, which is killed after these seconds."""
     with process:
         try:
-            out, err = process.communicate(timeout=DEADLINE)
+            out, err = process.communicate(timeout=timeout)
         except BaseException:
             process.kill()
             raise
