@@ -24,7 +24,7 @@ from compute_driver.choices import Accelerator
 from compute_driver.host import emulator
 from compute_driver.host.arguments import arguments
 from compute_driver.host.cache import Attempt, Cache
-from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.connection import Connection, version
 from compute_driver.system import home
 from compute_driver.xml.elements import E
 
@@ -138,9 +138,9 @@ class Capabilities:
         return _DROPPED not in words
 
     def _fingerprint(self, path: str, *question: str) -> list[Any]:
-        version = self._connection.run(libvirt.virConnect.getLibVersion)
+        made_by = self._connection.run(version)
         return [
-            *(self._connection.uri, version, self._host(), [path, *question]),
+            *(self._connection.uri, made_by, self._host(), [path, *question]),
             *(emulator.fingerprint(path), _configuration()),
         ]
 

@@ -230,7 +230,7 @@ class Detection:
             firmware=tuple(_firmware(facts.machines[0], able)),
             absent_devices=tuple(
                 Devices(self._capabilities, self._emulators).absent(
-                    facts.machines[0], (path, facts.name, facts.machine, accelerator)
+                    facts.machines[0], (path, facts.name, facts.machine, accelerator), able
                 )
             ),
         )

@@ -16,6 +16,7 @@ from compute_driver.hardware.machines import Machine
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators
+from compute_driver.xml.elements import Element
 
 #: Path of the emulator, architecture, machine type, accelerator.
 Place = tuple[str, str, str, Accelerator]
@@ -53,10 +54,11 @@ class Devices:
         self._capabilities = able
         self._emulators = emulators
 
-    def check(self, hardware: Hardware, path: str) -> None:
+    def check(self, hardware: Hardware, path: str, able: Element) -> None:
         """Refuse a model that the emulator or libvirt lacks.
 
         :param path: the emulator.
+        :param able: libvirt's domain capabilities for the machine.
         :raises NotOnThisHost: names the models that the machine has on this host.
         """
         place = (path, hardware.architecture.name, hardware.machine, hardware.accelerator)
@@ -66,7 +68,7 @@ class Devices:
             hardware.peripherals.sound,
         )
         for models, (field, offered, has) in zip(
-            wanted, self._families(hardware.family), strict=True
+            wanted, self._families(hardware.family, able), strict=True
         ):
             for model in models:
                 if not has(place, model):
@@ -75,26 +77,29 @@ class Devices:
                     hint = f"; Debian's package {package} has it" if package else ""
                     raise exceptions.NotOnThisHost(field, str(model), f"{accepted}{hint}")
 
-    def absent(self, machine: Machine, place: Place) -> Iterator[str]:
-        """Yield family and name of each model of a machine that this host lacks."""
-        for field, offered, has in self._families(machine):
+    def absent(self, machine: Machine, place: Place, able: Element) -> Iterator[str]:
+        """Yield family and name of each model of a machine that this host lacks.
+
+        :param able: see :meth:`check`.
+        """
+        for field, offered, has in self._families(machine, able):
             yield from (f"{field} {model}" for model in offered if not has(place, model))
 
     def _families(
-        self, machine: Machine
+        self, machine: Machine, able: Element
     ) -> tuple[tuple[str, tuple[Choice, ...], Callable[[Place, Choice], bool]], ...]:
+        def has_video(_place: Place, model: Choice) -> bool:
+            return model in capabilities.videos(able)
+
         return (
             ("nic model", machine.nics, self._has_nic),
-            ("video", machine.videos, self._has_video),
+            ("video", machine.videos, has_video),
             ("sound", machine.sounds, self._has_sound),
         )
 
     def _has_nic(self, place: Place, model: Choice) -> bool:
         # libvirt knows each machine's kind of virtio, and takes every other name for QEMU's.
         return model is NicModel.VIRTIO or model in self._emulators.describe(place[0]).devices
-
-    def _has_video(self, place: Place, model: Choice) -> bool:
-        return model in capabilities.videos(self._capabilities.domain(*place))
 
     def _has_sound(self, place: Place, model: Choice) -> bool:
         card = _SOUND_CARDS[SoundModel(model)]

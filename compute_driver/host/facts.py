@@ -18,7 +18,7 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.hardware import cpu_set
 from compute_driver.info import HostInfo
-from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.connection import Connection, version
 from compute_driver.system import memory
 from compute_driver.system.filesystem import existing_parent
 
@@ -68,7 +68,7 @@ class Host:
             hostname=self._connection.run(libvirt.virConnect.getHostname),
             driver="libvirt",
             connection_uri=self._connection.uri,
-            libvirt_version=dotted(self._connection.run(libvirt.virConnect.getLibVersion)),
+            libvirt_version=dotted(self._connection.run(version)),
             # libvirt starts every emulator to find QEMU's version.
             qemu_version=versions.get(self.architecture)
             or next(filter(None, versions.values()), ""),

@@ -91,7 +91,7 @@ class Models:
             accepted = f"at most {limit}, which is what machine {hardware.machine} takes"
             raise exceptions.NotOnThisHost("vcpus", guest.vcpus, accepted)
         _check_firmware(hardware, able)
-        self._devices.check(hardware, path)
+        self._devices.check(hardware, path, able)
         _check_displays(hardware.display.kinds, path, able)
         cpu = hardware.processor
         if cpu.model or cpu.enable or cpu.disable:

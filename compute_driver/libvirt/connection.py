@@ -14,6 +14,7 @@ import functools
 import logging
 import re
 import time
+import weakref
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -95,6 +96,18 @@ def _name(function: Any) -> str:
     module = str(getattr(function, "__module__", "")).rpartition(".")[2]
     name = getattr(function, "__qualname__", type(function).__name__)
     return f"{module}.{name}".replace(".<locals>", "").replace(".<lambda>", "")
+
+
+#: Versions by connection: a daemon keeps its version until its connections end.
+_VERSIONS: weakref.WeakKeyDictionary[libvirt.virConnect, int] = weakref.WeakKeyDictionary()
+
+
+def version(opened: libvirt.virConnect) -> int:
+    """Return libvirt's version by its number; libvirt is asked once for each connection."""
+    known = _VERSIONS.get(opened)
+    if known is None:
+        known = _VERSIONS[opened] = opened.getLibVersion()
+    return known
 
 
 class Connection:

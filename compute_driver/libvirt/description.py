@@ -17,6 +17,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from lxml import etree
+
 from compute_driver import exceptions
 from compute_driver.storage import layout
 from compute_driver.system import files
@@ -83,6 +85,14 @@ class Description:
         except (exceptions.MetadataDamaged, ValueError) as error:
             raise damage from error
         return xml
+
+    def name(self) -> str | None:
+        """Return the name of the domain; None without a file that describes the guest."""
+        try:
+            xml = self.path.read_text(errors="replace")
+            return metadata.name(xml) if metadata.uuid(xml) == self.uuid else None
+        except (OSError, etree.XMLSyntaxError):
+            return None
 
     def intact(self) -> str | None:
         """Return the XML of the domain; None if :meth:`read` raises an error."""

@@ -20,11 +20,11 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.guest import renamed
 from compute_driver.libvirt import domain as domains
+from compute_driver.libvirt.connection import version
 from compute_driver.libvirt.description import Description
 from compute_driver.storage import owner
 from compute_driver.xml import comparison, metadata
 from compute_driver.xml import source as source_xml
-from compute_driver.xml.comparison import Baseline
 from compute_driver.xml.elements import Element
 
 LOG = logging.getLogger(__name__)
@@ -45,7 +45,6 @@ class Ownership:
     def __init__(self, instances: Path) -> None:
         self.instances = instances
         self._owner: str | None = None
-        self._versions: tuple[libvirt.virConnect, int] | None = None
 
     @property
     def owner(self) -> str | None:
@@ -157,14 +156,13 @@ class Ownership:
             settled = self._owner = owner.make(self.instances, self._lost(connection))
         return settled
 
-    def descriptions(self, domain: libvirt.virDomain) -> tuple[str, str | None, Baseline | None]:
-        """Return what :func:`domains.descriptions` returns, and the domain's baseline.
+    def descriptions(self, domain: libvirt.virDomain) -> tuple[str, str | None, Element | None]:
+        """Return what :func:`domains.descriptions` returns, and the note about the domain.
 
-        :return: the baseline is None if another libvirt or another driver has defined the domain.
+        :return: the note is None if another libvirt or another driver has defined the domain.
         """
         inactive, live = domains.descriptions(domain)
-        note = self._baseline(inactive, self._version(domain.connect()))
-        return inactive, live, None if note is None else comparison.read(note)
+        return inactive, live, self._baseline(inactive, version(domain.connect()))
 
     def description(self, domain: libvirt.virDomain) -> str:
         """Return the XML of a domain with its baseline, for :meth:`define_again`."""
@@ -181,7 +179,7 @@ class Ownership:
         """
         described, carried = comparison.split(self._claimed(connection, xml))
         made = domains.description(domains.define(connection, described))
-        note = comparison.note(described, carried, made, self._version(connection))
+        note = comparison.note(described, carried, made, version(connection))
         self._keep(comparison.noted(described, [note]))
 
     def define_again(self, connection: libvirt.virConnect, xml: str) -> None:
@@ -259,10 +257,10 @@ class Ownership:
             if claim and claim.owner and claim.directory.parent == self.instances
         ]
 
-    def _baseline(self, xml: str, version: int | None = None) -> Element | None:
+    def _baseline(self, xml: str, made_by: int | None = None) -> Element | None:
         """Return the note about a domain that this driver has defined last, with present paths.
 
-        :param version: see :func:`comparison.baseline`.
+        :param made_by: the version of libvirt that must have made the domain.
         """
         uuid = metadata.uuid(xml)
         latest = Description.latest(self.instances / uuid).intact()
@@ -271,12 +269,7 @@ class Ownership:
         claim = metadata.claim(latest)
         if claim is not None:
             latest = source_xml.moved(latest, claim.directory, self.instances / uuid)
-        return comparison.baseline(latest, version)
-
-    def _version(self, connection: libvirt.virConnect) -> int:
-        if self._versions is None or self._versions[0] is not connection:
-            self._versions = (connection, connection.getLibVersion())
-        return self._versions[1]
+        return comparison.baseline(latest, made_by)
 
     def _keep(self, xml: str) -> None:
         directory = self.instances / metadata.uuid(xml)

@@ -8,15 +8,13 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import libvirt
-
 from compute_driver import exceptions
 from compute_driver.choices import Firmware
 from compute_driver.guest import GIB
 from compute_driver.hardware import architecture
 from compute_driver.host.facts import dotted
 from compute_driver.info import ArchitectureInfo, Check
-from compute_driver.libvirt import leftovers
+from compute_driver.libvirt import connection, leftovers
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import tools
 from compute_driver.system.filesystem import existing_parent
@@ -37,7 +35,7 @@ def host_check(parts: Parts) -> tuple[Check, ...]:
 
 def _libvirt(parts: Parts) -> Iterator[Check]:
     try:
-        version = parts.connection.run(libvirt.virConnect.getLibVersion)
+        version = parts.connection.run(connection.version)
         uri = parts.connection.uri
     except exceptions.ComputeDriverError as error:
         yield Check(

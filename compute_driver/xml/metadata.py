@@ -11,6 +11,7 @@ own namespace.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -32,6 +33,9 @@ NAMESPACE = "urn:compute-driver:guest:1"
 PREFIX = "driver"
 
 _TAG = f"{{{NAMESPACE}}}guest"
+#: Number of guests whose descriptions are kept as they were read last.
+_KEPT = 1024
+
 #: virDomainGetMetadata returns the element without its namespace.
 _ROOT_TAGS = frozenset({_TAG, "guest"})
 _OWNER = "owner"
@@ -196,7 +200,7 @@ def read(xml: str) -> Stored | None:
     attributes = {str(name): str(value) for name, value in element.attrib.items()}
     try:
         return Stored(
-            guest=_CONVERTER.structure(json.loads(element.text or ""), Guest),
+            guest=_guest(element.text or ""),
             directory=Path(attributes["directory"]),
             decision=Decision(
                 Accelerator(attributes["accelerator"]),
@@ -231,6 +235,12 @@ def text(xml: str) -> str | None:
     """Return the guest in a domain's metadata as it is stored; None without metadata."""
     found = _parse(xml)
     return None if found is None else found.text
+
+
+@functools.lru_cache(_KEPT)
+def _guest(text: str) -> Guest:
+    """Return the guest that an element stores; operations and questions read it many times."""
+    return _CONVERTER.structure(json.loads(text), Guest)
 
 
 def _parse(xml: str) -> Element | None:

@@ -9,6 +9,7 @@ libvirt's domain has them; :mod:`compute_driver.xml.carrying` keeps the other ch
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,8 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest, renamed
 from compute_driver.storage.layout import GuestDisk, Layout, Role
 from compute_driver.storage.source import Source
+from compute_driver.xml import comparison, metadata, source
 from compute_driver.xml import disk as disk_xml
-from compute_driver.xml import metadata, source
 from compute_driver.xml.comparison import Baseline, is_own
 from compute_driver.xml.elements import KIB_PER_MIB, Element
 from compute_driver.xml.interface import mac_of
@@ -47,7 +48,7 @@ class Present:
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
-    :param baseline: the domain without the changes of other clients; None if this is not known.
+    :param note: the note of what libvirt has made of the domain; None without one.
     """
 
     stored: metadata.Stored
@@ -55,7 +56,12 @@ class Present:
     described: Mapping[str, Place]
     domain: Element
     running: Element | None
-    baseline: Baseline | None = None
+    note: Element | None = None
+
+    @functools.cached_property
+    def baseline(self) -> Baseline | None:
+        """The domain without the changes of other clients; None if this is not known."""
+        return None if self.note is None else comparison.read(self.note)
 
     @property
     def guest(self) -> Guest:
@@ -95,14 +101,14 @@ def read(
     inactive: str,
     live: str | None,
     directory: Path,
-    baseline: Baseline | None = None,
+    note: Element | None = None,
 ) -> Present | None:
     """Return what a domain has.
 
     :param inactive: the domain's XML from its next power-on.
     :param live: the XML of the domain that runs; None if it does not run.
     :param directory: where the guest's directory is now.
-    :param baseline: see :class:`Present`.
+    :param note: see :class:`Present`.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
@@ -121,7 +127,7 @@ def read(
         described=described,
         domain=domain,
         running=running,
-        baseline=baseline,
+        note=note,
     )
 
 

@@ -143,10 +143,10 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored, (inactive, live, baseline) = self._with_domain(
+        stored, (inactive, live, note) = self._with_domain(
             uuid, lambda domain, stored: (stored, self.ownership.descriptions(domain))
         )
-        return stored, present.read(inactive, live, self.directory(uuid), baseline)
+        return stored, present.read(inactive, live, self.directory(uuid), note)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -300,10 +300,10 @@ class Parts:
         self._define(self.ownership.define_again, xml)
 
     def _define(self, function: Callable[[libvirt.virConnect, str], None], xml: str) -> None:
-        before = Description.latest(self.directory(metadata.uuid(xml))).intact()
+        before = Description.latest(self.directory(metadata.uuid(xml))).name()
         self.connection.run(function, xml)
         if before is not None:
-            self.forget_logs(metadata.name(before))
+            self.forget_logs(before)
 
     def forget_logs(self, name: str) -> None:
         """Remove the logs of QEMU under a name that a guest had, unless a domain has the name."""

@@ -17,7 +17,6 @@ from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
-from compute_driver.xml import metadata
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -46,9 +45,9 @@ def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     # The domain has the only record of its interfaces: they are unplugged before it goes.
     parts.ports.unplug(uuid, removed.interfaces)
     parts.connection.run(_undefine, uuid, keep_files=keep_files)
-    latest = Description.latest(parts.directory(uuid)).intact()
+    latest = Description.latest(parts.directory(uuid)).name()
     # Another client may have renamed or undefined the domain.
-    for name in filter(None, {removed.name, latest and metadata.name(latest)}):
+    for name in filter(None, {removed.name, latest}):
         parts.forget_logs(name)
     steps.announce("domain undefined")
     return True

@@ -81,7 +81,7 @@ class FakeLibvirt:
         self.asked.append(function.__name__)
         return getattr(self, function.__name__)(*arguments)
 
-    def getLibVersion(self) -> int:  # noqa: N802 - libvirt's names
+    def version(self) -> int:
         return 9000000
 
     def getDomainCapabilities(self, path: str, arch: str, machine: str, kind: str) -> str:  # noqa: N802

@@ -39,8 +39,7 @@ class ComparisonTest(unittest.TestCase):
         self.domain = made
 
     def present(self) -> Present:
-        baseline = comparison.read(self.note)
-        found = present.read(text(self.domain), None, DIRECTORY, baseline)
+        found = present.read(text(self.domain), None, DIRECTORY, self.note)
         assert found is not None
         return found
 
