@@ -104,6 +104,13 @@ LIMITS = {
     "16 open files, soft": Fault('ulimit -Sn 16; exec "$@"'),
 }
 
+#: Every file that the driver has made is of a time that has not come yet.
+CLOCK = {
+    "clock set back": Fault(
+        'find "$OS_HYPERVISOR__STATE_PATH" -exec touch --no-dereference --date "+1 month" {} +;'
+        ' exec "$@"'
+    ),
+}
 
 #: File systems of the state directory, and the exit status of commands that need the directory.
 SMALL = {"4 KiB": ("size=4k", FAILED), "40 KiB": ("size=40k", FAILED)} | {
@@ -192,6 +199,9 @@ class Surroundings(unittest.TestCase):
 
     def test_open_files(self) -> None:
         self.show_outcomes(LIMITS)
+
+    def test_clock(self) -> None:
+        self.show_outcomes(CLOCK)
 
 
 class FileSystems(unittest.TestCase):
