@@ -103,13 +103,18 @@ class Ownership:
         hint = f"the domain is not this driver's, but {directory} has a guest's files; see 'audit'"
         return exceptions.GuestNotFound(guest, hint)
 
-    def fault(self, domain: libvirt.virDomain) -> exceptions.MetadataDamaged | None:
+    def fault(
+        self, domain: libvirt.virDomain, *, persistent: bool
+    ) -> exceptions.MetadataDamaged | None:
         """Return what is wrong with a guest's metadata, now and from the next power-on.
 
+        :param domain: the domain, looked up just now: such a domain has an ID only if it runs.
+        :param persistent: whether the domain stays in libvirt after its end.
         :return: None without a fault.
         """
         flags = [libvirt.VIR_DOMAIN_AFFECT_CURRENT]
-        flags += [libvirt.VIR_DOMAIN_AFFECT_CONFIG] * domain.isPersistent()
+        if persistent and domain.ID() != -1:
+            flags.append(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         try:
             for flag in flags:
                 text = domains.metadata_of(domain, flag)

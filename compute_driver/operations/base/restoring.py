@@ -150,7 +150,7 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
         domains.unless_stopped(
             lambda: ownership.define_again(connection, domains.description(domain))
         )
-    damage = ownership.fault(domain)
+    damage = ownership.fault(domain, persistent=True)
     xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)
@@ -161,7 +161,9 @@ def _fault(
     connection: libvirt.virConnect, ownership: Ownership, uuid: str
 ) -> exceptions.MetadataDamaged | None:
     domain = domains.lookup(connection, uuid)
-    return None if domain is None else ownership.fault(domain)
+    if domain is None:
+        return None
+    return ownership.fault(domain, persistent=bool(domain.isPersistent()))
 
 
 def _is_unclaimed(connection: libvirt.virConnect, uuid: str) -> bool:
