@@ -186,21 +186,19 @@ class ImageCache:
         _warn(Counter(absent for key in keys for absent in survey.absent.get(key, ())))
         return survey.used
 
-    def leftovers(self, used: Collection[Path] = ()) -> list[Path]:
+    def leftovers(self, used: Collection[Path] = (), *, remove: bool = False) -> list[Path]:
         """Return the files of fetches that have ended early.
 
         :param used: files that guests of this driver need, complete or not.
+        :param remove: whether the files are removed.
         """
-        return [path for path in self._abandoned() if not self._is_needed(path, used)]
-
-    def remove_leftovers(self, used: Collection[Path] = ()) -> list[Path]:
-        """Remove the files that :meth:`leftovers` returns, and return their paths."""
-        removed = []
-        for path in self._abandoned():
+        left = []
+        for path in self._abandoned():  # under its lock
             if not self._is_needed(path, used):
-                path.unlink(missing_ok=True)
-                removed.append(path)
-        return removed
+                if remove:
+                    path.unlink(missing_ok=True)
+                left.append(path)
+        return left
 
     def _is_needed(self, path: Path, used: Collection[Path]) -> bool:
         """Tell whether guests, also in other directories, need a leftover file."""

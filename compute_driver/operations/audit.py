@@ -67,7 +67,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
             continue
         with journal.unless_busy(parts, uuid) as idle:
             # An operation may have removed the directory, or made its guest, since the two lists.
-            if idle and path.exists() and uuid not in _ours(parts):
+            if idle and path.exists() and not parts.connection.run(_is_ours, parts, uuid):
                 yield _orphan(parts, path, repair)
 
 
@@ -210,7 +210,7 @@ def _ports(parts: Parts, repair: bool) -> Iterator[Finding]:
 
 def _images(parts: Parts, repair: bool) -> Iterator[Finding]:
     images, used = parts.images, image_users.bases(parts).keys()
-    for path in images.remove_leftovers(used) if repair else images.leftovers(used):
+    for path in images.leftovers(used, remove=repair):
         yield Finding(
             kind="partial image",
             subject=str(path),
@@ -226,6 +226,11 @@ def _system_directories(repair: bool) -> Iterator[Finding]:
         yield Finding(
             kind="left directory", subject=str(left.path), detail=left.detail, repaired=repair
         )
+
+
+def _is_ours(connection: libvirt.virConnect, parts: Parts, uuid: str) -> bool:
+    domain = domains.lookup(connection, uuid)
+    return domain is not None and parts.ownership.owns(domain)
 
 
 def _ours(parts: Parts) -> set[str]:

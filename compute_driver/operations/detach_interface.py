@@ -27,11 +27,11 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     removed = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]
     if not removed:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
+    # The guest cannot get the interface back: after a failure, the undo completes the detachment.
+    op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
     if state in ACTIVE:
         interfaces.let_go(parts, uuid, removed[0].mac, timeout)
         steps.announce("interface let go")
-    # The guest cannot get the interface back: after a failure, the undo completes the detachment.
-    op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
     # The description is the only record of the interface: unplug it before the record goes.
     parts.ports.unplug(uuid, removed)
     steps.announce("ports unplugged")

@@ -135,10 +135,8 @@ def _finish(
     with files.new_file(target, replace=False) as new:
         link = parts.directory(uuid) / disk_copy.ELSEWHERE
         link.symlink_to(new)
-        formats = ["-f", str(source.format), "-O", str(image_format)]
-        argv = ["qemu-img", "convert", "-q", *formats, source.address, str(new)]
         left = max(1.0, deadline - time.monotonic())
-        tools.run(argv, tools.limits(parts.conf), timeout=left)
+        disks.convert(source, new, str(image_format), tools.limits(parts.conf), left)
         steps.announce("image converted")
     link.unlink()
 

@@ -118,6 +118,12 @@ class Kind(Protocol):
         :raises HostError: if a file cannot be read.
         """
 
+    def unstated(self, source: Any) -> Path | None:
+        """Return the file that a disk is based on whose format QEMU would guess; None without one.
+
+        :raises HostError: if a file cannot be read.
+        """
+
 
 #: One row for each member of :data:`Source`.  A new disk is of the first kind that the
 #: configuration has a use for; files come last.
@@ -130,13 +136,37 @@ def kind(source: Source) -> Kind:
 
 
 def flatten(source: Source, target: Source, limits: ToolLimits) -> None:
-    """Copy a disk that nobody writes to now, with all that it is based on, to another kind perhaps.
+    """Copy a disk, with all that the disk is based on, to a source of the same or another kind.
 
+    :param source: a disk that nobody writes to now.
     :param target: a source that is free; the disk appears there complete, and is based on no file.
+    :raises DiskUnusable: see :func:`convert`.
     """
     with kind(target).filling(target) as path:
-        formats = ["-f", str(source.format), "-O", str(target.format)]
-        tools.run(["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits)
+        convert(source, path, str(target.format), limits)
+
+
+def convert(
+    source: Source, path: Path, image_format: str, limits: ToolLimits, timeout: float | None = None
+) -> None:
+    """Write the content of a disk, with all that the disk is based on, into a file.
+
+    :param source: a disk that nobody writes to now.
+    :param image_format: the format of the file, by QEMU's name.
+    :param timeout: see :func:`compute_driver.system.tools.run`.
+    :raises DiskUnusable: if QEMU would guess the format of a file that the disk is based on: a
+        guest may have written the content of this file.
+    """
+    unstated = kind(source).unstated(source)
+    if unstated is not None:
+        raise exceptions.DiskUnusable(
+            f"disk {source.address} is based on {unstated}, and no header states the format of this"
+            " file; 'qemu-img rebase -u -f qcow2 -F FORMAT -b FILE OVERLAY' states the format"
+        )
+    formats = ["-f", str(source.format), "-O", image_format]
+    tools.run(
+        ["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits, timeout=timeout
+    )
 
 
 def missing(source: Source) -> str | None:

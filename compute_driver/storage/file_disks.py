@@ -140,6 +140,11 @@ def bases(source: FileSource) -> list[Path]:
     return overlay.chain(source.path) if source.format is DiskFormat.QCOW2 else []
 
 
+def unstated(source: FileSource) -> Path | None:
+    """Return the file that an overlay is based on whose format QEMU would guess."""
+    return overlay.unstated(source.path) if source.format is DiskFormat.QCOW2 else None
+
+
 def _allocate(path: Path, size: int, limits: tools.ToolLimits) -> None:
     # The length stays: the end of a qcow2 file tells where QEMU writes next.
     tools.run(["fallocate", "--keep-size", "--length", str(size), str(path)], limits)

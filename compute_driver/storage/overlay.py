@@ -51,13 +51,29 @@ def chain(path: Path) -> list[Path]:
 
     :raises HostError: if an overlay cannot be read.
     """
-    files = [path]
+    return [*_formats(path)]
+
+
+def unstated(path: Path) -> Path | None:
+    """Return the backing file in the chain of an overlay whose format no header states.
+
+    QEMU would guess the format, and a guest may have written the content.
+
+    :return: None if the chain has no such file.
+    :raises HostError: if an overlay cannot be read.
+    """
+    return next((backing for backing, stated in _formats(path).items() if not stated), None)
+
+
+def _formats(path: Path) -> dict[Path, str]:
+    """Return the backing files of :func:`chain`, with their stated formats."""
+    formats: dict[Path, str] = {}
     with contextlib.suppress(FileNotFoundError):
-        backing, written = _backing(path)
-        while backing is not None and backing not in files:
-            files.append(backing)
-            backing, written = _backing(backing) if written == "qcow2" else (None, "")
-    return files[1:]
+        backing, stated = _backing(path)
+        while backing is not None and backing != path and backing not in formats:
+            formats[backing] = stated
+            backing, stated = _backing(backing) if stated == "qcow2" else (None, "")
+    return formats
 
 
 def _backing(path: Path) -> tuple[Path | None, str]:

@@ -149,8 +149,8 @@ def _cycle(driver: LibvirtDriver, _number: str, given: Given) -> None:
         driver.destroy(made.uuid)
 
 
-#: The operations, by name.  ``cycle`` spawns and destroys several guests, ``spawn_gated`` waits for
-#: the network, and the guests of ``soft_reboot`` do not answer.
+#: The operations, by name.  ``cycle`` spawns and destroys several guests, ``spawn_gated`` and
+#: ``reboot_gated`` wait for the network, and the guests of ``soft_reboot`` do not answer.
 ACTIONS: dict[str, Callable[[LibvirtDriver, str, Given], object]] = {
     "spawn": lambda driver, number, given: driver.spawn(given.guest(uuid=number)),
     "spawn_gated": lambda driver, number, given: driver.spawn(
@@ -162,6 +162,9 @@ ACTIONS: dict[str, Callable[[LibvirtDriver, str, Given], object]] = {
     "resume": lambda driver, number, _given: driver.resume(number),
     "soft_reboot": lambda driver, number, _given: driver.reboot(number, timeout=0.1),
     "reboot": lambda driver, number, _given: driver.reboot(number, kind=RebootKind.HARD),
+    "reboot_gated": lambda driver, number, _given: driver.reboot(
+        number, kind=RebootKind.HARD, network=contextlib.nullcontext()
+    ),
     "rescue": lambda driver, number, given: driver.rescue(
         number, Rescue(image=Image(location=given.image)), timeout=0
     ),

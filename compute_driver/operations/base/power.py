@@ -54,7 +54,8 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
     meanwhile runs on.
 
     :param suspended: whether the guest goes on from its saved memory.
-    :param release: whether the guest's processors run in the end; else the guest stays paused.
+    :param release: whether the guest's processors run in the end; else the guest stays paused, and
+        its power-on has not ended.
     :raises InvalidParameter: if a bridge is gone.
     :raises ImageUnacceptable: if QEMU cannot load the guest's kernel.
     :raises PlugFailed: if an interface cannot be plugged.
@@ -87,7 +88,8 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
             parts.on_domain(uuid, release_processors)
             steps.announce("guest released")
         undo.commit()
-    marks.end(parts, uuid)
+    if release:
+        marks.end(parts, uuid)
 
 
 def power_on_with(
@@ -103,13 +105,19 @@ def power_on_with(
     if network is None:
         power_on(parts, guest)
         return
+    uuid = guest.uuid
     with Undo() as undo:
-        undo.add(f"power-on of {guest.name}", power_off, parts, guest.uuid)
+        undo.add(
+            f"power-on of {guest.name}",
+            functools.partial(_take_back, parts, uuid, suspended=False, to_run=False),
+        )
         with network:
             power_on(parts, guest, release=False)
+        steps.announce("network ready")
+        parts.on_domain(uuid, release_processors)
+        steps.announce("guest released")
         undo.commit()
-    parts.on_domain(guest.uuid, libvirt.virDomain.resume)
-    steps.announce("guest released")
+    marks.end(parts, uuid)
 
 
 def release_processors(domain: libvirt.virDomain) -> None:

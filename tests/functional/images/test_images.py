@@ -115,7 +115,7 @@ class CacheTest(ImagesCase):
             with self.refusing(exceptions.ImageUnacceptable, f"{algorithm}:{right}, expected"):
                 self.get(checksum=f"{algorithm}:{wrong}")
             os.remove(self.get(checksum=f"{algorithm}:{right}").path)
-            self.cache.remove_leftovers()
+            self.cache.leftovers(remove=True)
 
     def test_a_kernel_stays_as_it_is(self) -> None:
         kernel = self.made("qcow2")  # also a kernel that looks like a disk
@@ -212,7 +212,7 @@ class KillTest(ImagesCase):
         self.killed(self.server)
         leftovers = self.cache.leftovers()
         self.assertEqual({".part", ".validator"}, {path.suffix for path in leftovers})
-        self.assertEqual(leftovers, self.cache.remove_leftovers())
+        self.assertEqual(leftovers, self.cache.leftovers(remove=True))
         self.assertEqual([], self.files())
 
     def test_half_of_a_pair_is_a_leftover(self) -> None:
@@ -221,7 +221,7 @@ class KillTest(ImagesCase):
         note = self.store / f"{'1' * 64}.json"
         for path in (alone, note, self.store / "README"):
             path.write_text("x")
-        self.assertEqual([alone, note], self.cache.remove_leftovers())
+        self.assertEqual([alone, note], self.cache.leftovers(remove=True))
         self.assertTrue(whole.path.exists())
         self.assertTrue((self.store / "README").exists())
 

@@ -222,10 +222,14 @@ class TestPower(KillTestCase):
         self.interrupt_at_each_step("start", self.stop, STOPPED, RUNNING)
         self.interrupt_at_each_step("resume", self.suspend, "suspended")
         self.interrupt_at_each_step("reboot", self.leave, RUNNING)
+        self.interrupt_at_each_step("reboot_gated", self.leave, RUNNING, STOPPED)
         self.interrupt_at_each_step("soft_reboot", self.leave, RUNNING)
 
     def test_reboot(self) -> None:
         self.kill_at_each_step("reboot", self.leave, RUNNING)
+
+    def test_reboot_that_waits_for_the_network(self) -> None:
+        self.kill_at_each_step("reboot_gated", self.leave, RUNNING, since="guest started, paused")
 
     def test_soft_reboot_that_becomes_hard(self) -> None:
         self.kill_at_each_step("soft_reboot", self.leave, RUNNING)

@@ -338,7 +338,11 @@ class Quotas(SpawnCase):
 
 class Waiting(SpawnCase):
     def test_returns_when_the_text_is_shown(self) -> None:
-        self.guest("--wait", fake.BANNER)
+        with mock.patch.object(
+            self.driver, "console_wait", side_effect=self.driver.console_wait
+        ) as wait:
+            self.guest("--wait", fake.BANNER)
+        self.assertEqual(fake.BANNER, wait.call_args.args[1])
 
     def test_timeout_leaves_the_guest(self) -> None:
         text = self.refused(

@@ -255,7 +255,7 @@ class UsersTest(unittest.TestCase):
         image = self.taken(self.first)
         self.guest("first", image)
         image.with_name(f"{image.name}.json").unlink()
-        self.assertEqual([], self.second.remove_leftovers())
+        self.assertEqual([], self.second.leftovers(remove=True))
         self.assertTrue(image.exists())
 
     def test_a_cache_without_room_for_records_gives_no_image_to_guests(self) -> None:

@@ -12,7 +12,14 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.storage import overlay
+from compute_driver.choices import DiskFormat
+from compute_driver.guest import GIB
+from compute_driver.storage import disks, overlay
+from compute_driver.storage.source import FileSource
+from compute_driver.system.tools import ToolLimits
+
+#: The number of the header extension that states the format of the backing file.
+FORMAT = bytes.fromhex("e2792aca")
 
 
 class OverlayTest(unittest.TestCase):
@@ -28,6 +35,13 @@ class OverlayTest(unittest.TestCase):
         subprocess.run(
             ["qemu-img", "create", "-q", "-f", "qcow2", *backing, str(path), "1M"], check=True
         )
+        return path
+
+    def unstated(self, path: Path) -> Path:
+        """Remove the format of the backing file from the header of an overlay."""
+        content = path.read_bytes()
+        self.assertIn(FORMAT, content)
+        path.write_bytes(content.replace(FORMAT, bytes(len(FORMAT))))
         return path
 
     def test_the_backing_file_of_an_overlay(self) -> None:
@@ -69,6 +83,24 @@ class OverlayTest(unittest.TestCase):
         for backing in ("nbd://localhost/x", 'json:{"driver":"null-co"}'):
             subprocess.run([*argv, "-b", backing, str(self.home / "disk"), "1M"], check=True)
             self.assertEqual([], overlay.chain(self.home / "disk"))
+
+    def test_a_backing_file_whose_format_no_header_states(self) -> None:
+        raw = self.home / "raw"
+        raw.write_bytes(b"QFI\xfb")
+        stated = self.made("stated", str(raw))
+        self.assertIsNone(overlay.unstated(stated))
+        self.assertEqual(raw, overlay.unstated(self.unstated(stated)))
+
+    def test_no_tool_guesses_the_format_of_a_backing_file(self) -> None:
+        raw, secret = self.home / "raw", self.home / "secret"
+        secret.write_bytes(b"s" * 1024)
+        self.made(raw.name, str(secret))  # a guest has written an overlay into its raw disk
+        disk = self.unstated(self.made("disk", str(raw)))
+        source = FileSource(path=disk, format=DiskFormat.QCOW2)
+        target = FileSource(path=self.home / "copy", format=DiskFormat.RAW)
+        with self.assertRaisesRegex(exceptions.DiskUnusable, str(raw)):
+            disks.flatten(source, target, ToolLimits(cpu_seconds=60, memory_bytes=GIB))
+        self.assertFalse(target.path.exists())
 
     def test_the_backing_files_of_all_overlays_below_a_directory(self) -> None:
         unreadable: dict[Path, exceptions.HostError] = {}
