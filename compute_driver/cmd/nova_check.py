@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from oslo_config import cfg
 
@@ -16,7 +17,8 @@ class NovaCheck(verb.Verb):
     """Report what this driver does with each option that an operator's nova.conf sets.
 
     The files are those of --config-file and --config-dir; without these options, nova-compute's
-    usual files. Nova need not be installed. A warning means that nova-compute logs the line when it
+    usual files. Nova need not be installed; where it is, the values are checked as nova itself
+    does. A warning means that nova-compute logs the line when it
     starts; with a refused option nova-compute does not start. Exit status 1 if there is a warning
     or a refused option, else 0.
     """
@@ -36,8 +38,14 @@ class NovaCheck(verb.Verb):
                 " accepted: --config-file or --config-dir"
             )
         paths = [*files, *(path for name in directories for path in sources.files_in(name))]
-        lines = list(report.lines(report.of_settings(sources.written(paths))))
-        faults = conf.problems(files, directories)
+        values = report.of_settings(sources.written(paths))
+        refused: dict[tuple[str, str], str] = {}
+        with contextlib.suppress(ImportError):  # nova is not installed
+            from compute_driver.nova import configuration
+
+            values, refused = configuration.checked(files, directories, values)
+        lines = [line for line in report.lines(values) if (line.group, line.name) not in refused]
+        faults = conf.problems(files, directories) + sorted(refused.values())
         for text in faults:
             self.app.stdout.write(f"{Effect.REFUSED}: {text}\n")
         for effect in reversed(Effect):

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import nova.conf
+from nova.conf import opts
 from oslo_config import cfg
 
 from compute_driver import conf, exceptions
 from compute_driver.choices import VirtType
-from compute_driver.conf import hypervisor
+from compute_driver.conf import hypervisor, sources
 from compute_driver.consoles import DisplayKind
 from compute_driver.hardware import architecture
 from compute_driver.nova.options import report
+from compute_driver.nova.options.report import Values
 from compute_driver.nova.options.rules import Effect
 from compute_driver.nova.options.rules import text as rules_text
 
@@ -49,6 +52,40 @@ def values(nova_conf: cfg.ConfigOpts) -> dict[tuple[str, str], str]:
             with contextlib.suppress(cfg.NoSuchOptError):
                 found[group, name] = rules_text(_value(nova_conf, group, name))
     return found
+
+
+def checked(
+    files: Sequence[str], directories: Sequence[str], values: Values
+) -> tuple[Values, dict[tuple[str, str], str]]:
+    """Return values as nova reads them, and a line for each option whose value nova refuses.
+
+    :param files: the configuration files.
+    :param directories: the directories of further configuration files.
+    :param values: the values that the files set, as the files write them.
+    :return: in the values, references such as ``$state_path`` are replaced; the lines are by group
+        and name.
+    """
+    nova_conf = cfg.ConfigOpts()
+    options: dict[tuple[str, str], cfg.Opt] = {}
+    for group, listed in opts.list_opts():
+        section = str(getattr(group, "name", group))
+        rules = report.TABLE.get(section, {})
+        # Values refer to options of [DEFAULT].  Other options of nova may be required, or be twice.
+        known = [option for option in listed if section == "DEFAULT" or option.dest in rules]
+        nova_conf.register_opts(known, None if section == "DEFAULT" else section)
+        options |= {(section, option.dest): option for option in known}
+    arguments = [f"--config-file={path}" for path in files]
+    arguments += [f"--config-dir={path}" for path in directories]
+    nova_conf(arguments, project="nova", default_config_files=[], default_config_dirs=[])
+    paths = [*files, *(path for name in directories for path in sources.files_in(name))]
+    read, faults = dict(values), {}
+    for group, name in values.keys() & options.keys():
+        try:
+            read[group, name] = rules_text(_value(nova_conf, group, name))
+        except (cfg.Error, ValueError) as error:
+            settings = sources.written(paths)
+            faults[group, name] = sources.complaint(group, options[group, name], error, settings)
+    return read, faults
 
 
 def converted(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from oslo_config import cfg
 from oslo_utils import uuidutils
 
 from compute_driver import exceptions
-from compute_driver.conf import cpu_map
+from compute_driver.conf import cpu_map, sources
 from compute_driver.hardware import architecture
 from compute_driver.nova import configuration
 from compute_driver.nova.options import report
@@ -206,6 +207,32 @@ class OptionsTest(NovaCase):
             self.driver.update_provider_tree(tree, "node")
             reserved.append(tree.data("node").inventory["DISK_GB"]["reserved"])
         self.assertEqual(reserved[0] + 1, reserved[1])
+
+    def test_values_are_checked_as_nova_checks_them(self) -> None:
+        path = Path(self.enterContext(tempfile.TemporaryDirectory()), "nova.conf")
+        path.write_text(
+            "[DEFAULT]\nstate_path = /srv\ninstances_path = $state_path/instances\n"
+            "[libvirt]\ncpu_mode = bogus\nrx_queue_size = 300\nwait_soft_reboot_seconds = $no\n"
+            "cpu_models = a\nunknown = 1\n"
+        )
+        written = report.of_settings(sources.written([str(path)]))
+        values, faults = configuration.checked([str(path)], [], written)
+        self.assertEqual("/srv/instances", values["DEFAULT", "instances_path"])
+        self.assertEqual("a", values["libvirt", "cpu_models"])
+        self.assertEqual(
+            [
+                (
+                    "cpu_mode in FILE [libvirt]: 'bogus' is not usable; accepted: host-model,"
+                    " host-passthrough, custom, none"
+                ),
+                "rx_queue_size in FILE [libvirt]: '300' is not usable; accepted: 256, 512, 1024",
+                (
+                    "wait_soft_reboot_seconds in FILE [libvirt]: '$no' is not usable: there is no"
+                    " option 'no'"
+                ),
+            ],
+            sorted(fault.replace(str(path), "FILE") for fault in faults.values()),
+        )
 
     def test_start_warns_of_options_without_effect(self) -> None:
         self.set("libvirt", "live_migration_permit_post_copy", True)
