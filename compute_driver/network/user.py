@@ -4,8 +4,12 @@
 libvirt's XML has no element for published ports of SLIRP, so the driver tells QEMU's monitor about
 the ports as soon as libvirt has started the emulator, before the guest runs.
 
+libvirt can use passt in place of SLIRP (libvirt 9.0 of Debian 12 cannot).  passt takes its ports at
+its start only, so a running guest could publish no other port, and it gives the guest the host's
+own addresses.
+
 Sources: QEMU, "Human Monitor Protocol", ``hostfwd_add`` and ``hostfwd_remove``; libvirt,
-virDomainQemuMonitorCommand.
+virDomainQemuMonitorCommand, and "Domain XML format", "Userspace connection using passt"; passt(1).
 """
 
 from __future__ import annotations
