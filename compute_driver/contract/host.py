@@ -31,7 +31,7 @@ class Host(abc.ABC):
         return self.show(uuid).state
 
     def find(self, guest: str) -> str:
-        """Return the UUID of the guest with this name or UUID; a name comes first.
+        """Return the UUID of the guest with this name or UUID; no guest's name is a UUID.
 
         A guest without a domain whose files are there is found by its UUID, too.
 
@@ -40,7 +40,7 @@ class Host(abc.ABC):
         """
         guests = [info.guest for info in self.list()]
         names = {found.name: found.uuid for found in guests}
-        wanted = names.get(guest) or as_uuid(guest)
+        wanted = as_uuid(guest) or names.get(guest)
         if wanted in names.values():
             return str(wanted)
         raise exceptions.GuestNotFound(guest)

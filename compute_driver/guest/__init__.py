@@ -44,6 +44,7 @@ from compute_driver.guest.bounds import (
     require,
     require_match,
     require_whole,
+    resembles_uuid,
     shown_size,
 )
 from compute_driver.guest.identity import Identity
@@ -277,7 +278,7 @@ class Guest:
 #: The rules of :func:`is_name`, in words.
 NAMES = (
     f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
-    " '-' nor ending in a blank, and not itself a UUID"
+    " '-' nor ending in a blank, and not a UUID, also without its hyphens"
 )
 
 
@@ -289,7 +290,7 @@ def is_name(name: str) -> bool:
         and "/" not in name
         and name == name.strip()
         and not name.startswith((".", "-"))
-        and not is_uuid(name)
+        and not resembles_uuid(name)
     )
 
 

@@ -56,6 +56,19 @@ def as_uuid(text: str) -> str | None:
     return canonical if text.lower() in (canonical, canonical.replace("-", "")) else None
 
 
+def resembles_uuid(text: str) -> bool:
+    """Tell whether a program may read *text* as a UUID, in any form.
+
+    libvirt's tools read hyphens at any place, or no hyphens; Python reads braces and URNs, too.
+    Sources: libvirt's virUUIDParse; Python's :class:`uuid.UUID`.
+    """
+    try:
+        uuidlib.UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
 def shown_size(size_bytes: int) -> str:
     """Return a size for messages: in the largest unit of which it has one, and in bytes."""
     for unit, factor in (("GiB", GIB), ("MiB", MIB), ("KiB", 1024)):

@@ -178,7 +178,7 @@ def _before(directory: Path) -> Guest | None:
 
 def _find(connection: libvirt.virConnect, name_or_uuid: str, ownership: Ownership) -> str:
     domain = domains.lookup_name(connection, name_or_uuid) if is_name(name_or_uuid) else None
-    uuid = as_uuid(name_or_uuid)  # a name may be one, too, without hyphens
+    uuid = as_uuid(name_or_uuid)
     if domain is None and uuid is not None:
         domain = domains.lookup(connection, uuid)
         directory = ownership.instances / uuid

@@ -104,7 +104,11 @@ class RefusalTest(unittest.TestCase):
         for name in ("", " a", "a ", "a\nb", "a/b", ".", "-a", "a" * 129, UUID, "\ud800"):
             with self.subTest(name=name), self.assertRaises(exceptions.InvalidParameter):
                 guest(name=name)
-        for name in ("a", "a b", "<&>'\"", "größe-€", "a" * 128):
+        digits = UUID.replace("-", "")
+        for form in (digits, digits.upper(), f"{{{UUID}}}", f"urn:uuid:{UUID}", f"0-{digits[1:]}"):
+            with self.subTest(form), self.assertRaisesRegex(exceptions.InvalidParameter, "UUID"):
+                guest(name=form)
+        for name in ("a", "a b", "<&>'\"", "größe-€", "a" * 128, "a" * 31):
             with self.subTest(name=name):
                 self.assertEqual(name, guest(name=name).name)
 
