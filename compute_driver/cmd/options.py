@@ -134,6 +134,7 @@ _FLAGS = {
     },
     "root": "--disk",
     "architecture": "--arch",
+    "name server": "--dns",
 }
 
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 
 from compute_driver.choices import DiskBus, DiskFormat, FileSystem
-from compute_driver.guest.addresses import StaticAddress, is_address
+from compute_driver.guest.addresses import Address, StaticAddress, is_host
 from compute_driver.guest.bounds import (
     MAX_DISK_BYTES,
     MAX_USER_DATA_BYTES,
@@ -114,7 +115,13 @@ class ConfigDrive:
         size, accepted = len(self.user_data or b""), f"at most {MAX_USER_DATA_BYTES} bytes"
         require(size <= MAX_USER_DATA_BYTES, "user_data", f"{size} bytes", accepted)
         for server in self.name_servers:
-            require(is_address(server), "name server", server, "an IPv4 or IPv6 address")
+            accepted = "an IPv4 or IPv6 address of one host, such as 192.0.2.53"
+            require(is_host(server), "name server", server, accepted)
+        seen: set[Address] = set()
+        for address in itertools.chain.from_iterable(self.addresses.values()):
+            accepted = "another address for each interface"
+            require(address.ip not in seen, "nic address", address.address, accepted)
+            seen.add(address.ip)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

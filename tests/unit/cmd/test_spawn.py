@@ -90,7 +90,10 @@ BAD_OPTIONS = {
     ): "accepted: the IPv4 address of a router in 192.0.2.0/24",
     ("--nic", "user,address=::5/64,gateway=192.0.2.1"): "accepted: the IPv6 address of a router in",
     ("--no-config-drive", "--nic", "user,address=::5/64"): "not usable with an address of --nic",
-    ("--dns", "example.org"): "name server: 'example.org' is not usable; accepted: an IPv4",
+    ("--nic", "user,address=192.0.2.0/24"): "nic address: '192.0.2.0/24' is not usable; accepted:"
+    " an address in 192.0.2.0/24 other than 192.0.2.0 and 192.0.2.255",
+    ("--dns", "example.org"): "--dns: 'example.org' is not usable; accepted: an IPv4",
+    ("--dns", "fe80::1%eth0"): "--dns: 'fe80::1%eth0' is not usable",
     ("--nic", "user", "--nic", "none"): "nic: 'none' is not usable",
     ("--hw", "hw_magic=1"): "property: 'hw_magic' is not usable; accepted: architecture, ",
     ("--hw", "hw_disk_bus"): "--hw: 'hw_disk_bus' is not usable; accepted: KEY=VALUE",
