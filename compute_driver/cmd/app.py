@@ -14,7 +14,7 @@ from cliff import help as cliff_help
 
 from compute_driver.cmd import errors, logs, surroundings
 from compute_driver.cmd.manager import Manager
-from compute_driver.cmd.verb import Parser
+from compute_driver.cmd.verb import Parser, path
 
 if TYPE_CHECKING:
     from compute_driver.driver import ComputeDriver
@@ -50,6 +50,7 @@ class Application(app.App):
             "--config-file",
             action="append",
             default=[],
+            type=path,
             metavar="FILE",
             help="read this file instead of /etc/compute-driver/*.conf; can be repeated",
         )
@@ -57,6 +58,7 @@ class Application(app.App):
             "--config-dir",
             action="append",
             default=[],
+            type=path,
             metavar="DIR",
             help="read *.conf in this directory after the files; can be repeated",
         )
@@ -78,7 +80,7 @@ class Application(app.App):
             help="show no warnings and no progress",
         )
         add("--debug", action="store_true", help="log debug messages, and show tracebacks")
-        add("--log-file", metavar="FILE", help="log to this file, too")
+        add("--log-file", type=path, metavar="FILE", help="log to this file, too")
         return parser
 
     def run(self, argv: list[str]) -> int:
@@ -90,9 +92,18 @@ class Application(app.App):
         self.options, words = self.parser.parse_known_args(argv)
         if self.options.deferred_help:
             words = ["help", *itertools.takewhile(lambda word: not word.startswith("-"), words)]
-        if not words:
-            raise errors.UsageError(f"no command given; see '{self.NAME} --help'")
-        return self.run_subcommand(words)
+        with logs.configured(self.options):
+            try:
+                if not words:
+                    raise errors.UsageError(f"no command given; see '{self.NAME} --help'")
+                return self.run_subcommand(words)
+            except BrokenPipeError:
+                raise  # no fault
+            except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - raised again
+                failure = error
+            # Here, oslo.log does not repeat the error as the exception that is handled.
+            logs.note(self.options, failure)
+            raise failure
 
     def run_subcommand(self, argv: list[str]) -> int:
         """Run the verb at the beginning of *argv*.
@@ -100,15 +111,14 @@ class Application(app.App):
         :return: the exit status.
         """
         verb, name, arguments = self.command_manager.find_command(argv)
-        with logs.configured(self.options):
-            command = verb(self, self.options, name)
-            try:
-                parsed = command.get_parser(f"{self.NAME} {name}").parse_args(arguments)
-                return command.run(parsed)
-            except cliff_help.HelpExit:
-                return 0
-            finally:
-                self.close()
+        command = verb(self, self.options, name)
+        try:
+            parsed = command.get_parser(f"{self.NAME} {name}").parse_args(arguments)
+            return command.run(parsed)
+        except cliff_help.HelpExit:
+            return 0
+        finally:
+            self.close()
 
     @functools.cached_property
     def driver(self) -> ComputeDriver:

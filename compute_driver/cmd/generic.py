@@ -24,7 +24,7 @@ _SIMPLE: dict[object, Callable[[str], object]] = {
     str: str,
     int: verb.whole,
     float: verb.number,
-    Path: Path,
+    Path: lambda text: Path(verb.path(text)),
 }
 #: Settings of a number whose help begins with this unit.
 _SECONDS: dict[str, Any] = {"type": verb.seconds, "metavar": "SECONDS"}

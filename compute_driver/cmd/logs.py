@@ -20,6 +20,8 @@ from compute_driver.cmd import errors, verb
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+LOG = logging.getLogger(__name__)
+
 #: Values of ``verbose_level``.
 QUIET, NORMAL = 0, 1
 
@@ -44,6 +46,34 @@ def configured(options: argparse.Namespace) -> Iterator[None]:
         for handler in set(root.handlers).difference(before[0]):
             handler.close()
         root.handlers[:], root.level = before
+
+
+def note(options: argparse.Namespace, error: Exception | KeyboardInterrupt) -> None:
+    """Write the error that ends a command to the log, except to stderr, where the user reads it.
+
+    The traceback is for debugging.
+    """
+    root = logging.getLogger()
+    opened = any(isinstance(handler, logging.FileHandler) for handler in root.handlers)
+    if options.log_file and not opened:  # the configuration has not been read
+        with contextlib.suppress(exceptions.ComputeDriverError):
+            follow(options, _defaults())
+    # Without any handler, Python writes to stderr.
+    elsewhere = [kept for kept in root.handlers if getattr(kept, "stream", None) is not sys.stderr]
+    root.handlers[:] = elsewhere or [logging.NullHandler()]
+    text, _status = errors.outcome(error)
+    LOG.error("%s", text, exc_info=error if LOG.isEnabledFor(logging.DEBUG) else None)
+
+
+def _defaults() -> cfg.ConfigOpts:
+    """Return the defaults of oslo.log's options."""
+    from oslo_config import cfg
+    from oslo_log import log
+
+    conf = cfg.ConfigOpts()
+    log.register_options(conf)
+    conf([], default_config_files=[], default_config_dirs=[])
+    return conf
 
 
 def follow(options: argparse.Namespace, conf: cfg.ConfigOpts) -> None:

@@ -16,7 +16,6 @@ from typing import NoReturn
 from compute_driver import exceptions
 from compute_driver.cmd import errors, streams, surroundings
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
 
 #: Seconds that a command may take to clean up after a signal.
@@ -44,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status or BROKEN_PIPE
     except errors.OutputError as error:
         streams.discard_results()
-        return status or _report(str(error), errors.NOT_WRITTEN, debug)
+        return status or _report(error, debug)
     return status
 
 
@@ -64,19 +63,15 @@ def _run(words: list[str], debug: bool) -> int:
         return error.code if isinstance(error.code, int) else int(error.code is not None)
     except (BrokenPipeError, errors.OutputError):
         raise
-    except KeyboardInterrupt:
-        return _report("interrupted", INTERRUPTED, debug)
-    except exceptions.ComputeDriverError as error:
-        return _report(str(error), errors.status(error), debug)
-    except Exception as error:  # noqa: BLE001 - the last resort; --debug shows where
-        text = f"unexpected {type(error).__name__}: {error} (--debug shows where)"
-        return _report(text, errors.FAILED, debug)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort
+        return _report(error, debug)
 
 
-def _report(text: str, status: int, debug: bool) -> int:
+def _report(error: Exception | KeyboardInterrupt, debug: bool) -> int:
     if debug:
         traceback.print_exc()
-    print(f"compute-driver: {' '.join(text.split())}", file=sys.stderr, flush=True)  # noqa: T201
+    text, status = errors.outcome(error)
+    print(f"compute-driver: {text}", file=sys.stderr, flush=True)  # noqa: T201
     return status
 
 
@@ -91,7 +86,7 @@ def _leaving_at_once() -> Iterator[None]:
     if not main_thread or before is not signal.default_int_handler:
         yield
         return
-    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
+    signal.signal(signal.SIGINT, lambda _number, _frame: os._exit(errors.INTERRUPTED))
     try:
         yield
     finally:

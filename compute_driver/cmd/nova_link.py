@@ -15,6 +15,7 @@ class NovaLink(verb.Verb):
         parser = super().get_parser(prog_name)
         parser.add_argument(
             "--python",
+            type=verb.path,
             metavar="PATH",
             required=True,
             help="interpreter of nova's environment, such as /opt/nova/bin/python",

@@ -17,7 +17,9 @@ class Screenshot(verb.Verb):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         verb.add_guest(parser)
-        parser.add_argument("file", metavar="FILE", help="new file to write; - for stdout")
+        parser.add_argument(
+            "file", type=verb.path, metavar="FILE", help="new file to write; - for stdout"
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

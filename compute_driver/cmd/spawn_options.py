@@ -165,8 +165,10 @@ _DEVICES = (
 )
 
 _DATA = (
-    Option("--user-data", "file of user data for cloud-init or similar programs", "FILE"),
-    repeated("--key", "FILE", "file of public SSH keys that may log in"),
+    Option(
+        "--user-data", "file of user data for cloud-init or similar programs", "FILE", verb.path
+    ),
+    repeated("--key", "FILE", "file of public SSH keys that may log in", type=verb.path),
     Option("--hostname", "host name of the guest (default: made from NAME)", "H"),
     repeated("--dns", "ADDRESS", "name server of the guest, besides those that DHCP tells"),
     repeated("--meta", "KEY=VALUE", "metadata of any kind"),

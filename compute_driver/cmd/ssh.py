@@ -54,7 +54,10 @@ class Ssh(verb.Verb):
         verb.add_guest(parser)
         parser.add_argument("--user", default="root", help="account in the guest (default: root)")
         parser.add_argument(
-            "--identity", metavar="FILE", help="private key (default: the driver's own key)"
+            "--identity",
+            type=verb.path,
+            metavar="FILE",
+            help="private key (default: the driver's own key)",
         )
         parser.add_argument(
             "--timeout",

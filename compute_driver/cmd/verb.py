@@ -104,6 +104,13 @@ def absolute(flag: str, text: str) -> str:
         raise errors.UsageError(str(refusal)) from error
 
 
+def path(text: str) -> str:
+    """Return a path, for argparse; an empty path would name the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not usable; accepted: a path")
+    return text
+
+
 def number(text: str) -> float:
     """Return a finite number, for argparse; a whole number is an integer, and prints as one."""
     try:

@@ -175,6 +175,48 @@ class Logging(PluginCase):
         self.assertEqual("compute-driver: warning: KVM is not usable\n", outcome.err)
         self.assertIn("INFO compute_driver.x", path.read_text())
 
+    def test_log_file_has_the_error_that_ends_the_command(self) -> None:
+        bad_file = self.file("bad.conf", "no option")
+        for words, status, expected in (
+            (("show", "none"), 1, "no such guest: 'none'"),
+            (("show",), 2, "arguments are required: GUEST"),
+            (("shout",), 2, "shout"),
+            ((), 2, "no command given"),
+            (("--config-file", bad_file, "list"), 2, bad_file),
+        ):
+            path = self.directory / f"log-{expected}".replace("/", "-")
+            with self.subTest(words):
+                text = self.refused(status, "--log-file", str(path), *words)
+                self.assertIn(expected, text)
+                self.assertIn(f"ERROR compute_driver.cmd.logs [-] {text}\n", path.read_text())
+                self.assertNotIn("Traceback", path.read_text())
+
+    def test_log_of_debugging_has_the_traceback(self) -> None:
+        path = self.directory / "log"
+        outcome = self.run_command("--debug", "--log-file", str(path), "show", "none")
+        self.assertEqual(1, outcome.status)
+        self.assertIn("Traceback", path.read_text())
+
+    def test_verbose_command_tells_its_error_once(self) -> None:
+        outcome = self.run_command("-v", "show", "none")
+        self.assertEqual(1, outcome.err.count("no such guest"))
+
+    def test_empty_paths_are_refused_by_name(self) -> None:
+        for words, name in (
+            (("--log-file", "", "list"), "--log-file"),
+            (("--config-file", "", "list"), "--config-file"),
+            (("--config-dir", "", "list"), "--config-dir"),
+            (("snapshot", "web", ""), "TARGET"),
+            (("screenshot", "web", ""), "FILE"),
+            (("nova", "link", "--python", ""), "--python"),
+            (("spawn", "a", "--user-data", ""), "--user-data"),
+            (("spawn", "a", "--key", ""), "--key"),
+            (("ssh", "--identity", "", "web"), "--identity"),
+        ):
+            with self.subTest(words):
+                text = self.refused(2, *words)
+                self.assertIn(f"argument {name}: '' is not usable; accepted: a path", text)
+
     def test_unwritable_log_file(self) -> None:
         self.assertIn(
             "'/nonexistent/x' is not usable",
