@@ -45,7 +45,7 @@ def public_keys(paths: Sequence[str]) -> dict[str, str]:
     """
     keys: dict[str, str] = {}
     for path in paths:
-        text = read_file("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8", "replace")
+        text = read_file("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8-sig", "replace")
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines or not all(map(_is_public_key, lines)):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
 import difflib
 import os
@@ -162,6 +163,11 @@ def _in_file(path: str) -> list[Setting]:
     except ValueError as error:
         raise exceptions.ConfigurationError(f"configuration {path} is not text: {error}") from error
     except cfg.ParseError as error:
+        if Path(path).read_bytes().startswith(codecs.BOM_UTF8):  # some editors write the mark
+            raise exceptions.ConfigurationError(
+                f"configuration {path} begins with a byte order mark; accepted: UTF-8 without the"
+                " mark"
+            ) from error
         raise exceptions.ConfigurationError(
             f"configuration {path}, line {error.lineno}: {error.msg}: {error.line!r}"
         ) from error

@@ -265,6 +265,11 @@ class ConfigDrive(SpawnCase):
         path = self.file("keys", "\n".join(public_key(kind, "") for kind in kinds))
         self.assertEqual(3, len(self.guest("--key", path).config_drive.public_keys))
 
+    def test_keys_after_a_byte_order_mark(self) -> None:
+        key = public_key()
+        path = self.file("id.pub", f"\ufeff{key}\n")
+        self.assertEqual({"id": key}, self.guest("--key", path).config_drive.public_keys)
+
     def test_two_files_of_one_name(self) -> None:
         (self.directory / "other").mkdir()
         first, second = self.file("id.pub", public_key()), self.file("other/id.pub", public_key())

@@ -79,6 +79,9 @@ BAD_FILES = {
     " assignment: 'virt_type'",
     b"virt_type = kvm\n": "configuration {file}, line 1: Section must be started before"
     " assignment: ''",
+    b"\xef\xbb\xbf[hypervisor]\nvirt_type = kvm\n": "configuration {file} begins with a byte order"
+    " mark; accepted: UTF-8 without the mark",
+    b"\xef\xbb\xbf# a = b\n": "configuration {file} begins with a byte order mark",
     b"\x7fELF\xff\xfe\x00\n": "configuration {file} is not text: ",
 }
 
