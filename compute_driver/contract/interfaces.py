@@ -53,7 +53,9 @@ class Interfaces(abc.ABC):
         The guest's first interface of user-mode networking publishes the port.  If the operation
         fails, the guest publishes the ports from before.
 
-        :raises InvalidParameter: if the guest has no such interface, or the host's port is taken.
+        :raises InvalidParameter: if the guest has no such interface.
+        :raises NotOnThisHost: if another program or another guest, also a guest that is off, has
+            the host's port, or the user may not open the port.
         :raises InvalidGuestState: if the guest is suspended.
         :raises PlugFailed: if the emulator cannot open the port.
         """

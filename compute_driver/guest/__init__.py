@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 from compute_driver import exceptions
@@ -332,6 +333,19 @@ def withdrawing(guest: Guest, port: PublishedPort) -> Guest:
     require(port in guest.published, "publish", str(port), accepted)
     (owner,) = (nic for nic in guest.interfaces if port in nic.published)
     return _with_ports(guest, owner, tuple(kept for kept in owner.published if kept != port))
+
+
+def require_unpublished(guest: Guest, others: Iterable[Guest]) -> None:
+    """Refuse a guest that publishes a port of the host which another guest publishes.
+
+    :param others: all guests of the host, with or without *guest*.
+    :raises NotOnThisHost: names the other guest.
+    """
+    for other in others:
+        for port, taken in itertools.product(guest.published, other.published):
+            if other.uuid != guest.uuid and port.overlaps(taken):
+                accepted = f"a port that no other guest publishes; guest {other.name!r} does"
+                raise exceptions.NotOnThisHost("publish", str(port), accepted)
 
 
 def _with_ports(guest: Guest, changed: Interface, published: tuple[PublishedPort, ...]) -> Guest:

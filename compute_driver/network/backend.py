@@ -8,6 +8,7 @@ a row in :mod:`compute_driver.network.kinds`.
 from __future__ import annotations
 
 import abc
+import contextlib
 import dataclasses
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -76,6 +77,13 @@ class Backend(abc.ABC):
         :raises: what :meth:`plug` and :meth:`unplug` raise.
         """
         return False
+
+    def held(self, interfaces: Sequence[Interface]) -> contextlib.AbstractContextManager[object]:
+        """Return a context that holds the ports of the host until QEMU opens them.
+
+        :raises NotOnThisHost: if another program has a port.
+        """
+        return contextlib.nullcontext()
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         """Plug in the other interfaces, after libvirt has made their devices.

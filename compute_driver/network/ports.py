@@ -44,6 +44,13 @@ class Ports:
         """
         return any(self._with_all(guest, lambda backend: backend.prepare))
 
+    def held(self, guest: Guest) -> contextlib.ExitStack:
+        """Hold the ports of the host, before :meth:`plug`; see :meth:`Backend.held`."""
+        with contextlib.ExitStack() as held:
+            for backend, interfaces in _by_backend(guest.interfaces):
+                held.enter_context(backend.held(interfaces))
+            return held.pop_all()
+
     def plug(self, guest: Guest) -> None:
         """Plug in the interfaces that are left, when libvirt has made their devices.
 

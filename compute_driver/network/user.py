@@ -14,6 +14,7 @@ virDomainQemuMonitorCommand, and "Domain XML format", "Userspace connection usin
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import socket
@@ -28,6 +29,9 @@ from compute_driver.guest import Interface, PublishedPort
 from compute_driver.network.backend import Backend, Form, Site
 
 _SOCKETS = {Protocol.TCP: socket.SOCK_STREAM, Protocol.UDP: socket.SOCK_DGRAM}
+
+#: The setting of Linux for the ports of ordinary users.
+_UNPRIVILEGED = "sysctl net.ipv4.ip_unprivileged_port_start"
 
 #: QEMU's words for a port that is not published now.
 _UNKNOWN = re.compile("not found")
@@ -46,9 +50,16 @@ class UserMode(Backend):
 
     def prepare(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> bool:
         ports = [port for interface in interfaces for port in interface.published]
-        for port in ports:
-            _require_free(port)
-        return bool(ports)
+        with self.held(interfaces):
+            return bool(ports)
+
+    def held(self, interfaces: Sequence[Interface]) -> contextlib.ExitStack:
+        # Else libvirt gives the port to the guest's own screen.
+        with contextlib.ExitStack() as sockets:
+            for interface in interfaces:
+                for port in interface.published:
+                    sockets.enter_context(_held(port))
+            return sockets.pop_all()
 
     def plug(self, site: Site, uuid: str, interfaces: Sequence[Interface]) -> None:
         if any(interface.published for interface in interfaces):
@@ -59,19 +70,25 @@ class UserMode(Backend):
             site.call(functools.partial(_change, site, uuid, interfaces, _withdraw))
 
 
-def _require_free(port: PublishedPort) -> None:
-    """Refuse a port of the host that another program has.
+def _held(port: PublishedPort) -> socket.socket:
+    """Return a socket at a port of the host, which no other program gets meanwhile.
 
-    :raises NotOnThisHost: if the port cannot be bound.
+    :raises NotOnThisHost: if another program has the port, or the user may not open it.
     """
-    with socket.socket(socket.AF_INET, _SOCKETS[port.protocol]) as tried:
+    held = socket.socket(socket.AF_INET, _SOCKETS[port.protocol])
+    try:
         if port.protocol is Protocol.TCP:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as QEMU does
-        try:
-            tried.bind((port.address, port.port))
-        except OSError as error:
-            accepted = f"a free port and an address of this host ({error.strerror})"
-            raise exceptions.NotOnThisHost("publish", str(port), accepted) from error
+            held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as QEMU does
+        held.bind((port.address, port.port))
+        if port.protocol is Protocol.TCP:
+            held.listen()  # libvirt takes a port for free unless a program listens there
+    except OSError as error:
+        held.close()
+        accepted = f"a free port and an address of this host ({error.strerror})"
+        if isinstance(error, PermissionError):
+            accepted = f"a port that this user may open ({_UNPRIVILEGED} names the first)"
+        raise exceptions.NotOnThisHost("publish", str(port), accepted) from error
+    return held
 
 
 def _change(

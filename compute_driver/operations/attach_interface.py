@@ -26,6 +26,7 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     stored = parts.described(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.ports.check_interfaces(interfaces.only(guest, interface))
+    interfaces.require_ports(parts, interfaces.only(guest, interface))
     # Some options of the guest apply to each of its devices, so the whole domain is built.
     device = interface_xml.of(interfaces.xml(parts, stored, guest), interface.mac)
     op.undo.add(f"description of {guest.name}", interfaces.store, parts, stored, stored.guest)

@@ -21,11 +21,12 @@ def publish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> None
     parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = publishing(stored.guest, port)
+    change = interfaces.with_port(guest, port)
+    interfaces.require_ports(parts, change)
+    parts.ports.prepare(change)
     if state not in ACTIVE:
         interfaces.store(parts, stored, guest)
         return
-    change = interfaces.with_port(guest, port)
-    parts.ports.prepare(change)
     op.undo.add(f"description of {guest.name}", interfaces.store, parts, stored, stored.guest)
     interfaces.store(parts, stored, guest)
     steps.announce("port described")

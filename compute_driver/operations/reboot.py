@@ -10,7 +10,7 @@ import time
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState, RebootKind
+from compute_driver.choices import ALIVE, PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.base import power, restoring
@@ -53,12 +53,12 @@ def _hard(
     """Build the domain anew from the stored description, and power the guest off and on.
 
     If the domain cannot be built, libvirt refuses it, or its interfaces cannot be plugged in, the
-    guest runs on.
+    guest runs on; a guest that was off stays off.
     """
     restoring.restore_undefined(parts, uuid)
     guest = power.rebuild(parts, uuid)
     parts.ports.check_interfaces(guest)
-    power.on_again(parts, uuid, op.undo, running=True)
+    power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ALIVE)
     power.power_off(parts, uuid)
     power.power_on_with(parts, guest, network)
 

@@ -17,7 +17,7 @@ from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import admission, power, removal, restoring
+from compute_driver.operations.base import admission, interfaces, power, removal, restoring
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -28,7 +28,9 @@ from compute_driver.system import files, filesystem, steps, tools
 
 def check_spawn(parts: Parts, guest: Guest) -> acceleration.Decision:
     """Refuse a guest that cannot work; see :func:`admission.check_guest`."""
-    return admission.check_guest(parts, guest)
+    decision = admission.check_guest(parts, guest)
+    interfaces.require_ports(parts, guest)
+    return decision
 
 
 def spawn(

@@ -84,6 +84,26 @@ class Interfaces(Case):
         self.driver.unpublish(guest.uuid, port)
         self.assertEqual(guest.interfaces, self.interfaces(guest))
 
+    def test_a_port_leads_to_one_guest(self) -> None:
+        port = PublishedPort(port=free_port(), guest_port=22)
+        publisher = self.make_guest(interfaces=(Interface(published=(port,)),))
+        self.addCleanup(self.driver.destroy, publisher.uuid)
+        self.driver.spawn(publisher, power_on=False)
+        guest = self.shared()
+        other = dataclasses.replace(port, address="0.0.0.0", guest_port=80)
+        interface = Interface(published=(other,))
+        for name, publish in (
+            ("publish", lambda: self.driver.publish(guest.uuid, other)),
+            ("attach", lambda: self.driver.attach_interface(guest.uuid, interface)),
+            ("spawn", lambda: self.driver.spawn(self.make_guest(interfaces=(interface,)))),
+        ):
+            with (
+                self.subTest(name),
+                self.assertRaisesRegex(exceptions.NotOnThisHost, f"guest '{publisher.name}' does"),
+            ):
+                publish()
+        self.assertEqual(guest.interfaces, self.interfaces(guest))
+
     def test_only_user_mode_networking_publishes_ports(self) -> None:
         guest = self.make_guest(interfaces=())
         self.addCleanup(self.driver.destroy, guest.uuid)

@@ -21,6 +21,7 @@ class Interfaces(Machines):
             nics = (*machine.guest.interfaces, interface)
             guest = dataclasses.replace(machine.guest, interfaces=nics)
             self._hardware(guest, machine.decision)
+            self._require_ports(guest)
             machine.guest = guest
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
@@ -40,7 +41,9 @@ class Interfaces(Machines):
     def publish(self, uuid: str, port: PublishedPort) -> None:
         with self._machine(uuid) as machine:
             machine.require("publish a port of", *ACTIVE, PowerState.STOPPED)
-            machine.guest = publishing(machine.guest, port)
+            guest = publishing(machine.guest, port)
+            self._require_ports(guest)
+            machine.guest = guest
 
     def unpublish(self, uuid: str, port: PublishedPort) -> None:
         with self._machine(uuid) as machine:
@@ -56,4 +59,5 @@ class Interfaces(Machines):
             machine.require("replace the interfaces of", PowerState.STOPPED)
             guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
             self._hardware(guest, machine.decision)
+            self._require_ports(guest)
             machine.guest = guest

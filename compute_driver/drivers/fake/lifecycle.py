@@ -35,6 +35,7 @@ class Lifecycle(Machines):
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
         metadata.elements(guest.annotations)
+        self._require_ports(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
         machine = Machine(guest, decision)

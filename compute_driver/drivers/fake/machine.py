@@ -15,7 +15,7 @@ from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState, StateReason, VirtType
 from compute_driver.consoles import DisplayKind
 from compute_driver.driver import ComputeDriver, ConsoleSession, Listener
-from compute_driver.guest import Guest, Image
+from compute_driver.guest import Guest, Image, require_unpublished
 from compute_driver.hardware import acceleration, architecture, resolve
 from compute_driver.hardware.description import Hardware
 from compute_driver.info import Address, Device, Display, GuestInfo
@@ -193,6 +193,10 @@ class Machines(ComputeDriver):
         with self._guard:
             machines = tuple(self._machines.values())
         return tuple(sorted(machines, key=lambda machine: machine.guest.name))
+
+    def _require_ports(self, guest: Guest) -> None:
+        """Refuse published ports that another guest publishes."""
+        require_unpublished(guest, (machine.guest for machine in self._all()))
 
     def _serve(self, machine: Machine) -> None:
         """Serve the guest's consoles by the present configuration."""

@@ -18,7 +18,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, OFF
-from compute_driver.guest import Guest, Interface, PublishedPort
+from compute_driver.guest import Guest, Interface, PublishedPort, require_unpublished
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.libvirt.description import Description
@@ -101,6 +101,15 @@ def with_port(guest: Guest, port: PublishedPort) -> Guest:
     """Return a guest with the one interface that publishes a port, and with this port only."""
     (owner,) = (nic for nic in guest.interfaces if port in nic.published)
     return only(guest, dataclasses.replace(owner, published=(port,)))
+
+
+def require_ports(parts: Parts, guest: Guest) -> None:
+    """Refuse a guest that publishes a port which another guest, on or off, publishes.
+
+    :raises NotOnThisHost: names the other guest.
+    """
+    if guest.published:
+        require_unpublished(guest, (info.guest for info in parts.inventory.guests()))
 
 
 def plug(parts: Parts, guest: Guest, interface: Interface) -> None:

@@ -73,7 +73,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
         marks.want(parts, uuid, running=False)  # from now on, a guest that is off was stopped
         return started
 
-    with kernels.named(guest), Undo() as undo:
+    with kernels.named(guest), Undo() as undo, parts.ports.held(guest) as held:
         undo.add(
             f"power-on of {guest.name}",
             functools.partial(_take_back, parts, uuid, suspended=suspended, to_run=to_run),
@@ -81,6 +81,7 @@ def power_on(parts: Parts, guest: Guest, *, suspended: bool = False, release: bo
         if not _start(parts, uuid, start, suspended=suspended):
             undo.commit()  # another client has started the guest
         steps.announce("guest started, paused" if paused else "guest started")
+        held.close()
         if plugs:
             parts.ports.plug(guest)
             steps.announce("ports plugged")

@@ -7,7 +7,8 @@ import contextlib
 import dataclasses
 import os
 import signal
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 from unittest import mock
 
@@ -15,10 +16,11 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus, NicModel, PowerState, RebootKind
-from compute_driver.guest import MIB, Disk, Guest, Interface
+from compute_driver.guest import MIB, Disk, Guest, Interface, PublishedPort
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.ownership import Ownership
-from compute_driver.operations.base import interfaces
+from compute_driver.operations.base import interfaces, power
+from tests.contract.interfaces import free_port
 from tests.functional import base, bridges, inside, tiny, worker
 
 
@@ -133,6 +135,30 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
             xml = opened.lookupByUUIDString(made.uuid).XMLDesc()
         (found,) = inside.etree.fromstring(xml).iterfind("devices/interface/driver")
         self.assertEqual("on", found.get("packed"))
+
+    def test_a_port_that_is_taken_is_refused_while_the_guest_is_off(self) -> None:
+        first, second = (PublishedPort(port=free_port(), guest_port=22) for _ in range(2))
+        made = tiny.guest(interfaces=(Interface(published=(first,)),))
+        self.addCleanup(self.driver.destroy, made.uuid)
+        self.driver.spawn(made, power_on=False)
+        verbs: dict[str, Callable[[], object]] = {
+            "start": lambda: self.driver.start(made.uuid),
+            "hard reboot": lambda: self.driver.reboot(made.uuid, kind=RebootKind.HARD),
+            "publish": lambda: self.driver.publish(made.uuid, second),
+        }
+        warning = self.enterContext(mock.patch.object(power.LOG, "warning"))
+        with (
+            socket.create_server((first.address, first.port)),
+            socket.create_server((second.address, second.port)),
+        ):
+            for name, verb in verbs.items():
+                with self.subTest(name), self.assertRaises(exceptions.NotOnThisHost):
+                    verb()
+        warning.assert_not_called()  # no word of a guest that was on
+        self.assertIs(PowerState.STOPPED, self.driver.state(made.uuid))
+        self.assertEqual((first,), self.driver.show(made.uuid).guest.published)
+        self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
 
     def test_a_missing_network_is_refused(self) -> None:
         made = self.spawn_tiny()

@@ -84,7 +84,7 @@ class OneGuestTestCase(unittest.TestCase):
         self.parts.home.return_value = Home(configuration(), self.directory)
         self.parts.on_domain.side_effect = lambda _uuid, function: function(self.domain)
         self.parts.state.side_effect = lambda _uuid: domains.state_of(self.domain)  # type: ignore[arg-type]
-        self.parts.ports = mock.Mock()
+        self.parts.ports = mock.MagicMock()
 
     def mark(self, name: str) -> Path:
         """Make a mark of the guest."""
