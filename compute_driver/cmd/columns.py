@@ -17,6 +17,9 @@ from compute_driver.cmd import errors, verb
 #: Defaults of cliff's options --max-width and --fit-width.
 _VARIABLES = ("CLIFF_MAX_TERM_WIDTH", "CLIFF_FIT_WIDTH")
 
+#: cliff's formats without lists.
+_TEXT_FORMATS = frozenset({"csv", "shell", "value"})
+
 
 class _Checked(display.DisplayCommandBase):  # type: ignore[misc,type-arg,unused-ignore]
     """Refuses unknown columns before the verb does anything.
@@ -56,7 +59,7 @@ class Lister(_Checked, lister.Lister, verb.Verb):
 
         :return: the exit status.
         """
-        rows = list(data)
+        rows = [_as_text(parsed_args, row, " ") for row in data]
         if not rows and parsed_args.formatter == "table" and not parsed_args.print_empty:
             return 0
         status: int = super().produce_output(parsed_args, column_names, rows)
@@ -66,9 +69,35 @@ class Lister(_Checked, lister.Lister, verb.Verb):
 class ShowOne(_Checked, show.ShowOne, verb.Verb):
     """A verb that shows one object, with a row for each of ``columns``."""
 
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Any]
+    ) -> int:
+        """Show the object.
+
+        :return: the exit status.
+        """
+        values = _as_text(parsed_args, data, "\n")
+        status: int = super().produce_output(parsed_args, column_names, values)
+        return status
+
+
+def _as_text(parsed_args: argparse.Namespace, values: Iterable[Any], separator: str) -> list[Any]:
+    """Return values whose lists are text if the format has text only; cliff writes Python's lists.
+
+    :param separator: between the lines of a value.
+    """
+    if parsed_args.formatter not in _TEXT_FORMATS:
+        return list(values)
+    return [
+        separator.join(value.human_readable().splitlines())
+        if isinstance(value, FormattableColumn)
+        else value
+        for value in values
+    ]
+
 
 class Lines(FormattableColumn):  # type: ignore[misc,type-arg,unused-ignore]
-    """A list: one line for each item on a screen, a list for programs."""
+    """A list: one line for each item on a screen, a list in JSON and YAML."""
 
     def __init__(self, items: Sequence[str]) -> None:
         super().__init__(list(items))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from compute_driver.cmd.columns import Lister
+from compute_driver.cmd.columns import Lines, Lister
 from compute_driver.info import GuestInfo
 
 
@@ -22,6 +22,7 @@ class List(Lister):
         "Accelerator",
         "VCPUs",
         "Memory MiB",
+        "Addresses",
         "Published",
     )
 
@@ -40,5 +41,6 @@ def _row(info: GuestInfo) -> list[Any]:
         str(info.accelerator),
         guest.vcpus,
         guest.memory_mib,
-        " ".join(map(str, guest.published)),
+        Lines([address.address for address in guest.addresses]),
+        Lines([str(port) for port in guest.published]),
     ]

@@ -44,6 +44,7 @@ SHOWN: Mapping[str, Callable[[GuestInfo], Any]] = {
     "rescue": lambda info: _image(info.guest.rescue.image if info.guest.rescue else None),
     "disks": lambda info: Lines(_disks(info.guest)),
     "interfaces": lambda info: Lines([_interface(nic) for nic in info.guest.interfaces]),
+    "addresses": lambda info: Lines([address.address for address in info.guest.addresses]),
     "published": lambda info: Lines([str(port) for port in info.guest.published]),
     "config_drive": lambda info: info.guest.config_drive is not None,
     "guest_agent": lambda info: info.guest.guest_agent,

@@ -116,7 +116,7 @@ def _guest(words: argparse.Namespace) -> Guest:
 
 
 def _refuse_static_addresses(
-    guest: Guest, addresses: Mapping[str, Sequence[StaticAddress]]
+    guest: Guest, addresses: Mapping[str, tuple[StaticAddress, ...]]
 ) -> None:
     """Refuse published ports of an interface with a static address.
 
@@ -181,7 +181,7 @@ def _interfaces(
 def _config_drive(
     words: argparse.Namespace,
     ports: Sequence[PublishedPort],
-    addresses: Mapping[str, Sequence[StaticAddress]],
+    addresses: Mapping[str, tuple[StaticAddress, ...]],
 ) -> ConfigDrive | None:
     content = {
         "--user-data": words.user_data,

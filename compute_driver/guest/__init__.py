@@ -271,6 +271,12 @@ class Guest:
         return tuple(port for interface in self.interfaces for port in interface.published)
 
     @property
+    def addresses(self) -> tuple[StaticAddress, ...]:
+        """The static addresses of the guest's interfaces, by the config drive of its first boot."""
+        given = self.config_drive.addresses if self.config_drive else {}
+        return tuple(address for nic in self.interfaces for address in given.get(nic.mac, ()))
+
+    @property
     def kernel(self) -> DirectBoot | None:
         """The kernel that QEMU loads itself: of the rescue system if the guest is in rescue."""
         return self.boot if self.rescue is None else self.rescue.boot

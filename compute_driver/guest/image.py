@@ -103,9 +103,7 @@ class ConfigDrive:
     )
     meta: Mapping[str, str] = dataclasses.field(default_factory=dict, metadata=_SECRET, repr=False)
     admin_password: str | None = dataclasses.field(default=None, metadata=_SECRET, repr=False)
-    addresses: Mapping[str, Sequence[StaticAddress]] = dataclasses.field(
-        default_factory=dict, metadata=_SECRET, repr=False
-    )
+    addresses: Mapping[str, tuple[StaticAddress, ...]] = dataclasses.field(default_factory=dict)
     name_servers: Sequence[str] = dataclasses.field(default=(), metadata=_SECRET, repr=False)
     files: Mapping[str, bytes] = dataclasses.field(
         default_factory=dict, metadata=_SECRET, repr=False

@@ -11,7 +11,18 @@ from unittest import mock
 from compute_driver.choices import Accelerator, InterfaceKind, PowerState, RebootKind
 from compute_driver.cmd import host_show
 from compute_driver.drivers import fake
-from compute_driver.guest import GIB, MIB, Cpu, Disk, Interface, Topology, renamed
+from compute_driver.guest import (
+    GIB,
+    MIB,
+    ConfigDrive,
+    Cpu,
+    Disk,
+    Interface,
+    PublishedPort,
+    StaticAddress,
+    Topology,
+    renamed,
+)
 from compute_driver.hardware import architecture
 from compute_driver.info import ArchitectureInfo, Check, Finding, MachineType
 from tests.unit.cmd.base import CommandLineCase
@@ -242,7 +253,8 @@ class Tables(CommandLineCase):
                 "Accelerator": "kvm",
                 "VCPUs": 2,
                 "Memory MiB": 256,
-                "Published": "",
+                "Addresses": [],
+                "Published": [],
             },
             self.done("list", "-f", "json").json[1],
         )
@@ -257,6 +269,35 @@ class Tables(CommandLineCase):
         self.assertEqual(
             "web running\n", self.done("list", "-f", "value", "-c", "Name", "-c", "State").out
         )
+
+    def test_lists_are_text_in_formats_of_text_and_lists_in_json(self) -> None:
+        nic = Interface(published=tuple(PublishedPort(port=n, guest_port=n) for n in (80, 81)))
+        self.spawned(interfaces=(nic,))
+        ports = ["127.0.0.1:80:80/tcp", "127.0.0.1:81:81/tcp"]
+        for words, kind, expected in (
+            (("list", "-c", "Published"), "value", f"{ports[0]} {ports[1]}\n"),
+            (("list", "-c", "Published"), "csv", f'"Published"\n"{ports[0]} {ports[1]}"\n'),
+            (("show", "web", "-c", "published"), "value", f"{ports[0]}\n{ports[1]}\n"),
+            (("show", "web", "-c", "published"), "shell", f'published="{ports[0]}\n{ports[1]}"\n'),
+        ):
+            with self.subTest(words=words, kind=kind):
+                self.assertEqual(expected, self.done(*words, "-f", kind).out.replace("\r", ""))
+        self.assertEqual(ports, self.done("list", "-f", "json").json[0]["Published"])
+        self.assertEqual(ports, self.done("show", "web", "-f", "json").json["published"])
+        architectures = self.done("host", "show", "-f", "value", "-c", "architectures").out
+        self.assertNotIn("{'", architectures)
+
+    def test_static_addresses_are_shown(self) -> None:
+        static = {"52:54:00:00:00:01": (StaticAddress(address="192.0.2.5/24"),)}
+        drive = ConfigDrive(hostname="web", addresses=static)
+        nics = tuple(Interface(mac=f"52:54:00:00:00:0{n}") for n in (1, 2))
+        guest = self.spawned(interfaces=nics, config_drive=drive)
+        self.assertEqual(["192.0.2.5/24"], self.done("show", "web", "-f", "json").json["addresses"])
+        self.assertEqual(
+            "192.0.2.5/24\n", self.done(*["list", "-f", "value", "-c", "Addresses"]).out
+        )
+        self.done("detach", "interface", guest.uuid, "52:54:00:00:00:01")
+        self.assertEqual("\n", self.done(*["list", "-f", "value", "-c", "Addresses"]).out)
 
     def test_unknown_columns_are_refused_before_anything_is_done(self) -> None:
         self.spawned()

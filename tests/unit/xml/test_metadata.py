@@ -11,7 +11,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator
-from compute_driver.guest import ConfigDrive, Guest, Image
+from compute_driver.guest import ConfigDrive, Guest, Image, StaticAddress
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml import metadata
 from tests.unit.xml.base import DIRECTORY, FALLBACK, TCG, as_text, guest
@@ -24,7 +24,7 @@ def text_of(made: Guest, decision: Decision = TCG, directory: Path = DIRECTORY) 
 
 def without_secrets(made: Guest) -> Guest:
     def clean(drive: ConfigDrive | None) -> ConfigDrive | None:
-        return drive and ConfigDrive(hostname=drive.hostname)
+        return drive and ConfigDrive(hostname=drive.hostname, addresses=drive.addresses)
 
     rescue = made.rescue
     if rescue is not None:
@@ -90,6 +90,15 @@ class TestChanges(unittest.TestCase):
 
 
 class TestSecrets(unittest.TestCase):
+    def test_static_addresses_are_no_secret(self) -> None:
+        static = {
+            "52:54:00:00:00:01": (StaticAddress(address="192.0.2.5/24", gateway="192.0.2.1"),)
+        }
+        made = guest(config_drive=ConfigDrive(hostname="web1", addresses=static))
+        stored = metadata.read(text_of(made))
+        assert stored is not None
+        self.assertEqual(made.config_drive, stored.guest.config_drive)
+
     def test_secrets_are_neither_written_nor_read(self) -> None:
         made = guest(config_drive=ConfigDrive(hostname="web1", admin_password="hunter2"))
         text = text_of(made)
