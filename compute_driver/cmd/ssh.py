@@ -70,6 +70,7 @@ class Ssh(verb.Verb):
             "command",
             metavar="COMMAND",
             nargs="*",
+            default=[],  # without a default, argparse calls the command required
             help="command for the guest; after --, if the command has options",
         )
         return parser

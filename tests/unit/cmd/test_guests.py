@@ -293,11 +293,10 @@ class Tables(CommandLineCase):
         nics = tuple(Interface(mac=f"52:54:00:00:00:0{n}") for n in (1, 2))
         guest = self.spawned(interfaces=nics, config_drive=drive)
         self.assertEqual(["192.0.2.5/24"], self.done("show", "web", "-f", "json").json["addresses"])
-        self.assertEqual(
-            "192.0.2.5/24\n", self.done(*["list", "-f", "value", "-c", "Addresses"]).out
-        )
+        listed = ("list", "-f", "value", "-c", "Addresses")
+        self.assertEqual("192.0.2.5/24\n", self.done(*listed).out)
         self.done("detach", "interface", guest.uuid, "52:54:00:00:00:01")
-        self.assertEqual("\n", self.done(*["list", "-f", "value", "-c", "Addresses"]).out)
+        self.assertEqual("\n", self.done(*listed).out)
 
     def test_unknown_columns_are_refused_before_anything_is_done(self) -> None:
         self.spawned()

@@ -62,3 +62,5 @@ class Refusals(CommandLineCase):
                 self.assertEqual(command, parsed.command)
         with self.assertRaises(errors.UsageError):
             parser.parse_args(["web", "-oProxyCommand=x"])
+        with self.assertRaisesRegex(errors.UsageError, "are required: GUEST; see"):
+            parser.parse_args([])
