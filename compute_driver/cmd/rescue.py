@@ -7,7 +7,7 @@ import argparse
 
 from compute_driver import exceptions, guest
 from compute_driver.choices import DiskBus
-from compute_driver.cmd import options, verb
+from compute_driver.cmd import errors, options, verb
 from compute_driver.cmd.options import Option, switch
 
 _IMAGE = Option("--image", "path or URL of a disk or ISO image", "SRC", settings={"required": True})
@@ -55,6 +55,9 @@ def _rescue(words: argparse.Namespace) -> guest.Rescue:
     assert image is not None
     if words.floppy and bus is not None:
         raise exceptions.InvalidParameter("--disk-bus", bus, "nothing with --floppy")
+    if words.floppy and words.cdrom is not None:
+        flag = "--cdrom" if words.cdrom else "--no-cdrom"
+        raise errors.UsageError(f"{flag} is not usable with --floppy")
     return guest.Rescue(
         image=image,
         boot=options.direct_boot(words),

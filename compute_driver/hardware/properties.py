@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -182,7 +183,10 @@ def read_wishes(pairs: Iterable[tuple[str, str]]) -> Wishes:
     settings = []
     for name, text in pairs:
         if name not in PROPERTIES:
-            raise exceptions.InvalidParameter("property", name, PROPERTIES)
+            close = difflib.get_close_matches(name.lower(), PROPERTIES, n=3, cutoff=0.5)
+            accepted = f"properties such as {', '.join(close or ['hw_disk_bus'])}; all are in"
+            accepted += " doc/source/acceleration.rst"
+            raise exceptions.InvalidParameter("property", name, accepted)
         settings.append((name, text, PROPERTIES[name].read(name, text)))
     return Wishes(**joined.join(settings))
 

@@ -105,6 +105,9 @@ class Rescue(CommandLineCase):
         words = ("rescue", "web", "--image", __file__)
         self.assertIn("scsi", self.refused(2, *words, "--disk-bus", "mca"))
         self.assertIn("--kernel", self.refused(2, *words, "--cmdline", "quiet"))
+        for flag in ("--cdrom", "--no-cdrom"):
+            text = self.refused(2, *words, "--floppy", flag)
+            self.assertEqual(f"{flag} is not usable with --floppy", text)
 
 
 class Password(CommandLineCase):

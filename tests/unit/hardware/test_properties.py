@@ -119,7 +119,7 @@ class ReadTest(unittest.TestCase):
 
     def test_unknown_names_and_values_are_refused(self) -> None:
         for name, value, accepted in (
-            ("hw_magic", "1", "hw_disk_bus"),
+            ("hw_magic", "1", "hw_pmu"),
             ("hw_disk_bus", "fdc", "virtio"),
             ("hw_architecture", "vax", "x86_64"),
             ("hw_cpu_cores", "0", "a whole number"),
