@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
+from lxml import etree
+
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
 from compute_driver.limits import DiskLimits
@@ -33,7 +35,8 @@ _PREFIXES = {
     DiskBus.FDC: "fd",
 }
 
-#: The beginning of the aliases that this driver gives to the guest's disks without serial number.
+#: The beginning of the aliases of the guest's disks: libvirt refuses a second disk with an alias,
+#: while any client's disk may have the same serial number.
 _ALIAS = f"{USER_ALIAS}driver-"
 
 #: SCSI controllers that see one disk at each target; libvirt puts all disks at the first target.
@@ -85,8 +88,11 @@ def _disk(guest: Guest, hardware: Hardware, disk: GuestDisk, target: str) -> Ele
         driver,
         source.element(disk.source),
         E.target(dev=target, bus=str(disk.bus)),
-        _name(disk),
+        _alias(disk.name),
     )
+    if disk.device != "floppy":  # QEMU's floppy disks have no serial number
+        # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
+        element.append(E.serial(disk.name))
     if disk.bus is DiskBus.VIRTIO and virtio.form is not VirtioForm.VIRTIO:
         element.set("model", str(virtio.form))
     if disk.readonly:
@@ -99,23 +105,36 @@ def _disk(guest: Guest, hardware: Hardware, disk: GuestDisk, target: str) -> Ele
     return element
 
 
-def _name(disk: GuestDisk) -> Element:
-    if disk.device == "floppy":  # QEMU's floppy disks have no serial number
-        return E.alias(name=f"{_ALIAS}{disk.name}")
-    # The guest finds its disks by name: /dev/disk/by-id/virtio-ephemeral0.
-    return E.serial(disk.name)
-
-
 def name_of(disk: Element) -> str:
-    """Return the name of a guest's disk in a domain; of other disks, their serial number.
+    """Return the name of a guest's disk in a domain.
 
-    :return: :attr:`GuestDisk.name`; empty if the disk has no name.
+    :return: :attr:`GuestDisk.name`; empty for a disk of another client.
     """
-    if disk.get("device") != "floppy":
-        return disk.findtext("serial", "")
+    if disk.get("device") == "floppy" or _has_aliases(disk.getparent()):
+        return _aliased(disk)
+    return disk.findtext("serial", "")
+
+
+def marker(name: str, domain: Element) -> str:
+    """Return the element that makes a disk of a domain the guest's disk of that name."""
+    made = _alias(name) if _has_aliases(domain.find("devices")) else E.serial(name)
+    return etree.tostring(made, encoding="unicode")
+
+
+def _alias(name: str) -> Element:
+    return E.alias(name=f"{_ALIAS}{name}")
+
+
+def _has_aliases(devices: Element | None) -> bool:
+    """Tell whether disks have aliases; an earlier release gave none but floppy disks aliases."""
+    disks = () if devices is None else devices.iterfind("disk")
+    return any(_aliased(disk) for disk in disks if disk.get("device") != "floppy")
+
+
+def _aliased(disk: Element) -> str:
     alias = disk.find("alias")
-    name = "" if alias is None else alias.get("name", "")
-    return name.removeprefix(_ALIAS) if name.startswith(_ALIAS) else ""
+    text = "" if alias is None else alias.get("name", "")
+    return text.removeprefix(_ALIAS) if text.startswith(_ALIAS) else ""
 
 
 def _limits(limits: DiskLimits | None) -> list[Element]:

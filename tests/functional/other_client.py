@@ -173,12 +173,14 @@ class OtherClientTestCase(tiny.TinyTestCase):
     def attach_disk(self, made: Guest) -> None:
         self.attach_file(made, self.home / f"{made.uuid}.data")
 
-    def attach_file(self, made: Guest, added: Path, flags: int = LATER) -> str:
+    def attach_file(
+        self, made: Guest, added: Path, flags: int = LATER, serial: str = "data"
+    ) -> str:
         """Add a disk with a new file, and return the disk's XML."""
         added.write_bytes(bytes(MIB))
         xml = (
             f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/>"
-            "<target dev='vdb' bus='virtio'/></disk>"
+            f"<target dev='vdb' bus='virtio'/><serial>{serial}</serial></disk>"
         )
         self.domain(made).attachDeviceFlags(xml, flags)
         return xml

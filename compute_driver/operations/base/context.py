@@ -33,6 +33,7 @@ from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import concurrency, memory
 from compute_driver.xml import carrying, metadata, present
+from compute_driver.xml import disk as disk_xml
 from compute_driver.xml.present import Present
 
 if TYPE_CHECKING:
@@ -118,10 +119,11 @@ class Parts:
         for disk in planned.disks:
             placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in known.disks
             if known.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
+                marker = disk_xml.marker(disk.name, known.domain)
                 raise exceptions.DiskUnusable(
                     f"another client of libvirt has taken the {disk.name} disk from guest"
                     f" {known.guest.name!r} and added another disk: which of them has the guest's"
-                    f" data? 'virsh edit' gives this disk the element <serial>{disk.name}</serial>"
+                    f" data? 'virsh edit' gives this disk the element {marker}"
                 )
         return present.located(planned, known)
 

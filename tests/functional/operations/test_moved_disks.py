@@ -183,8 +183,24 @@ class TestPlaces(OtherClientTestCase):
     def test_disk_that_lost_its_name_is_refused(self) -> None:
         self.snapshot(self.made)
         self.driver.stop(self.made.uuid, timeout=0)
-        self.redefine(lambda disk: disk.remove(disk.find("serial")))
+        self.redefine(lambda disk: [disk.remove(disk.find(tag)) for tag in ("alias", "serial")])
         self.refused("<serial>root</serial>", state=PowerState.STOPPED)
+
+    def test_disk_of_another_client_with_the_serial_number_of_the_root_disk(self) -> None:
+        added = self.home / "copy"
+        now = libvirt.VIR_DOMAIN_AFFECT_LIVE | libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        self.attach_file(self.made, added, now, "root")
+        target = self.home / "snapshot.qcow2"
+        self.driver.snapshot(self.made.uuid, target)
+        assert_content(target, "qcow2", BEFORE)
+        self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
+        domain = etree.fromstring(self.domain(self.made).XMLDesc())
+        places = {
+            disk.find("target").get("dev"): disk.find("source").get("file")
+            for disk in domain.iterfind("devices/disk")
+        }
+        self.assertEqual({"vda": str(self.planned), "vdb": str(added)}, places)
+        self.assertEqual([("added device", self.made.uuid)], self.findings())
 
     def test_snapshot_of_a_guest_in_rescue(self) -> None:
         rescue = Rescue(image=Image(location=str(self.image())))

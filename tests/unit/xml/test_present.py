@@ -122,6 +122,29 @@ class PresentTest(unittest.TestCase):
                 self.assertEqual([Path("/data")], found.added_files)
                 self.assertEqual(self.plan, present.located(self.plan, found))
 
+    def test_disk_of_another_client_is_not_the_guests_by_its_serial_number(self) -> None:
+        for serial in ("root", "ephemeral0"):
+            for place in (0, -1):
+                with self.subTest(serial=serial, place=place):
+                    stranger = copied(serial, place)
+                    found = self.read(stranger, stranger)
+                    self.assertEqual(["root"], [*found.disks])
+                    self.assertEqual([Path("/data")] * 2, found.added_files)
+                    self.assertEqual(self.plan, present.located(self.plan, found))
+                    domain = self.carried(stranger)
+                    found_targets = domain.xpath("devices/disk[source/@file='/data']/target/@dev")
+                    self.assertEqual(["sdz"], found_targets)
+
+    def test_domain_of_an_earlier_release_has_its_disks_by_their_serial_numbers(self) -> None:
+        def without_aliases(domain: etree._Element) -> None:
+            for alias in domain.xpath("devices/disk[@device='disk']/alias"):
+                alias.getparent().remove(alias)
+
+        rescued = guest(rescue=Rescue(image=IMAGE, bus=DiskBus.FDC))
+        found = present.read(self.xml(without_aliases, rescued), None, DIRECTORY)
+        assert found is not None
+        self.assertEqual(([], {"root", "rescue"}), (found.added_disks, {*found.disks}))
+
     def test_rescue_floppy_is_the_guests(self) -> None:
         rescued = guest(rescue=Rescue(image=IMAGE, bus=DiskBus.FDC))
         found = present.read(self.xml(made=rescued), None, DIRECTORY)
@@ -174,6 +197,18 @@ def moved(path: Path, written: str = "qcow2") -> Change:
         (disk,) = domain.xpath("devices/disk[serial='root']")
         disk.find("source").set("file", str(path))
         disk.find("driver").set("type", written)
+
+    return change
+
+
+def copied(serial: str, place: int) -> Change:
+    """Return a change that adds a disk with another disk's serial number."""
+
+    def change(domain: etree._Element) -> None:
+        devices = domain.find("devices")
+        assert devices is not None
+        xml = DATA.replace("</disk>", f"<serial>{serial}</serial></disk>").replace("vda", "sdz")
+        devices.insert(place if place >= 0 else len(devices), etree.fromstring(xml))
 
     return change
 
