@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import libvirt
 
@@ -25,6 +27,8 @@ from compute_driver.system import concurrency, files, steps, tools
 from compute_driver.xml import backup
 from compute_driver.xml import source as source_xml
 
+R = TypeVar("R")
+
 #: The emulator's copy, in the guest's directory.
 _COPY = "snapshot.qcow2"
 
@@ -33,6 +37,9 @@ ELSEWHERE = "snapshot.elsewhere"
 
 #: Seconds that the emulator may take to end a copy.
 ABORT_SECONDS = 30.0
+
+#: Seconds that the emulator may take to begin a copy, and to tell of the copy meanwhile.
+EMULATOR_SECONDS = 30.0
 
 #: Seconds by which libvirt may report the end of a guest later than the end of the guest's jobs.
 _STOP_SECONDS = 2.0
@@ -78,7 +85,10 @@ def source(parts: Parts, uuid: str) -> FileSource:
 
 
 def make(parts: Parts, uuid: str, disk: Source, size: int, wish: Quiesce, deadline: float) -> bool:
-    """Have the emulator copy a disk; False if the guest stopped meanwhile."""
+    """Have the emulator copy a disk; False if the guest stopped meanwhile.
+
+    :raises OperationTimeout: if the copy takes too long, or the emulator hangs.
+    """
     copy = source(parts, uuid).path
     # This process makes the file: libvirt gives the file back to its owner in the end.
     with files.new_file(copy) as new:
@@ -86,7 +96,7 @@ def make(parts: Parts, uuid: str, disk: Source, size: int, wish: Quiesce, deadli
         tools.run(argv, tools.limits(parts.conf))
     with parts.connection.watch(uuid) as watch:
         with freezing.quiesced(parts, uuid, wish):
-            begun = parts.on_domain(uuid, functools.partial(_begin, disk=disk, target=copy))
+            begun = _asked(parts, uuid, functools.partial(_begin, disk=disk, target=copy))
             steps.announce("copy begun")
         if not begun:
             return False
@@ -118,7 +128,8 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
     """
     failure: str | None = None
     while failure is None:
-        event = watch.wait({events.JOB_ENDED, events.STOPPED}, deadline)
+        until = min(deadline, time.monotonic() + domains.ANSWER_SECONDS)
+        event = watch.wait({events.JOB_ENDED, events.STOPPED}, until)
         if event is not None and event.kind == events.JOB_ENDED:
             if event.detail == libvirt.VIR_DOMAIN_JOB_OPERATION_BACKUP:
                 failure = event.failure
@@ -131,9 +142,10 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
                     f"the disk of guest {parts.name(uuid)!r} was not copied in time; option"
                     " [hypervisor] snapshot_timeout grants more"
                 )
-            failure = parts.on_domain(uuid, _outcome)  # the connection was lost, and events with it
+            # The connection was lost, and events with it, or the emulator hangs.
+            failure = _asked(parts, uuid, _outcome)
     if not failure:
-        concurrency.within(deadline, parts.on_domain, uuid, domains.settle)
+        _asked(parts, uuid, domains.settle)
         return True
     watch.wait({events.STOPPED}, time.monotonic() + _STOP_SECONDS)
     if parts.state(uuid) not in ACTIVE:
@@ -141,6 +153,16 @@ def _wait(parts: Parts, uuid: str, watch: events.Watch, deadline: float) -> bool
     full = "No space left on device" in failure
     kind = exceptions.NotEnoughSpace if full else exceptions.SnapshotFailed
     raise kind(f"the disk of guest {parts.name(uuid)!r} could not be copied: {failure}")
+
+
+def _asked(parts: Parts, uuid: str, question: Callable[[libvirt.virDomain], R]) -> R:
+    """Return what a function of a guest's domain returns, which waits for the emulator.
+
+    :raises OperationTimeout: if the emulator hangs.
+    """
+    answers: list[R] = []
+    parts.ask_emulator(uuid, lambda domain: answers.append(question(domain)), EMULATOR_SECONDS)
+    return answers[-1]
 
 
 def _outcome(domain: libvirt.virDomain) -> str | None:

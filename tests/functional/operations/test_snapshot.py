@@ -19,10 +19,12 @@ import libvirt
 from compute_driver import exceptions
 from compute_driver.choices import PowerState, Quiesce, SnapshotFormat
 from compute_driver.guest import GIB, MIB, DirectBoot, Disk, Image
+from compute_driver.libvirt import domain as domains
 from compute_driver.operations import snapshot
 from compute_driver.operations.base import disk_copy, journal
 from compute_driver.system import space, steps, tools
 from tests.functional import base, inside, tiny, worker
+from tests.functional.command import eventually
 from tests.functional.processes import daemon_pid, ended
 from tests.functional.programs import described, output
 
@@ -243,6 +245,31 @@ class TestFailures(SnapshotCase):
         self.assertEqual([], self.leftovers())
         self.snapshot()
         self.assert_whole()
+
+    def test_emulator_that_hangs_meanwhile_ends_the_snapshot(self) -> None:
+        emulator = tiny.emulators()[self.made.uuid]
+        self.addCleanup(lambda: emulator in tiny.emulators().values() and _go_on(emulator))
+
+        def hang() -> None:
+            os.kill(emulator, signal.SIGSTOP)
+            for module, name in (
+                (domains, "ANSWER_SECONDS"),
+                (disk_copy, "EMULATOR_SECONDS"),
+                (disk_copy, "ABORT_SECONDS"),
+            ):
+                patience.enter_context(mock.patch.object(module, name, 2.0))
+
+        with (
+            contextlib.ExitStack() as patience,
+            self.after_begin(hang),
+            self.assertRaisesRegex(exceptions.OperationTimeout, "does not answer within 2 s"),
+        ):
+            self.snapshot()
+        self.assertEqual(([], False), (self.leftovers(), self.target.exists()))
+        _go_on(emulator)
+        domain = tiny.libvirt_connection(self).lookupByUUIDString(self.made.uuid)
+        eventually(lambda: domain.jobStats()["type"] == libvirt.VIR_DOMAIN_JOB_NONE)
+        self.assert_nothing_remains()
 
     def test_a_guest_that_is_destroyed_meanwhile(self) -> None:
         begun = threading.Event()
