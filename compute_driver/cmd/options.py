@@ -154,6 +154,20 @@ def pair(flag: str, text: str) -> tuple[str, str]:
     return key, value
 
 
+def pairs(flag: str, texts: Iterable[str]) -> dict[str, str]:
+    """Part several words ``KEY=VALUE``.
+
+    :raises InvalidParameter: see :func:`pair`; also if two words have the same key.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        key, value = pair(flag, text)
+        if key in found:
+            raise exceptions.InvalidParameter(flag, text, f"{key} once")
+        found[key] = value
+    return found
+
+
 def image(words: argparse.Namespace) -> Image | None:
     """Return the image that ``image`` and the options of :data:`IMAGE` describe.
 
@@ -197,8 +211,13 @@ def _refuse_without(needed: str, words: argparse.Namespace, options: Iterable[Op
 
 
 def _location(flag: str, text: str) -> str:
-    """Return an image's path or URL; a path is made absolute."""
-    return text if "://" in text or not text else verb.absolute(flag, text)
+    """Return an image's path or URL; a path is made absolute.
+
+    :raises InvalidParameter: if the text is empty.
+    """
+    if not text:
+        raise exceptions.InvalidParameter(flag, text, "a local path or a URL")
+    return text if "://" in text else verb.absolute(flag, text)
 
 
 def gib(flag: str, size: float) -> int:
@@ -268,7 +287,7 @@ def interface(spec: str, hardware: Wishes, accepted: str = SETTINGS) -> Interfac
     """
     first, *rest = spec.split(",")
     kind, _equals, source = first.partition("=")
-    settings = dict(pair("nic", part) for part in rest)
+    settings = pairs("nic", rest)
     if settings.keys() - {"model", "mac", "mtu", "queues"} or kind not in list(InterfaceKind):
         raise exceptions.InvalidParameter("nic", spec, f"{PORTS}, then {accepted}")
     limits = hardware.bandwidth()

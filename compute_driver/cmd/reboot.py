@@ -38,7 +38,10 @@ class Reboot(verb.Verb):
             help="seconds that a soft reboot may take (default: option soft_reboot_timeout)",
         )
         parser.add_argument(
-            "--wait", metavar="TEXT", help="return when the serial console has shown TEXT again"
+            "--wait",
+            type=verb.words,
+            metavar="TEXT",
+            help="return when the serial console has shown TEXT again",
         )
         parser.add_argument(
             "--wait-timeout",

@@ -205,7 +205,7 @@ def _config_drive(
         if words.user_data is None
         else keys.read_file("--user-data", words.user_data, MAX_USER_DATA_BYTES),
         public_keys=keys.public_keys(words.key),
-        meta=dict(options.pair("--meta", pair) for pair in words.meta),
+        meta=options.pairs("--meta", words.meta),
         addresses=addresses,
         name_servers=tuple(words.dns),
     )

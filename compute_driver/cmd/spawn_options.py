@@ -179,7 +179,7 @@ _DATA = (
 )
 
 _WAITING = (
-    Option("--wait", "return when the serial console has shown TEXT", "TEXT"),
+    Option("--wait", "return when the serial console has shown TEXT", "TEXT", verb.words),
     Option(
         "--timeout",
         "seconds to wait for TEXT (default: 300)",

@@ -111,6 +111,13 @@ def path(text: str) -> str:
     return text
 
 
+def words(text: str) -> str:
+    """Return a text that is not empty, for argparse."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is not usable; accepted: one character or more")
+    return text
+
+
 def number(text: str) -> float:
     """Return a finite number, for argparse; a whole number is an integer, and prints as one."""
     try:

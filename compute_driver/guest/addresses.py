@@ -60,7 +60,8 @@ def is_host(text: str) -> bool:
     # The scope of an address, such as "eth0", has a meaning on one host only (RFC 4007).
     scope = getattr(address, "scope_id", None)
     several = address.is_multicast or address == _BROADCAST
-    return not (several or scope or address.is_unspecified or address.is_loopback)
+    mapped = getattr(address, "ipv4_mapped", None)  # never on a wire (RFC 4038, 4.2)
+    return not (several or mapped or scope or address.is_unspecified or address.is_loopback)
 
 
 def _reserved(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[Address]:

@@ -173,14 +173,13 @@ class OtherClientTestCase(tiny.TinyTestCase):
     def attach_disk(self, made: Guest) -> None:
         self.attach_file(made, self.home / f"{made.uuid}.data")
 
-    def attach_file(
-        self, made: Guest, added: Path, flags: int = LATER, serial: str = "data"
-    ) -> str:
+    def attach_file(self, made: Guest, added: Path, flags: int = LATER, serial: str = "") -> str:
         """Add a disk with a new file, and return the disk's XML."""
         added.write_bytes(bytes(MIB))
+        name = f"<serial>{serial}</serial>" if serial else ""
         xml = (
             f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/>"
-            f"<target dev='vdb' bus='virtio'/><serial>{serial}</serial></disk>"
+            f"<target dev='vdb' bus='virtio'/>{name}</disk>"
         )
         self.domain(made).attachDeviceFlags(xml, flags)
         return xml

@@ -73,7 +73,16 @@ class ConfigDriveTest(unittest.TestCase):
             ConfigDrive(hostname="web", addresses={"52:54:00:0:0:1": ours, "52:54:00:0:0:2": same})
 
     def test_name_server_is_another_host(self) -> None:
-        for text in ("0.0.0.0", "::", "127.0.0.1", "224.0.0.251", "fe80::1%eth0", "web", ""):
+        for text in (
+            "0.0.0.0",
+            "::",
+            "::ffff:192.0.2.1",
+            "127.0.0.1",
+            "224.0.0.251",
+            "fe80::1%eth0",
+            "web",
+            "",
+        ):
             with (
                 self.subTest(text),
                 self.assertRaisesRegex(exceptions.InvalidParameter, "name server"),
