@@ -13,7 +13,7 @@ from compute_driver import exceptions
 from compute_driver.choices import ALIVE, PowerState, RebootKind
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import power, restoring
+from compute_driver.operations.base import power, redefining, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import concurrency
@@ -56,7 +56,7 @@ def _hard(
     guest runs on; a guest that was off stays off.
     """
     restoring.restore_undefined(parts, uuid)
-    guest = power.rebuild(parts, uuid)
+    guest = redefining.rebuild(parts, uuid)
     parts.ports.check_interfaces(guest)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ALIVE)
     power.power_off(parts, uuid)

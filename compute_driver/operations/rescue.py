@@ -18,7 +18,7 @@ from compute_driver.guest import Guest, Rescue
 from compute_driver.hardware import architecture, drives
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
-from compute_driver.operations.base import changes, marks, power, rescue_files
+from compute_driver.operations.base import changes, marks, power, redefining, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -75,13 +75,9 @@ def rescue(
     power.on_again(parts, uuid, op.undo, running=was_on)
     op.undo.add(f"system of {before.name}", _restore, parts, before, was_on)
     power.shut_down(parts, uuid, timeout)
-    known = parts.present(uuid)  # another client may have moved a disk meanwhile
-    made = parts.blueprint(after, known=known)
-    changes.warn(parts, known, made)
-    parts.define(made.xml)
-    steps.announce("domain redefined")
+    blueprint = redefining.redefine(parts, after)
     power.power_on(parts, after)
-    report(after, made.decision)
+    report(after, blueprint.decision)
 
 
 def _make_files(
@@ -106,4 +102,4 @@ def _restore(parts: Parts, before: Guest, was_on: bool) -> None:
     if parts.stored(before.uuid).guest.rescue is not None:
         marks.want(parts, before.uuid, running=was_on)
         power.power_off(parts, before.uuid)
-        parts.define(parts.blueprint(before).xml)
+        redefining.redefine(parts, before)

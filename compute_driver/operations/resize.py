@@ -18,7 +18,7 @@ from compute_driver.guest import Disk, Guest, shown_size
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
-from compute_driver.operations.base import admission, changes, marks, power, settling
+from compute_driver.operations.base import admission, changes, marks, power, redefining, settling
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, exchange, layout
@@ -133,13 +133,9 @@ def _make(parts: Parts, change: Change, *, was_on: bool, power_on: bool) -> None
     if was_on:
         with files.new_file(making / exchange.POWERED_ON):
             pass
-    known = parts.present(uuid)
-    made = parts.blueprint(change.new, change.decision, new_files=True, known=known)
-    changes.warn(parts, known, made)
-    before = parts.plan(change.old, known=known)
-    _make_files(change, before, made.layout, parts.home(uuid), tools.limits(parts.conf))
-    parts.define(made.xml)
-    steps.announce("domain redefined")
+    before, after = parts.plan(change.old), parts.plan(change.new, new_files=True)
+    _make_files(change, before, after, parts.home(uuid), tools.limits(parts.conf))
+    redefining.redefine(parts, change.new, change.decision, new_files=True)
     exchange.commit(directory)
     marks.want(parts, uuid, running=power_on)
     steps.announce("new files complete")

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from compute_driver.choices import ALIVE
 from compute_driver.operations import resume
-from compute_driver.operations.base import power, restoring
+from compute_driver.operations.base import power, redefining, restoring
 from compute_driver.operations.base.context import Parts
 
 
@@ -15,4 +15,4 @@ def start(parts: Parts, uuid: str) -> None:
     if parts.state(uuid) in ALIVE:
         resume.resume(parts, uuid)
     else:
-        power.power_on(parts, power.rebuild(parts, uuid))
+        power.power_on(parts, redefining.rebuild(parts, uuid))

@@ -7,7 +7,7 @@ import dataclasses
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
-from compute_driver.operations.base import changes, power, rescue_files
+from compute_driver.operations.base import changes, power, redefining, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import steps
@@ -30,12 +30,8 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)
-    known = parts.present(uuid)  # another client may have moved a disk meanwhile
-    made = parts.blueprint(after, known=known)
-    changes.warn(parts, known, made)
-    parts.define(made.xml)
-    steps.announce("domain redefined")
+    blueprint = redefining.redefine(parts, after)
     rescue_files.mend(parts, uuid)
     steps.announce("rescue files removed")
     power.power_on(parts, after)
-    report(after, made.decision)
+    report(after, blueprint.decision)

@@ -22,7 +22,7 @@ from compute_driver.guest import Guest, Interface, PublishedPort, require_unpubl
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.libvirt.description import Description
-from compute_driver.operations.base import changes, power
+from compute_driver.operations.base import power, redefining
 from compute_driver.operations.base.context import Parts
 from compute_driver.xml import metadata
 
@@ -124,10 +124,7 @@ def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
 
 def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
     """Store the description of a guest, from its next power-on and of its domain that runs."""
-    known = parts.present(guest.uuid)
-    made = parts.blueprint(guest, stored.decision, known=known)
-    changes.warn(parts, known, made)
-    parts.define(made.xml)
+    redefining.redefine(parts, guest, stored.decision)
     contents = metadata.contents(stored, guest)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, contents))
 

@@ -21,8 +21,8 @@ from compute_driver.choices import OFF, PowerState
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
-from compute_driver.operations.base import changes, kernels, marks, serial_port
-from compute_driver.operations.base.context import Parts, report
+from compute_driver.operations.base import kernels, marks, serial_port
+from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.marks import Mark
 from compute_driver.operations.base.undo import Undo
 from compute_driver.system import concurrency, steps
@@ -172,29 +172,6 @@ def mend(parts: Parts, uuid: str) -> None:
             except exceptions.ComputeDriverError as error:
                 LOG.warning("Guest %s was on, and does not start again: %s", uuid, error)
     marks.clear(parts, uuid)
-
-
-def rebuild(parts: Parts, uuid: str) -> Guest:
-    """Define the domain anew from the stored description, as configuration and host are now.
-
-    The accelerator is decided again.  The new domain holds from the next power-on.
-
-    :return: the stored description.
-    :raises DiskUnusable: if a disk is gone, or another client has put it where the driver cannot
-        use it; the domain stays as it was.
-    :raises: what :meth:`Parts.decide` raises; likewise.
-    """
-    known = parts.present(uuid)
-    guest = parts.described(uuid, known).guest
-    made = parts.blueprint(guest, known=known)
-    changes.require(made.layout, known, guest.name)
-    changes.warn(parts, known, made)
-    parts.define(made.xml)
-    steps.announce("domain redefined")
-    if parts.plan(guest).places != made.layout.places:
-        return rebuild(parts, uuid)  # another client has moved a disk meanwhile
-    report(made.guest, made.decision)
-    return made.guest
 
 
 def shut_down(parts: Parts, uuid: str, timeout: float) -> None:
