@@ -27,10 +27,11 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))
     parts.ports.check_interfaces(interfaces.only(guest, interface))
     interfaces.require_ports(parts, interfaces.only(guest, interface))
-    # Some options of the guest apply to each of its devices, so the whole domain is built.
-    device = interface_xml.of(interfaces.xml(parts, stored, guest), interface.mac)
+    parts.draft(guest, stored.decision)  # refuses a card that the machine lacks
     op.undo.add(f"description of {guest.name}", interfaces.store, parts, stored, stored.guest)
-    interfaces.store(parts, stored, guest)
+    blueprint = interfaces.store(parts, stored, guest)
+    # Some options of the guest apply to each of its devices: the device is the new domain's.
+    device = interface_xml.of(blueprint.xml, interface.mac)
     steps.announce("interface described")
     if state in ACTIVE:
         op.undo.add(f"interface {interface.mac}", interfaces.take_back, parts, uuid, interface)

@@ -61,15 +61,15 @@ def rescue(
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
     known = parts.present(uuid)
     changes.require(parts.plan(before, known=known), known, before.name)
-    made = parts.blueprint(after, known=known)
+    draft = parts.draft(after, known=known)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     if drives.has_sata_for_ide(wanted.bus, architecture.machine(before)):
         LOG.warning(
             "Guest %s: the rescue system is on bus sata in place of ide, which machine %s lacks",
             before.name,
-            made.hardware.machine,
+            draft.hardware.machine,
         )
-    _make_files(parts, after, wanted, made.layout, base, progress)
+    _make_files(parts, after, wanted, draft.layout, base, progress)
     steps.announce("rescue files made")
     was_on = state is PowerState.RUNNING
     power.on_again(parts, uuid, op.undo, running=was_on)

@@ -26,7 +26,7 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
             before.name, "unrescue", "in its own system", ["in rescue"]
         )
     after = dataclasses.replace(before, rescue=None)
-    changes.require(parts.blueprint(after, known=known).layout, known, after.name)
+    changes.require(parts.draft(after, known=known).layout, known, after.name)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)

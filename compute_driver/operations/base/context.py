@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import libvirt
 from oslo_config import cfg
@@ -35,9 +35,6 @@ from compute_driver.system import concurrency, memory
 from compute_driver.xml import carrying, metadata, present
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml.present import Present
-
-if TYPE_CHECKING:
-    from compute_driver.hardware.description import Drives
 
 LOG = logging.getLogger(__name__)
 
@@ -103,13 +100,10 @@ class Parts:
         """
         from compute_driver.hardware import architecture, drives
 
-        files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
-        return files if new_files else self._located(files, known)
-
-    def _planned(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
-        """Return the files that the guest has if no other client changes them."""
-        home = self.home(guest.uuid)
-        return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
+        home, buses = self.home(guest.uuid), drives.resolve(guest)
+        uefi = architecture.has_uefi(guest)
+        planned = layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
+        return planned if new_files else self._located(planned, known)
 
     def _located(self, planned: layout.Layout, known: Present | None) -> layout.Layout:
         """Return a guest's layout with the disks where the guest's domain has them."""
@@ -181,13 +175,14 @@ class Parts:
         """
         from compute_driver.hardware import resolve
 
-        made = decision or self.decide(guest)
-        hardware = resolve.as_configured(guest, made.accelerator, self.conf.hypervisor)
-        if decision is None:
+        is_decided = decision is not None
+        decision = decision or self.decide(guest)
+        hardware = resolve.as_configured(guest, decision.accelerator, self.conf.hypervisor)
+        if not is_decided:
             self.host.detection.check_hardware(guest, hardware)
             self.connection.check_start()
-        files = self._planned(guest, hardware.drives, uefi=hardware.boot.uefi)
-        return Draft(guest, made, hardware, files if new_files else self._located(files, known))
+        files = self.plan(guest, new_files=new_files, known=known)
+        return Draft(guest, decision, hardware, files)
 
     def blueprint(
         self,

@@ -23,6 +23,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import power, redefining
+from compute_driver.operations.base.blueprint import Blueprint
 from compute_driver.operations.base.context import Parts
 from compute_driver.xml import metadata
 
@@ -117,16 +118,15 @@ def plug(parts: Parts, guest: Guest, interface: Interface) -> None:
     parts.ports.plug(only(guest, interface))
 
 
-def xml(parts: Parts, stored: metadata.Stored, guest: Guest) -> str:
-    """Return the domain of a guest with other interfaces, and the accelerator that it has."""
-    return parts.blueprint(guest, stored.decision).xml
+def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> Blueprint:
+    """Store the description of a guest, from its next power-on and of its domain that runs.
 
-
-def store(parts: Parts, stored: metadata.Stored, guest: Guest) -> None:
-    """Store the description of a guest, from its next power-on and of its domain that runs."""
-    redefining.redefine(parts, guest, stored.decision)
+    :return: the guest from its next power-on.
+    """
+    blueprint = redefining.redefine(parts, guest, stored.decision)
     contents = metadata.contents(stored, guest)
     parts.on_domain(guest.uuid, lambda domain: domains.describe(domain, contents))
+    return blueprint
 
 
 def take_back(parts: Parts, uuid: str, interface: Interface) -> None:
