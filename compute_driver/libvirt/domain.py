@@ -256,6 +256,15 @@ def agent_answers(domain: libvirt.virDomain) -> bool:
     return True
 
 
+def agent_or_button(domain: libvirt.virDomain, button: int) -> int:
+    """Return the flags of a request to a guest to shut down or to reboot.
+
+    :param button: the flag of the power button, for a guest whose agent does not answer.
+    """
+    # Without flags libvirt asks the agent first.
+    return 0 if agent_answers(domain) else button
+
+
 def power_off(domain: libvirt.virDomain) -> None:
     """End a domain's process and drop its saved memory, if the domain has any."""
     unless_stopped(domain.destroy)

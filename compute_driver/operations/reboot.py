@@ -86,7 +86,5 @@ def _soft(parts: Parts, uuid: str, timeout: float) -> bool:
 
 
 def _ask_to_reboot(domain: libvirt.virDomain) -> None:
-    # Without flags libvirt asks the agent first.
-    button = libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN
-    flags = 0 if domains.agent_answers(domain) else button
+    flags = domains.agent_or_button(domain, libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
     domains.unless_stopped(lambda: domain.reboot(flags))

@@ -235,7 +235,5 @@ def _start(
 
 
 def _ask_to_shut_down(domain: libvirt.virDomain) -> None:
-    # Without flags libvirt asks the agent first.
-    button = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
-    flags = 0 if domains.agent_answers(domain) else button
+    flags = domains.agent_or_button(domain, libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN)
     domains.unless_stopped(lambda: domain.shutdownFlags(flags))
