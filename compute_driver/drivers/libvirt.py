@@ -72,7 +72,7 @@ class LibvirtDriver(driver.ComputeDriver):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        decision = operations.spawn.check_spawn(self._parts, guest)
+        decision = operations.base.admission.check_guest(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return operations.spawn.spawn(
                 *(self._parts, guest, decision, progress, op),

@@ -17,20 +17,13 @@ from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import admission, interfaces, power, removal, restoring
+from compute_driver.operations.base import power, removal, restoring
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
 from compute_driver.storage.base_image import check_size
 from compute_driver.storage.layout import Role
 from compute_driver.system import files, filesystem, steps, tools
-
-
-def check_spawn(parts: Parts, guest: Guest) -> acceleration.Decision:
-    """Refuse a guest that cannot work; see :func:`admission.check_guest`."""
-    decision = admission.check_guest(parts, guest)
-    interfaces.require_ports(parts, guest)
-    return decision
 
 
 def spawn(
@@ -46,7 +39,7 @@ def spawn(
 ) -> GuestInfo:
     """Make *guest*, and start it if *power_on* says so; on failure nothing of it is left.
 
-    :param decision: what :func:`check_spawn` returned.
+    :param decision: what :func:`compute_driver.operations.base.admission.check_guest` returned.
     :param op: the operation, whose failure removes the guest.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     :param make_config_drive: likewise.

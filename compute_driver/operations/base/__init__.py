@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts that verbs share.
 
-The first use of ``base.recovery`` or ``base.removal``, which import many modules, imports them.
+The first use of ``base.admission``, ``base.recovery`` or ``base.removal``, which import many
+modules, imports them.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compute_driver.operations.base import recovery, removal
+    from compute_driver.operations.base import admission, recovery, removal
 
-    __all__ = ["recovery", "removal"]
+    __all__ = ["admission", "recovery", "removal"]
 else:
     from compute_driver.system import lazy
 

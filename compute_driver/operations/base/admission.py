@@ -8,6 +8,7 @@ from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
 from compute_driver.libvirt import names
+from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import config_drive, formatting
 from compute_driver.system import memory
@@ -37,4 +38,5 @@ def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check_interfaces(guest)
+    interfaces.require_ports(parts, guest)
     return decision
