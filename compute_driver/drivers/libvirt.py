@@ -15,7 +15,7 @@ from pathlib import Path
 import libvirt
 from oslo_config import cfg
 
-from compute_driver import driver, operations
+from compute_driver import driver, exceptions, operations
 from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
 from compute_driver.contract.agent import check_account
@@ -82,7 +82,14 @@ class LibvirtDriver(driver.ComputeDriver):
             )
 
     def destroy(self, uuid: str, *, keep_files: bool = False) -> None:
-        operations.destroy.destroy(self._parts, uuid, keep_files=keep_files)
+        operations.base.disk_copy.give_up(self._parts, uuid)  # a snapshot holds the guest's lock
+        need = Need.FILES if keep_files else Need.NOTHING
+        removes = not keep_files
+        with (
+            contextlib.suppress(exceptions.GuestNotFound),
+            journal.operation(self._parts, uuid, "destroy", need=need, removes=removes) as op,
+        ):
+            operations.destroy.destroy(self._parts, uuid, op, keep_files=keep_files)
 
     def reboot(
         self,

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts that verbs share.
 
-The first use of ``base.admission``, ``base.recovery`` or ``base.removal``, which import many
-modules, imports them.
+The first use of a module as ``base.MODULE`` imports it: these modules import many others.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from compute_driver.operations.base import admission, recovery, removal
+    from compute_driver.operations.base import admission, disk_copy, recovery, removal
 
-    __all__ = ["admission", "recovery", "removal"]
+    __all__ = ["admission", "disk_copy", "recovery", "removal"]
 else:
     from compute_driver.system import lazy
 
