@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import StateReason
-from compute_driver.guest import is_uuid
+from compute_driver.guest import Guest, is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
@@ -25,7 +26,8 @@ from compute_driver.operations.base import (
     restoring,
 )
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import disks, owner
+from compute_driver.storage import disks, layout, owner
+from compute_driver.xml.present import Present
 
 #: Files that an operation on a guest may leave: the kind and detail of a finding, the files, and
 #: their removal.  Recovery removes these files, too, as long as the note of the operation is there.
@@ -162,29 +164,86 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
         )
         return
+    audited = _Audited(parts, guest, plan, known, changed, repair)
+    for find in _FINDERS:
+        yield from find(audited)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Audited:
+    """A guest with intact metadata and a directory.
+
+    :param guest: its description.
+    :param plan: its files.
+    :param known: what its domain has.
+    :param changed: the changes of its domain by other clients.
+    :param repair: see :func:`audit`.
+    """
+
+    parts: Parts
+    guest: Guest
+    plan: layout.Layout
+    known: Present | None
+    changed: tuple[Finding, ...]
+    repair: bool
+
+
+def _pause(audited: _Audited) -> Iterator[Finding]:
+    parts, uuid = audited.parts, audited.guest.uuid
     if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
-    yield from changed
-    yield from changes.identity_findings(parts, guest, repair=repair)
+
+
+def _changes(audited: _Audited) -> Iterator[Finding]:
+    yield from audited.changed
+
+
+def _identity(audited: _Audited) -> Iterator[Finding]:
+    yield from changes.identity_findings(audited.parts, audited.guest, repair=audited.repair)
+
+
+def _leftovers(audited: _Audited) -> Iterator[Finding]:
+    parts, uuid, repair = audited.parts, audited.guest.uuid, audited.repair
     for kind, detail, leftovers, mend in _LEFTOVERS:
         left = leftovers(parts, uuid)
         if left and repair:
             mend(parts, uuid)
         for path in left:
             yield Finding(kind=kind, subject=str(path), detail=detail, repaired=repair)
-    for disk in plan.disks:
+
+
+def _missing_disks(audited: _Audited) -> Iterator[Finding]:
+    for disk in audited.plan.disks:
         if not disks.kind(disk.source).exists(disk.source):
-            yield _missing(f"{disk.name} disk", disk.source.address, uuid)
-    for name, gone in changes.missing(known):
-        yield _missing(f"added {name}", gone, uuid)
+            yield _missing(f"{disk.name} disk", disk.source.address, audited.guest.uuid)
+
+
+def _missing_devices(audited: _Audited) -> Iterator[Finding]:
+    for name, gone in changes.missing(audited.known):
+        yield _missing(f"added {name}", gone, audited.guest.uuid)
+
+
+def _missing_files(audited: _Audited) -> Iterator[Finding]:
+    plan, uuid = audited.plan, audited.guest.uuid
     files = {"kernel": plan.kernel, "ramdisk": plan.ramdisk}
     # QEMU, as another user, owns the files that cannot be read.
-    bases = parts.home(uuid).bases({})
+    bases = audited.parts.home(uuid).bases({})
     files |= {f"base image of {path.name}": base for path, base in bases}
     for name, file in files.items():
         if file is not None and not file.exists():
             yield _missing(name, str(file), uuid)
+
+
+_FINDERS: tuple[Callable[[_Audited], Iterator[Finding]], ...] = (
+    _pause,
+    _changes,
+    _identity,
+    _leftovers,
+    _missing_disks,
+    _missing_devices,
+    _missing_files,
+)
 
 
 def _missing(name: str, address: str, uuid: str) -> Finding:

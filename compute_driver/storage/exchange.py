@@ -77,11 +77,9 @@ def forward(home: Home) -> None:
             keeping = directory / KEEPING
             keeping.mkdir(0o700, exist_ok=True)
             home.move(directory, directory / KEPT)
-            for path in _files(directory):
+            notes = filter(Path.exists, (made / name for name in _NOTES))
+            for path in (*_files(directory), *notes):
                 path.rename(keeping / path.name)
-            for name in _NOTES:
-                if (made / name).exists():
-                    (made / name).rename(keeping / name)
             keeping.rename(directory / KEPT)
         home.move(directory / MAKING, directory)
         for path in list(made.iterdir()):
@@ -102,9 +100,8 @@ def backward(home: Home) -> None:
         undone = directory / UNDONE
         if undone.exists():
             home.move(directory / KEPT, directory)
-            for path in list(undone.iterdir()):
-                if path.name not in _NOTES:
-                    path.rename(directory / path.name)
+            for path in [path for path in undone.iterdir() if path.name not in _NOTES]:
+                path.rename(directory / path.name)
             steps.announce("old files moved")
             shutil.rmtree(undone)
 

@@ -13,6 +13,7 @@ import dataclasses
 import functools
 import logging
 import time
+from collections.abc import Container
 
 import libvirt
 
@@ -64,17 +65,26 @@ def mend(parts: Parts, uuid: str) -> None:
         if guest != stored.guest:
             store(parts, stored, guest)
         for mac in (aliases.keys() & own) - {nic.mac for nic in kept}:
-            try:
-                let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
-            except exceptions.DeviceBusy as error:
-                LOG.warning("%s; the interface stays, unplugged, until power-off", error)
+            _let_go_if_possible(parts, uuid, mac)
         if parts.state(uuid) in ACTIVE:
-            ready = {nic.switch_port for nic in plugged}
-            for interface in kept:
-                if interface.published:
-                    _publish_again(parts, guest, interface)
-                elif interface.switch_port not in ready:
-                    plug(parts, guest, interface)
+            _plug_missing(parts, guest, {nic.switch_port for nic in plugged})
+
+
+def _let_go_if_possible(parts: Parts, uuid: str, mac: str) -> None:
+    """Ask a guest to release an interface, and log the interface if the guest keeps it."""
+    try:
+        let_go(parts, uuid, mac, TAKE_BACK_SECONDS)
+    except exceptions.DeviceBusy as error:
+        LOG.warning("%s; the interface stays, unplugged, until power-off", error)
+
+
+def _plug_missing(parts: Parts, guest: Guest, plugged: Container[str | None]) -> None:
+    """Publish all ports of a guest again, and plug in the interfaces that are not plugged in."""
+    for interface in guest.interfaces:
+        if interface.published:
+            _publish_again(parts, guest, interface)
+        elif interface.switch_port not in plugged:
+            plug(parts, guest, interface)
 
 
 def _publish_again(parts: Parts, guest: Guest, interface: Interface) -> None:
@@ -146,21 +156,24 @@ def let_go(parts: Parts, uuid: str, mac: str, timeout: float) -> None:
     """
     deadline = time.monotonic() + timeout
     with parts.connection.watch(uuid) as watch:
-        while True:
-            aliases = parts.on_domain(uuid, domains.interfaces)
-            alias = aliases.get(mac)
-            if alias is None:
-                return
+        while (alias := parts.on_domain(uuid, domains.interfaces).get(mac)) is not None:
             parts.ask_emulator(uuid, functools.partial(_ask, alias=alias), ASK_SECONDS)
             until = min(deadline, time.monotonic() + power.ASK_AGAIN)
-            while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
-                if event.device == alias:
-                    return
+            if _is_removed(watch, alias, until):
+                return
             if time.monotonic() >= deadline:
                 raise exceptions.DeviceBusy(
                     f"guest {parts.name(uuid)!r} did not let go of interface {mac} within"
                     f" {timeout:g} s"
                 )
+
+
+def _is_removed(watch: events.Watch, alias: str, until: float) -> bool:
+    """Wait for the removal of a device; return False if its time is over."""
+    while (event := watch.wait({events.DEVICE_REMOVED}, until)) is not None:
+        if event.device == alias:
+            return True
+    return False
 
 
 def _ask(domain: libvirt.virDomain, alias: str) -> None:
