@@ -148,10 +148,10 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
         if not finding.repaired:
             return
     try:
-        known = parts.present(uuid)
-        guest = parts.stored(uuid, known).guest
-        plan = parts.plan(guest, known=known)
-        changed = tuple(changes.findings(parts, known))
+        present = parts.present(uuid)
+        guest = parts.stored(uuid, present).guest
+        plan = parts.plan(guest, present=present)
+        changed = tuple(changes.findings(parts, present))
     except exceptions.GuestNotFound:
         return  # the guest was destroyed meanwhile
     except exceptions.ComputeDriverError as error:
@@ -164,7 +164,7 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
         )
         return
-    audited = _Audited(parts, guest, plan, known, changed, repair)
+    audited = _Audited(parts, guest, plan, present, changed, repair)
     for find in _FINDERS:
         yield from find(audited)
 
@@ -175,7 +175,7 @@ class _Audited:
 
     :param guest: its description.
     :param plan: its files.
-    :param known: what its domain has.
+    :param present: what its domain has.
     :param changed: the changes of its domain by other clients.
     :param repair: see :func:`audit`.
     """
@@ -183,7 +183,7 @@ class _Audited:
     parts: Parts
     guest: Guest
     plan: layout.Layout
-    known: Present | None
+    present: Present | None
     changed: tuple[Finding, ...]
     repair: bool
 
@@ -220,7 +220,7 @@ def _missing_disks(audited: _Audited) -> Iterator[Finding]:
 
 
 def _missing_devices(audited: _Audited) -> Iterator[Finding]:
-    for name, gone in changes.missing(audited.known):
+    for name, gone in changes.missing(audited.present):
         yield _missing(f"added {name}", gone, audited.guest.uuid)
 
 

@@ -59,9 +59,9 @@ def rescue(
     image = dataclasses.replace(sources.clean(wanted.image), format=base.format)
     boot = wanted.boot and sources.clean_boot(wanted.boot)
     after = dataclasses.replace(before, rescue=dataclasses.replace(wanted, image=image, boot=boot))
-    known = parts.present(uuid)
-    changes.require(parts.plan(before, known=known), known, before.name)
-    draft = parts.draft(after, known=known)
+    present = parts.present(uuid)
+    changes.require(parts.plan(before, present=present), present, before.name)
+    draft = parts.draft(after, present=present)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     if drives.has_sata_for_ide(wanted.bus, architecture.machine(before)):
         LOG.warning(

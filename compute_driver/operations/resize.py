@@ -53,20 +53,20 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
     parts.require(uuid, "resize", _ACCEPTED)
-    known = parts.present(uuid)
-    old = parts.described(uuid, known).guest
+    present = parts.present(uuid)
+    old = parts.described(uuid, present).guest
     if old.rescue is not None:
         raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
     if settling.is_kept(parts, uuid):
         accepted = "after 'confirm resize' or 'revert resize'"
         raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
     _refuse_others(old, guest)
-    if known is not None and known.domain.find("cpu/numa") is not None:
+    if present is not None and present.domain.find("cpu/numa") is not None:
         _refuse_cells(old, guest)
     guest = architecture.keeping_machine(guest, old)
-    plan = parts.plan(old, known=known)
-    changes.require(plan, known, old.name)
-    changes.refuse_inside(known, plan.directory, "a resize would move")
+    plan = parts.plan(old, present=present)
+    changes.require(plan, present, old.name)
+    changes.refuse_inside(present, plan.directory, "a resize would move")
     sizes = parts.on_domain(uuid, lambda domain: _sizes(domain, plan))
     planned = parts.plan(old, new_files=True).places
     home = parts.home(uuid)
@@ -79,7 +79,7 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
-    _refuse_shrinking(guest, parts.plan(guest, known=known), sizes)
+    _refuse_shrinking(guest, parts.plan(guest, present=present), sizes)
     return Change(old, guest, admission.check_guest(parts, guest), sizes)
 
 
@@ -224,20 +224,22 @@ def _make_files(
         files.clone(after.nvram, making / after.nvram.name, limits)
     for disk in after.disks:
         target = disk.source.inside(making)
-        present = before.disk(disk.name)
+        old_disk = before.disk(disk.name)
         kind = disks.kind(target)
         if disk.role is Role.CONFIG_DRIVE and new.config_drive != old.config_drive:
             assert new.config_drive is not None
             config_drive.build(new.config_drive, new, target)
-        elif present is None or (disk.role is Role.SWAP and present.size_bytes != disk.size_bytes):
-            made = dataclasses.replace(disk, source=target)
-            disks.make(made, None, limits, allocate=allocate)
-        elif present.readonly:
-            kind.place(present.source, target)
+        elif old_disk is None or (
+            disk.role is Role.SWAP and old_disk.size_bytes != disk.size_bytes
+        ):
+            new_disk = dataclasses.replace(disk, source=target)
+            disks.make(new_disk, None, limits, allocate=allocate)
+        elif old_disk.readonly:
+            kind.place(old_disk.source, target)
         else:
-            alone = _stands_alone(present.source, disk.source, home)
+            alone = _stands_alone(old_disk.source, disk.source, home)
             copy = kind.clone if alone else disks.flatten
-            copy(present.source, target, limits)
+            copy(old_disk.source, target, limits)
             if disk.size_bytes > change.sizes.get(disk.name, disk.size_bytes):
                 kind.grow(target, disk.size_bytes, limits)
             if allocate:  # a copy has holes

@@ -51,8 +51,8 @@ def spawn(
     asked, guest = guest, _to_store(guest, base)
     if reused:
         _refuse_another(guest, restoring.kept_guest(parts, guest.uuid))
-    made = parts.blueprint(guest, decision)
-    plan = made.layout
+    blueprint = parts.blueprint(guest, decision)
+    plan = blueprint.layout
     for disk in plan.disks:
         check_size(disk, base)
 
@@ -63,7 +63,7 @@ def spawn(
         op.undo.add(f"files of {guest.name}", removal.remove_files, parts, guest.uuid)
         op.undo.add(f"domain {guest.name}", removal.remove_domain, parts, guest.uuid)
     _make_files(parts, asked, plan, base, progress, later=make_config_drive is not None)
-    parts.define(made.xml)
+    parts.define(blueprint.xml)
     steps.announce("domain defined")
     if make_config_drive is not None:
         content = make_config_drive(parts.inventory.guest(guest.uuid))

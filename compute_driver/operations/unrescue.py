@@ -19,14 +19,14 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     :param op: the operation; once the guest's own domain is defined, a failure ends the rescue.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unrescue`.
     """
-    known = parts.present(uuid)
-    before = parts.described(uuid, known).guest
+    present = parts.present(uuid)
+    before = parts.described(uuid, present).guest
     if before.rescue is None:
         raise exceptions.InvalidGuestState(
             before.name, "unrescue", "in its own system", ["in rescue"]
         )
     after = dataclasses.replace(before, rescue=None)
-    changes.require(parts.draft(after, known=known).layout, known, after.name)
+    changes.require(parts.draft(after, present=present).layout, present, after.name)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)
     op.undo.add(f"rescue files of {before.name}", rescue_files.mend, parts, uuid)
     power.power_off(parts, uuid)

@@ -32,17 +32,17 @@ _WORDS = frozenset({"title", "description"})
 _FOUND = ("devices/disk[", "devices/interface[")
 
 
-def findings(parts: Parts, known: Present | None) -> Iterator[Finding]:
+def findings(parts: Parts, present: Present | None) -> Iterator[Finding]:
     """Yield the changes that the guest keeps, and those that its next power-on takes back.
 
-    :param known: what the guest's domain has.
+    :param present: what the guest's domain has.
     :raises DiskUnusable: if the driver cannot use the place of a disk, or cannot know it.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
-    if known is not None:
-        difference = carrying.differences(known)
-        yield from _kept(parts, known, difference)
-        yield from _taken_back(parts, known, difference)
+    if present is not None:
+        difference = carrying.differences(present)
+        yield from _kept(parts, present, difference)
+        yield from _taken_back(parts, present, difference)
 
 
 def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[Finding]:
@@ -81,44 +81,44 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
         )
 
 
-def warn(parts: Parts, known: Present | None, made: Blueprint) -> None:
+def warn(parts: Parts, present: Present | None, blueprint: Blueprint) -> None:
     """Log the changes that are taken back or lost when the domain is built anew.
 
-    :param known: what the guest's domain has.
-    :param made: the new domain.
+    :param present: what the guest's domain has.
+    :param blueprint: the guest with its new domain.
     """
-    if known is None:
+    if present is None:
         return
-    for path in made.lost:
+    for path in blueprint.lost:
         LOG.warning(
             "Guest %s: another client of libvirt has changed %s, and this change is lost: the"
             " driver now changes the same value",
-            known.stored.guest.uuid,
+            present.stored.guest.uuid,
             path,
         )
-    for finding in _taken_back(parts, known, carrying.differences(known)):
+    for finding in _taken_back(parts, present, carrying.differences(present)):
         LOG.warning("%s %s: %s", finding.kind, finding.subject, finding.detail)
 
 
-def require(plan: Layout, known: Present | None, guest: str) -> None:
+def require(plan: Layout, present: Present | None, guest: str) -> None:
     """Return if all disks of a guest are there, and what another client has added.
 
-    :param known: what the guest's domain has.
+    :param present: what the guest's domain has.
     :param guest: the guest's name, for the error.
     :raises DiskUnusable: names the disk or the file system, and what is missing.
     """
     disks.require(plan, guest)
-    require_added(known, guest)
+    require_added(present, guest)
 
 
-def require_added(known: Present | None, guest: str) -> None:
+def require_added(present: Present | None, guest: str) -> None:
     """Return if the disks and directories are there that another client has added to a guest.
 
-    :param known: see :func:`require`.
+    :param present: see :func:`require`.
     :param guest: likewise.
     :raises DiskUnusable: likewise.
     """
-    for name, gone in missing(known):
+    for name, gone in missing(present):
         kind = name.partition(" ")[0]
         remove = f"'virsh detach-disk --config {guest} {name.removeprefix('disk ')}'"
         if kind != "disk":
@@ -129,18 +129,18 @@ def require_added(known: Present | None, guest: str) -> None:
         )
 
 
-def missing(known: Present | None) -> Iterator[tuple[str, str]]:
+def missing(present: Present | None) -> Iterator[tuple[str, str]]:
     """Yield the names of disks and file systems of other clients, and what these lack on the host.
 
     libvirt starts a guest without a disk whose file is optional.
     """
-    if known is not None:
-        yield from _missing_disks(known)
-        yield from _missing_directories(known)
+    if present is not None:
+        yield from _missing_disks(present)
+        yield from _missing_directories(present)
 
 
-def _missing_directories(known: Present) -> Iterator[tuple[str, str]]:
-    for shared in known.domain.iterfind("devices/filesystem"):
+def _missing_directories(present: Present) -> Iterator[tuple[str, str]]:
+    for shared in present.domain.iterfind("devices/filesystem"):
         place, target = shared.find("source"), shared.find("target")
         words = [] if place is None else [place.get(name) for name in ("dir", "file", "dev")]
         for path in filter(None, words):
@@ -150,8 +150,8 @@ def _missing_directories(known: Present) -> Iterator[tuple[str, str]]:
                     yield f"filesystem {name}", path
 
 
-def _missing_disks(known: Present) -> Iterator[tuple[str, str]]:
-    for disk in known.added_disks:
+def _missing_disks(present: Present) -> Iterator[tuple[str, str]]:
+    for disk in present.added_disks:
         place, target = disk.find("source"), disk.find("target")
         if place is None or target is None or place.get("startupPolicy") == "optional":
             continue
@@ -166,19 +166,19 @@ def _missing_disks(known: Present) -> Iterator[tuple[str, str]]:
             yield f"disk {target.get('dev', '')}", gone
 
 
-def refuse_inside(known: Present | None, directory: Path, loss: str) -> None:
+def refuse_inside(present: Present | None, directory: Path, loss: str) -> None:
     """Refuse an operation that takes the files in a guest's directory as the guest's own.
 
-    :param known: what the guest's domain has.
+    :param present: what the guest's domain has.
     :param loss: what the operation would do to the file of an added disk.
     :raises DiskUnusable: if another client has added a disk whose file is in the directory.
     """
-    if known is None:
+    if present is None:
         return
-    for path in known.added_files:
+    for path in present.added_files:
         if path.is_relative_to(directory):
             raise exceptions.DiskUnusable(
-                f"guest {known.guest.name!r} has disk {path}, which another client has added;"
+                f"guest {present.guest.name!r} has disk {path}, which another client has added;"
                 f" {loss} this file: detach the disk, or move it out of the guest's directory"
             )
 
@@ -201,10 +201,10 @@ def removing(
         LOG.warning("%s %s: another client of libvirt has moved the disk there", text, uuid)
 
 
-def _outside(parts: Parts, uuid: str, known: Present | None) -> Iterator[str]:
+def _outside(parts: Parts, uuid: str, present: Present | None) -> Iterator[str]:
     home = parts.home(uuid)
     own = {source.address for source in home.outside()}
-    for name, place in {} if known is None else known.disks.items():
+    for name, place in {} if present is None else present.disks.items():
         address = None if place.source is None else place.source.address
         if address is None or not (address in own or _is_inside(address, home.directory)):
             yield f"{address or place.words} stays, which was the {name} disk of guest"
@@ -213,7 +213,7 @@ def _outside(parts: Parts, uuid: str, known: Present | None) -> Iterator[str]:
 def _kept(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
     guest = present.guest
     planned = parts.plan(guest, new_files=True).places
-    for name, source in parts.plan(guest, known=present).places.items():
+    for name, source in parts.plan(guest, present=present).places.items():
         if source != planned[name]:
             yield Finding(
                 kind="moved disk",
@@ -254,7 +254,7 @@ def _kept(parts: Parts, present: Present, difference: Differences) -> Iterator[F
 
 def _taken_back(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
     guest = present.guest
-    for disk in parts.plan(guest, known=present).disks:
+    for disk in parts.plan(guest, present=present).disks:
         change = _change(disk, present, parts.directory(guest.uuid))
         if change is not None:
             kind, words = change

@@ -32,8 +32,9 @@ from compute_driver.operations.base.blueprint import Blueprint, Draft
 from compute_driver.storage import disks, layout
 from compute_driver.storage.home import Home
 from compute_driver.system import concurrency, memory
-from compute_driver.xml import carrying, metadata, present
+from compute_driver.xml import carrying, metadata
 from compute_driver.xml import disk as disk_xml
+from compute_driver.xml import present as present_xml
 from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
@@ -88,11 +89,11 @@ class Parts:
         return Home(self.conf, self.directory(uuid))
 
     def plan(
-        self, guest: Guest, *, new_files: bool = False, known: Present | None = None
+        self, guest: Guest, *, new_files: bool = False, present: Present | None = None
     ) -> layout.Layout:
         """Return the files that the guest has or will have.
 
-        :param known: what the guest's domain has; None means that libvirt is asked.
+        :param present: what the guest's domain has; None means that libvirt is asked.
         :param new_files: whether all files are made anew; then the guest's disks are where the
             driver plans them, even if another client has moved the disks before.
         :raises InvalidParameter: if the guest's machine lacks a bus or the firmware.
@@ -103,23 +104,23 @@ class Parts:
         home, buses = self.home(guest.uuid), drives.resolve(guest)
         uefi = architecture.has_uefi(guest)
         planned = layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
-        return planned if new_files else self._located(planned, known)
+        return planned if new_files else self._located(planned, present)
 
-    def _located(self, planned: layout.Layout, known: Present | None) -> layout.Layout:
+    def _located(self, planned: layout.Layout, present: Present | None) -> layout.Layout:
         """Return a guest's layout with the disks where the guest's domain has them."""
-        known = known or self.present(planned.directory.name)
-        if known is None:
+        present = present or self.present(planned.directory.name)
+        if present is None:
             return planned
         for disk in planned.disks:
-            placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in known.disks
-            if known.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
-                marker = disk_xml.marker(disk.name, known.domain)
+            placed = disk.readonly or disk.role is layout.Role.RESCUE or disk.name in present.disks
+            if present.added_disks and not placed and disks.kind(disk.source).exists(disk.source):
+                marker = disk_xml.marker(disk.name, present.domain)
                 raise exceptions.DiskUnusable(
                     f"another client of libvirt has taken the {disk.name} disk from guest"
-                    f" {known.guest.name!r} and added another disk: which of them has the guest's"
+                    f" {present.guest.name!r} and added another disk: which of them has the guest's"
                     f" data? 'virsh edit' gives this disk the element {marker}"
                 )
-        return present.located(planned, known)
+        return present_xml.located(planned, present)
 
     def present(self, uuid: str) -> Present | None:
         """Return what a guest's domain has now, with the changes of other clients.
@@ -131,7 +132,7 @@ class Parts:
         with contextlib.suppress(exceptions.GuestNotFound):
             return self._defined(uuid)[1]
         kept = Description.kept(directory)
-        return present.read(kept.read(), None, directory) if kept.exists() else None
+        return present_xml.read(kept.read(), None, directory) if kept.exists() else None
 
     def _defined(self, uuid: str) -> tuple[metadata.Stored, Present | None]:
         """Return the content of the metadata of a guest's domain, and what the domain has now.
@@ -142,7 +143,7 @@ class Parts:
         stored, (inactive, live, note) = self._with_domain(
             uuid, lambda domain, stored: (stored, self.ownership.descriptions(domain))
         )
-        return stored, present.read(inactive, live, self.directory(uuid), note)
+        return stored, present_xml.read(inactive, live, self.directory(uuid), note)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -161,7 +162,7 @@ class Parts:
         decision: acceleration.Decision | None = None,
         *,
         new_files: bool = False,
-        known: Present | None = None,
+        present: Present | None = None,
     ) -> Draft:
         """Return the guest's hardware and files, as configuration and host are now.
 
@@ -169,7 +170,7 @@ class Parts:
 
         :param decision: the accelerator, if it is decided; then the host is not asked.
         :param new_files: see :meth:`plan`.
-        :param known: likewise.
+        :param present: likewise.
         :raises InvalidParameter: if the machine or the host lacks a device; names the nearest.
         :raises: the errors of :meth:`decide`.
         """
@@ -181,7 +182,7 @@ class Parts:
         if not is_decided:
             self.host.detection.check_hardware(guest, hardware)
             self.connection.check_start()
-        files = self.plan(guest, new_files=new_files, known=known)
+        files = self.plan(guest, new_files=new_files, present=present)
         return Draft(guest, decision, hardware, files)
 
     def blueprint(
@@ -190,7 +191,7 @@ class Parts:
         decision: acceleration.Decision | None = None,
         *,
         new_files: bool = False,
-        known: Present | None = None,
+        present: Present | None = None,
     ) -> Blueprint:
         """Return the guest's hardware, files and domain, as configuration and host are now.
 
@@ -198,25 +199,25 @@ class Parts:
 
         :param decision: see :meth:`draft`.
         :param new_files: likewise.
-        :param known: likewise.
+        :param present: likewise.
         :raises: the errors of :meth:`draft`.
         """
         from compute_driver.xml import domain as domain_xml
 
-        before = known or self.present(guest.uuid)
-        made = self.draft(guest, decision, new_files=new_files or before is None, known=before)
+        present = present or self.present(guest.uuid)
+        draft = self.draft(guest, decision, new_files=new_files or present is None, present=present)
         xml = domain_xml.build(
             guest,
-            made.hardware,
-            made.layout,
-            made.decision,
-            self.host.detection.emulator(made.hardware.architecture),
+            draft.hardware,
+            draft.layout,
+            draft.decision,
+            self.host.detection.emulator(draft.hardware.architecture),
             translation_buffer_mib=self._translation_buffer_mib(guest),
             hotplug_ports=self.conf.hypervisor.hotplug_ports,
             memory_stats_seconds=self.conf.hypervisor.memory_stats_seconds,
         )
-        xml, lost = (xml, ()) if before is None else carrying.carry(xml, before)
-        return Blueprint(guest, made.decision, made.hardware, made.layout, xml, lost)
+        xml, lost = (xml, ()) if present is None else carrying.carry(xml, present)
+        return Blueprint(guest, draft.decision, draft.hardware, draft.layout, xml, lost)
 
     def _translation_buffer_mib(self, guest: Guest) -> int:
         configured: int | None = self.conf.hypervisor.tcg_translation_buffer_mib
@@ -250,29 +251,29 @@ class Parts:
 
         return self.connection.run(call)
 
-    def stored(self, uuid: str, known: Present | None = None) -> metadata.Stored:
+    def stored(self, uuid: str, present: Present | None = None) -> metadata.Stored:
         """Return the content of the metadata of a guest's domain.
 
         The guest has the memory and processors that another client has given to the domain.
 
-        :param known: see :meth:`plan`.
+        :param present: see :meth:`plan`.
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        if known is None:
-            stored, known = self._defined(uuid)
+        if present is None:
+            stored, present = self._defined(uuid)
         else:
             stored = self._with_domain(uuid, lambda _domain, stored: stored)
-        return stored if known is None else dataclasses.replace(stored, guest=known.guest)
+        return stored if present is None else dataclasses.replace(stored, guest=present.guest)
 
-    def described(self, uuid: str, known: Present | None = None) -> metadata.Stored:
+    def described(self, uuid: str, present: Present | None = None) -> metadata.Stored:
         """Return, as :meth:`stored`, the description of a guest that gets a new domain.
 
-        :param known: see :meth:`plan`.
+        :param present: see :meth:`plan`.
         :raises InvalidParameter: if another client has given the guest a name that no guest can
             have.
         """
-        stored = self.stored(uuid, known)
+        stored = self.stored(uuid, present)
         fault = self.name_fault(stored.guest)
         if fault is not None:
             raise fault

@@ -60,8 +60,8 @@ def mend(parts: Parts, uuid: str) -> None:
         plugged = parts.ports.plugged().get(uuid, [])
         ports = {nic.switch_port for nic in kept}
         own = {nic.mac for nic in (*plugged, *_described_last(parts, uuid))}
-        known = {nic.switch_port: nic for nic in (*plugged, *stored.guest.interfaces)}
-        parts.ports.unplug(uuid, [nic for port, nic in known.items() if port not in ports])
+        by_port = {nic.switch_port: nic for nic in (*plugged, *stored.guest.interfaces)}
+        parts.ports.unplug(uuid, [nic for port, nic in by_port.items() if port not in ports])
         if guest != stored.guest:
             store(parts, stored, guest)
         for mac in (aliases.keys() & own) - {nic.mac for nic in kept}:

@@ -22,7 +22,7 @@ def redefine(
     decision: Decision | None = None,
     *,
     new_files: bool = False,
-    known: Present | None = None,
+    present: Present | None = None,
 ) -> Blueprint:
     """Define the domain of a guest anew, as configuration and host are now.
 
@@ -32,19 +32,19 @@ def redefine(
     :param guest: the guest, as the new domain describes it.
     :param decision: see :meth:`Parts.draft`.
     :param new_files: likewise.
-    :param known: likewise.
+    :param present: likewise.
     :return: the guest's hardware, files and domain.
     :raises GuestBusy: if another client moves a disk of the guest again and again.
     :raises: the errors of :meth:`Parts.blueprint`; the domain stays as it was.
     """
     for _ in range(_TRIES):
-        known = known or parts.present(guest.uuid)
-        blueprint = parts.blueprint(guest, decision, new_files=new_files, known=known)
-        changes.warn(parts, known, blueprint)
+        present = present or parts.present(guest.uuid)
+        blueprint = parts.blueprint(guest, decision, new_files=new_files, present=present)
+        changes.warn(parts, present, blueprint)
         parts.define(blueprint.xml)
         steps.announce("domain redefined")
-        known = parts.present(guest.uuid)  # another client may have moved a disk meanwhile
-        if parts.plan(guest, known=known).places == blueprint.layout.places:
+        present = parts.present(guest.uuid)  # another client may have moved a disk meanwhile
+        if parts.plan(guest, present=present).places == blueprint.layout.places:
             return blueprint
     raise exceptions.GuestBusy(
         f"another client of libvirt has moved a disk of guest {guest.name!r} {_TRIES} times while"
@@ -62,9 +62,9 @@ def rebuild(parts: Parts, uuid: str) -> Guest:
         use it; the domain stays as it was.
     :raises: what :func:`redefine` raises; likewise.
     """
-    known = parts.present(uuid)
-    guest = parts.described(uuid, known).guest
-    changes.require(parts.plan(guest, known=known), known, guest.name)
-    blueprint = redefine(parts, guest, known=known)
+    present = parts.present(uuid)
+    guest = parts.described(uuid, present).guest
+    changes.require(parts.plan(guest, present=present), present, guest.name)
+    blueprint = redefine(parts, guest, present=present)
     report(guest, blueprint.decision)
     return guest

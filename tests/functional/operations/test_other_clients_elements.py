@@ -295,8 +295,8 @@ class TestUntouchedGuests(OtherClientTestCase):
         EmbeddedDaemon(base.state_path()).stop()
         for name, (guest, decision) in guests.items():
             with self.subTest(name):
-                known = parts.present(guest.uuid)
-                self.assertIsNotNone(known and known.baseline)
-                self.assertEqual([], list(changes.findings(parts, known)))
-                again = parts.blueprint(guest, decision, known=known)
+                present = parts.present(guest.uuid)
+                self.assertIsNotNone(present and present.baseline)
+                self.assertEqual([], list(changes.findings(parts, present)))
+                again = parts.blueprint(guest, decision, present=present)
                 self.assertNotIn("carried", again.xml)
