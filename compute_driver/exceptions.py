@@ -158,6 +158,9 @@ class InvalidGuestState(GuestError):
 class InterruptUnsupported(GuestError):
     """The guest's machine has no non-maskable interrupts."""
 
+    def __init__(self, guest: str) -> None:
+        super().__init__(f"the machine of guest {guest!r} has no non-maskable interrupts")
+
 
 class ConsoleUnavailable(GuestError):
     """QEMU does not serve the guest's screen or serial console by the requested protocol.

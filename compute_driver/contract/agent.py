@@ -6,6 +6,7 @@ from __future__ import annotations
 import abc
 
 from compute_driver import exceptions
+from compute_driver.guest import Guest
 from compute_driver.guest.bounds import require_text
 
 
@@ -18,6 +19,15 @@ def check_account(user: str, password: str) -> None:
     if "\0" in password or any("\ud800" <= character <= "\udfff" for character in password):
         accepted = "Unicode text without NUL characters"
         raise exceptions.InvalidParameter("password", "***", accepted)
+
+
+def check_channel(guest: Guest) -> None:
+    """Refuse a request to the agent of a guest that has no channel for an agent.
+
+    :raises AgentUnavailable: if the guest has no channel.
+    """
+    if not guest.guest_agent:
+        raise exceptions.AgentUnavailable(f"guest {guest.name!r} has no channel for an agent")
 
 
 class Agent(abc.ABC):

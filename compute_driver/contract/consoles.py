@@ -46,7 +46,8 @@ class Consoles(abc.ABC):
         :param skip_bytes: ignore this number of bytes at the beginning of the log, for example the
             length of the log before a reboot.
         :raises OperationTimeout: if the console did not show the text in time.
-        :raises InvalidGuestState: if the guest stopped and the console did not show the text.
+        :raises InvalidGuestState: if the guest is not running at the end, and the console did not
+            show the text.
         """
 
     @abc.abstractmethod

@@ -4,12 +4,39 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+from compute_driver import exceptions
 from compute_driver.contract.progress import Progress, no_progress
-from compute_driver.guest import ConfigDrive, Guest, Identity
+from compute_driver.guest import ConfigDrive, Guest, Identity, shown_size
 from compute_driver.info import GuestInfo
+
+
+def check_same_guest(before: Guest, after: Guest) -> None:
+    """Refuse a resize that makes another guest.
+
+    :raises InvalidParameter: names the field that differs.
+    """
+    for field in ("uuid", "name", "architecture"):
+        present, wanted = getattr(before, field), getattr(after, field)
+        if present != wanted:
+            raise exceptions.InvalidParameter(field, wanted, f"{present}, which no resize changes")
+
+
+def check_sizes(guest: str, before: Mapping[str, int], after: Mapping[str, int]) -> None:
+    """Refuse a resize that shrinks or removes a disk.
+
+    :param guest: the guest's name.
+    :param before: the sizes of the present disks, in bytes, by the disks' names.
+    :param after: the sizes after the resize.
+    :raises InvalidParameter: names the disk.
+    """
+    for name, size in before.items():
+        wanted = after.get(name, 0)
+        if wanted < size:
+            accepted = f"{shown_size(size)} or more: disks of guest {guest!r} do not shrink"
+            raise exceptions.InvalidParameter(name, shown_size(wanted), accepted)
 
 
 class Lifecycle(abc.ABC):

@@ -16,9 +16,10 @@ import libvirt
 from oslo_config import cfg
 
 from compute_driver import driver, exceptions, operations
-from compute_driver.choices import ACTIVE, PowerState, Quiesce, RebootKind, SnapshotFormat
+from compute_driver.choices import PowerState, Quiesce, RebootKind, SnapshotFormat
 from compute_driver.consoles import DisplayKind
 from compute_driver.contract.agent import check_account
+from compute_driver.contract.states import Request
 from compute_driver.guest import (
     ConfigDrive,
     Guest,
@@ -115,7 +116,7 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def pause(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "pause"):
-            if self._parts.require(uuid, "pause", ACTIVE) is PowerState.RUNNING:
+            if self._parts.require(uuid, Request.PAUSE) is PowerState.RUNNING:
                 self._parts.require_answer(uuid)
                 self._parts.on_domain(uuid, libvirt.virDomain.suspend)
 
@@ -154,13 +155,13 @@ class LibvirtDriver(driver.ComputeDriver):
 
     def unquiesce(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "unquiesce"):
-            self._parts.require_agent(uuid, "unquiesce")
+            self._parts.require_agent(uuid, Request.UNQUIESCE)
             freezing.thaw(self._parts, uuid, self._parts.agent_timeout)
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         check_account(user, password)
         with journal.operation(self._parts, uuid, "set_password"):
-            self._parts.require_agent(uuid, "set a password of")
+            self._parts.require_agent(uuid, Request.SET_PASSWORD)
             timeout = self._parts.agent_timeout
             request = partial(agent.set_password, timeout=timeout, user=user, password=password)
             self._parts.on_domain(uuid, request)
@@ -225,7 +226,7 @@ class LibvirtDriver(driver.ComputeDriver):
             )
 
     def addresses(self, uuid: str) -> tuple[str, ...]:
-        self._mended.require(uuid, "ask for the addresses of", ACTIVE)
+        self._mended.require(uuid, Request.READ_ADDRESSES)
         request = partial(agent.addresses, timeout=self._parts.agent_timeout)
         return self._parts.on_domain(uuid, request)
 
@@ -271,20 +272,20 @@ class LibvirtDriver(driver.ComputeDriver):
         operations.console_wait.console_wait(self._mended, uuid, text, timeout, skip_bytes)
 
     def console_attach(self, uuid: str) -> driver.ConsoleSession:
-        self._mended.require(uuid, "attach to", ACTIVE)
+        self._mended.require(uuid, Request.ATTACH_TO_CONSOLE)
         return consoles.session.attach(self._parts.connection, uuid)
 
     def console_address(self, uuid: str) -> Address:
-        self._mended.require(uuid, "connect to", ACTIVE)
+        self._mended.require(uuid, Request.CONNECT_TO_CONSOLE)
         return self._parts.on_domain(uuid, consoles.session.find_address)
 
     def screenshot(self, uuid: str) -> bytes:
-        self._mended.require(uuid, "take a picture of", ACTIVE)
+        self._mended.require(uuid, Request.SCREENSHOT)
         self._parts.require_answer(uuid)
         return self._parts.on_domain(uuid, consoles.screen.take_screenshot)
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
-        self._mended.require(uuid, "see", ACTIVE)
+        self._mended.require(uuid, Request.SHOW_SCREEN)
         return self._parts.on_domain(uuid, partial(consoles.screen.find_display, kind=kind))
 
     def stats(self, uuid: str | None = None) -> tuple[GuestStats, ...]:

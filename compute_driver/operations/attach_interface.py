@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import Request
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base import interfaces
@@ -21,7 +22,7 @@ def attach_interface(parts: Parts, uuid: str, interface: Interface, op: Operatio
     :param op: the operation, whose failure removes the interface from both.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.attach_interface`.
     """
-    state = parts.require(uuid, "attach an interface to", interfaces.ACCEPTED)
+    state = parts.require(uuid, Request.ATTACH_INTERFACE)
     parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = dataclasses.replace(stored.guest, interfaces=(*stored.guest.interfaces, interface))

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import time
 
-from compute_driver import consoles, exceptions
-from compute_driver.choices import ACTIVE, PowerState
+from compute_driver import consoles
+from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import Request
 from compute_driver.libvirt.consoles import log as console_log
 from compute_driver.operations.base.context import Parts
 
@@ -24,9 +25,6 @@ def console_wait(parts: Parts, uuid: str, text: str, timeout: float, skip_bytes:
         if parts.state(uuid) not in ACTIVE:
             deadline = time.monotonic()  # the guest writes nothing more
         while not console_log.wait_for_text(log, text, watch, deadline, skip_bytes):
-            state = parts.state(uuid)  # opens a lost connection again
-            if state is not PowerState.RUNNING:
-                name = parts.name(uuid)
-                raise exceptions.InvalidGuestState(name, f"see {text!r} of", state, ["running"])
+            parts.require(uuid, Request.WAIT_FOR_CONSOLE)  # opens a lost connection again
             if time.monotonic() >= deadline:
                 raise consoles.not_shown(parts.name(uuid), text, timeout)

@@ -7,6 +7,7 @@ import dataclasses
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import Request
 from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
@@ -21,7 +22,7 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     :param timeout: seconds that the guest may take to release the interface.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.detach_interface`.
     """
-    state = parts.require(uuid, "detach an interface from", interfaces.ACCEPTED)
+    state = parts.require(uuid, Request.DETACH_INTERFACE)
     parts.require_answer(uuid)
     stored = parts.described(uuid)
     removed = [nic for nic in stored.guest.interfaces if nic.mac == mac.lower()]

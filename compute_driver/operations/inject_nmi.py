@@ -8,7 +8,7 @@ import re
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import Request
 from compute_driver.operations.base.context import Parts
 
 #: QEMU's words for machines without such interrupts, in libvirt's internal error.
@@ -20,7 +20,7 @@ def inject_nmi(parts: Parts, uuid: str) -> None:
 
     :raises InterruptUnsupported: if its machine has none.
     """
-    parts.require(uuid, "interrupt", ACTIVE)
+    parts.require(uuid, Request.INTERRUPT)
     parts.require_answer(uuid)
     parts.on_domain(uuid, _inject)
 
@@ -31,7 +31,5 @@ def _inject(domain: libvirt.virDomain) -> None:
     except libvirt.libvirtError as error:
         unknown = error.get_error_code() == libvirt.VIR_ERR_NO_SUPPORT
         if unknown or _UNSUPPORTED.search(str(error)):
-            raise exceptions.InterruptUnsupported(
-                f"the machine of guest {domain.name()!r} has no non-maskable interrupts"
-            ) from error
+            raise exceptions.InterruptUnsupported(domain.name()) from error
         raise

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import Request
 from compute_driver.guest import PublishedPort, publishing
 from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
@@ -17,7 +18,7 @@ def publish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> None
     :param op: the operation, whose failure closes the port again.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.publish`.
     """
-    state = parts.require(uuid, "publish a port of", interfaces.ACCEPTED)
+    state = parts.require(uuid, Request.PUBLISH)
     parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = publishing(stored.guest, port)

@@ -11,6 +11,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ALIVE, PowerState, RebootKind
+from compute_driver.contract.states import Request
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
 from compute_driver.operations.base import power, redefining, restoring
@@ -36,7 +37,7 @@ def reboot(
     :return: the kind that was carried out in the end.
     """
     if kind is RebootKind.SOFT:
-        parts.require(uuid, "soft reboot", {PowerState.RUNNING})
+        parts.require(uuid, Request.REBOOT_SOFTLY)
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
         LOG.warning("Guest %r did not reboot softly: hard reboot", parts.name(uuid))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from compute_driver.choices import OFF
+from compute_driver.contract.states import Request
 from compute_driver.guest import Interface
 from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
@@ -18,7 +18,7 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.replace_interfaces`.
     """
-    parts.require(uuid, "replace the interfaces of", OFF)
+    parts.require(uuid, Request.REPLACE_INTERFACES)
     stored = parts.described(uuid)
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)

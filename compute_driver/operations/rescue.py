@@ -11,8 +11,8 @@ from __future__ import annotations
 import dataclasses
 import logging
 
-from compute_driver import exceptions
 from compute_driver.choices import PowerState
+from compute_driver.contract.states import Request, check_own_system
 from compute_driver.driver import Progress
 from compute_driver.guest import Guest, Rescue
 from compute_driver.hardware import architecture, drives
@@ -26,9 +26,6 @@ from compute_driver.storage.layout import Role
 from compute_driver.system import files, steps, tools
 
 LOG = logging.getLogger(__name__)
-
-#: A suspended guest would lose its memory.
-_ACCEPTED = frozenset({PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED})
 
 
 def rescue(
@@ -48,11 +45,8 @@ def rescue(
     :raises: see :meth:`compute_driver.driver.ComputeDriver.rescue`.
     """
     before = parts.described(uuid).guest
-    if before.rescue is not None:
-        raise exceptions.InvalidGuestState(
-            before.name, "rescue", "in rescue", ["in its own system"]
-        )
-    state = parts.require(uuid, "rescue", _ACCEPTED)
+    check_own_system(before, Request.RESCUE)
+    state = parts.require(uuid, Request.RESCUE)
     if wanted.config_drive is not None:
         config_drive.check_content(wanted.config_drive)
     base = parts.images.get(wanted.image, progress)

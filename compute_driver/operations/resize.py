@@ -13,8 +13,10 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, OFF
-from compute_driver.guest import Disk, Guest, shown_size
+from compute_driver.choices import OFF
+from compute_driver.contract.lifecycle import check_same_guest, check_sizes
+from compute_driver.contract.states import Request, check_no_resize, check_own_system
+from compute_driver.guest import Disk, Guest
 from compute_driver.hardware import acceleration, architecture
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
@@ -26,9 +28,6 @@ from compute_driver.storage.home import Home
 from compute_driver.storage.layout import GROWING, Role
 from compute_driver.storage.source import FileSource, Source
 from compute_driver.system import files, filesystem, steps, tools
-
-#: A suspended guest is refused: saved memory is of no use to a guest of another size.
-_ACCEPTED = OFF | ACTIVE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,15 +51,12 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resize`.
     """
-    parts.require(uuid, "resize", _ACCEPTED)
+    parts.require(uuid, Request.RESIZE)
     present = parts.present(uuid)
     old = parts.described(uuid, present).guest
-    if old.rescue is not None:
-        raise exceptions.InvalidGuestState(old.name, "resize", "in rescue", ["in its own system"])
-    if settling.is_kept(parts, uuid):
-        accepted = "after 'confirm resize' or 'revert resize'"
-        raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
-    _refuse_others(old, guest)
+    check_own_system(old, Request.RESIZE)
+    check_no_resize(old, resized=settling.is_kept(parts, uuid))
+    check_same_guest(old, guest)
     if present is not None and present.domain.find("cpu/numa") is not None:
         _refuse_cells(old, guest)
     guest = architecture.keeping_machine(guest, old)
@@ -79,7 +75,8 @@ def check_resize(parts: Parts, uuid: str, guest: Guest) -> Change:
     guest = dataclasses.replace(
         guest, image=old.image, boot=old.boot, root=_root(old, guest, sizes.get(Role.ROOT, 0))
     )
-    _refuse_shrinking(guest, parts.plan(guest, present=present), sizes)
+    wanted = {disk.name: disk.size_bytes for disk in parts.plan(guest, present=present).disks}
+    check_sizes(guest.name, sizes, wanted)
     return Change(old, guest, admission.check_guest(parts, guest), sizes)
 
 
@@ -161,13 +158,6 @@ def _stands_alone(source: Source, planned: Source, home: Home) -> bool:
     )
 
 
-def _refuse_others(old: Guest, guest: Guest) -> None:
-    for field in ("uuid", "name", "architecture"):
-        before, wanted = getattr(old, field), getattr(guest, field)
-        if before != wanted:
-            raise exceptions.InvalidParameter(field, wanted, f"{before}, which no resize changes")
-
-
 def _refuse_cells(old: Guest, guest: Guest) -> None:
     for field in ("memory_mib", "vcpus"):
         before, wanted = getattr(old, field), getattr(guest, field)
@@ -193,17 +183,6 @@ def _root(old: Guest, guest: Guest, size: int) -> Disk | None:
     if size and (wanted is None or wanted.size_bytes == 0 or guest.root is None):
         return dataclasses.replace(wanted or Disk(), size_bytes=size)
     return wanted
-
-
-def _refuse_shrinking(guest: Guest, plan: layout.Layout, sizes: dict[str, int]) -> None:
-    for name, size in sizes.items():
-        disk = plan.disk(name)
-        if disk is None or disk.size_bytes < size:
-            raise exceptions.InvalidParameter(
-                name,
-                shown_size(disk.size_bytes if disk else 0),
-                f"{shown_size(size)} or more: disks of guest {guest.name!r} do not shrink",
-            )
 
 
 def _make_files(

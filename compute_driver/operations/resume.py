@@ -8,7 +8,8 @@ import time
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ALIVE, PowerState, StateReason
+from compute_driver.choices import PowerState, StateReason
+from compute_driver.contract.states import Request
 from compute_driver.guest import Guest
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
@@ -26,7 +27,7 @@ def resume(parts: Parts, uuid: str) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.resume`.
     """
-    match parts.require(uuid, "resume", ALIVE):
+    match parts.require(uuid, Request.RESUME):
         case PowerState.PAUSED:
             parts.require_answer(uuid)
             if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:

@@ -18,7 +18,8 @@ import time
 from pathlib import Path
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, PowerState, Quiesce, SnapshotFormat
+from compute_driver.choices import ACTIVE, Quiesce, SnapshotFormat
+from compute_driver.contract.states import Request
 from compute_driver.driver import Progress
 from compute_driver.guest import is_uuid
 from compute_driver.libvirt import domain as domains
@@ -86,7 +87,7 @@ def snapshot(
     if disk is None:
         raise exceptions.SnapshotFailed(f"guest {stored.name!r} has no root disk")
     if wish is Quiesce.REQUIRE:
-        parts.require(uuid, "quiesce", {PowerState.RUNNING, PowerState.STOPPED})
+        parts.require(uuid, Request.QUIESCE_FOR_SNAPSHOT)
     size, needed = _sizes(parts, uuid, disk.source)
     activity = f"copying {stored.name}"
     progress(activity, 0, needed)

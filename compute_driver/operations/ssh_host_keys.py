@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from functools import partial
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState
 from compute_driver.consoles import HOST_KEYS_BEGIN, HOST_KEYS_END
+from compute_driver.contract.states import Request
 from compute_driver.libvirt import agent
 from compute_driver.libvirt.consoles import log as console_log
 from compute_driver.operations.base.context import Parts
@@ -29,7 +29,7 @@ def ssh_host_keys(parts: Parts, uuid: str) -> tuple[str, ...]:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.ssh_host_keys`.
     """
-    parts.require(uuid, "ask for the SSH keys of", {PowerState.RUNNING})
+    parts.require(uuid, Request.READ_SSH_KEYS)
     log = parts.inventory.console_log(uuid)
     console = concurrency.run_blocking(console_log.read_log, log)
     told = [*_by_agent(parts, uuid), *on_console(console)]
@@ -51,7 +51,7 @@ def on_console(console: bytes) -> list[str]:
 
 def _by_agent(parts: Parts, uuid: str) -> Iterable[str]:
     try:
-        parts.require_agent(uuid, "ask for the SSH keys of")
+        parts.require_agent(uuid, Request.READ_SSH_KEYS)
         keys = partial(agent.ssh_host_keys, timeout=parts.agent_timeout)
         return [key for text in parts.on_domain(uuid, keys) for key in _KEY.findall(text)]
     except (exceptions.AgentUnavailable, exceptions.AgentFailed):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from compute_driver.contract.states import Request
 from compute_driver.guest import PublishedPort, withdrawing
 from compute_driver.operations.base import interfaces
 from compute_driver.operations.base.context import Parts
@@ -16,7 +17,7 @@ def unpublish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> No
     :param op: the operation, whose failure publishes the port again.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.unpublish`.
     """
-    parts.require(uuid, "close a port of", interfaces.ACCEPTED)
+    parts.require(uuid, Request.UNPUBLISH)
     parts.require_answer(uuid)
     stored = parts.described(uuid)
     guest = withdrawing(stored.guest, port)

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
+from compute_driver.contract.states import check_in_rescue
 from compute_driver.operations.base import changes, power, redefining, rescue_files
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
@@ -21,10 +21,7 @@ def unrescue(parts: Parts, uuid: str, op: Operation) -> None:
     """
     present = parts.present(uuid)
     before = parts.described(uuid, present).guest
-    if before.rescue is None:
-        raise exceptions.InvalidGuestState(
-            before.name, "unrescue", "in its own system", ["in rescue"]
-        )
+    check_in_rescue(before)
     after = dataclasses.replace(before, rescue=None)
     changes.require(parts.draft(after, present=present).layout, present, after.name)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ACTIVE)

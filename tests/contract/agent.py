@@ -23,7 +23,8 @@ class Agent(Case):
             "snapshot": lambda: self.driver.snapshot(guest.uuid, target, quiesce=Quiesce.REQUIRE),
         }
         for name, verb in asked.items():
-            with self.subTest(name), self.assertRaises(exceptions.AgentUnavailable):
+            text = f"guest {guest.name!r} has no channel for an agent"
+            with self.subTest(name), self.refuses(exceptions.AgentUnavailable, text):
                 verb()
         self.assertFalse(target.exists())
         self.driver.snapshot(guest.uuid, target)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.driver import ComputeDriver
 from compute_driver.guest import Guest, Image, Rescue
@@ -20,6 +21,8 @@ BOOT_TIMEOUT = 120.0
 
 #: A rescue system that cannot be booted.
 RESCUE = Rescue(image=Image(location="/nonexistent/image.qcow2"))
+
+Refused = contextlib.AbstractContextManager[None]
 
 
 class Case(unittest.TestCase):
@@ -83,6 +86,18 @@ class Case(unittest.TestCase):
         yield
         self.driver.console_wait(guest.uuid, self.banner, timeout=BOOT_TIMEOUT, skip_bytes=before)
         self.assertIs(self.state(guest), PowerState.RUNNING)
+
+    @contextlib.contextmanager
+    def refuses(self, kind: type[Exception], text: str) -> Iterator[None]:
+        """Expect an error with exactly that text, whichever driver raises the error."""
+        with self.assertRaises(kind) as raised:
+            yield
+        self.assertEqual((kind, text), (type(raised.exception), str(raised.exception)))
+
+    def refuses_state(self, guest: Guest, words: str, state: str, accepted: str) -> Refused:
+        """Expect the refusal of a request that the guest's state does not accept."""
+        text = f"cannot {words} guest {guest.name!r}: it is {state}; accepted: {accepted}"
+        return self.refuses(exceptions.InvalidGuestState, text)
 
     def assert_unharmed(self, guest: Guest) -> None:
         shown = self.driver.show(guest.uuid)

@@ -43,9 +43,10 @@ class Interfaces(Case):
         self.assertEqual((added,), self.interfaces(guest))
         self.assertEqual(1, len(self.driver.stats(guest.uuid)[0].interfaces))
         self.driver.suspend(guest.uuid)
-        with self.assertRaises(exceptions.InvalidGuestState):
+        accepted = "crashed, paused, running, stopped"
+        with self.refuses_state(guest, "attach an interface to", "suspended", accepted):
             self.driver.attach_interface(guest.uuid, Interface())
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "detach an interface from", "suspended", accepted):
             self.driver.detach_interface(guest.uuid, added.mac)
 
     def test_interfaces_of_a_guest_that_is_off_are_replaced_in_order_or_not_at_all(self) -> None:
@@ -64,7 +65,7 @@ class Interfaces(Case):
                 self.driver.replace_interfaces(guest.uuid, refused)
         self.assertEqual((first, second), self.interfaces(guest))
         self.driver.start(guest.uuid)
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "replace the interfaces of", "running", "crashed, stopped"):
             self.driver.replace_interfaces(guest.uuid, ())
         self.assertEqual((first, second), self.interfaces(guest))
         self.assertEqual(2, len(self.driver.stats(guest.uuid)[0].interfaces))

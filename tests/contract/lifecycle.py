@@ -10,9 +10,9 @@ from collections.abc import Iterator
 
 from compute_driver import exceptions
 from compute_driver.choices import NicModel, PowerState
-from compute_driver.guest import MIB, ConfigDrive, Disk, Image, Interface
+from compute_driver.guest import MIB, ConfigDrive, Disk, Image, Interface, shown_size
 from compute_driver.info import GuestInfo
-from tests.contract.base import Case
+from tests.contract.base import RESCUE, Case
 
 
 class Lifecycle(Case):
@@ -90,6 +90,26 @@ class Lifecycle(Case):
             self.driver.spawn(guest)
         self.assert_nothing_left(guest)
 
+    def test_description_that_no_new_guest_has_leaves_nothing(self) -> None:
+        location = RESCUE.image.location
+        for changes, text in (
+            (
+                {"rescue": RESCUE},
+                (
+                    f"rescue: {location!r} is not usable; accepted: None, because a new guest"
+                    " is not rescued"
+                ),
+            ),
+            (
+                {"config_drive": ConfigDrive(hostname="a b")},
+                "hostname: 'a b' is not usable; accepted: no blanks and no '/'",
+            ),
+        ):
+            guest = self.make_guest(**changes)
+            with self.subTest(text), self.refuses(exceptions.InvalidParameter, text):
+                self.driver.spawn(guest)
+            self.assert_nothing_left(guest)
+
     def test_device_that_the_architecture_lacks_leaves_nothing(self) -> None:
         guest = self.make_guest(architecture="s390x", interfaces=(Interface(model=NicModel.E1000),))
         with self.assertRaises(exceptions.ComputeDriverError):
@@ -140,7 +160,8 @@ class Lifecycle(Case):
             self.driver.resize(guest.uuid, larger)
         shown = self.driver.show(guest.uuid)
         self.assertEqual((larger, guest), (shown.guest, shown.before))
-        with self.assertRaises(exceptions.InvalidGuestState):
+        confirmed = "a guest after 'confirm resize' or 'revert resize'"
+        with self.refuses_state(guest, "resize", "resized and not yet confirmed", confirmed):
             self.driver.resize(guest.uuid, larger)
         self.assertEqual((), self.driver.audit())
         with self.boots(guest):
@@ -172,8 +193,21 @@ class Lifecycle(Case):
         guest = self.driver.show(self.shared().uuid).guest
         assert guest.root is not None
         smaller = dataclasses.replace(guest.root, size_bytes=512)
-        for changes in ({"root": smaller}, {"name": "another"}):
-            with self.subTest(changes), self.assertRaises(exceptions.InvalidParameter):
+        size = shown_size(guest.root.size_bytes)
+        for changes, text in (
+            (
+                {"root": smaller},
+                (
+                    f"root: {shown_size(512)!r} is not usable; accepted: {size} or more: disks of"
+                    f" guest {guest.name!r} do not shrink"
+                ),
+            ),
+            (
+                {"name": "another"},
+                f"name: 'another' is not usable; accepted: {guest.name}, which no resize changes",
+            ),
+        ):
+            with self.subTest(changes), self.refuses(exceptions.InvalidParameter, text):
                 self.driver.resize(guest.uuid, dataclasses.replace(guest, **changes))
         self.driver.check_resize(guest.uuid, dataclasses.replace(guest, memory_mib=256))
         self.driver.check_resize(guest.uuid, guest)  # the same size is no reason

@@ -21,8 +21,11 @@ class Power(Case):
             self.assertIs(self.state(guest), PowerState.PAUSED)
         reports = (self.driver.show(guest.uuid), *self.driver.stats(guest.uuid))
         self.assertEqual([StateReason.USER] * 2, [report.state_reason for report in reports])
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "reboot softly", "paused", "running"):
             self.driver.reboot(guest.uuid, kind=RebootKind.SOFT)
+        wait = "wait for a text on the console of"
+        with self.refuses_state(guest, wait, "paused", "running"):
+            self.driver.console_wait(guest.uuid, "never", timeout=0.1)
         for _twice in range(2):
             self.driver.resume(guest.uuid)
             self.assertIs(self.state(guest), PowerState.RUNNING)
@@ -35,8 +38,13 @@ class Power(Case):
             for _twice in range(2):
                 self.driver.suspend(guest.uuid)
                 self.assertIs(self.state(guest), PowerState.SUSPENDED)
-            with self.assertRaises(exceptions.InvalidGuestState):
+            with self.refuses_state(guest, "pause", "suspended", "paused, running"):
                 self.driver.pause(guest.uuid)
+            others = "crashed, paused, running, stopped"
+            with self.refuses_state(guest, "resize", "suspended", others):
+                self.driver.resize(guest.uuid, guest)
+            with self.refuses_state(guest, "rescue", "suspended", "crashed, running, stopped"):
+                self.driver.rescue(guest.uuid, RESCUE)
             awake(guest.uuid)
             self.assertIs(self.state(guest), PowerState.RUNNING)
         log = self.driver.console_log(guest.uuid)
@@ -57,20 +65,30 @@ class Power(Case):
             self.assertIs(self.state(guest), PowerState.STOPPED)
         self.assertIn(guest.uuid, self.listed())
         self.assertIn(self.banner.encode(), self.driver.console_log(guest.uuid))
-        refused: dict[str, Callable[[], object]] = {
-            "pause": lambda: self.driver.pause(guest.uuid),
-            "resume": lambda: self.driver.resume(guest.uuid),
-            "suspend": lambda: self.driver.suspend(guest.uuid),
-            "soft reboot": lambda: self.driver.reboot(guest.uuid),
-            "inject_nmi": lambda: self.driver.inject_nmi(guest.uuid),
-            "screenshot": lambda: self.driver.screenshot(guest.uuid),
-            "display": lambda: self.driver.display(guest.uuid),
-            "console_attach": lambda: self.driver.console_attach(guest.uuid),
-            "console_address": lambda: self.driver.console_address(guest.uuid),
-            "console_wait": lambda: self.driver.console_wait(guest.uuid, "never", timeout=5),
+        running, active, alive = "running", "paused, running", "paused, running, suspended"
+        driver, uuid = self.driver, guest.uuid
+        refused: dict[str, tuple[str, Callable[[], object]]] = {
+            "pause": (active, lambda: driver.pause(uuid)),
+            "resume": (alive, lambda: driver.resume(uuid)),
+            "suspend": (alive, lambda: driver.suspend(uuid)),
+            "reboot softly": (running, lambda: driver.reboot(uuid)),
+            "interrupt": (active, lambda: driver.inject_nmi(uuid)),
+            "take a screenshot of": (active, lambda: driver.screenshot(uuid)),
+            "show the screen of": (active, lambda: driver.display(uuid)),
+            "attach to the console of": (active, lambda: driver.console_attach(uuid)),
+            "connect to the console of": (active, lambda: driver.console_address(uuid)),
+            "wait for a text on the console of": (
+                running,
+                lambda: driver.console_wait(uuid, "never", timeout=5),
+            ),
+            "ask for the addresses of": (active, lambda: driver.addresses(uuid)),
+            "ask for the SSH keys of": (running, lambda: driver.ssh_host_keys(uuid)),
+            "quiesce": (running, lambda: driver.quiesce(uuid)),
+            "unquiesce": (running, lambda: driver.unquiesce(uuid)),
+            "set a password of": (running, lambda: driver.set_password(uuid, "secret")),
         }
-        for name, verb in refused.items():
-            with self.subTest(name), self.assertRaises(exceptions.InvalidGuestState):
+        for words, (accepted, verb) in refused.items():
+            with self.subTest(words), self.refuses_state(guest, words, "stopped", accepted):
                 verb()
         self.assertEqual((), self.driver.stats(guest.uuid)[0].interfaces)
         with self.boots(guest):
@@ -107,14 +125,14 @@ class Power(Case):
     def test_rescued_guest_boots_another_system_until_it_is_unrescued(self) -> None:
         guest = self.shared()
         wanted = Rescue(image=self.image_of(guest))
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "unrescue", "in its own system", "in rescue"):
             self.driver.unrescue(guest.uuid)
         with self.boots(guest):
             self.driver.rescue(guest.uuid, wanted)
         self.assertIsNotNone(self.driver.show(guest.uuid).guest.rescue)
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "rescue", "in rescue", "in its own system"):
             self.driver.rescue(guest.uuid, wanted)
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "resize", "in rescue", "in its own system"):
             self.driver.resize(guest.uuid, guest)
         with self.boots(guest):
             self.driver.reboot(guest.uuid, kind=RebootKind.HARD)
@@ -135,7 +153,7 @@ class Power(Case):
         with self.assertRaises(exceptions.ImageNotFound):
             self.driver.rescue(guest.uuid, RESCUE)
         self.driver.pause(guest.uuid)
-        with self.assertRaises(exceptions.InvalidGuestState):
+        with self.refuses_state(guest, "rescue", "paused", "crashed, running, stopped"):
             self.driver.rescue(guest.uuid, Rescue(image=image))
         self.driver.resume(guest.uuid)
         self.assertIsNone(self.driver.show(guest.uuid).guest.rescue)

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from compute_driver.choices import PowerState
 from compute_driver.contract.agent import check_account
+from compute_driver.contract.states import Request
 from compute_driver.drivers.fake.machine import Machines
 
 
@@ -13,22 +13,19 @@ class Agent(Machines):
 
     def quiesce(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("quiesce", PowerState.RUNNING)
-            machine.require_agent()
+            machine.require_agent(Request.QUIESCE)
 
     def unquiesce(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("unquiesce", PowerState.RUNNING)
-            machine.require_agent()
+            machine.require_agent(Request.UNQUIESCE)
 
     def ssh_host_keys(self, uuid: str) -> tuple[str, ...]:
         with self._machine(uuid) as machine:
-            machine.require("ask for the SSH keys of", PowerState.RUNNING)
+            machine.require(Request.READ_SSH_KEYS)
             return ()
 
     def set_password(self, uuid: str, password: str, *, user: str = "root") -> None:
         check_account(user, password)
         with self._machine(uuid) as machine:
-            machine.require("set a password of", PowerState.RUNNING)
-            machine.require_agent()
+            machine.require_agent(Request.SET_PASSWORD)
             machine.write(f"password of {user} set\r\n".encode())

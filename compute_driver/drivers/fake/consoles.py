@@ -8,6 +8,7 @@ import io
 from compute_driver import consoles, exceptions
 from compute_driver.choices import ACTIVE, VideoModel
 from compute_driver.consoles import DisplayKind
+from compute_driver.contract.states import Request
 from compute_driver.driver import ConsoleSession
 from compute_driver.drivers.fake.machine import Machines, Session
 from compute_driver.info import Address, Display
@@ -31,12 +32,12 @@ class Consoles(Machines):
             machine.changed.wait_for(lambda: shown() or machine.state not in ACTIVE, timeout)
             if shown():
                 return
-            machine.require(f"see {text!r} of", *ACTIVE)
+            machine.require(Request.WAIT_FOR_CONSOLE)
             raise consoles.not_shown(machine.guest.name, text, timeout)
 
     def console_attach(self, uuid: str) -> ConsoleSession:
         with self._machine(uuid) as machine:
-            machine.require("attach to", *ACTIVE)
+            machine.require(Request.ATTACH_TO_CONSOLE)
             if machine.session is not None:
                 raise consoles.in_use(machine.guest.name)
             machine.session = Session(machine)
@@ -44,14 +45,14 @@ class Consoles(Machines):
 
     def console_address(self, uuid: str) -> Address:
         with self._machine(uuid) as machine:
-            machine.require("connect to", *ACTIVE)
+            machine.require(Request.CONNECT_TO_CONSOLE)
             if machine.address is None:
                 raise consoles.no_address(machine.guest.name)
             return machine.address
 
     def screenshot(self, uuid: str) -> bytes:
         with self._machine(uuid) as machine:
-            machine.require("take a screenshot of", *ACTIVE)
+            machine.require(Request.SCREENSHOT)
             hardware = self._hardware(machine.guest, machine.decision)
             if hardware.display.model is VideoModel.NONE:
                 raise exceptions.GuestError(f"guest {machine.guest.name!r} has no display")
@@ -59,7 +60,7 @@ class Consoles(Machines):
 
     def display(self, uuid: str, *, kind: DisplayKind | None = None) -> Display:
         with self._machine(uuid) as machine:
-            machine.require("see", *ACTIVE)
+            machine.require(Request.SHOW_SCREEN)
             wanted = next(iter(machine.displays), None) if kind is None else kind
             if wanted not in machine.displays:
                 raise consoles.no_display(machine.guest.name, kind)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, PowerState, Quiesce, SnapshotFormat
+from compute_driver.contract.states import Request
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machines
 from compute_driver.guest import Image
@@ -73,9 +74,9 @@ class Images(Machines):
             raise exceptions.InvalidParameter("target", str(target), accepted)
         with self._machine(uuid) as machine, files.new_file(target) as new:
             if quiesce is Quiesce.REQUIRE:
-                machine.require("quiesce", PowerState.RUNNING, PowerState.STOPPED)
+                machine.require(Request.QUIESCE_FOR_SNAPSHOT)
                 if machine.state is PowerState.RUNNING:
-                    machine.require_agent()
+                    machine.require_agent(Request.QUIESCE)
             new.write_text(f"{image_format or SnapshotFormat.of(target)} of {machine.guest.name}\n")
 
 

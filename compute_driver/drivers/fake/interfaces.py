@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, PowerState
+from compute_driver.contract.states import Request
 from compute_driver.drivers.fake.machine import Machines
 from compute_driver.guest import Interface, PublishedPort, publishing, withdrawing
 
@@ -17,7 +17,7 @@ class Interfaces(Machines):
 
     def attach_interface(self, uuid: str, interface: Interface) -> None:
         with self._machine(uuid) as machine:
-            machine.require("attach an interface to", *ACTIVE, PowerState.STOPPED)
+            machine.require(Request.ATTACH_INTERFACE)
             nics = (*machine.guest.interfaces, interface)
             guest = dataclasses.replace(machine.guest, interfaces=nics)
             self._hardware(guest, machine.decision)
@@ -26,7 +26,7 @@ class Interfaces(Machines):
 
     def detach_interface(self, uuid: str, mac: str, *, timeout: float | None = None) -> None:
         with self._machine(uuid) as machine:
-            machine.require("detach an interface from", *ACTIVE, PowerState.STOPPED)
+            machine.require(Request.DETACH_INTERFACE)
             guest = machine.guest
             nics = tuple(nic for nic in guest.interfaces if nic.mac != mac.lower())
             if nics == guest.interfaces:
@@ -35,19 +35,19 @@ class Interfaces(Machines):
 
     def addresses(self, uuid: str) -> tuple[str, ...]:
         with self._machine(uuid) as machine:
-            machine.require("ask for the addresses of", *ACTIVE)
+            machine.require(Request.READ_ADDRESSES)
             return ()
 
     def publish(self, uuid: str, port: PublishedPort) -> None:
         with self._machine(uuid) as machine:
-            machine.require("publish a port of", *ACTIVE, PowerState.STOPPED)
+            machine.require(Request.PUBLISH)
             guest = publishing(machine.guest, port)
             self._require_ports(guest)
             machine.guest = guest
 
     def unpublish(self, uuid: str, port: PublishedPort) -> None:
         with self._machine(uuid) as machine:
-            machine.require("close a port of", *ACTIVE, PowerState.STOPPED)
+            machine.require(Request.UNPUBLISH)
             machine.guest = withdrawing(machine.guest, port)
 
     def plug_interfaces(self, uuid: str) -> None:
@@ -56,7 +56,7 @@ class Interfaces(Machines):
 
     def replace_interfaces(self, uuid: str, interfaces: Sequence[Interface]) -> None:
         with self._machine(uuid) as machine:
-            machine.require("replace the interfaces of", PowerState.STOPPED)
+            machine.require(Request.REPLACE_INTERFACES)
             guest = dataclasses.replace(machine.guest, interfaces=tuple(interfaces))
             self._hardware(guest, machine.decision)
             self._require_ports(guest)

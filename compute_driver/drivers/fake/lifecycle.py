@@ -5,17 +5,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 from collections.abc import Callable, Sequence
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState
+from compute_driver.contract.lifecycle import check_same_guest, check_sizes
+from compute_driver.contract.states import Request, check_no_resize, check_own_system
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
-from compute_driver.guest import ConfigDrive, Guest, Identity, shown_size
+from compute_driver.guest import ConfigDrive, Guest, Identity
 from compute_driver.hardware import architecture
 from compute_driver.info import GuestInfo
-from compute_driver.libvirt import names
+from compute_driver.operations.base import descriptions
+from compute_driver.storage import config_drive
 from compute_driver.xml import metadata
 
 
@@ -31,10 +33,9 @@ class Lifecycle(Machines):
         power_on: bool = True,
         make_config_drive: Callable[[GuestInfo], ConfigDrive | None] | None = None,
     ) -> GuestInfo:
-        names.check_length(guest.name, self.conf.hypervisor)
+        descriptions.check(guest, self.conf.hypervisor)
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
-        metadata.elements(guest.annotations)
         self._require_ports(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)
@@ -43,8 +44,9 @@ class Lifecycle(Machines):
         with machine.changed:
             self._add(machine)
             try:
-                if make_config_drive is not None:
-                    make_config_drive(machine.info())
+                content = make_config_drive(machine.info()) if make_config_drive else None
+                if content is not None:
+                    config_drive.check_content(content)
                 if power_on:
                     machine.start(network)
             except BaseException:
@@ -71,8 +73,6 @@ class Lifecycle(Machines):
             was_on = machine.state in ACTIVE
             machine.before = (machine.guest, machine.decision, was_on)
             machine.enter(PowerState.STOPPED)
-            if guest.root is None or guest.root.size_bytes == 0:
-                guest = dataclasses.replace(guest, root=machine.guest.root)
             machine.guest = guest
             if was_on if power_on is None else power_on:
                 machine.boot()
@@ -114,32 +114,22 @@ class Lifecycle(Machines):
         :return: the new description, with the guest's machine type.
         """
         old = machine.guest
-        machine.require("resize", *ACTIVE, PowerState.STOPPED)
-        if old.rescue is not None:
-            raise exceptions.InvalidGuestState(
-                old.name, "resize", "in rescue", ["in its own system"]
-            )
-        if machine.before is not None:
-            accepted = "after 'confirm resize' or 'revert resize'"
-            raise exceptions.InvalidGuestState(old.name, "resize", "resized already", [accepted])
-        if old.architecture == new.architecture:
-            new = architecture.keeping_machine(new, old)
+        machine.require(Request.RESIZE)
+        check_own_system(old, Request.RESIZE)
+        check_no_resize(old, resized=machine.before is not None)
+        check_same_guest(old, new)
+        root = new.root or old.root
+        if root is not None and old.root is not None and root.size_bytes == 0:
+            root = dataclasses.replace(root, size_bytes=old.root.size_bytes)
+        new = architecture.keeping_machine(new, old)
+        new = dataclasses.replace(new, image=old.image, boot=old.boot, root=root)
+        check_sizes(new.name, _sizes(old), _sizes(new))
+        descriptions.check(new, self.conf.hypervisor)
         self._hardware(new, machine.decision)
-        for field in ("uuid", "name", "architecture"):
-            if getattr(old, field) != getattr(new, field):
-                raise exceptions.InvalidParameter(field, getattr(new, field), getattr(old, field))
-        _refuse_shrinking(old, new)
         return new
 
 
-def _refuse_shrinking(old: Guest, new: Guest) -> None:
-    for role, before, after in (
-        ("root", old.root, new.root),
-        *(("ephemeral", *pair) for pair in itertools.zip_longest(old.ephemerals, new.ephemerals)),
-    ):
-        size = before.size_bytes if before else 0
-        wanted = after.size_bytes if after else 0
-        if wanted < size and (wanted or role != "root"):
-            raise exceptions.InvalidParameter(
-                role, shown_size(wanted), f"{shown_size(size)} or more"
-            )
+def _sizes(guest: Guest) -> dict[str, int]:
+    """Return the sizes of the disks that do not shrink, in bytes, by the disks' names."""
+    root = {"root": guest.root.size_bytes} if guest.root else {}
+    return root | {f"ephemeral{at}": disk.size_bytes for at, disk in enumerate(guest.ephemerals)}

@@ -14,6 +14,8 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState, StateReason, VirtType
 from compute_driver.consoles import DisplayKind
+from compute_driver.contract.agent import check_channel
+from compute_driver.contract.states import Request
 from compute_driver.driver import ComputeDriver, ConsoleSession, Listener
 from compute_driver.guest import Guest, Image, require_unpublished
 from compute_driver.hardware import acceleration, architecture, resolve
@@ -80,19 +82,14 @@ class Machine:
             self.session.arrived += data
         self.changed.notify_all()
 
-    def require(self, operation: str, *accepted: PowerState) -> None:
-        """Raise InvalidGuestState unless the guest is in one of the accepted states."""
-        if self.state not in accepted:
-            raise exceptions.InvalidGuestState(
-                self.guest.name, operation, str(self.state), map(str, accepted)
-            )
+    def require(self, request: Request) -> None:
+        """Refuse a request that the guest's power state does not accept."""
+        request.check(self.guest.name, self.state)
 
-    def require_agent(self) -> None:
-        """Raise AgentUnavailable unless the guest has a channel for an agent."""
-        if not self.guest.guest_agent:
-            raise exceptions.AgentUnavailable(
-                f"guest {self.guest.name!r} has no channel for an agent"
-            )
+    def require_agent(self, request: Request) -> None:
+        """Refuse a request that no agent can answer."""
+        self.require(request)
+        check_channel(self.guest)
 
     def info(self) -> GuestInfo:
         """Describe the guest as a driver reports it."""

@@ -7,12 +7,14 @@ import contextlib
 import dataclasses
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, ALIVE, PowerState, RebootKind
+from compute_driver.choices import ALIVE, PowerState, RebootKind
+from compute_driver.contract.states import Request, check_in_rescue, check_own_system
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake import images
 from compute_driver.drivers.fake.machine import Machines
 from compute_driver.guest import Rescue
 from compute_driver.hardware import architecture
+from compute_driver.storage import config_drive
 
 
 class Power(Machines):
@@ -40,7 +42,7 @@ class Power(Machines):
     ) -> RebootKind:
         with self._machine(uuid) as machine:
             if kind is RebootKind.SOFT:
-                machine.require("reboot", PowerState.RUNNING)
+                machine.require(Request.REBOOT_SOFTLY)
                 machine.boot()
             else:
                 machine.enter(PowerState.STOPPED)
@@ -50,26 +52,24 @@ class Power(Machines):
 
     def pause(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("pause", *ACTIVE)
+            machine.require(Request.PAUSE)
             machine.enter(PowerState.PAUSED)
 
     def resume(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("resume", *ALIVE)
+            machine.require(Request.RESUME)
             machine.enter(PowerState.RUNNING)
 
     def suspend(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("suspend", *ALIVE)
+            machine.require(Request.SUSPEND)
             machine.enter(PowerState.SUSPENDED)
 
     def inject_nmi(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
-            machine.require("interrupt", *ACTIVE)
+            machine.require(Request.INTERRUPT)
             if not architecture.machine(machine.guest).nmi:
-                raise exceptions.InterruptUnsupported(
-                    f"the machine of guest {machine.guest.name!r} has no non-maskable interrupts"
-                )
+                raise exceptions.InterruptUnsupported(machine.guest.name)
             machine.write(b"NMI received\r\n")
 
     def rescue(
@@ -82,14 +82,14 @@ class Power(Machines):
     ) -> None:
         with self._machine(uuid) as machine:
             guest = machine.guest
-            if guest.rescue is not None:
-                raise exceptions.InvalidGuestState(
-                    guest.name, "rescue", "in rescue", ["in its own system"]
-                )
-            machine.require("rescue", PowerState.RUNNING, PowerState.STOPPED, PowerState.CRASHED)
+            check_own_system(guest, Request.RESCUE)
+            machine.require(Request.RESCUE)
+            if rescue.config_drive is not None:
+                config_drive.check_content(rescue.config_drive)
+            size = images.size_bytes(rescue.image.location)
             guest = dataclasses.replace(guest, rescue=rescue)
             self._hardware(guest, machine.decision)
-            progress(rescue.image.location, images.size_bytes(rescue.image.location), 0)
+            progress(rescue.image.location, size, 0)
             machine.guest = guest
             machine.enter(PowerState.STOPPED)
             machine.boot()
@@ -97,10 +97,7 @@ class Power(Machines):
     def unrescue(self, uuid: str) -> None:
         with self._machine(uuid) as machine:
             guest = machine.guest
-            if guest.rescue is None:
-                raise exceptions.InvalidGuestState(
-                    guest.name, "unrescue", "in its own system", ["in rescue"]
-                )
+            check_in_rescue(guest)
             machine.guest = dataclasses.replace(guest, rescue=None)
             machine.enter(PowerState.STOPPED)
             machine.boot()

@@ -7,12 +7,10 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
-from compute_driver.libvirt import names
-from compute_driver.operations.base import interfaces
+from compute_driver.operations.base import descriptions, interfaces
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import config_drive, formatting
+from compute_driver.storage import formatting
 from compute_driver.system import memory
-from compute_driver.xml import metadata
 
 
 def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
@@ -21,20 +19,13 @@ def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
     :return: the guest's accelerator.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
-    names.check_length(guest.name, parts.conf.hypervisor)
+    descriptions.check(guest, parts.conf.hypervisor)
     limit = memory.limit_mib()
     if guest.memory_mib > limit:
         raise exceptions.NotOnThisHost(
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
-    if guest.rescue is not None:
-        raise exceptions.InvalidParameter(
-            "rescue", guest.rescue.image.location, "None, because a new guest is not rescued"
-        )
-    if guest.config_drive is not None:
-        config_drive.check_content(guest.config_drive)
     formatting.check(guest)
-    metadata.elements(guest.annotations)
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check_interfaces(guest)

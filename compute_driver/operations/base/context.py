@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +16,8 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.choices import PowerState
+from compute_driver.contract.agent import check_channel
+from compute_driver.contract.states import Request
 from compute_driver.guest import NAMES, Guest, is_name, unusable_name
 from compute_driver.hardware import acceleration, tuning
 from compute_driver.host.facts import Host
@@ -319,16 +321,13 @@ class Parts:
         except exceptions.ComputeDriverError:
             return uuid
 
-    def require(self, uuid: str, operation: str, accepted: Collection[PowerState]) -> PowerState:
-        """Return the power state of a guest, if the operation accepts this state.
+    def require(self, uuid: str, request: Request) -> PowerState:
+        """Return the power state of a guest, if this state accepts the request.
 
-        :param operation: the name of the operation, for the error.
-        :param accepted: the states in which the operation works.
         :raises InvalidGuestState: if the guest has another state.
         """
         name, state = self.on_domain(uuid, lambda domain: (domain.name(), domains.state_of(domain)))
-        if state not in accepted:
-            raise exceptions.InvalidGuestState(name, operation, state, accepted)
+        request.check(name, state)
         return state
 
     def require_answer(self, uuid: str) -> None:
@@ -353,17 +352,15 @@ class Parts:
                 " 'stop' or 'reboot --hard' ends the emulator"
             )
 
-    def require_agent(self, uuid: str, operation: str) -> None:
+    def require_agent(self, uuid: str, request: Request) -> None:
         """Return if a guest runs and has a channel for an agent.
 
         :raises InvalidGuestState: if the guest does not run.
         :raises AgentUnavailable: if the guest has no channel.
         """
-        self.require(uuid, operation, {PowerState.RUNNING})
+        self.require(uuid, request)
         self.require_answer(uuid)
-        guest = self.stored(uuid).guest
-        if not guest.guest_agent:
-            raise exceptions.AgentUnavailable(f"guest {guest.name!r} has no channel for an agent")
+        check_channel(self.stored(uuid).guest)
 
     @property
     def agent_timeout(self) -> int:

@@ -20,6 +20,7 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE, PowerState, Quiesce
+from compute_driver.contract.states import Request
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
@@ -36,7 +37,7 @@ def freeze(parts: Parts, uuid: str) -> None:
 
     :raises: see :meth:`compute_driver.driver.ComputeDriver.quiesce`.
     """
-    parts.require_agent(uuid, "quiesce")
+    parts.require_agent(uuid, Request.QUIESCE)
     if not _answers(parts, uuid):
         raise exceptions.AgentUnavailable(f"no guest agent answers in guest {parts.name(uuid)!r}")
     _freeze(parts, uuid)

@@ -167,7 +167,8 @@ class Power(CommandLineCase):
         self.assertIs(self.state(), PowerState.RUNNING)
         self.done("resize", "web", "--swap", "1")
         self.assertIn(
-            "it is resized already; accepted: after 'confirm resize' or 'revert resize'",
+            "it is resized and not yet confirmed; accepted: a guest after 'confirm resize' or"
+            " 'revert resize'",
             self.refused(1, "resize", "web", "--swap", "2"),
         )
         self.done("confirm", "resize", "web")
