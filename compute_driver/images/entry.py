@@ -18,7 +18,7 @@ from pathlib import Path
 from compute_driver.choices import DiskFormat
 from compute_driver.images.inspect import ImageDetails
 from compute_driver.info import CacheEntry
-from compute_driver.system import concurrency, steps
+from compute_driver.system import concurrency, files, steps
 from compute_driver.system.concurrency import run_blocking
 
 #: The shared locks of :func:`holding`, and the guest.
@@ -105,7 +105,7 @@ class Entry:
             return None
         try:
             source = str(json.loads(self.note.read_bytes()).get("source", ""))
-            used_at, size = self.note.stat().st_mtime, self.path.stat().st_blocks * 512
+            used_at, size = self.note.stat().st_mtime, files.allocated_by(self.path.stat())
         except (OSError, ValueError):
             return None
         return CacheEntry(

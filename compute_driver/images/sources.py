@@ -24,7 +24,7 @@ from oslo_config import cfg
 from compute_driver import exceptions, plugins
 from compute_driver.driver import Progress
 from compute_driver.guest import DirectBoot, Image
-from compute_driver.system import space
+from compute_driver.system import files, space
 from compute_driver.system.concurrency import run_blocking
 
 NAMESPACE = "compute_driver.image_sources"
@@ -146,7 +146,7 @@ class FileSource(ImageSource):
                 before = os.fstat(descriptor)
                 identity = _identity(path, before)
                 with (
-                    space.writing(target.parent, before.st_blocks * 512),
+                    space.writing(target.parent, files.allocated_by(before)),
                     target.open("wb") as copy,
                 ):
                     _copy(descriptor, copy.fileno(), before.st_size, path.name, progress)

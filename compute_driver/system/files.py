@@ -135,7 +135,12 @@ def allocated(path: Path) -> int:
     :raises HostError: if the file does not exist, or stat(2) fails.
     """
     with host_errors(f"{path} cannot be examined"):
-        return path.stat().st_blocks * _BLOCK_BYTES
+        return allocated_by(path.stat())
+
+
+def allocated_by(status: os.stat_result) -> int:
+    """Return the disk space of a file in bytes, by its status."""
+    return status.st_blocks * _BLOCK_BYTES
 
 
 def place(source: Path, target: Path) -> None:

@@ -14,12 +14,11 @@ import functools
 import logging
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.operations import base
-from compute_driver.operations.base import freezing, marks, restoring
+from compute_driver.operations.base import freezing, locks, marks, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.need import Need
 from compute_driver.operations.base.undo import Undo
@@ -159,7 +158,7 @@ def unless_busy(parts: Parts, uuid: str, need: Need = Need.ALL) -> Iterator[bool
 
     :param need: the parts of the guest that are put in order; a later caller ends the others.
     """
-    with concurrency.try_lock(_directory(parts) / uuid) as held:
+    with concurrency.try_lock(locks.guest(parts, uuid)) as held:
         if held is not None:
             try:
                 if not _end_interrupted(parts, uuid, held, need):
@@ -179,10 +178,9 @@ def recover(parts: Parts, need: Need = Need.ALL) -> None:
     :raises ComputeDriverError: if the notes of operations are not readable, and libvirt is not
         usable either.
     """
-    directory = _directory(parts)
     try:
-        locked = [path.name for path in directory.iterdir()] if directory.is_dir() else []
-        uuids = sorted({*locked, *freezing.marked(parts)})
+        locks.release_ports(parts)
+        uuids = sorted({*locks.guests(parts), *freezing.marked(parts)})
     except OSError as error:
         parts.connection.run(lambda _connection: None)  # its error says more
         LOG.warning("Interrupted operations cannot be looked for: %s", error)
@@ -200,14 +198,10 @@ def _recover(parts: Parts, need: Need, uuid: str) -> None:
         LOG.warning("Guest %s cannot be looked at: %s", uuid, error)
 
 
-def _directory(parts: Parts) -> Path:
-    return Path(parts.conf.hypervisor.state_path) / "locks"
-
-
 def _lock(parts: Parts, uuid: str) -> contextlib.AbstractContextManager[concurrency.Lock]:
     if not is_uuid(uuid) or uuid != uuid.lower():
         raise exceptions.GuestNotFound(uuid)  # the text could name another file
-    return concurrency.lock(_directory(parts) / uuid)
+    return concurrency.lock(locks.guest(parts, uuid))
 
 
 def _end_interrupted(

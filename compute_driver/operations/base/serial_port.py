@@ -8,12 +8,12 @@ import errno
 import socket
 import uuid as uuidlib
 from collections.abc import Collection, Iterator
-from pathlib import Path
 
 from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.libvirt import domain as domains
+from compute_driver.operations.base import locks
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency
 from compute_driver.xml import console
@@ -57,13 +57,11 @@ def _held(parts: Parts, uuid: str, host: str, avoided: Collection[int | None]) -
     first, last = parts.conf.hypervisor.serial_port_range
     count = last - first + 1
     begin = uuidlib.UUID(uuid).int % count
-    # The next driver removes lock files whose holder has died, as it does for guests' locks.
-    locks = Path(parts.conf.hypervisor.state_path) / "locks"
     for step in range(count):
         port = first + (begin + step) % count
         if port in avoided or not is_free(host, port):
             continue
-        with concurrency.try_lock(locks / f"port-{port}") as held:
+        with concurrency.try_lock(locks.port(parts, port)) as held:
             # The guest of the last holder may have taken the port since.
             if held is not None and is_free(host, port):
                 yield port

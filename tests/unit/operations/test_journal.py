@@ -203,6 +203,18 @@ class JournalTest(unittest.TestCase):
         gate.set()
         ended.wait(10)
 
+    def test_lock_of_a_port_is_no_guest_and_goes_with_its_holder(self) -> None:
+        dead, held = (self.state / "locks" / f"port-{number}" for number in (5900, 5901))
+        self.interrupt()
+        dead.touch()
+        with (
+            concurrency.lock(held),
+            mock.patch.object(journal, "_recover", wraps=journal._recover) as recovered,
+        ):
+            journal.recover(self.parts())
+            self.assertEqual([UUID], [call.args[2] for call in recovered.call_args_list])
+            self.assertEqual([held], list(held.parent.iterdir()))
+
     def test_note_stays_if_a_power_on_is_neither_ended_nor_taken_back(self) -> None:
         with self.assertRaises(ZeroDivisionError), self.operation():
             mark = self.state / "instances" / UUID / ".starting"
