@@ -74,7 +74,7 @@ class Ownership:
         return stored and dataclasses.replace(
             stored,
             guest=renamed(stored.guest, name),
-            directory=self.instances / domain.UUIDString(),
+            directory=self._directory(domain),
             owner=self.owner,
         )
 
@@ -97,10 +97,12 @@ class Ownership:
         :param guest: the guest's name or UUID.
         :param domain: the domain with this name or UUID.
         """
-        directory = None if domain is None else self.instances / domain.UUIDString()
-        if directory is None or not Description.latest(directory).exists():
-            return exceptions.GuestNotFound(guest)
-        hint = f"the domain is not this driver's, but {directory} has a guest's files; see 'audit'"
+        hint = ""
+        if domain is not None and Description.latest(self._directory(domain)).exists():
+            hint = (
+                f"the domain is not this driver's, but {self._directory(domain)} has a guest's"
+                " files; see 'audit'"
+            )
         return exceptions.GuestNotFound(guest, hint)
 
     def fault(
@@ -126,15 +128,13 @@ class Ownership:
 
     def has_moved(self, domain: libvirt.virDomain) -> bool:
         """Tell whether a guest's files have moved since its domain was defined."""
-        claim = metadata.claim(domains.metadata_of(domain))
-        return claim is not None and _is_gone(claim.directory)
+        return _moved_from(domain) is not None
 
     def relocate_memory(self, domain: libvirt.virDomain) -> None:
         """Let a suspended guest resume with its files where they are now."""
-        claim = metadata.claim(domains.metadata_of(domain))
-        if claim is not None and _is_gone(claim.directory):
-            directory = self.instances / domain.UUIDString()
-            moved = source_xml.moved(domains.saved(domain), claim.directory, directory)
+        before = _moved_from(domain)
+        if before is not None:
+            moved = source_xml.moved(domains.saved(domain), before, self._directory(domain))
             domain.managedSaveDefineXML(self._claimed(domain.connect(), moved), 0)
 
     def require_storage(self, connection: libvirt.virConnect) -> None:
@@ -218,6 +218,10 @@ class Ownership:
             for flags in (libvirt.VIR_DOMAIN_AFFECT_CONFIG, libvirt.VIR_DOMAIN_AFFECT_LIVE):
                 domains.describe(domain, contents, flags)
 
+    def _directory(self, domain: libvirt.virDomain) -> Path:
+        """Return the directory that a domain's files have if the domain is this driver's."""
+        return self.instances / str(domain.UUIDString())
+
     def _owns(self, domain: libvirt.virDomain, text: str) -> bool:
         claim = metadata.claim(text)
         if claim is None:
@@ -225,7 +229,7 @@ class Ownership:
         owners = {claim.owner, self.owner}
         known = None not in owners
         same = len(owners) == 1
-        directory = self.instances / domain.UUIDString()
+        directory = self._directory(domain)
         if claim.directory == directory:
             return same or not known
         try:
@@ -284,6 +288,12 @@ class Ownership:
         except (OSError, exceptions.HostError) as error:
             # On a full disk guests go on; the next definition tries again.
             LOG.warning("The description of guest %s is not kept: %s", directory.name, error)
+
+
+def _moved_from(domain: libvirt.virDomain) -> Path | None:
+    """Return the directory that a domain claims, if the directory is gone."""
+    claim = metadata.claim(domains.metadata_of(domain))
+    return claim.directory if claim is not None and _is_gone(claim.directory) else None
 
 
 def _is_gone(directory: Path) -> bool:
