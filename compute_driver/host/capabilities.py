@@ -20,10 +20,10 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.choices import Accelerator
 from compute_driver.host import emulator
 from compute_driver.host.arguments import arguments
 from compute_driver.host.cache import Attempt, Cache
+from compute_driver.host.kind import Kind
 from compute_driver.libvirt.connection import Connection, version
 from compute_driver.system import home
 from compute_driver.xml.elements import E
@@ -74,80 +74,75 @@ class Capabilities:
         self._cache = cache
         self._host = host
 
-    def domain(
-        self, path: str, architecture: str, machine: str, accelerator: Accelerator
-    ) -> etree._Element:
+    def domain(self, kind: Kind) -> etree._Element:
         """Return the domain capabilities.
 
-        :param path: path of the emulator.
-        :param architecture: canonical name of the guest's architecture.
-        :param machine: QEMU machine type.
         :raises LibvirtError: if libvirt offers no such guests; has libvirt's reason.
         """
-        question = (path, architecture, machine, accelerator.domain_type)
         answer = self._cache.get(
-            f"domain-{architecture}-{machine}-{accelerator}",
-            self._fingerprint(*question),
+            f"domain-{kind}",
+            self._fingerprint(kind),
             _Answer,
-            lambda: self._ask(question),
+            lambda: self._ask(kind),
             holds=_Answer.holds,
         )
         if answer.problem:
             raise exceptions.LibvirtError(answer.problem)
         return etree.fromstring(answer.xml)
 
-    def features(
-        self, path: str, architecture: str, machine: str, accelerator: Accelerator, model: str
-    ) -> tuple[str, ...]:
+    def features(self, kind: Kind, model: str) -> tuple[str, ...]:
         """Return the features of guests' processors of one model, by libvirt's names.
 
         :param model: a named CPU model, or a CPU mode such as ``host-model``.
         :return: the names; empty if libvirt does not know the features.
         :raises LibvirtError: if libvirt offers no such guests; has libvirt's reason.
         """
-        able = self.domain(path, architecture, machine, accelerator)
+        able = self.domain(kind)
+
+        def ask() -> _Features:
+            return _Features(
+                names=tuple(cpu_features(self._connection, kind.emulator, able, model))
+            )
+
         return self._cache.get(
-            f"features-{architecture}-{machine}-{accelerator}",
-            [*self._fingerprint(path, architecture, machine, accelerator.domain_type), model],
-            _Features,
-            lambda: _Features(names=tuple(cpu_features(self._connection, path, able, model))),
+            f"features-{kind}", [*self._fingerprint(kind), model], _Features, ask
         ).names
 
-    def has_sound(
-        self, path: str, architecture: str, machine: str, accelerator: Accelerator, model: str
-    ) -> bool:
+    def has_sound(self, kind: Kind, model: str) -> bool:
         """Tell whether libvirt can give guests a sound card.
 
         The domain capabilities have no sound cards.
 
         :param model: libvirt's name of the sound card.
         """
-        question = (path, architecture, machine, accelerator.domain_type)
         return self._cache.get(
-            f"sound-{model}-{architecture}-{machine}-{accelerator}",
-            self._fingerprint(*question),
+            f"sound-{model}-{kind}",
+            self._fingerprint(kind),
             _Made,
-            lambda: _Made(made=self._makes_sound(question, model)),
+            lambda: _Made(made=self._makes_sound(kind, model)),
         ).made
 
-    def _makes_sound(self, question: tuple[str, str, str, str], model: str) -> bool:
+    def _makes_sound(self, kind: Kind, model: str) -> bool:
         try:
-            words = arguments(self._connection, question, devices=[E.sound(model=model)])
+            words = arguments(self._connection, kind, devices=[E.sound(model=model)])
         except exceptions.LibvirtError:
             return False
         return _DROPPED not in words
 
-    def _fingerprint(self, path: str, *question: str) -> list[Any]:
-        made_by = self._connection.run(version)
+    def _fingerprint(self, kind: Kind) -> list[Any]:
         return [
-            *(self._connection.uri, made_by, self._host(), [path, *question]),
-            *(emulator.fingerprint(path), _configuration()),
+            self._connection.uri,
+            self._connection.run(version),
+            self._host(),
+            list(kind.words),
+            emulator.fingerprint(kind.emulator),
+            _configuration(),
         ]
 
-    def _ask(self, question: tuple[str, str, str, str]) -> _Answer:
+    def _ask(self, kind: Kind) -> _Answer:
         xml = problem = ""
         try:
-            xml = self._connection.run(libvirt.virConnect.getDomainCapabilities, *question)
+            xml = self._connection.run(libvirt.virConnect.getDomainCapabilities, *kind.words)
         except exceptions.LibvirtError as error:
             problem = str(error)
         return _Answer(xml=xml, problem=problem, at=time.time())

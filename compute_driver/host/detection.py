@@ -25,8 +25,8 @@ from compute_driver.hardware.machines import Machine
 from compute_driver.host import capabilities, kvm, refusal
 from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
-from compute_driver.host.devices import Devices
 from compute_driver.host.emulator import Emulators
+from compute_driver.host.kind import Kind
 from compute_driver.info import ArchitectureInfo, MachineType
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import tools
@@ -73,7 +73,7 @@ class Detection:
         if facts.name not in ability.architectures or path is None or decided:
             return self._settled(ability)
         try:
-            self._capabilities.domain(path, facts.name, facts.machine, Accelerator.KVM)
+            self._capabilities.domain(_kind(facts, path, Accelerator.KVM))
         except exceptions.LibvirtError as error:
             reason = f"{ability.reason}, but libvirt does not offer KVM: {error}"
             return ability.without(facts.name, reason, _REMEDY)
@@ -213,7 +213,8 @@ class Detection:
         self, info: ArchitectureInfo, facts: Architecture, path: str
     ) -> ArchitectureInfo:
         accelerator = info.accelerator or Accelerator.TCG
-        able = self._capabilities.domain(path, facts.name, facts.machine, accelerator)
+        kind = _kind(facts, path, accelerator)
+        able = self._capabilities.domain(kind)
         named = capabilities.cpu_models(able)
         lenient = refusal.is_lenient(facts, accelerator)
         return dataclasses.replace(
@@ -225,24 +226,28 @@ class Detection:
             incomplete_cpu_models=tuple(
                 sorted(name for name, whole in named.items() if lenient and not whole)
             ),
-            cpu_features=self._features(facts, path, accelerator),
+            cpu_features=self._features(facts, kind),
             max_vcpus=refusal.max_vcpus(facts.machines[0], able),
             firmware=tuple(_firmware(facts.machines[0], able)),
-            absent_devices=tuple(
-                Devices(self._capabilities, self._emulators).absent(
-                    facts.machines[0], (path, facts.name, facts.machine, accelerator), able
-                )
-            ),
+            absent_devices=tuple(self._models.devices.absent(facts.machines[0], kind, able)),
         )
 
-    def _features(
-        self, facts: Architecture, path: str, accelerator: Accelerator
-    ) -> tuple[str, ...]:
+    def _features(self, facts: Architecture, kind: Kind) -> tuple[str, ...]:
         defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
-        model = tuning.default_model(facts, accelerator, defaults)
+        model = tuning.default_model(facts, kind.accelerator, defaults)
         if not model:
             return ()
-        return self._capabilities.features(path, facts.name, facts.machine, accelerator, model)
+        return self._capabilities.features(kind, model)
+
+
+def _kind(facts: Architecture, emulator: str, accelerator: Accelerator) -> Kind:
+    """Return the kind of guests with the default machine of an architecture."""
+    return Kind(
+        emulator=emulator,
+        architecture=facts.name,
+        machine=facts.machine,
+        accelerator=accelerator,
+    )
 
 
 def _firmware(machine: Machine, able: etree._Element) -> Iterator[str]:

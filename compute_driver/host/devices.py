@@ -10,16 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
-from compute_driver.choices import Accelerator, Choice, NicModel, SoundModel, VideoModel
+from compute_driver.choices import Choice, NicModel, SoundModel, VideoModel
 from compute_driver.hardware.description import Hardware
 from compute_driver.hardware.machines import Machine
 from compute_driver.host import capabilities
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators
+from compute_driver.host.kind import Kind
 from compute_driver.xml.elements import Element
-
-#: Path of the emulator, architecture, machine type, accelerator.
-Place = tuple[str, str, str, Accelerator]
 
 #: QEMU's devices of the sound cards.
 _SOUND_CARDS = {
@@ -54,14 +52,13 @@ class Devices:
         self._capabilities = able
         self._emulators = emulators
 
-    def check(self, hardware: Hardware, path: str, able: Element) -> None:
+    def check(self, hardware: Hardware, kind: Kind, able: Element) -> None:
         """Refuse a model that the emulator or libvirt lacks.
 
-        :param path: the emulator.
-        :param able: libvirt's domain capabilities for the machine.
+        :param kind: the kind of the guests with the hardware.
+        :param able: libvirt's domain capabilities for the kind.
         :raises NotOnThisHost: names the models that the machine has on this host.
         """
-        place = (path, hardware.architecture.name, hardware.machine, hardware.accelerator)
         wanted: Iterable[Iterable[Choice]] = (
             [card.model for card in hardware.cards],
             [hardware.display.model],
@@ -71,24 +68,24 @@ class Devices:
             wanted, self._families(hardware.family, able), strict=True
         ):
             for model in models:
-                if not has(place, model):
-                    accepted = ", ".join(other for other in offered if has(place, other))
+                if not has(kind, model):
+                    accepted = ", ".join(other for other in offered if has(kind, other))
                     package = _PACKAGES.get(model) if field == "video" else None
                     hint = f"; Debian's package {package} has it" if package else ""
                     raise exceptions.NotOnThisHost(field, str(model), f"{accepted}{hint}")
 
-    def absent(self, machine: Machine, place: Place, able: Element) -> Iterator[str]:
+    def absent(self, machine: Machine, kind: Kind, able: Element) -> Iterator[str]:
         """Yield family and name of each model of a machine that this host lacks.
 
         :param able: see :meth:`check`.
         """
         for field, offered, has in self._families(machine, able):
-            yield from (f"{field} {model}" for model in offered if not has(place, model))
+            yield from (f"{field} {model}" for model in offered if not has(kind, model))
 
     def _families(
         self, machine: Machine, able: Element
-    ) -> tuple[tuple[str, tuple[Choice, ...], Callable[[Place, Choice], bool]], ...]:
-        def has_video(_place: Place, model: Choice) -> bool:
+    ) -> tuple[tuple[str, tuple[Choice, ...], Callable[[Kind, Choice], bool]], ...]:
+        def has_video(_kind: Kind, model: Choice) -> bool:
             return model in capabilities.videos(able)
 
         return (
@@ -97,11 +94,11 @@ class Devices:
             ("sound", machine.sounds, self._has_sound),
         )
 
-    def _has_nic(self, place: Place, model: Choice) -> bool:
+    def _has_nic(self, kind: Kind, model: Choice) -> bool:
         # libvirt knows each machine's kind of virtio, and takes every other name for QEMU's.
-        return model is NicModel.VIRTIO or model in self._emulators.describe(place[0]).devices
+        return model is NicModel.VIRTIO or model in self._emulators.describe(kind.emulator).devices
 
-    def _has_sound(self, place: Place, model: Choice) -> bool:
+    def _has_sound(self, kind: Kind, model: Choice) -> bool:
         card = _SOUND_CARDS[SoundModel(model)]
-        there = card in self._emulators.describe(place[0]).devices
-        return there and (model not in _ASKED or self._capabilities.has_sound(*place, model))
+        there = card in self._emulators.describe(kind.emulator).devices
+        return there and (model not in _ASKED or self._capabilities.has_sound(kind, model))

@@ -28,6 +28,7 @@ from compute_driver.host.arguments import arguments
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.devices import SPICE_PACKAGE, Devices
 from compute_driver.host.emulator import Emulators, Machine, Rehearsal
+from compute_driver.host.kind import Kind
 from compute_driver.libvirt.connection import Connection
 from compute_driver.xml import cpu as cpu_xml
 from compute_driver.xml.elements import E
@@ -57,13 +58,14 @@ class Models:
     :param connection: the gateway to libvirt.
     :param emulators: asks emulators.
     :param able: asks libvirt for domain capabilities.
+    :ivar devices: checks the models of devices.
     """
 
     def __init__(self, connection: Connection, emulators: Emulators, able: Capabilities) -> None:
         self._connection = connection
         self._emulators = emulators
         self._capabilities = able
-        self._devices = Devices(able, emulators)
+        self.devices = Devices(able, emulators)
 
     def check_machine(self, guest: Guest, path: str) -> None:
         """Refuse a machine type that the emulator lacks.
@@ -83,19 +85,18 @@ class Models:
         :raises NotOnThisHost: if the host lacks a part of the hardware; names the nearest.
         :raises MissingDependency: if the emulator cannot serve the screen.
         """
-        able = self._capabilities.domain(
-            path, hardware.architecture.name, hardware.machine, hardware.accelerator
-        )
+        kind = Kind.of(hardware, path)
+        able = self._capabilities.domain(kind)
         limit = capabilities.max_vcpus(able)  # hardware/resolve.py knows the machine's own limit
         if limit is not None and guest.vcpus > limit:
             accepted = f"at most {limit}, which is what machine {hardware.machine} takes"
             raise exceptions.NotOnThisHost("vcpus", guest.vcpus, accepted)
         _check_firmware(hardware, able)
-        self._devices.check(hardware, path, able)
+        self.devices.check(hardware, kind, able)
         _check_displays(hardware.display.kinds, path, able)
         cpu = hardware.processor
         if cpu.model or cpu.enable or cpu.disable:
-            _Processor(self._connection, self._emulators, guest, hardware, path, able).check_cpu()
+            _Processor(self._connection, self._emulators, guest, hardware, kind, able).check_cpu()
 
 
 class _Processor:
@@ -107,28 +108,26 @@ class _Processor:
         emulators: Emulators,
         guest: Guest,
         hardware: Hardware,
-        path: str,
+        kind: Kind,
         able: etree._Element,
     ) -> None:
         self._connection = connection
         self._emulators = emulators
         self._guest = guest
         self._cpu = hardware.processor
-        self._accelerator = hardware.accelerator
-        self._path = path
         self._able = able
-        self._architecture = hardware.architecture.name
+        # libvirt resolves an alias of the machine type.
+        self._kind = dataclasses.replace(kind, machine=able.findtext("machine") or "")
         self._lenient = is_lenient(hardware.architecture, hardware.accelerator)
-        self._machine = able.findtext("machine") or ""
         #: Names the author of the model: the guest's user, or the operator.
-        self._field = "cpu" if guest.cpu.model else _option(self._cpu.model, self._accelerator)
+        self._field = "cpu" if guest.cpu.model else _option(self._cpu.model, kind.accelerator)
 
     def check_cpu(self) -> None:
         self._check_model()
         self._check_features()
         option = self._option()
         # With KVM, libvirt has compared the model with the host; with TCG, the emulator decides.
-        if option and self._accelerator is Accelerator.TCG:
+        if option and self._kind.accelerator is Accelerator.TCG:
             self._try_out(option)
 
     def _try_out(self, option: str) -> None:
@@ -146,7 +145,7 @@ class _Processor:
             )
 
     def _rehearse(self, option: str) -> Rehearsal:
-        return self._emulators.rehearse(self._path, self._machine, option)
+        return self._emulators.rehearse(self._kind.emulator, self._kind.machine, option)
 
     def _taken(self) -> list[str]:
         """Return the models that the emulator takes on this machine, the most similar first."""
@@ -167,12 +166,12 @@ class _Processor:
         if model in (*modes, *usable):
             return
         known = [*modes, *usable]
-        none = f"none: {self._architecture} guests have QEMU's own processor"
+        none = f"none: {self._kind.architecture} guests have QEMU's own processor"
         if not model:
             changes = ", ".join((*self._cpu.enable, *self._cpu.disable))
             accepted = "features of a CPU model that is named, too" if known else none
             raise exceptions.NotOnThisHost("cpu feature", changes, accepted)
-        accepted = nearest(model, known, self._architecture) if known else none
+        accepted = nearest(model, known, self._kind.architecture) if known else none
         raise exceptions.NotOnThisHost(self._field, model, accepted)
 
     def _others(self) -> list[str]:
@@ -182,18 +181,17 @@ class _Processor:
     def _check_features(self) -> None:
         if not self._cpu.enable:
             return
-        names = capabilities.cpu_features(self._connection, self._path, self._able)
+        names = capabilities.cpu_features(self._connection, self._kind.emulator, self._able)
         for feature in self._cpu.enable if names else ():
             if feature not in names:
                 raise exceptions.NotOnThisHost("cpu feature", feature, nearest(feature, names))
 
     def _option(self) -> str:
         """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty if none."""
-        accelerator = self._accelerator.domain_type
         try:
             words = arguments(
                 self._connection,
-                (self._path, self._architecture, self._machine, accelerator),
+                self._kind,
                 settings=cpu_xml.element(dataclasses.replace(self._cpu, topology=())),
                 # libvirt adds these devices by itself, and the machine may lack their bus.
                 devices=[E.controller(type="usb", model="none"), E.memballoon(model="none")],
@@ -215,10 +213,12 @@ class _Processor:
         guilty = [name for name in (unknown.groups() if unknown else ()) if name in named]
         guilty += [name for name in (missing[1].split(", ") if missing else ()) if name in named]
         if not guilty:
-            accepted = nearest(self._cpu.model, others(), self._architecture)
+            accepted = nearest(self._cpu.model, others(), self._kind.architecture)
             return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {message}")
-        names: Collection[str] = capabilities.cpu_features(self._connection, self._path, self._able)
-        names = names or self._emulators.describe(self._path).features
+        names: Collection[str] = capabilities.cpu_features(
+            self._connection, self._kind.emulator, self._able
+        )
+        names = names or self._emulators.describe(self._kind.emulator).features
         if not names or guilty[0] in names:  # known, but not by this model or to libvirt
             accepted = f"others, or another CPU model than {self._cpu.model}; {message}"
         else:
