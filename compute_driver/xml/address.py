@@ -10,21 +10,12 @@ from collections.abc import Iterable, Iterator
 
 from compute_driver.hardware.description import Addresses
 from compute_driver.info import Device
+from compute_driver.xml import virtio
 from compute_driver.xml.elements import E, Element
-
-#: Virtio devices that stay with the guest.
-_FIXED_VIRTIO = (
-    "disk/target[@bus='virtio']/..",
-    "controller[@type='virtio-serial']",
-    "input[@bus='virtio']",
-    "memballoon[@model='virtio']",
-    "rng[@model='virtio']",
-)
-_VIRTIO = (*_FIXED_VIRTIO, "interface/model[@type='virtio']/..")
 
 #: Devices that stay with the guest; for cards of plain PCI, libvirt adds bridges by itself.
 _FIXED = (
-    *_FIXED_VIRTIO,
+    *virtio.FIXED,
     "watchdog[@model='i6300esb']",
     *(f"controller[@model='{model}']" for model in ("lsilogic", "lsisas1068", "lsisas1078")),
     *(f"sound[@model='{model}']" for model in ("ac97", "es1370", "ich6", "ich9", "virtio")),
@@ -32,7 +23,8 @@ _FIXED = (
 
 #: Devices that can be unplugged: libvirt puts each behind a port of its own.
 _BEHIND_PORTS = (
-    *(f"interface/model[@type='{model}']/.." for model in ("virtio", "e1000e", "igb")),
+    virtio.CARD,
+    *(f"interface/model[@type='{model}']/.." for model in ("e1000e", "igb")),
     "controller[@type='scsi']",
     "controller[@model='qemu-xhci']",
 )
@@ -58,7 +50,7 @@ def assign(domain: Element, addresses: Addresses, spare_ports: int) -> None:
 
 def _map_into_memory(domain: Element) -> None:
     """Give every virtio device an address in memory; libvirt by itself looks for a PCI bus."""
-    for device in _devices(domain, _VIRTIO):
+    for device in _devices(domain, (*virtio.FIXED, virtio.CARD)):
         device.append(E.address(type="virtio-mmio"))
 
 
