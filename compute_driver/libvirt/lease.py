@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import socket
-from pathlib import Path
+
+from compute_driver.system import processes
 
 #: States of a process that is neither stopped nor dead, see proc_pid_stat(5).
 _ALIVE = frozenset("RSDI")
@@ -22,7 +23,7 @@ class Lease:
     def __init__(self, connection: socket.socket, supervisor: int) -> None:
         self._connection = connection
         # The open file keeps its meaning if another process gets the same ID later.
-        path = Path("/proc", str(supervisor), "stat")
+        path = processes.stat_path(supervisor)
         self._status = open(path, "rb", buffering=0)  # noqa: SIM115 - see close()
 
     def serves(self) -> bool:
@@ -50,5 +51,4 @@ class Lease:
             status = os.pread(self._status.fileno(), 4096, 0)
         except OSError:
             return ""
-        # The name of the program may have spaces and parentheses.
-        return status.rpartition(b")")[2].split()[0].decode()
+        return processes.split(status)[processes.STATE]

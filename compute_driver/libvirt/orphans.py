@@ -4,8 +4,7 @@
 A daemon holds a lock on its PID file, so that the file of a daemon that runs is known for sure.
 The name of the file has the supervisor's process ID.
 
-The supervisor imports this module without the rest of the package: the module uses only the
-standard library.
+The supervisor imports this module: the module and its imports use only the standard library.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ import signal
 import stat
 from collections import Counter
 from pathlib import Path
+
+from compute_driver.system import processes
 
 
 def pid_file(runtime: Path, name: str, supervisor: int) -> Path:
@@ -91,15 +92,10 @@ def _examine(path: Path, runtime: Path, name: str) -> Orphan | None:
         path.unlink(missing_ok=True)
         return None
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # the daemon has just ended
-        if path == pid_file(runtime, name, _parent(pid)):
+        if path == pid_file(runtime, name, int(processes.stat_fields(pid)[processes.PARENT])):
             return None
         handle = os.pidfd_open(pid)
         if read_pid(path) == pid:
             return Orphan(pid, handle)
         os.close(handle)
     return None
-
-
-def _parent(pid: int) -> int:
-    # proc_pid_stat(5): the name of the program may have spaces and parentheses.
-    return int(Path("/proc", str(pid), "stat").read_text().rpartition(")")[2].split()[1])

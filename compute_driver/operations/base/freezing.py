@@ -24,7 +24,7 @@ from compute_driver.contract.states import Request
 from compute_driver.libvirt import agent
 from compute_driver.libvirt import domain as domains
 from compute_driver.operations.base.context import Parts
-from compute_driver.system import steps
+from compute_driver.system import processes, steps
 from compute_driver.system.filesystem import host_errors
 
 LOG = logging.getLogger(__name__)
@@ -115,8 +115,8 @@ def _mark(parts: Parts, uuid: str) -> Path:
 
 
 def _identity(pid: int) -> str:
-    """Return a process's number and start time (proc(5)): numbers are used again."""
-    return f"{pid} {Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()[19]}"
+    """Return a process's number and start time: numbers are used again."""
+    return f"{pid} {processes.stat_fields(pid)[processes.START]}"
 
 
 def _has_owner(mark: Path) -> bool:
