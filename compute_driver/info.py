@@ -259,12 +259,12 @@ class CacheEntry:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finding:
-    """A resource that no guest owns, or that a guest lacks.
+    """A resource without a guest, or a fault of a guest.
 
-    :param kind: kind of the resource, in one or two words.
-    :param subject: path or UUID of the resource.
+    :param kind: kind of the resource or of the fault, in one to three words.
+    :param subject: path or name of the resource, or UUID of the guest.
     :param detail: the reason for the finding.
-    :param repaired: whether the resource was removed.
+    :param repaired: whether the driver has removed the resource, or mended the fault.
     """
 
     kind: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``audit``: list resources without a guest, and guests that lack resources."""
+"""``audit``: list resources without a guest, and faults of guests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compute_driver.cmd.columns import Report
 
 
 class Audit(Report):
-    """List resources without a guest and what guests lack; exit status 1 if anything remains."""
+    """List resources without a guest and faults of guests; exit status 1 if anything remains."""
 
     columns = ("Kind", "Subject", "Detail", "Repaired")
 
@@ -20,7 +20,9 @@ class Audit(Report):
         parser.add_argument(
             "--repair",
             action="store_true",
-            help="remove resources without a guest; what a guest lacks is only listed",
+            help="remove resources without a guest, define the domains of running guests again,"
+            " restore the metadata of guests, and correct the modes of directories; all other"
+            " findings are only listed",
         )
         return parser
 

@@ -74,9 +74,14 @@ class Host(abc.ABC):
 
     @abc.abstractmethod
     def audit(self, *, repair: bool = False) -> tuple[Finding, ...]:
-        """List resources that no guest owns, and resources that guests lack.
+        """List resources without a guest, and faults of guests.
 
-        :param repair: remove resources that no guest owns; what a guest lacks is only listed.
+        A guest has a fault if it lacks a file or its metadata, if an I/O error has paused it, or if
+        another client of libvirt has changed it.
+
+        :param repair: remove resources without a guest, define the domains of running guests again,
+            restore the metadata of guests, and correct the modes of directories.  All other
+            findings are only listed; no guest is removed.
         """
 
     @abc.abstractmethod
