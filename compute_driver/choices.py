@@ -23,12 +23,16 @@ class Choice(str, enum.Enum):
 
         :param field: name of the parameter, for the error.
         :param value: the word, in upper or lower case.
-        :raises InvalidParameter: if no member has this word; names all members.
+        :raises InvalidParameter: if the word is not accepted; names all words.
         """
-        try:
-            return cls(value.lower())
-        except ValueError:
-            raise exceptions.InvalidParameter(field, value, [str(m) for m in cls]) from None
+        if value.lower() not in cls.words():
+            raise exceptions.InvalidParameter(field, value, cls.words())
+        return cls(value.lower())
+
+    @classmethod
+    def words(cls) -> list[str]:
+        """Return the words that :meth:`parse` accepts."""
+        return [str(member) for member in cls]
 
 
 class VirtType(Choice):
@@ -116,12 +120,9 @@ class DiskBus(Choice):
     FDC = "fdc"
 
     @classmethod
-    def parse(cls, field: str, value: str) -> DiskBus:
-        """Return the bus of a word, for disks and CD-ROMs; see :meth:`Choice.parse`."""
-        words = [str(bus) for bus in cls if bus is not cls.FDC]
-        if value.lower() not in words:
-            raise exceptions.InvalidParameter(field, value, words)
-        return cls(value.lower())
+    def words(cls) -> list[str]:
+        """Return the words of the buses of disks and CD-ROMs."""
+        return [str(bus) for bus in cls if bus is not cls.FDC]
 
 
 class SourceKind(Choice):

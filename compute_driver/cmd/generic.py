@@ -153,7 +153,7 @@ def _add(
         settings |= _SECONDS if is_duration else {"type": _SIMPLE[kind]}
     else:
         # argparse compares after the conversion, and members of Choice are strings.
-        settings |= {"type": str.lower, "choices": [str(member) for member in kind]}
+        settings |= {"type": str.lower, "choices": kind.words()}
     if required and kind is not bool:
         parser.add_argument(name, metavar=name.upper(), **settings)
         return

@@ -70,14 +70,23 @@ def switch(flag: str, text: str, field: str | None = None) -> Option:
 
 
 def choice(flag: str, text: str, metavar: str, kind: type[Choice]) -> Option:
-    """Return an option that sets the field of the hardware with its name to a choice."""
+    """Return an option that sets the field of the hardware with its name to a choice.
+
+    :param text: the help, with ``{words}`` in the place of the words of the choice.
+    """
     name = flag.removeprefix("--").replace("-", "_")
-    return Option(flag, text, metavar, field=name, read=kind.parse)
+    return Option(flag, text.format(words=listed(kind)), metavar, field=name, read=kind.parse)
+
+
+def listed(kind: type[Choice]) -> str:
+    """Return the words of a choice, for a help text."""
+    *most, last = kind.words()
+    return f"{', '.join(most)} or {last}"
 
 
 #: Options of an image; see :func:`image`.
 IMAGE = (
-    Option("--image-format", "format that the image must have: qcow2, raw, iso...", "F"),
+    Option("--image-format", f"format that the image must have: {listed(DiskFormat)}", "F"),
     Option("--checksum", "checksum that the image must have", "ALG:HEX"),
 )
 

@@ -21,7 +21,8 @@ _DISK = (
     ),
     Option(
         "--disk-bus",
-        "bus of the rescue disk (default: the bus of the root disk or of the CD-ROM drives)",
+        f"bus of the rescue disk: {options.listed(DiskBus)} (default: the bus of the root disk or"
+        " of the CD-ROM drives)",
         "BUS",
     ),
     Option(

@@ -25,7 +25,12 @@ _IMAGE = (
     *options.IMAGE,
     Option("--disk", "size of the root disk (default: the image's size)", "GIB", verb.number),
     *options.KERNEL,
-    choice("--firmware", "firmware that starts the boot loader", "bios|uefi", Firmware),
+    choice(
+        "--firmware",
+        "firmware that starts the boot loader: {words} (default: by machine)",
+        "FIRMWARE",
+        Firmware,
+    ),
     switch(
         "--secure-boot",
         "start boot loaders with a signature by Microsoft's keys only (default: any boot loader)",
@@ -65,7 +70,8 @@ _MACHINE = (
     Option("--threads", "CPU threads in each core", "N", verb.whole),
     choice(
         "--os-type",
-        "linux or windows; windows has a clock of local time and, with KVM, Hyper-V's interfaces",
+        "the guest's system: {words}; windows has a clock of local time and, with KVM, Hyper-V's"
+        " interfaces",
         "OS",
         OsType,
     ),
@@ -103,41 +109,39 @@ _DEVICES = (
     ),
     choice(
         "--disk-bus",
-        "bus of all disks: virtio or scsi (virtio-scsi), which are paravirtual; sata, ide or usb,"
-        " which are emulated (default: by architecture)",
+        "bus of all disks: {words}; virtio and scsi are paravirtual, the others are emulated"
+        " (default: by architecture)",
         "BUS",
         DiskBus,
     ),
     choice(
         "--cdrom-bus",
-        "bus of the CD-ROM drives of an ISO image and of the config drive (default: by machine for"
-        " an ISO image, the root disk's bus for the config drive)",
+        "bus of the CD-ROM drives of an ISO image and of the config drive: {words} (default: by"
+        " machine for an ISO image, the root disk's bus for the config drive)",
         "BUS",
         DiskBus,
     ),
     choice(
         "--scsi-model",
-        "SCSI controller: virtio-scsi, or by machine vmpvscsi, lsilogic, lsisas1068, lsisas1078 or"
-        " ibmvscsi (default: virtio-scsi)",
+        "SCSI controller, of those that the machine has: {words} (default: virtio-scsi)",
         "MODEL",
         ScsiModel,
     ),
     choice(
         "--usb-model",
-        "USB controller: qemu-xhci, nec-xhci or none (default: one if the guest needs one)",
+        "USB controller: {words} (default: one if the guest needs one)",
         "MODEL",
         UsbModel,
     ),
     choice(
         "--sound",
-        "sound card: ich9, ich6, ac97, es1370, usb or sb16 (default: none)",
+        "sound card, of those that the machine has: {words} (default: none)",
         "MODEL",
         SoundModel,
     ),
     choice(
         "--watchdog",
-        "action of a watchdog when the guest hangs: reset, poweroff, pause or none (default: no"
-        " watchdog)",
+        "action of a watchdog when the guest hangs: {words} (default: no watchdog)",
         "ACTION",
         WatchdogAction,
     ),
@@ -148,17 +152,25 @@ _DEVICES = (
         verb.whole,
         field="serial_ports",
     ),
-    choice("--video", "display adapter (default: by architecture)", "MODEL", VideoModel),
-    choice("--input", "keyboard and pointer: virtio, usb, ps2 or none", "BUS", InputModel),
     choice(
-        "--console", "device of the serial console: serial, virtio or sclp", "MODEL", ConsoleModel
+        "--video",
+        "display adapter, of those that the machine has: {words} (default: by architecture)",
+        "MODEL",
+        VideoModel,
+    ),
+    choice("--input", "keyboard and pointer: {words} (default: by machine)", "BUS", InputModel),
+    choice(
+        "--console",
+        "device of the serial console: {words} (default: by machine)",
+        "MODEL",
+        ConsoleModel,
     ),
     switch("--rng", "whether the guest has a random number generator (default: yes)", "rng"),
     switch("--balloon", "whether the guest has a memory balloon (default: yes)", "balloon"),
     choice(
         "--virtio",
-        "interface of virtio devices: virtio, virtio-transitional (for old guests) or"
-        " virtio-non-transitional (default: virtio, as the machine suggests)",
+        "interface of virtio devices: {words}; virtio-transitional is for old guests"
+        " (default: virtio, as the machine suggests)",
         "FORM",
         VirtioForm,
     ),
