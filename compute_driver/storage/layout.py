@@ -31,10 +31,10 @@ DESCRIPTION = "domain.xml"
 #: resize moves the file.
 LATEST = ".domain.xml"
 
-#: The beginning of the names of all files that only a rescue needs.
 #: Keys of the guest's SSH server, which no resize moves, either.
 HOST_KEYS = ".ssh_host_keys"
 
+#: The beginning of the names of all files that only a rescue needs.
 RESCUE_PREFIX = "rescue-"
 
 
