@@ -366,6 +366,6 @@ def unusable_name(guest: Guest, accepted: str = NAMES) -> exceptions.NameUnusabl
     return exceptions.NameUnusable("name", guest.name, f"{accepted}; {remedy}")
 
 
-def stored(value: Any) -> bool:
+def is_stored(value: Any) -> bool:
     """Tell whether the domain's metadata may hold a field of a dataclass: no secret."""
     return not value.metadata.get("secret", False)

@@ -53,7 +53,7 @@ class Detection:
         self._kvm = kvm.Detector(self.architecture, cache)
         self._emulators = Emulators(cache)
         self._capabilities = Capabilities(connection, cache, self._kvm.fingerprint)
-        self._models = refusal.Models(connection, self._emulators, self._capabilities)
+        self._checks = refusal.Checks(connection, self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
         """Return the architectures that the driver describes in full without a request."""
@@ -149,7 +149,7 @@ class Detection:
         :raises MissingDependency: if the host has no emulator.
         :raises NotOnThisHost: names the nearest machine types.
         """
-        self._models.check_machine(guest, self.emulator(architecture.get(guest.architecture)))
+        self._checks.check_machine(guest, self.emulator(architecture.get(guest.architecture)))
 
     def check_hardware(self, guest: Guest, hardware: Hardware) -> None:
         """Refuse a CPU, number of CPUs, firmware or screen that the host does not have.
@@ -158,7 +158,7 @@ class Detection:
         :raises MissingDependency: if the host has no emulator, or the emulator cannot serve the
             screen.
         """
-        self._models.check_hardware(guest, hardware, self.emulator(hardware.architecture))
+        self._checks.check_hardware(guest, hardware, self.emulator(hardware.architecture))
 
     def architectures(self, asked_for: Collection[str] = ()) -> Iterator[ArchitectureInfo]:
         """Describe all guest architectures that have an emulator or that the caller names.
@@ -229,7 +229,7 @@ class Detection:
             cpu_features=self._features(facts, kind),
             max_vcpus=refusal.max_vcpus(facts.machines[0], able),
             firmware=tuple(_firmware(facts.machines[0], able)),
-            absent_devices=tuple(self._models.devices.absent(facts.machines[0], kind, able)),
+            absent_devices=tuple(self._checks.devices.absent(facts.machines[0], kind, able)),
         )
 
     def _features(self, facts: Architecture, kind: Kind) -> tuple[str, ...]:

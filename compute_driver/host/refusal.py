@@ -52,7 +52,7 @@ _UNKNOWN_FEATURE = re.compile(
 _MISSING_FEATURES = re.compile(r"does not provide required features: (.+)")
 
 
-class Models:
+class Checks:
     """Checks guests against one host.
 
     :param connection: the gateway to libvirt.
@@ -120,18 +120,18 @@ class _Processor:
         self._kind = dataclasses.replace(kind, machine=able.findtext("machine") or "")
         self._lenient = is_lenient(hardware.architecture, hardware.accelerator)
         #: Names the author of the model: the guest's user, or the operator.
-        self._field = "cpu" if guest.cpu.model else _option(self._cpu.model, kind.accelerator)
+        self._field = "cpu" if guest.cpu.model else _source(self._cpu.model, kind.accelerator)
 
     def check_cpu(self) -> None:
         self._check_model()
         self._check_features()
-        option = self._option()
+        argument = self._argument()
         # With KVM, libvirt has compared the model with the host; with TCG, the emulator decides.
-        if option and self._kind.accelerator is Accelerator.TCG:
-            self._try_out(option)
+        if argument and self._kind.accelerator is Accelerator.TCG:
+            self._try_out(argument)
 
-    def _try_out(self, option: str) -> None:
-        result = self._rehearse(option)
+    def _try_out(self, argument: str) -> None:
+        result = self._rehearse(argument)
         if result.refusal:
             raise self._refusal(result.refusal, self._taken)
         if result.left_out:
@@ -144,8 +144,8 @@ class _Processor:
                 ", ".join(result.left_out),
             )
 
-    def _rehearse(self, option: str) -> Rehearsal:
-        return self._emulators.rehearse(self._kind.emulator, self._kind.machine, option)
+    def _rehearse(self, argument: str) -> Rehearsal:
+        return self._emulators.rehearse(self._kind.emulator, self._kind.machine, argument)
 
     def _taken(self) -> list[str]:
         """Return the models that the emulator takes on this machine, the most similar first."""
@@ -186,7 +186,7 @@ class _Processor:
             if feature not in names:
                 raise exceptions.NotOnThisHost("cpu feature", feature, nearest(feature, names))
 
-    def _option(self) -> str:
+    def _argument(self) -> str:
         """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty if none."""
         try:
             words = arguments(
@@ -226,7 +226,7 @@ class _Processor:
         return exceptions.NotOnThisHost("cpu feature", guilty[0], accepted)
 
 
-def _option(model: str | None, accelerator: Accelerator) -> str:
+def _source(model: str | None, accelerator: Accelerator) -> str:
     """Return the name of the option that gives the model to guests that name none."""
     if accelerator is Accelerator.TCG:
         return "[hypervisor] tcg_cpu_models"

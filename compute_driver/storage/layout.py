@@ -239,7 +239,7 @@ def _iso(
     )
 
 
-def is_name(text: str) -> bool:
+def is_disk_name(text: str) -> bool:
     """Tell whether a text is the :attr:`GuestDisk.name` of some disk."""
     return text.rstrip("0123456789") in set(map(str, Role))
 

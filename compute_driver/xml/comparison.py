@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from lxml import etree
 
-from compute_driver.storage.layout import is_name
+from compute_driver.storage.layout import is_disk_name
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import metadata
 from compute_driver.xml.elements import Element, maker
@@ -223,7 +223,7 @@ def _walk(
 
 def is_own(disk: Element) -> bool:
     """Tell whether a disk is one of the guest's disks, which this driver writes."""
-    return is_name(disk_xml.name_of(disk))
+    return is_disk_name(disk_xml.name_of(disk))
 
 
 def _key(element: Element, own: bool) -> str:

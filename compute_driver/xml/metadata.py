@@ -24,7 +24,7 @@ from lxml import etree
 
 from compute_driver import exceptions
 from compute_driver.choices import Accelerator
-from compute_driver.guest import Guest, stored
+from compute_driver.guest import Guest, is_stored
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.xml.elements import Element, maker
 
@@ -264,7 +264,7 @@ def _make_converter() -> cattrs.Converter:
 
     def without_secrets(cls: Any) -> dict[str, Any]:
         fields = dataclasses.fields(cls)
-        return {field.name: override(omit=True) for field in fields if not stored(field)}
+        return {field.name: override(omit=True) for field in fields if not is_stored(field)}
 
     converter.register_unstructure_hook_factory(
         dataclasses.is_dataclass,
