@@ -211,9 +211,11 @@ def _word(name: str, text: str, words: Mapping[str, Any]) -> Any:
 
 
 def number(name: str, text: str, low: int, high: int) -> int:
-    """Return the whole number that *text* is.
+    """Return the whole number that a text describes.
 
-    :raises InvalidParameter: if it is none, or not between the bounds, which belong to it.
+    :param low: the smallest accepted number.
+    :param high: the largest accepted number.
+    :raises InvalidParameter: if the text is no whole number, or the number is not accepted.
     """
     short = len(text) <= len(str(high))
     if not (short and text.isascii() and text.isdecimal() and low <= int(text) <= high):

@@ -112,7 +112,12 @@ def _features(
 
 
 def _joined(own: Sequence[str], more: Sequence[str], opposite: Sequence[str]) -> tuple[str, ...]:
-    """Return a guest's own features and the operator's, without those that the guest refuses."""
+    """Return the guest's features, then the operator's features that the guest does not contradict.
+
+    :param own: the features that the guest enables; or those that the guest disables.
+    :param more: the features for which the operator wishes the same.
+    :param opposite: the features for which the guest wishes the opposite.
+    """
     return tuple(dict.fromkeys((*own, *(name for name in more if name not in opposite))))
 
 

@@ -136,10 +136,11 @@ def kind(source: Source) -> Kind:
 
 
 def flatten(source: Source, target: Source, limits: ToolLimits) -> None:
-    """Copy a disk, with all that the disk is based on, to a source of the same or another kind.
+    """Copy a disk and its backing files into one disk without a backing file.
 
-    :param source: a disk that nobody writes to now.
-    :param target: a source that is free; the disk appears there complete, and is based on no file.
+    Nobody writes to the disk during the copy.  The two disks may be of different kinds.
+
+    :param target: a source that does not exist yet; the copy appears there complete.
     :raises DiskUnusable: see :func:`convert`.
     """
     with kind(target).filling(target) as path:

@@ -39,12 +39,13 @@ _KEPT_ADDRESSES = frozenset({"virtio-mmio"})
 
 @dataclasses.dataclass(frozen=True)
 class Differences:
-    """What other clients have changed, by path, without disks' places, memory and processors.
+    """The changes of other clients to a domain, but for disks' places, memory and processors.
 
-    :param added: elements and attributes that are new.
-    :param changed: values that are others.
-    :param decided: both, where this driver decides.
-    :param removed: elements and attributes that are gone.
+    :param added: paths of new elements and attributes, which the guest keeps.
+    :param changed: paths of changed values, which the guest keeps.
+    :param decided: paths of new elements, new attributes and changed values that the driver takes
+        back.
+    :param removed: paths of removed elements and attributes.
     """
 
     added: tuple[str, ...]

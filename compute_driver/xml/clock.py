@@ -17,7 +17,7 @@ def element(clock: Clock) -> Element:
     """Return ``<clock>``."""
     made = E.clock(offset="localtime" if clock.local_time else "utc")
     if clock.catch_up:
-        # Systems expect that one clock makes up for lost ticks and that the other does not.
+        # Guests expect that the RTC repeats lost ticks, and that the PIT delays its ticks.
         made.append(E.timer(name="pit", tickpolicy="delay"))
         made.append(E.timer(name="rtc", tickpolicy="catchup"))
     if clock.hyperv:

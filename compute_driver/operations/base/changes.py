@@ -285,9 +285,9 @@ def _taken_back(parts: Parts, present: Present, difference: Differences) -> Iter
 
 
 def _change(disk: GuestDisk, present: Present, directory: Path) -> tuple[str, str] | None:
-    """Return what a domain is to have of a disk, if it is not what the driver gives to the guest.
+    """Return the change that another client of libvirt has made to a disk from the next power-on.
 
-    :return: the kind of the change, and words for people to read.
+    :return: the kind of the finding, and the verb of its detail; None without a change.
     """
     now, then = present.disks.get(disk.name), present.described.get(disk.name)
     if then is None:

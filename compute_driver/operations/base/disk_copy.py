@@ -32,7 +32,7 @@ R = TypeVar("R")
 #: The emulator's copy, in the guest's directory.
 _COPY = "snapshot.qcow2"
 
-#: In the guest's directory, a link to the file elsewhere that is being made of the copy.
+#: A link in the guest's directory to the unfinished image, which is in another directory.
 ELSEWHERE = "snapshot.elsewhere"
 
 #: Seconds that the emulator may take to end a copy.

@@ -46,9 +46,10 @@ _PENDING = ("already in the process of unplug", "unplug is pending")
 def mend(parts: Parts, uuid: str) -> None:
     """Forget described interfaces that a guest lacks, and plug in the interfaces that it has.
 
-    The guest is asked to release interfaces of this driver without description; the ports go in any
-    case.  Interfaces that the driver has neither plugged nor described last are of other clients.
-    Hybrid interfaces are plugged in before a guest has them, and not again afterwards.
+    The driver asks the guest to release the driver's interfaces that the description lacks, and
+    unplugs their ports even if the guest does not release them.  Interfaces that the driver has
+    neither plugged nor described last belong to other clients, and stay.  Hybrid interfaces are
+    plugged in before a guest has them, and not again afterwards.
 
     :raises OperationTimeout: if the emulator does not answer.
     """

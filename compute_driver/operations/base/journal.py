@@ -52,7 +52,7 @@ class Note:
 
     def __str__(self) -> str:
         facts = [_REMOVE] * self.remove + [_UNDEFINE] * self.undefine
-        # An empty line ends a note: a longer one of before may be behind it.
+        # An empty line ends the note: the rest of a longer, earlier note may follow in the file.
         return "\n".join([self.operation, *facts, "", ""])
 
     @classmethod
@@ -216,7 +216,8 @@ def _end_interrupted(
         LOG.warning("Removing guest %s: its %s was interrupted", uuid, note.operation)
         base.removal.remove(parts, uuid)
     else:
-        level = logging.WARNING if need is Need.ALL else logging.INFO  # it is told once
+        # A driver recovers the files first and the run later: one warning is enough.
+        level = logging.WARNING if need is Need.ALL else logging.INFO
         LOG.log(level, "Putting guest %s in order: its %s was interrupted", uuid, note.operation)
         if note.undefine:
             base.removal.undefine_kept(parts, uuid)
