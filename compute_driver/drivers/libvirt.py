@@ -76,7 +76,11 @@ class LibvirtDriver(driver.ComputeDriver):
         decision = operations.base.admission.check_guest(self._parts, guest)
         with journal.operation(self._parts, guest.uuid, "spawn") as op:
             return operations.spawn.spawn(
-                *(self._parts, guest, decision, progress, op),
+                self._parts,
+                guest,
+                decision,
+                progress,
+                op,
                 network=network,
                 power_on=power_on,
                 make_config_drive=make_config_drive,

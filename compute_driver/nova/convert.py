@@ -146,7 +146,10 @@ def _boot(instance: Any, hardware: Wishes, guest_architecture: str) -> DirectBoo
     if not instance.kernel_id:
         return None
     return direct_boot(
-        *(instance.kernel_id, instance.ramdisk_id, hardware.cmdline, guest_architecture),
+        instance.kernel_id,
+        instance.ramdisk_id,
+        hardware.cmdline,
+        guest_architecture,
         instance.root_device_name,
     )
 

@@ -74,7 +74,9 @@ class InterfaceMethods(Section):
         except exceptions.ComputeDriverError as error:
             LOG.warning(
                 "Instance %s keeps interface %s although its attachment failed: %s",
-                *(instance.uuid, mac, error),
+                instance.uuid,
+                mac,
+                error,
             )
 
 

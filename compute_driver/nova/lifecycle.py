@@ -37,7 +37,11 @@ class LifecycleMethods(Section):
         vifs = network_info or ()
         placeholder = config_drive.placeholder(instance, injected_files)
         guest = convert.guest(
-            *(instance, image_meta, vifs, block_device_info, placeholder),
+            instance,
+            image_meta,
+            vifs,
+            block_device_info,
+            placeholder,
             ephemeral_format=self._conf.default_ephemeral_format,
         )
         guest = self._identified(self._with_machine(guest), instance, image_meta, vifs)

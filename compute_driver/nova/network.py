@@ -54,7 +54,8 @@ def plugged(
             raise exception.VirtualInterfaceCreateException from error
         LOG.warning(
             "Instance %s starts although neutron's event did not come in %s seconds",
-            *(instance.uuid, timeout),
+            instance.uuid,
+            timeout,
         )
 
 

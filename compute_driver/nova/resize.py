@@ -46,8 +46,13 @@ class ResizeMethods(Section):
         with replaced(exceptions.ComputeDriverError, _rollback):
             refuse_smaller_disks(instance.flavor, flavor)
             resized = resized_guest(
-                *(instance, flavor, instance.image_meta, network_info or ()),
-                *(block_device_info, None, before),
+                instance,
+                flavor,
+                instance.image_meta,
+                network_info or (),
+                block_device_info,
+                None,
+                before,
                 ephemeral_format=self._conf.default_ephemeral_format,
             )
             self._driver.check_resize(instance.uuid, resized)
@@ -72,8 +77,13 @@ class ResizeMethods(Section):
         before = self._driver.show(instance.uuid).guest
         drive = config_drive.build(instance, network_info)
         resized = resized_guest(
-            *(instance, instance.flavor, image_meta, network_info or ()),
-            *(block_device_info, drive, before),
+            instance,
+            instance.flavor,
+            image_meta,
+            network_info or (),
+            block_device_info,
+            drive,
+            before,
             ephemeral_format=self._conf.default_ephemeral_format,
         )
         resized = self._identified(resized, instance, image_meta, network_info or ())
@@ -152,7 +162,11 @@ def resized_guest(
     """
     with _flavor(instance, flavor):
         guest = convert.guest(
-            *(instance, image, network_info, block_device_info), ephemeral_format=ephemeral_format
+            instance,
+            image,
+            network_info,
+            block_device_info,
+            ephemeral_format=ephemeral_format,
         )
     ephemerals = _ephemerals(flavor.ephemeral_gb * GIB, before.ephemerals, guest.ephemerals)
     return dataclasses.replace(
