@@ -34,7 +34,7 @@ print(time.perf_counter() - began)
 
 _STOP = """
 import pathlib, sys
-from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
 EmbeddedDaemon(pathlib.Path(sys.argv[1])).stop()
 """
 

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from compute_driver import exceptions
-from compute_driver.libvirt import short_names, system_directories
+from compute_driver.libvirt.embedded import short_names, system_directories
 from compute_driver.system import home
 
 #: Characters of the name in a path, and digits of the largest number, an int.

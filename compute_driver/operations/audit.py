@@ -15,7 +15,7 @@ from compute_driver.guest import Guest, is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
-from compute_driver.libvirt.leftovers import find_left_directories
+from compute_driver.libvirt.embedded.leftovers import find_left_directories
 from compute_driver.operations.base import (
     changes,
     disk_copy,

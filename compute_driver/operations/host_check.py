@@ -14,7 +14,8 @@ from compute_driver.guest import GIB
 from compute_driver.hardware import architecture
 from compute_driver.host.facts import dotted
 from compute_driver.info import ArchitectureInfo, Check
-from compute_driver.libvirt import connection, leftovers
+from compute_driver.libvirt import connection
+from compute_driver.libvirt.embedded import leftovers
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import tools
 from compute_driver.system.filesystem import existing_parent

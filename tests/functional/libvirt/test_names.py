@@ -9,7 +9,7 @@ from lxml import etree
 
 from compute_driver.choices import RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.libvirt import short_names
+from compute_driver.libvirt.embedded import short_names
 from tests.functional import base, tiny
 
 #: Digits of the largest number, which is an int.

@@ -8,7 +8,8 @@ import unittest
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.libvirt import names, short_names
+from compute_driver.libvirt import names
+from compute_driver.libvirt.embedded import short_names
 from tests.unit import base
 
 LARGEST_NUMBER = 2**31 - 1

@@ -14,7 +14,7 @@ import os
 import stat
 from pathlib import Path
 
-from compute_driver.libvirt.system_directories import (
+from compute_driver.libvirt.embedded.system_directories import (
     MARK,
     PRIVATE,
     SYSTEM_DIRECTORIES,

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from compute_driver.libvirt.system_directories import system_call
+from compute_driver.libvirt.embedded.system_directories import system_call
 
 # Base directories of libvirt's session mode, see libvirt's "Daemon configuration".  Sockets have
 # their paths below the first one, so this name is short: a link leads from there to etc/libvirt.

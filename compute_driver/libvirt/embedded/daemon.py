@@ -38,8 +38,8 @@ from compute_driver.exceptions import (
     NotEnoughSpace,
 )
 from compute_driver.guest import MIB
-from compute_driver.libvirt import short_names, supervisor, system_directories
-from compute_driver.libvirt.lease import Lease
+from compute_driver.libvirt.embedded import short_names, supervisor, system_directories
+from compute_driver.libvirt.embedded.lease import Lease
 from compute_driver.system import concurrency, interpreter, space, tools
 from compute_driver.system.filesystem import host_errors, is_full
 

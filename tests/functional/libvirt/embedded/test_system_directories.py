@@ -23,8 +23,8 @@ PRELUDE = f"""
 import fcntl, json, os, signal, stat, sys
 from pathlib import Path
 import libvirt
-from compute_driver.libvirt import leftovers
-from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.embedded import leftovers
+from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
 from tests.functional.processes import daemon_pid, ended
 
 DIRECTORIES = [Path(parent, "libvirt") for parent in {PARENTS!r}]
@@ -102,7 +102,7 @@ assert os.listdir(DIRECTORIES[0]) == ["qemu"]
         *told, left = self.answers(
             """
 import resource, subprocess
-from compute_driver.libvirt import supervisor
+from compute_driver.libvirt.embedded import supervisor
 
 first.ensure()
 stop(first)

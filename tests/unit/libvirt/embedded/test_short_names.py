@@ -10,7 +10,7 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.libvirt import short_names
+from compute_driver.libvirt.embedded import short_names
 
 
 class ShortNameTest(unittest.TestCase):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import unittest
 
-from compute_driver.libvirt.lease import Lease
+from compute_driver.libvirt.embedded.lease import Lease
 from compute_driver.system import concurrency
 
 

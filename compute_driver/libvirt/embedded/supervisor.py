@@ -2,20 +2,20 @@
 """The parent process of the embedded libvirt's daemons: a very small init.
 
 The supervisor listens on the sockets of libvirtd and virtlogd.  A connection starts the daemon, see
-:mod:`compute_driver.libvirt.services`.  A first request to libvirtd shows when libvirtd is ready.
-The supervisor adopts and reaps the emulators, so that libvirt never waits for a slow PID 1.  An
-idle libvirtd ends by itself (``--timeout``), and the next connection starts a killed daemon again.
-The supervisor ends when its last child has ended.
+:mod:`.services`.  A first request to libvirtd shows when libvirtd is ready.  The supervisor adopts
+and reaps the emulators, so that libvirt never waits for a slow PID 1.  An idle libvirtd ends by
+itself (``--timeout``), and the next connection starts a killed daemon again.  The supervisor ends
+when its last child has ended.
 
 No libvirtd runs without its supervisor: the kernel kills libvirtd at the supervisor's death, and
 the next command starts both.  virtlogd goes on, since guests write to it; the next supervisor ends
 this virtlogd after its guests.  The supervisor continues a daemon that a signal has stopped
 (SIGSTOP), and a command continues a stopped supervisor.
 
-:mod:`compute_driver.libvirt.daemon` starts the supervisor as a separate script.  The script and its
-modules use only the standard library, so that it starts fast and with any import path.  Its
-standard input is the locked start lock, its standard output a pipe that receives ``ready`` or the
-reason of a failure, its standard error the log.
+:mod:`.daemon` starts the supervisor as a separate script.  The script and its modules use only the
+standard library, so that it starts fast and with any import path.  Its standard input is the locked
+start lock, its standard output a pipe that receives ``ready`` or the reason of a failure, its
+standard error the log.
 """
 
 from __future__ import annotations
@@ -33,11 +33,17 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # for the script, which has no package
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # for the script, which has no package
 
-from compute_driver.libvirt import orphans
-from compute_driver.libvirt.services import Service, StartError, connect, environment, listen
-from compute_driver.libvirt.system_directories import (
+from compute_driver.libvirt.embedded import orphans
+from compute_driver.libvirt.embedded.services import (
+    Service,
+    StartError,
+    connect,
+    environment,
+    listen,
+)
+from compute_driver.libvirt.embedded.system_directories import (
     MountError,
     MountPoints,
     hide_system_libvirt,
@@ -287,7 +293,7 @@ class Supervisor:
             service.listener.close()
 
     def _forget(self) -> None:
-        """Remove the short name of the directory, see :mod:`compute_driver.libvirt.daemon`."""
+        """Remove the short name of the directory, see :mod:`.daemon`."""
         if self._base.is_symlink():
             self._base.unlink()
 
