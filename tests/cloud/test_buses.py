@@ -8,18 +8,21 @@ from tests.cloud.case import CloudCase
 from tests.cloud.results import recorded
 from tests.cloud.servers import Server
 
+#: Of the image's disk on IDE.
+_PARTITION = "/dev/sda1"
+
 
 class TestIde(CloudCase):
     def test_disk_and_cdrom(self) -> None:
         server = self.use(image=populate.IDE_IMAGE, config_drive=True)
         self.assertEqual({"disk": "ide", "cdrom": "ide"}, _buses(server))
         machine = _machine(server)
-        server.write("mine")
+        server.write("mine", _PARTITION)
         self.rescue(server)
         self.assertEqual(machine, _machine(server))
         server.act("unrescue", "ACTIVE")
         server.boot_id()
-        self.assertEqual("mine", server.read())
+        self.assertEqual("mine", server.read(_PARTITION))
 
     def test_rescue_of_a_server_without_ide(self) -> None:
         server = self.use()
