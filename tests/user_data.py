@@ -20,7 +20,7 @@ write_files:
     content: "cloud-config\\n"
 """
 _SCRIPT = """#!/bin/sh
-echo script >/var/lib/told-by-script
+echo script >>/var/lib/told-by-script
 """
 #: This script runs at every boot, the other one once for each instance.
 _EVERY_BOOT = """#!/bin/sh

@@ -25,12 +25,8 @@ _CIDRS = {4: "10.40.0.0/24", 6: "fd00:40::/64"}
 _DONE_SECONDS = 2 * DEADLINE
 
 
-class DebianCase(CloudCase, abc.ABC):
-    """Servers with a port in a network with DHCP, and a port in a network of static addresses."""
-
-    #: Whether nova makes a config drive, and where cloud-init says that its data comes from.
-    config_drive = False
-    source = "metadata (http://169.254.169.254)"
+class UserDataCase(CloudCase):
+    """Servers that run Debian's cloud-init."""
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -41,6 +37,38 @@ class DebianCase(CloudCase, abc.ABC):
         super().setUp()
         self.password = secrets.token_hex(8)
 
+    def user_data(self) -> str:
+        return base64.b64encode(user_data.archive(self.password)).decode()
+
+    def check_user_data(self, server: Server, source: str) -> str:
+        """Check that name, key and user data have arrived in the server, and return the boot ID.
+
+        :param source: start of cloud-init's name for the place of its data
+        """
+        boot_id = server.boot_id(_DONE_SECONDS)
+        status = server.ssh("cloud-init status --wait --long", seconds=_DONE_SECONDS)
+        self.assertIn("status: done", status)
+        self.assertEqual(server.name, server.ssh("hostname").strip())
+        query = "sudo cloud-init query --format '{{ v1.instance_id }} {{ v1.subplatform }}'"
+        self.assertIn(f"{server.id} {source}", server.ssh(query))
+        told = server.ssh("cat /var/lib/told-by-*").split()
+        self.assertEqual(["cloud-config", "script"], told)
+        self.assertEqual(boot_id, server.ssh("tail -n 1 /var/lib/boots").strip())
+        self.assertEqual("debian", server.ssh("whoami", self.password).strip())
+        return boot_id
+
+    def check_admin_password(self, server: Server, password: str) -> None:
+        query = "sudo cloud-init query ds.meta_data.admin_pass"
+        self.assertEqual(password, server.ssh(query).strip())
+
+
+class DebianCase(UserDataCase, abc.ABC):
+    """Servers with a port in a network with DHCP, and a port in a network of static addresses."""
+
+    #: Whether nova makes a config drive, and where cloud-init says that its data comes from.
+    config_drive = False
+    source = "metadata (http://169.254.169.254)"
+
     def boot(self) -> Server:
         """Return a new server; the first port gets the floating IP address."""
         server = self.make(
@@ -48,7 +76,7 @@ class DebianCase(CloudCase, abc.ABC):
             flavor=populate.DEBIAN,
             ports=self.ports(),
             config_drive=self.config_drive,
-            user_data=base64.b64encode(user_data.archive(self.password)).decode(),
+            user_data=self.user_data(),
         )
         server.wait("ACTIVE")
         return server
@@ -88,35 +116,41 @@ class DebianCase(CloudCase, abc.ABC):
         return made
 
     def survives(self, source: str) -> Server:
-        """Check a server after its first boot, its reboots and its rebuild, and return it."""
+        """Check a server after its first boot, its reboots and its rebuild, and return it.
+
+        The rebuild gives the server new user data and a new password.
+        """
         with recorded(f"cloud-init, {source}"):
             server = self.boot()
             boots = [self.check(server)]
+        server.ssh("echo mine >mine; sync")
+        host_keys = _host_keys(server)
         for kind in ("soft", "hard"):
             with recorded(f"cloud-init, {source}, reboot {kind}"):
                 server.act("reboot", "ACTIVE", reboot_type=kind.upper())
                 boots.append(self.check(server))
+            self.assertEqual("mine", server.ssh("cat mine").strip())
+            self.assertEqual(host_keys, _host_keys(server))
         self.assertEqual(boots, server.ssh("cat /var/lib/boots").split())
+        self.password, server.admin_password = secrets.token_hex(8), secrets.token_hex(8)
         with recorded(f"cloud-init, {source}, rebuild"):
-            image, password = self.session.image.find_image(server.image), server.admin_password
-            server.act("rebuild", "ACTIVE", image=image.id, admin_password=password)
+            server.act(
+                "rebuild",
+                "ACTIVE",
+                image=self.session.image.find_image(server.image).id,
+                admin_password=server.admin_password,
+                user_data=self.user_data(),
+            )
             boots.append(self.check(server))
+        self.assertEqual("", server.ssh("ls"))
+        self.assertNotEqual(host_keys, _host_keys(server))
         self.assertEqual(boots[-1:], server.ssh("cat /var/lib/boots").split())
         self.assertEqual(len(boots), len(set(boots)))
         return server
 
     def check(self, server: Server) -> str:
         """Check that all has arrived in the server, and return the boot ID."""
-        boot_id = server.boot_id(_DONE_SECONDS)
-        status = server.ssh("cloud-init status --wait --long", seconds=_DONE_SECONDS)
-        self.assertIn("status: done", status)
-        self.assertEqual(server.name, server.ssh("hostname").strip())
-        query = "sudo cloud-init query --format '{{ v1.instance_id }} {{ v1.subplatform }}'"
-        self.assertTrue(server.ssh(query).startswith(f"{server.id} {self.source}"))
-        told = server.ssh("cat /var/lib/told-by-*").split()
-        self.assertEqual(["cloud-config", "script"], told)
-        self.assertEqual(boot_id, server.ssh("tail -n 1 /var/lib/boots").strip())
-        self.assertEqual("debian", server.ssh("whoami", self.password).strip())
+        boot_id = self.check_user_data(server, self.source)
         eventually("the addresses", DEADLINE, lambda: self.has_addresses(server))
         return boot_id
 
@@ -144,7 +178,10 @@ class TestMetadata(DebianCase):
             self.check(self.boot())
 
     def test_reboots_and_rebuild(self) -> None:
-        self.survives("metadata")
+        server = self.survives("metadata")
+        password = secrets.token_hex(8)
+        server.act("change password", "ACTIVE", new_password=password)
+        self.assertEqual("debian", server.ssh("whoami", password).strip())
 
 
 class TestConfigDrive(DebianCase):
@@ -162,5 +199,34 @@ class TestConfigDrive(DebianCase):
 
     def test_reboots_and_rebuild(self) -> None:
         server = self.survives("config drive")
-        query = "sudo cloud-init query ds.meta_data.admin_pass"
-        self.assertEqual(server.admin_password, server.ssh(query).strip())
+        self.check_admin_password(server, server.admin_password)
+
+
+class TestRescue(UserDataCase):
+    """A Debian whose kernel lacks the driver of SATA rescues a server with defaults."""
+
+    def test_config_drive_arrives_in_the_rescue_system(self) -> None:
+        server = self.use(flavor=populate.DEBIAN, config_drive=True, user_data=self.user_data())
+        server.write("mine")
+        image, user = self.session.image.find_image(populate.DEBIAN), server.user
+        password = secrets.token_hex(8)
+        with recorded("cloud-init, rescue"):
+            server.act("rescue", "RESCUE", image=image.id, admin_pass=password)
+            server.user = image.os_admin_user
+            self.check_user_data(server, "config-disk (/dev/")
+        self.assertEqual("", server.ssh("/sbin/modinfo --filename ahci").strip())
+        self.check_admin_password(server, password)
+        self.assertEqual("/dev/vda2", server.ssh("findmnt --noheadings --output SOURCE /").strip())
+        mounted = "sudo mount -o ro /dev/vdb1 /mnt && cat /mnt/marker"
+        self.assertEqual("mine", server.ssh(mounted).strip())
+        server.act("unrescue", "ACTIVE")
+        server.user = user
+        server.boot_id()
+        self.assertEqual("mine", server.read())
+
+
+def _host_keys(server: Server) -> str:
+    keys = server.ssh("cat /etc/ssh/ssh_host_*_key.pub")
+    if not keys:
+        raise AssertionError(f"{server.name} has no SSH host keys")
+    return keys
