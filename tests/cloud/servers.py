@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Sequence
@@ -25,6 +26,9 @@ from tests.cloud.processes import eventually, marked
 
 #: Seconds that one operation may take, emulated on a busy machine.
 DEADLINE = float(os.environ.get("COMPUTE_DRIVER_TEST_BOOT_SECONDS", "180"))
+
+#: Seconds that each step of a login by SSH may take in a guest that is busy with its boot.
+_LOGIN_SECONDS = 60
 
 #: Characters of the console that the error of a silent server has.
 _CONSOLE_TAIL = 2000
@@ -217,15 +221,19 @@ class Server:
         :param password: of the account, instead of the key
         :param seconds: the longest wait for more output
         """
-        with paramiko.SSHClient() as client:
+        # The timeout of paramiko's own connection limits the handshake too.
+        connection = socket.create_connection((self.address, 22), timeout=5)
+        with connection, paramiko.SSHClient() as client:
             client.set_missing_host_key_policy(_AnyHostKey())
             client.connect(
                 self.address,
+                sock=connection,
                 username=self.user,
                 password=password,
                 pkey=None if password else self._key,
-                timeout=5,
-                banner_timeout=30,
+                timeout=_LOGIN_SECONDS,
+                banner_timeout=_LOGIN_SECONDS,
+                auth_timeout=_LOGIN_SECONDS,
                 allow_agent=False,
                 look_for_keys=False,
             )
