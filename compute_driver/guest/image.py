@@ -130,7 +130,7 @@ class Rescue:
     :param boot: kernel to start instead of the image's boot loader.
     :param config_drive: config drive of the rescue system; None means the guest's config drive.
     :param last: whether the rescue disk comes after the guest's disks, which then keep their
-        places; otherwise the rescue disk comes first.
+        places; otherwise the rescue disk comes first, and its config drive is on the same bus.
     :param bus: bus of the rescue disk; None means the root disk's bus, or the machine's bus for a
         CD-ROM.  A machine that has SATA and no IDE gives SATA for IDE; ``fdc`` is a floppy drive.
     :param cdrom: whether the image is in a CD-ROM drive; None means yes for an ISO 9660 image.

@@ -44,17 +44,15 @@ def resolve(guest: Guest) -> Drives:
     machine = architecture.machine(guest)
     root_bus = _bus(guest.root, machine)
     cdrom_bus = guest.cdrom_bus and architecture.demand("cdrom_bus", guest.cdrom_bus, machine.buses)
-    # On the bus of the root disk: a guest that boots from the root disk can read that bus.
-    drive_bus = cdrom_bus or root_bus
     kind, rescue = RootKind.of(guest), guest.rescue
-    config_drives = (guest.config_drive, rescue and rescue.config_drive)
+    rescue_buses = () if rescue is None else (_rescue_bus(rescue, machine, root_bus),)
     made = Drives(
         root=(root_bus,) * _has_root(guest, kind),
         installer=(cdrom_bus or machine.cdrom_bus,) * (kind is RootKind.ISO),
         ephemerals=tuple(_bus(disk, machine) for disk in guest.ephemerals),
         swap=(_bus(guest.swap, machine),) * (guest.swap is not None),
-        config_drive=(drive_bus,) * any(drive is not None for drive in config_drives),
-        rescue=() if rescue is None else (_rescue_bus(rescue, machine, root_bus),),
+        config_drive=_config_drive_buses(guest, cdrom_bus or root_bus, rescue_buses),
+        rescue=rescue_buses,
         scsi=architecture.choose("scsi_model", guest.scsi_model, machine.scsis),
     )
     _check_ide(made)
@@ -63,6 +61,19 @@ def resolve(guest: Guest) -> Drives:
 
 def _bus(disk: Disk | None, machine: Machine) -> DiskBus:
     return architecture.choose("disk_bus", None if disk is None else disk.bus, machine.buses)
+
+
+def _config_drive_buses(
+    guest: Guest, own: DiskBus, rescue_buses: tuple[DiskBus, ...]
+) -> tuple[DiskBus, ...]:
+    """Return the bus of the config drive, if any; a system can read the bus that it boots from.
+
+    The config drive of a rescue system whose disk comes last takes the place of the guest's own.
+    """
+    rescue = guest.rescue
+    if rescue is None or rescue.config_drive is None:
+        return (own,) * (guest.config_drive is not None)
+    return (own,) if rescue.last or DiskBus.FDC in rescue_buses else rescue_buses
 
 
 def _rescue_bus(rescue: Rescue, machine: Machine, root_bus: DiskBus) -> DiskBus:

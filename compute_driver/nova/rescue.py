@@ -23,6 +23,9 @@ from compute_driver.nova.section import Section
 #: Nova's rescue devices, and whether the device is a CD-ROM drive.
 _DEVICES = {"disk": False, "cdrom": True, "floppy": False}
 
+#: Nova's buses of the devices of an image that names no bus; the machine has one for CD-ROM drives.
+_BUSES = {"disk": DiskBus.VIRTIO, "cdrom": None, "floppy": DiskBus.FDC}
+
 
 class RescueMethods(Section):
     """Starts and ends rescues."""
@@ -76,20 +79,23 @@ def describe_rescue(
             boot=_boot(conf, context, guest, image, stable),
             config_drive=drive,
             last=stable,
-            bus=_bus(image, device or "disk"),
+            bus=_bus(image, device or ("cdrom" if image.disk_format == "iso" else "disk")),
             cdrom=None if device is None else _DEVICES[device],
         )
 
 
 def _bus(image: Any, device: str) -> DiskBus | None:
-    """Return the bus of the rescue device, or else the image's bus of such devices."""
+    """Return the bus of the rescue device, or else the image's bus of such devices.
+
+    The rescue image alone decides: its system may lack a driver for the bus of the guest's disks.
+    """
     for name in ("hw_rescue_bus", f"hw_{device}_bus"):
         word = image.properties.get(name)
         if word is not None and device != "floppy":
             return DiskBus.parse(name, word)
         if word not in (None, DiskBus.FDC):
             raise exceptions.InvalidParameter(name, word, str(DiskBus.FDC))
-    return DiskBus.FDC if device == "floppy" else None
+    return _BUSES[device]
 
 
 def _boot(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from nova import exception
@@ -34,11 +35,9 @@ class RescueTest(NovaCase):
     def test_image_is_attached_first_unless_it_says_where(self) -> None:
         found = self.rescue()
         self.assertEqual(f"glance://{IMAGE}", found.image.location)
-        self.assertEqual(
-            (False, None, None, None), (found.last, found.bus, found.cdrom, found.boot)
-        )
-        self.assertIs(DiskBus.SCSI, self.rescue(hw_disk_bus="scsi").bus)
+        self.assertEqual((False, None, None), (found.last, found.cdrom, found.boot))
         for said, bus, cdrom in (
+            ({"hw_rescue_device": "disk"}, DiskBus.VIRTIO, False),
             ({"hw_rescue_device": "cdrom"}, None, True),
             ({"hw_rescue_bus": "usb"}, DiskBus.USB, None),
             ({"hw_rescue_device": "disk", "hw_rescue_bus": "virtio"}, DiskBus.VIRTIO, False),
@@ -54,6 +53,18 @@ class RescueTest(NovaCase):
             with self.subTest(said):
                 found = self.rescue(**said)
                 self.assertEqual((True, bus, cdrom), (found.last, found.bus, found.cdrom))
+
+    def test_bus_is_the_rescue_images(self) -> None:
+        guest = dataclasses.replace(GUEST, root=Disk(bus=DiskBus.SATA))
+        for said, bus in (
+            ({}, DiskBus.VIRTIO),
+            ({"hw_disk_bus": "scsi"}, DiskBus.SCSI),
+            ({"disk_format": "iso"}, None),
+            ({"disk_format": "iso", "hw_cdrom_bus": "scsi", "hw_disk_bus": "usb"}, DiskBus.SCSI),
+            ({"disk_format": "iso", "hw_rescue_device": "disk"}, DiskBus.VIRTIO),
+        ):
+            with self.subTest(said):
+                self.assertIs(bus, self.rescue(guest, **said).bus)
 
     def test_kernel_is_the_images_or_the_configured_one(self) -> None:
         found = self.rescue(kernel={"kernel_id": "k", "ramdisk_id": "r"})

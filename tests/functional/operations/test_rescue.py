@@ -74,6 +74,16 @@ class TestInside(base.HostTestCase):
             self.driver.unrescue(made.uuid)
         self.assertEqual(own, self.disks(made))
 
+    def test_system_without_a_driver_of_the_bus_of_the_guests_disks(self) -> None:
+        made = self.spawn(root=Disk(size_bytes=GIB, bus=DiskBus.SATA))
+        self.assertEqual([], self.fact(made, "DISK"))
+        wanted = Rescue(image=base.disk_image(), config_drive=TOLD, bus=DiskBus.VIRTIO)
+        self.rescue(made, wanted)
+        self.assertEqual([("vda", "rescue"), ("vdb", "config-drive")], self.disks(made))
+        self.assertEqual(["rescuer"], self.fact(made, "HOSTNAME"))
+        with inside.boots(self.driver, made):
+            self.driver.unrescue(made.uuid)
+
     def test_other_kinds_of_systems(self) -> None:
         made = self.spawn()
         built = guests.build("basic")

@@ -236,6 +236,22 @@ class RescueTest(unittest.TestCase):
         )
         self.assertEqual([1, None, None, None], [disk.boot_order for disk in found.disks])
 
+    def test_the_rescue_system_reads_its_config_drive_on_the_bus_of_its_disk(self) -> None:
+        told = ConfigDrive(hostname="b")
+        for rescue, bus in (
+            (Rescue(image=IMAGE, config_drive=told, bus=DiskBus.VIRTIO), DiskBus.VIRTIO),
+            (Rescue(image=IMAGE, config_drive=told), DiskBus.SATA),
+            (Rescue(image=IMAGE, config_drive=told, bus=DiskBus.FDC), DiskBus.SATA),
+            (Rescue(image=IMAGE, config_drive=told, bus=DiskBus.VIRTIO, last=True), DiskBus.SATA),
+            (Rescue(image=IMAGE, bus=DiskBus.VIRTIO), DiskBus.SATA),
+        ):
+            with self.subTest(rescue):
+                fields = self.FIELDS | {"root": Disk(size_bytes=GIB, bus=DiskBus.SATA)}
+                found = plan(**fields, rescue=rescue)
+                self.assertEqual(
+                    [bus], [disk.bus for disk in found.disks if disk.name == "config-drive"]
+                )
+
     def test_the_guests_disks_keep_their_places(self) -> None:
         own = plan(**self.FIELDS)
         for rescue, device, bus, name in (
