@@ -43,9 +43,7 @@ class HeldPortTest(unittest.TestCase):
             UserMode().held([interface])
 
     def test_port_of_the_superuser_is_named_as_such(self) -> None:
-        denied = PermissionError(13, "Permission denied")
-        with (
-            mock.patch.object(socket.socket, "bind", side_effect=denied),
-            self.assertRaisesRegex(exceptions.NotOnThisHost, "ip_unprivileged_port_start"),
-        ):
-            UserMode().held([self.interface])
+        with mock.patch.object(socket, "socket") as made:
+            made.return_value.bind.side_effect = PermissionError(13, "Permission denied")
+            with self.assertRaisesRegex(exceptions.NotOnThisHost, "ip_unprivileged_port_start"):
+                UserMode().held([self.interface])
