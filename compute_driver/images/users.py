@@ -259,6 +259,6 @@ def _bases(conf: cfg.ConfigOpts, guest: Path) -> Iterator[Path]:
     unreadable: dict[Path, exceptions.HostError] = {}
     for _disk, base in home.Home(conf, guest).bases(unreadable):
         yield Path(os.path.realpath(base))
-    if home.is_name(guest.name):
+    if home.is_directory_name(guest.name):
         for reason in unreadable.values():
             raise reason

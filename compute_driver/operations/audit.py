@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Finds files, domains and ports that no guest owns, and files that guests lack."""
+"""Finds resources without a guest, and faults of guests."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ _LEFTOVERS: tuple[
 def audit(parts: Parts, *, repair: bool) -> tuple[Finding, ...]:
     """Compare libvirt's domains with the files; guests under an operation are left alone.
 
-    :param repair: whether to remove findings that no guest owns; a guest that lacks files is only
-        listed.
+    :param repair: see :meth:`compute_driver.driver.ComputeDriver.audit`.
     """
     return (
         *_directories(parts, repair),

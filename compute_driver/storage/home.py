@@ -23,7 +23,7 @@ from compute_driver.storage.source import Source
 _UUID_LENGTH = 36
 
 
-def is_name(name: str) -> bool:
+def is_directory_name(name: str) -> bool:
     """Tell whether a directory may be a guest's; others are lost+found, for example."""
     return is_uuid(name[:_UUID_LENGTH])
 

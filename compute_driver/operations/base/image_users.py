@@ -46,7 +46,7 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
     for name, reasons in unreadable.items():
         for path, reason in reasons.items():
             # libvirt knows the files of QEMU.
-            if home.is_name(name) and path not in running.get(name, ()):
+            if home.is_directory_name(name) and path not in running.get(name, ()):
                 raise reason
     return found
 

@@ -18,7 +18,7 @@ from collections.abc import Container
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, OFF
+from compute_driver.choices import ACTIVE
 from compute_driver.guest import Guest, Interface, PublishedPort, require_unpublished
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -35,9 +35,6 @@ TAKE_BACK_SECONDS = 10.0
 
 #: Seconds that an emulator may take to pass a request for release to the guest.
 ASK_SECONDS = 30.0
-
-#: A suspended guest continues with the devices from before its suspension.
-ACCEPTED = ACTIVE | OFF
 
 #: QEMU's words for a guest that was asked before, and has not answered.
 _PENDING = ("already in the process of unplug", "unplug is pending")
