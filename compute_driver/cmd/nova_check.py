@@ -18,9 +18,8 @@ class NovaCheck(verb.Verb):
 
     The files are those of --config-file and --config-dir; without these options, nova-compute's
     usual files. Nova need not be installed; where it is, the values are checked as nova itself
-    does. A warning means that nova-compute logs the line when it
-    starts; with a refused option nova-compute does not start. Exit status 1 if there is a warning
-    or a refused option, else 0.
+    does. A warning means that nova-compute logs the line when it starts; with a refused option
+    nova-compute does not start. Exit status 1 if there is a warning or a refused option, else 0.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

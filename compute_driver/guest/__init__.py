@@ -82,6 +82,7 @@ __all__ = [  # the parts of a guest, for all who describe or read guests
     "StaticAddress",
     "Topology",
     "as_uuid",
+    "check_new_name",
     "is_uuid",
     "random_mac",
     "shown_size",
@@ -282,7 +283,7 @@ class Guest:
         return self.boot if self.rescue is None else self.rescue.boot
 
 
-#: The rules of :func:`is_name`, in words.
+#: The rules of :func:`is_name` and :func:`check_new_name`, in words.
 NAMES = (
     f"1 to {MAX_NAME_BYTES} bytes of printable characters, no '/', not beginning with '.' or"
     " '-' nor ending in a blank, and not a UUID, also without its hyphens"
@@ -290,14 +291,17 @@ NAMES = (
 
 
 def is_name(name: str) -> bool:
-    """Tell whether libvirt and file names accept a guest's name."""
+    """Tell whether libvirt and file names accept a guest's name.
+
+    Guests of earlier releases may have names that :func:`check_new_name` refuses.
+    """
     return (
         0 < len(name.encode("utf-8", "surrogatepass")) <= MAX_NAME_BYTES
         and name.isprintable()
         and "/" not in name
         and name == name.strip()
         and not name.startswith((".", "-"))
-        and not resembles_uuid(name)
+        and not is_uuid(name)
     )
 
 
@@ -307,6 +311,14 @@ def check_name(name: str) -> None:
     :raises InvalidParameter: if the name breaks a rule; names all rules.
     """
     require(is_name(name), "name", name, NAMES)
+
+
+def check_new_name(name: str) -> None:
+    """Refuse a name of a new guest that a program may read as the UUID of another guest.
+
+    :raises InvalidParameter: likewise.
+    """
+    require(not resembles_uuid(name), "name", name, NAMES)
 
 
 def renamed(guest: Guest, name: str) -> Guest:
@@ -341,14 +353,16 @@ def withdrawing(guest: Guest, port: PublishedPort) -> Guest:
     return _with_ports(guest, owner, tuple(kept for kept in owner.published if kept != port))
 
 
-def require_unpublished(guest: Guest, others: Iterable[Guest]) -> None:
-    """Refuse a guest that publishes a port of the host which another guest publishes.
+def require_unpublished(
+    guest: Guest, ports: Iterable[PublishedPort], others: Iterable[Guest]
+) -> None:
+    """Refuse ports of the host for a guest, if another guest publishes one of the ports.
 
     :param others: all guests of the host, with or without *guest*.
     :raises NotOnThisHost: names the other guest.
     """
     for other in others:
-        for port, taken in itertools.product(guest.published, other.published):
+        for port, taken in itertools.product(ports, other.published):
             if other.uuid != guest.uuid and port.overlaps(taken):
                 accepted = f"a port that no other guest publishes; guest {other.name!r} does"
                 raise exceptions.NotOnThisHost("publish", str(port), accepted)

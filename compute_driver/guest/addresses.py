@@ -51,17 +51,24 @@ class StaticAddress:
         return ipaddress.ip_interface(self.address).ip
 
 
-def is_host(text: str) -> bool:
-    """Tell whether a text is the IPv4 or IPv6 address of one host, as other hosts know it."""
+def is_server(text: str) -> bool:
+    """Tell whether a text is the IPv4 or IPv6 address of one host, or of a guest itself."""
     try:
         address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    return not (address.is_multicast or address == _BROADCAST or address.is_unspecified)
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is the IPv4 or IPv6 address of one host, as other hosts know it."""
+    if not is_server(text):
+        return False
+    address = ipaddress.ip_address(text)
     # The scope of an address, such as "eth0", has a meaning on one host only (RFC 4007).
     scope = getattr(address, "scope_id", None)
-    several = address.is_multicast or address == _BROADCAST
     mapped = getattr(address, "ipv4_mapped", None)  # never on a wire (RFC 4038, 4.2)
-    return not (several or mapped or scope or address.is_unspecified or address.is_loopback)
+    return not (mapped or scope or address.is_loopback)
 
 
 def _reserved(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> list[Address]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from compute_driver.choices import DiskBus, DiskFormat, FileSystem
-from compute_driver.guest.addresses import Address, StaticAddress, is_host
+from compute_driver.guest.addresses import Address, StaticAddress, is_server
 from compute_driver.guest.bounds import (
     MAX_DISK_BYTES,
     MAX_USER_DATA_BYTES,
@@ -114,7 +114,7 @@ class ConfigDrive:
         require(size <= MAX_USER_DATA_BYTES, "user_data", f"{size} bytes", accepted)
         for server in self.name_servers:
             accepted = "an IPv4 or IPv6 address of one host, such as 192.0.2.53"
-            require(is_host(server), "name server", server, accepted)
+            require(is_server(server), "name server", server, accepted)
         seen: set[Address] = set()
         for address in itertools.chain.from_iterable(self.addresses.values()):
             accepted = "another address for each interface"

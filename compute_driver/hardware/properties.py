@@ -185,7 +185,7 @@ def read_wishes(pairs: Iterable[tuple[str, str]]) -> Wishes:
         if name not in PROPERTIES:
             close = difflib.get_close_matches(name.lower(), PROPERTIES, n=3, cutoff=0.5)
             accepted = f"properties such as {', '.join(close or ['hw_disk_bus'])}; all are in"
-            accepted += " doc/source/acceleration.rst"
+            accepted += " the documentation, 'Acceleration', 'Properties'"
             raise exceptions.InvalidParameter("property", name, accepted)
         settings.append((name, text, PROPERTIES[name].read(name, text)))
     return Wishes(**joined.join(settings))

@@ -29,7 +29,7 @@ def detach_interface(parts: Parts, uuid: str, mac: str, op: Operation, *, timeou
     if not removed:
         raise exceptions.InterfaceNotFound(stored.guest.name, mac)
     # The guest cannot get the interface back: after a failure, the undo completes the detachment.
-    op.undo.add(f"interface {mac}", interfaces.mend, parts, uuid)
+    op.undo.add(f"interface {mac}", interfaces.forget_released, parts, uuid)
     if state in ACTIVE:
         interfaces.let_go(parts, uuid, removed[0].mac, timeout)
         steps.announce("interface let go")

@@ -24,7 +24,6 @@ def publish(parts: Parts, uuid: str, port: PublishedPort, op: Operation) -> None
     guest = publishing(stored.guest, port)
     change = interfaces.with_port(guest, port)
     interfaces.require_ports(parts, change)
-    parts.ports.prepare(change)
     if state not in ACTIVE:
         interfaces.store(parts, stored, guest)
         return

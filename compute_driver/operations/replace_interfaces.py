@@ -23,7 +23,7 @@ def replace_interfaces(parts: Parts, uuid: str, wanted: tuple[Interface, ...]) -
     before = stored.guest.interfaces
     guest = dataclasses.replace(stored.guest, interfaces=wanted)
     parts.ports.check_interfaces(guest)
-    interfaces.require_ports(parts, guest)
+    interfaces.require_ports(parts, guest, stored.guest.published)
     parts.draft(guest, stored.decision)  # refuses cards that the machine lacks
     parts.ports.unplug(uuid, [nic for nic in before if nic not in wanted])
     interfaces.store(parts, stored, guest)

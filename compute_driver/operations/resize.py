@@ -216,6 +216,7 @@ def _make_files(
         elif old_disk.readonly:
             kind.place(old_disk.source, target)
         else:
+            disks.require_stated(old_disk.source)
             alone = _stands_alone(old_disk.source, disk.source, home)
             copy = kind.clone if alone else disks.flatten
             copy(old_disk.source, target, limits)

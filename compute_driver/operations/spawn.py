@@ -11,13 +11,13 @@ import libvirt
 
 from compute_driver import exceptions
 from compute_driver.driver import Progress
-from compute_driver.guest import ConfigDrive, Guest
+from compute_driver.guest import ConfigDrive, Guest, check_new_name
 from compute_driver.hardware import acceleration
 from compute_driver.images import sources
 from compute_driver.images.entry import CachedImage
 from compute_driver.info import GuestInfo
 from compute_driver.libvirt import domain as domains
-from compute_driver.operations.base import power, removal, restoring
+from compute_driver.operations.base import interfaces, power, removal, restoring
 from compute_driver.operations.base.context import Parts, report
 from compute_driver.operations.base.journal import Operation
 from compute_driver.storage import config_drive, disks, layout
@@ -45,8 +45,10 @@ def spawn(
     :param make_config_drive: likewise.
     :raises: see :meth:`compute_driver.driver.ComputeDriver.spawn`.
     """
-    _refuse_taken(parts, guest)
     reused = restoring.has_kept_files(parts, guest.uuid)
+    if not reused:
+        check_new_name(guest.name)
+    _refuse_taken(parts, guest)
     base = parts.images.get(guest.image, progress) if guest.image else None
     asked, guest = guest, _to_store(guest, base)
     if reused:
@@ -98,6 +100,7 @@ def _refuse_another(guest: Guest, kept: Guest) -> None:
 
 def _refuse_taken(parts: Parts, guest: Guest) -> None:
     parts.connection.run(_refuse_duplicate, guest)
+    interfaces.require_ports(parts, guest)
     parts.connection.run(parts.ownership.require_storage)
     if parts.directory(guest.uuid).exists() and not restoring.has_kept_files(parts, guest.uuid):
         raise exceptions.GuestExists(

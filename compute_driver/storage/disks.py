@@ -118,8 +118,10 @@ class Kind(Protocol):
         :raises HostError: if a file cannot be read.
         """
 
-    def unstated(self, source: Any) -> Path | None:
-        """Return the file that a disk is based on whose format QEMU would guess; None without one.
+    def unstated(self, source: Any) -> str | None:
+        """Return the name of the file that a disk is based on whose format QEMU would guess.
+
+        :return: None without such a file.
 
         :raises HostError: if a file cannot be read.
         """
@@ -155,8 +157,19 @@ def convert(
     :param source: a disk that nobody writes to now.
     :param image_format: the format of the file, by QEMU's name.
     :param timeout: see :func:`compute_driver.system.tools.run`.
-    :raises DiskUnusable: if QEMU would guess the format of a file that the disk is based on: a
-        guest may have written the content of this file.
+    :raises DiskUnusable: see :func:`require_stated`.
+    """
+    require_stated(source)
+    formats = ["-f", str(source.format), "-O", image_format]
+    tools.run(
+        ["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits, timeout=timeout
+    )
+
+
+def require_stated(source: Source) -> None:
+    """Refuse a disk for QEMU's tools that would guess the format of a file the disk is based on.
+
+    :raises DiskUnusable: names the file: a guest may have written its content.
     """
     unstated = kind(source).unstated(source)
     if unstated is not None:
@@ -164,10 +177,6 @@ def convert(
             f"disk {source.address} is based on {unstated}, and no header states the format of this"
             " file; 'qemu-img rebase -u -f qcow2 -F FORMAT -b FILE OVERLAY' states the format"
         )
-    formats = ["-f", str(source.format), "-O", image_format]
-    tools.run(
-        ["qemu-img", "convert", "-q", *formats, source.address, str(path)], limits, timeout=timeout
-    )
 
 
 def missing(source: Source) -> str | None:

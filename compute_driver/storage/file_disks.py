@@ -140,8 +140,8 @@ def bases(source: FileSource) -> list[Path]:
     return overlay.chain(source.path) if source.format is DiskFormat.QCOW2 else []
 
 
-def unstated(source: FileSource) -> Path | None:
-    """Return the file that an overlay is based on whose format QEMU would guess."""
+def unstated(source: FileSource) -> str | None:
+    """Return the name of the file that an overlay is based on whose format QEMU would guess."""
     return overlay.unstated(source.path) if source.format is DiskFormat.QCOW2 else None
 
 

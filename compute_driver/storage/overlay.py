@@ -22,7 +22,7 @@ _MAGIC = b"QFI\xfb"
 _MAX_NAME = 1023
 
 #: A backing file that is no file of this host: ``nbd://host/disk`` or ``json:{...}``.
-_PROTOCOL = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:")
+_PROTOCOL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 #: The length of the header of version 2, and where later versions state the length.
 _OLD_VERSION, _OLD_LENGTH, _LENGTH_AT = 2, 72, 100
@@ -39,7 +39,7 @@ def base(path: Path) -> Path | None:
     :raises HostError: if the overlay cannot be read.
     :raises FileNotFoundError: if the overlay does not exist.
     """
-    return _backing(path)[0]
+    return _file(path, _header(path)[0])
 
 
 def chain(path: Path) -> list[Path]:
@@ -51,48 +51,51 @@ def chain(path: Path) -> list[Path]:
 
     :raises HostError: if an overlay cannot be read.
     """
-    return [*_formats(path)]
+    return [backing for _name, backing, _stated in _links(path) if backing is not None]
 
 
-def unstated(path: Path) -> Path | None:
-    """Return the backing file in the chain of an overlay whose format no header states.
+def unstated(path: Path) -> str | None:
+    """Return the name of the backing file in the chain of an overlay whose format is not stated.
 
     QEMU would guess the format, and a guest may have written the content.
 
     :return: None if the chain has no such file.
     :raises HostError: if an overlay cannot be read.
     """
-    return next((backing for backing, stated in _formats(path).items() if not stated), None)
+    return next((name for name, _backing, stated in _links(path) if not stated), None)
 
 
-def _formats(path: Path) -> dict[Path, str]:
-    """Return the backing files of :func:`chain`, with their stated formats."""
-    formats: dict[Path, str] = {}
+def _links(path: Path) -> Iterator[tuple[str, Path | None, str]]:
+    """Yield name, file and stated format of the backing files of :func:`chain`."""
+    files: list[Path | None] = [path]
     with contextlib.suppress(FileNotFoundError):
-        backing, stated = _backing(path)
-        while backing is not None and backing != path and backing not in formats:
-            formats[backing] = stated
-            backing, stated = _backing(backing) if stated == "qcow2" else (None, "")
-    return formats
+        while (overlay := files[-1]) is not None:
+            name, stated = _header(overlay)
+            backing = _file(overlay, name)
+            if not name or backing in files:
+                return
+            yield name, backing, stated
+            files.append(backing if stated == "qcow2" else None)
 
 
-def _backing(path: Path) -> tuple[Path | None, str]:
-    """Return the backing file of an overlay, and the stated format of the backing file."""
+def _file(overlay: Path, name: str) -> Path | None:
+    """Return the file of this host that is the backing file of an overlay, by its name."""
+    return overlay.parent / name if name and not _PROTOCOL.match(name) else None
+
+
+def _header(path: Path) -> tuple[str, str]:
+    """Return name and stated format of the backing file of an overlay; empty without one."""
     try:
         with path.open("rb") as file:
             header = file.read(_HEADER.size)
             if len(header) < _HEADER.size:
-                return None, ""
+                return "", ""
             magic, version, offset, length = _HEADER.unpack(header)
             if magic != _MAGIC or not offset or length > _MAX_NAME:
-                return None, ""
+                return "", ""
             file.seek(offset)
-            name = file.read(length)
-            if _PROTOCOL.match(name):
-                return None, ""
-            return path.parent / os.fsdecode(name), _stated_format(
-                file, version, min(offset, _MAX_EXTENSIONS)
-            )
+            name = os.fsdecode(file.read(length))
+            return name, _stated_format(file, version, min(offset, _MAX_EXTENSIONS))
     except FileNotFoundError:
         raise
     except OSError as error:

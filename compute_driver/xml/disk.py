@@ -18,7 +18,7 @@ from lxml import etree
 from compute_driver.choices import DiskBus, ScsiModel, VirtioForm
 from compute_driver.guest import Guest
 from compute_driver.limits import DiskLimits
-from compute_driver.storage.layout import GuestDisk, Layout
+from compute_driver.storage.layout import GuestDisk, Layout, is_disk_name
 from compute_driver.xml import source
 from compute_driver.xml.elements import USER_ALIAS, E, Element
 
@@ -112,7 +112,9 @@ def name_of(disk: Element) -> str:
     """
     if disk.get("device") == "floppy" or _has_aliases(disk.getparent()):
         return _aliased(disk)
-    return disk.findtext("serial", "")
+    # The driver's own disks come first.
+    name, earlier = disk.findtext("serial", ""), disk.itersiblings("disk", preceding=True)
+    return "" if any(other.findtext("serial") == name for other in earlier) else name
 
 
 def marker(name: str, domain: Element) -> str:
@@ -126,9 +128,13 @@ def _alias(name: str) -> Element:
 
 
 def _has_aliases(devices: Element | None) -> bool:
-    """Tell whether disks have aliases; an earlier release gave none but floppy disks aliases."""
+    """Tell whether disks have aliases of this driver.
+
+    An earlier release gave only floppy disks aliases.  A guest without disks has none either, so
+    another client's disk whose serial number is a name of :class:`GuestDisk` is taken for its own.
+    """
     disks = () if devices is None else devices.iterfind("disk")
-    return any(_aliased(disk) for disk in disks if disk.get("device") != "floppy")
+    return any(is_disk_name(_aliased(disk)) for disk in disks if disk.get("device") != "floppy")
 
 
 def _aliased(disk: Element) -> str:

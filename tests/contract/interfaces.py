@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import socket
 
 from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, NicModel
 from compute_driver.guest import Guest, Interface, PublishedPort
 from tests.contract.base import Case
+from tests.ports import free_port
 
 
 class Interfaces(Case):
@@ -121,10 +121,3 @@ class Interfaces(Case):
 
     def interfaces(self, guest: Guest) -> tuple[Interface, ...]:
         return self.driver.show(guest.uuid).guest.interfaces
-
-
-def free_port() -> int:
-    """Return a port of this host that no program has now."""
-    with socket.socket() as tried:
-        tried.bind(("127.0.0.1", 0))
-        return int(tried.getsockname()[1])

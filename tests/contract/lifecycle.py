@@ -90,6 +90,13 @@ class Lifecycle(Case):
             self.driver.spawn(guest)
         self.assert_nothing_left(guest)
 
+    def test_name_that_may_be_read_as_a_uuid_leaves_nothing(self) -> None:
+        guest = self.make_guest()
+        guest = dataclasses.replace(guest, name=guest.uuid.replace("-", ""))
+        with self.assertRaisesRegex(exceptions.InvalidParameter, "not a UUID"):
+            self.driver.spawn(guest)
+        self.assert_nothing_left(guest)
+
     def test_description_that_no_new_guest_has_leaves_nothing(self) -> None:
         location = RESCUE.image.location
         for changes, text in (

@@ -13,7 +13,7 @@ from compute_driver.contract.lifecycle import check_same_guest, check_sizes
 from compute_driver.contract.states import Request, check_no_resize, check_own_system
 from compute_driver.driver import Progress, no_progress
 from compute_driver.drivers.fake.machine import Machine, Machines
-from compute_driver.guest import ConfigDrive, Guest, Identity
+from compute_driver.guest import ConfigDrive, Guest, Identity, check_new_name
 from compute_driver.hardware import architecture
 from compute_driver.info import GuestInfo
 from compute_driver.operations.base import descriptions
@@ -36,6 +36,8 @@ class Lifecycle(Machines):
         descriptions.check(guest, self.conf.hypervisor)
         decision = self._decide(guest.architecture)
         self._hardware(guest, decision)
+        if guest.uuid not in self._released:
+            check_new_name(guest.name)
         self._require_ports(guest)
         if guest.image is not None:
             self.image_cache(guest.image, progress=progress)

@@ -193,7 +193,7 @@ class Machines(ComputeDriver):
 
     def _require_ports(self, guest: Guest) -> None:
         """Refuse published ports that another guest publishes."""
-        require_unpublished(guest, (machine.guest for machine in self._all()))
+        require_unpublished(guest, guest.published, (machine.guest for machine in self._all()))
 
     def _serve(self, machine: Machine) -> None:
         """Serve the guest's consoles by the present configuration."""

@@ -7,7 +7,7 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest
 from compute_driver.hardware import acceleration
 from compute_driver.host import control_groups
-from compute_driver.operations.base import descriptions, interfaces
+from compute_driver.operations.base import descriptions
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import formatting
 from compute_driver.system import memory
@@ -29,5 +29,4 @@ def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
     decision = parts.draft(guest).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check_interfaces(guest)
-    interfaces.require_ports(parts, guest)
     return decision

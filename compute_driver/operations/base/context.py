@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import libvirt
 from oslo_config import cfg
@@ -38,6 +38,9 @@ from compute_driver.xml import carrying, metadata
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import present as present_xml
 from compute_driver.xml.present import Present
+
+if TYPE_CHECKING:
+    from compute_driver.hardware.description import Drives
 
 LOG = logging.getLogger(__name__)
 
@@ -103,10 +106,13 @@ class Parts:
         """
         from compute_driver.hardware import architecture, drives
 
-        home, buses = self.home(guest.uuid), drives.resolve(guest)
-        uefi = architecture.has_uefi(guest)
-        planned = layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
-        return planned if new_files else self._located(planned, present)
+        files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
+        return files if new_files else self._located(files, present)
+
+    def _planned(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
+        """Return the files that the guest has if no other client changes them."""
+        home = self.home(guest.uuid)
+        return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
 
     def _located(self, planned: layout.Layout, present: Present | None) -> layout.Layout:
         """Return a guest's layout with the disks where the guest's domain has them."""
@@ -184,7 +190,9 @@ class Parts:
         if not is_decided:
             self.host.detection.check_hardware(guest, hardware)
             self.connection.check_start()
-        files = self.plan(guest, new_files=new_files, present=present)
+        files = self._planned(guest, hardware.drives, uefi=hardware.boot.uefi)
+        if not new_files:
+            files = self._located(files, present)
         return Draft(guest, decision, hardware, files)
 
     def blueprint(

@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Container
+from collections.abc import Collection, Container
 
 import libvirt
 
@@ -68,6 +68,17 @@ def mend(parts: Parts, uuid: str) -> None:
             _plug_missing(parts, guest, {nic.switch_port for nic in plugged})
 
 
+def forget_released(parts: Parts, uuid: str) -> None:
+    """Forget described interfaces that a guest lacks, and unplug their ports."""
+    with contextlib.suppress(exceptions.GuestNotFound):
+        stored = parts.stored(uuid)
+        present = parts.on_domain(uuid, domains.interfaces)
+        kept = tuple(nic for nic in stored.guest.interfaces if nic.mac in present)
+        if kept != stored.guest.interfaces:
+            parts.ports.unplug(uuid, [nic for nic in stored.guest.interfaces if nic not in kept])
+            store(parts, stored, dataclasses.replace(stored.guest, interfaces=kept))
+
+
 def _let_go_if_possible(parts: Parts, uuid: str, mac: str) -> None:
     """Ask a guest to release an interface, and log the interface if the guest keeps it."""
     try:
@@ -112,13 +123,18 @@ def with_port(guest: Guest, port: PublishedPort) -> Guest:
     return only(guest, dataclasses.replace(owner, published=(port,)))
 
 
-def require_ports(parts: Parts, guest: Guest) -> None:
-    """Refuse a guest that publishes a port which another guest, on or off, publishes.
+def require_ports(parts: Parts, guest: Guest, before: Collection[PublishedPort] = ()) -> None:
+    """Refuse a port that a guest begins to publish, and that another guest or program has.
 
-    :raises NotOnThisHost: names the other guest.
+    :param before: the ports that the guest publishes already.
+    :raises NotOnThisHost: names the other guest, on or off, or the reason of the host.
     """
-    if guest.published:
-        require_unpublished(guest, (info.guest for info in parts.inventory.guests()))
+    new = [port for port in guest.published if port not in before]
+    if new:
+        require_unpublished(guest, new, (info.guest for info in parts.inventory.guests()))
+        for port in new:
+            with parts.ports.held(with_port(guest, port)):
+                pass
 
 
 def plug(parts: Parts, guest: Guest, interface: Interface) -> None:

@@ -108,12 +108,12 @@ def power_on_with(
         return
     uuid = guest.uuid
     with Undo() as undo:
-        undo.add(
-            f"power-on of {guest.name}",
-            functools.partial(_take_back, parts, uuid, suspended=False, to_run=False),
-        )
         with network:
             power_on(parts, guest, release=False)
+            undo.add(
+                f"power-on of {guest.name}",
+                functools.partial(_take_back, parts, uuid, suspended=False, to_run=False),
+            )
         steps.announce("network ready")
         parts.on_domain(uuid, release_processors)
         steps.announce("guest released")

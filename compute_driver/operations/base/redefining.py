@@ -35,16 +35,21 @@ def redefine(
     :param present: likewise.
     :return: the guest's hardware, files and domain.
     :raises GuestBusy: if another client moves a disk of the guest again and again.
-    :raises: the errors of :meth:`Parts.blueprint`; the domain stays as it was.
+    :raises DiskUnusable: if another client moves a disk where the driver cannot use the disk.
+    :raises: the errors of :meth:`Parts.blueprint`.  If the first definition fails, the domain stays
+        as it was.
     """
-    for _ in range(_TRIES):
-        present = present or parts.present(guest.uuid)
+    present = present or parts.present(guest.uuid)
+    for attempt in range(_TRIES):
         blueprint = parts.blueprint(guest, decision, new_files=new_files, present=present)
-        changes.warn(parts, present, blueprint)
+        if attempt:
+            changes.require(blueprint.layout, present, guest.name)
         parts.define(blueprint.xml)
         steps.announce("domain redefined")
-        present = parts.present(guest.uuid)  # another client may have moved a disk meanwhile
+        known, present = present, parts.present(guest.uuid)
+        # Another client may have moved a disk meanwhile.
         if parts.plan(guest, present=present).places == blueprint.layout.places:
+            changes.warn(parts, known, blueprint)
             return blueprint
     raise exceptions.GuestBusy(
         f"another client of libvirt has moved a disk of guest {guest.name!r} {_TRIES} times while"

@@ -7,9 +7,9 @@ import contextlib
 import socket
 import unittest
 
-from tests.contract.interfaces import free_port
 from tests.functional import base
 from tests.functional.command import CommandLine
+from tests.ports import free_port
 
 NAME = "reached"
 

@@ -20,8 +20,8 @@ from compute_driver.guest import MIB, Disk, Guest, Interface, PublishedPort
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import interfaces, power
-from tests.contract.interfaces import free_port
 from tests.functional import base, bridges, inside, tiny, worker
+from tests.ports import free_port
 
 
 class Interfaces(base.HostTestCase):

@@ -143,13 +143,23 @@ class KillTestCase(switches.SwitchTestCase):
         return step, left, recovered, healed
 
     def interrupt_at_each_step(
-        self, action: str, prepare: Preparation | None, *accepted: str
+        self,
+        action: str,
+        prepare: Preparation | None,
+        *accepted: str,
+        since: str = "",
+        until: str = "",
     ) -> None:
         """Interrupt an operation at each of its steps, as a signal does; it takes its steps back.
 
         :param accepted: the outcomes that the interruption may have.
+        :param since: the first of the steps; empty for all steps.
+        :param until: the step after the last one; empty for all steps.
         """
-        numbered = [*enumerate(self.steps(action, prepare))]
+        steps_taken = self.steps(action, prepare)
+        first = steps_taken.index(since) if since else 0
+        last = steps_taken.index(until) if until else len(steps_taken)
+        numbered = [*enumerate(steps_taken)][first:last]
         for at, step in tables.rows(numbered, numbered[1::2]):
             number = self.number(action, prepare)
             signals = iter([*[False] * at, True])
@@ -222,7 +232,9 @@ class TestPower(KillTestCase):
         self.interrupt_at_each_step("start", self.stop, STOPPED, RUNNING)
         self.interrupt_at_each_step("resume", self.suspend, "suspended")
         self.interrupt_at_each_step("reboot", self.leave, RUNNING)
-        self.interrupt_at_each_step("reboot_gated", self.leave, RUNNING, STOPPED)
+        gate = "network ready"  # a guest whose network fails is off
+        self.interrupt_at_each_step("reboot_gated", self.leave, RUNNING, until=gate)
+        self.interrupt_at_each_step("reboot_gated", self.leave, STOPPED, since=gate)
         self.interrupt_at_each_step("soft_reboot", self.leave, RUNNING)
 
     def test_reboot(self) -> None:

@@ -93,7 +93,7 @@ BAD_OPTIONS = {
     ("--nic", "user,address=192.0.2.0/24"): "nic address: '192.0.2.0/24' is not usable; accepted:"
     " an address in 192.0.2.0/24 other than 192.0.2.0 and 192.0.2.255",
     ("--dns", "example.org"): "--dns: 'example.org' is not usable; accepted: an IPv4",
-    ("--dns", "fe80::1%eth0"): "--dns: 'fe80::1%eth0' is not usable",
+    ("--dns", "ff02::1"): "--dns: 'ff02::1' is not usable",
     ("--nic", "user,mtu=1400,mtu=1500"): "--nic: 'mtu=1500' is not usable; accepted: mtu once",
     ("--meta", "a=1", "--meta", "a=2"): "--meta: 'a=2' is not usable; accepted: a once",
     ("--wait", ""): "argument --wait: '' is not usable; accepted: one character or more",

@@ -72,20 +72,11 @@ class ConfigDriveTest(unittest.TestCase):
         with self.assertRaisesRegex(exceptions.InvalidParameter, "another address"):
             ConfigDrive(hostname="web", addresses={"52:54:00:0:0:1": ours, "52:54:00:0:0:2": same})
 
-    def test_name_server_is_another_host(self) -> None:
-        for text in (
-            "0.0.0.0",
-            "::",
-            "::ffff:192.0.2.1",
-            "127.0.0.1",
-            "224.0.0.251",
-            "fe80::1%eth0",
-            "web",
-            "",
-        ):
+    def test_name_server_is_one_host(self) -> None:
+        for text in ("0.0.0.0", "::", "224.0.0.251", "255.255.255.255", "ff02::1", "web", ""):
             with (
                 self.subTest(text),
                 self.assertRaisesRegex(exceptions.InvalidParameter, "name server"),
             ):
                 ConfigDrive(hostname="web", name_servers=(text,))
-        self.assertTrue(ConfigDrive(hostname="web", name_servers=("192.0.2.53", "fe80::1")))
+        self.assertTrue(ConfigDrive(hostname="web", name_servers=("127.0.0.1", "fe80::1%eth0")))

@@ -12,7 +12,7 @@ from compute_driver.choices import Protocol
 from compute_driver.guest import Interface, PublishedPort
 from compute_driver.network.user import UserMode
 from compute_driver.operations.base.serial_port import is_free
-from tests.contract.interfaces import free_port
+from tests.ports import free_port
 
 
 class HeldPortTest(unittest.TestCase):

@@ -23,7 +23,12 @@ class RedefineTest(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.parts: Any = mock.create_autospec(Parts, instance=True)
-        self.parts.present.return_value = None
+        self.presents = [None, *(mock.Mock(**{"stored.guest.uuid": "u"}) for _ in range(50))]
+        self.parts.present.side_effect = self.presents
+        for name in ("require", "warn"):
+            patched = mock.patch.object(redefining.changes, name)
+            self.addCleanup(patched.stop)
+            setattr(self, name, patched.start())
         self.guest = describe()
 
     def move(self, *places: str) -> None:
@@ -49,6 +54,10 @@ class RedefineTest(unittest.TestCase):
         blueprint = redefining.redefine(self.parts, self.guest)
         self.assertEqual(["<domain>old</domain>", "<domain>new</domain>"], self.defined())
         self.assertEqual({"root": "new"}, blueprint.layout.places)
+        given = [call.kwargs["present"] for call in self.parts.blueprint.mock_calls]
+        self.assertEqual(self.presents[:2], given)
+        self.require.assert_called_once_with(blueprint.layout, self.presents[1], self.guest.name)
+        self.warn.assert_called_once_with(self.parts, self.presents[1], blueprint)
 
     def test_disk_that_moves_again_and_again_ends_the_operation(self) -> None:
         self.move(*(str(number) for number in range(50)))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import unittest
 from collections.abc import Callable
@@ -144,6 +145,22 @@ class PresentTest(unittest.TestCase):
         found = present.read(self.xml(without_aliases, rescued), None, DIRECTORY)
         assert found is not None
         self.assertEqual(([], {"root", "rescue"}), (found.added_disks, {*found.disks}))
+
+    def test_disk_of_another_client_with_the_serial_number_of_an_earlier_release_is_added(
+        self,
+    ) -> None:
+        def copied(domain: etree._Element) -> None:
+            for alias in domain.xpath("devices/disk/alias"):
+                alias.getparent().remove(alias)
+            own = domain.find("devices/disk")
+            other = copy.deepcopy(own)
+            other.find("source").set("file", "/srv/other.qcow2")
+            own.addnext(other)
+
+        found = present.read(self.xml(copied), None, DIRECTORY)
+        assert found is not None
+        self.assertEqual([Path("/srv/other.qcow2")], found.added_files)
+        self.assertNotIn("/srv/other.qcow2", found.disks["root"].words)
 
     def test_rescue_floppy_is_the_guests(self) -> None:
         rescued = guest(rescue=Rescue(image=IMAGE, bus=DiskBus.FDC))
