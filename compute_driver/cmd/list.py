@@ -36,7 +36,7 @@ def _row(info: GuestInfo) -> list[Any]:
         guest.uuid,
         guest.name,
         str(info.state),
-        info.state_reason,
+        info.state_reason or ("in rescue" if guest.rescue else ""),
         guest.architecture,
         str(info.accelerator),
         guest.vcpus,

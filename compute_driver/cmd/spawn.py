@@ -77,6 +77,9 @@ class Spawn(ShowOne):
             self.driver.console_wait(guest.uuid, text, timeout=timeout)
         except exceptions.OperationTimeout as error:
             raise exceptions.OperationTimeout(f"{error}; guest {guest.name!r} stays") from error
+        except (KeyboardInterrupt, exceptions.Interrupted):
+            LOG.warning("Guest %s stays", guest.name)
+            raise
 
 
 def _guest(words: argparse.Namespace) -> Guest:
@@ -110,22 +113,7 @@ def _guest(words: argparse.Namespace) -> Guest:
         interfaces=interfaces,
         **hardware.devices(),
     )
-    guest = functools.reduce(publishing, ports, guest)
-    _refuse_static_addresses(guest, addresses)
-    return guest
-
-
-def _refuse_static_addresses(
-    guest: Guest, addresses: Mapping[str, tuple[StaticAddress, ...]]
-) -> None:
-    """Refuse published ports of an interface with a static address.
-
-    User-mode networking leads published ports to the address that its own DHCP server gives.
-    """
-    for interface in guest.interfaces:
-        if interface.published and addresses.get(interface.mac):
-            accepted = "a port of a guest whose first interface of kind user has no address"
-            raise exceptions.InvalidParameter("publish", str(interface.published[0]), accepted)
+    return functools.reduce(publishing, ports, guest)
 
 
 def _hardware(words: argparse.Namespace) -> Wishes:

@@ -75,6 +75,8 @@ class OwnDirectory(types.ConfigType):
     """The absolute path of a directory that only this driver uses; the directory may be missing."""
 
     accepted = "an absolute path of a directory for this driver alone, which may be missing"
+    #: The reason of a refusal is not plain from the value and the accepted values.
+    tells_reason = True
 
     def __init__(self) -> None:
         super().__init__(type_name="absolute path")
@@ -88,7 +90,11 @@ class OwnDirectory(types.ConfigType):
         if _is_of_the_system(Path(os.path.realpath(path))):
             raise ValueError(f"{text!r} is a directory of the system")
         existing = next(place for place in (Path(path), *Path(path).parents) if _exists(place))
-        if not existing.is_dir():
+        try:
+            is_directory = existing.is_dir()
+        except PermissionError as error:
+            raise ValueError(f"this user cannot reach {str(existing)!r}") from error
+        if not is_directory:
             raise ValueError(f"{str(existing)!r} is not a directory")
         return path
 

@@ -18,6 +18,9 @@ from compute_driver.conf import hypervisor
 from compute_driver.hardware import architecture, tuning
 
 _GROUP = hypervisor.GROUP.name
+
+#: oslo.config's words before the reason of a refusal.
+_REASON = "is not valid: "
 _COMMON = "default"
 #: Beginnings of the environment variables of oslo.config, by group.
 _VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", _COMMON: "OS_DEFAULT__"}
@@ -73,7 +76,10 @@ def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[
     field = f"{option.dest} in {last.where} [{group}]"
     if isinstance(error, cfg.NoSuchOptError):
         return f"{field}: {last.value!r} is not usable: there is no option {error.opt_name!r}"
-    return str(exceptions.InvalidParameter(field, last.value, _accepted(option.type)))
+    accepted = _accepted(option.type)
+    if getattr(option.type, "tells_reason", False):
+        accepted += f" ({str(error).rpartition(_REASON)[2]})"
+    return str(exceptions.InvalidParameter(field, last.value, accepted))
 
 
 def unknown_driver(settings: Sequence[Setting]) -> list[str]:

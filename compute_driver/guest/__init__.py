@@ -334,11 +334,17 @@ def renamed(guest: Guest, name: str) -> Guest:
 def publishing(guest: Guest, port: PublishedPort) -> Guest:
     """Return a guest that publishes one more port, by its first interface of kind ``user``.
 
-    :raises InvalidParameter: if the guest has no such interface, or publishes the host's port.
+    User-mode networking leads published ports to the address that its own DHCP server gives.
+
+    :raises InvalidParameter: if the guest has no such interface, if the interface has a static
+        address, or if the guest publishes the host's port.
     """
     users = [nic for nic in guest.interfaces if nic.kind is InterfaceKind.USER]
     accepted = f"a guest with an interface of kind {InterfaceKind.USER}"
     require(bool(users), "publish", str(port), accepted)
+    static = guest.config_drive.addresses if guest.config_drive else {}
+    accepted = "a port of a guest whose first interface of kind user has no address"
+    require(not static.get(users[0].mac), "publish", str(port), accepted)
     return _with_ports(guest, users[0], (*users[0].published, port))
 
 

@@ -224,7 +224,11 @@ class Connection:
         try:
             yield
         except libvirt.libvirtError as error:
-            raise translate(error, self._daemon.visible if self._daemon else str) from error
+            translated = translate(error, self._daemon.visible if self._daemon else str)
+            if self._daemon is None and isinstance(translated, exceptions.LibvirtUnavailable):
+                hint = "[hypervisor] connection_uri names the daemon"
+                translated = exceptions.LibvirtUnavailable(f"{translated}; {hint}")
+            raise translated from error
 
     def _listen(self) -> None:
         with self._guard, self._translated():

@@ -185,6 +185,11 @@ def _find(connection: libvirt.virConnect, name_or_uuid: str, ownership: Ownershi
         descriptions = (Description.kept(directory), Description.latest(directory))
         if domain is None and any(description.exists() for description in descriptions):
             return uuid  # the domain is gone, its files are here
+    if domain is None and uuid is None:
+        undefined = ownership.undefined(connection, name_or_uuid)
+        if undefined is not None:
+            hint = f"guest {undefined} of this name has no domain in this libvirt; see 'audit'"
+            raise exceptions.GuestNotFound(name_or_uuid, hint)
     if domain is None or not ownership.owns(domain):
         raise ownership.not_found(name_or_uuid, domain)
     return str(domain.UUIDString())

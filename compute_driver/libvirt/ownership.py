@@ -18,11 +18,11 @@ from pathlib import Path
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.guest import renamed
+from compute_driver.guest import as_uuid, renamed
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import version
 from compute_driver.libvirt.description import Description
-from compute_driver.storage import owner
+from compute_driver.storage import layout, owner
 from compute_driver.xml import comparison, metadata
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
@@ -98,12 +98,23 @@ class Ownership:
         :param domain: the domain with this name or UUID.
         """
         hint = ""
-        if domain is not None and Description.latest(self._directory(domain)).exists():
+        if domain is None and as_uuid(guest) and self._has_lost_domain(guest):
+            hint = f"its domain is not in this libvirt; 'start {guest}' defines it again"
+        elif domain is not None and Description.latest(self._directory(domain)).exists():
             hint = (
                 f"the domain is not this driver's, but {self._directory(domain)} has a guest's"
                 " files; see 'audit'"
             )
         return exceptions.GuestNotFound(guest, hint)
+
+    def undefined(self, connection: libvirt.virConnect, name: str) -> str | None:
+        """Return the UUID of a guest of that name whose domain is not in libvirt; None without one.
+
+        The method reads the descriptions of all guests.
+        """
+        directories = sorted(path.parent for path in self.instances.glob(f"*/{layout.LATEST}"))
+        named = (path.name for path in directories if Description.latest(path).name() == name)
+        return next((uuid for uuid in named if domains.lookup(connection, uuid) is None), None)
 
     def fault(
         self, domain: libvirt.virDomain, *, persistent: bool
@@ -221,6 +232,11 @@ class Ownership:
     def _directory(self, domain: libvirt.virDomain) -> Path:
         """Return the directory that a domain's files have if the domain is this driver's."""
         return self.instances / str(domain.UUIDString())
+
+    def _has_lost_domain(self, uuid: str) -> bool:
+        """Tell whether the files of a guest without a domain are not kept by the driver itself."""
+        directory = self.instances / uuid
+        return Description.latest(directory).exists() and not Description.kept(directory).exists()
 
     def _owns(self, domain: libvirt.virDomain, text: str) -> bool:
         claim = metadata.claim(text)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
-from compute_driver.guest import GIB, shown_size
+from compute_driver.guest import shown_size
 from compute_driver.storage.layout import GuestDisk, Role
 
 #: Roles of disks whose content is the image.
@@ -53,9 +53,8 @@ def check_size(disk: GuestDisk, image: BaseImage | None) -> None:
         )
     held = content(disk, image)
     if held is not None and 0 < disk.size_bytes < held.virtual_size:
-        enough = -(-held.virtual_size // GIB)
         raise exceptions.ImageTooLarge(
             f"the image is a disk of {shown_size(held.virtual_size)}, the {disk.role} disk has"
-            f" only {shown_size(disk.size_bytes)}; accepted: a disk of {enough} GiB or more, or of"
-            " size 0 for the image's own size"
+            f" only {shown_size(disk.size_bytes)}; accepted: a disk at least as large as the image,"
+            " or of size 0 for the image's own size"
         )

@@ -22,13 +22,16 @@ def writing(path: Path, needed: int = 0) -> Iterator[None]:
     :raises NotEnoughSpace: if the file system of the directory is full.
     :raises HostError: if writing fails for another reason.
     """
+    free = None
+    with contextlib.suppress(OSError):  # of a directory that the user may not enter
+        free = shutil.disk_usage(filesystem.existing_parent(path)).free
     try:
         yield
     except OSError as error:
         if error.errno is None:  # some libraries derive their own errors from OSError
             raise
         if filesystem.is_full(error):
-            raise full(path, needed) from error
+            raise full(path, needed, free if needed else None) from error
         raise exceptions.HostError(f"cannot write in {path}: {error.strerror}") from error
 
 
@@ -49,8 +52,13 @@ def is_used_up(path: Path) -> bool:
     return not status.f_bavail or (status.f_files > 0 and not status.f_favail)
 
 
-def full(path: Path, needed: int = 0) -> exceptions.NotEnoughSpace:
-    """Return the error for a full file system; the parameters are those of :func:`writing`."""
+def full(path: Path, needed: int = 0, free: int | None = None) -> exceptions.NotEnoughSpace:
+    """Return the error for a full file system.
+
+    :param path: see :func:`writing`.
+    :param needed: likewise.
+    :param free: the bytes that were free before the content took them; None for the free bytes now.
+    """
     wanted = f"{needed} bytes are needed, " if needed else ""
-    free = shutil.disk_usage(path).free
+    free = shutil.disk_usage(path).free if free is None else free
     return exceptions.NotEnoughSpace(f"not enough space in {path}: {wanted}{free} are free")

@@ -296,6 +296,7 @@ class Tables(CommandLineCase):
         self.assertEqual(["192.0.2.5/24"], self.done("show", "web", "-f", "json").json["addresses"])
         listed = ("list", "-f", "value", "-c", "Addresses")
         self.assertEqual("192.0.2.5/24\n", self.done(*listed).out)
+        self.assertIn("has no address", self.refused(2, "publish", "web", "2222:22"))
         self.done("detach", "interface", guest.uuid, "52:54:00:00:00:01")
         self.assertEqual("\n", self.done(*listed).out)
 

@@ -34,14 +34,14 @@ BAD_VALUES = {
     " accepted: a whole number, 0 to 2147483647",
     **{
         f"{option} = {path}": f"{option} in {{file}} [hypervisor]: {path!r} is not usable;"
-        f" accepted: {hypervisor.OwnDirectory.accepted}"
-        for option, path in (
-            ("state_path", "var"),
-            ("state_path", "/"),
-            ("state_path", "/usr/../var/lib/"),
-            ("state_path", "/etc/passwd/x"),
-            ("instances_path", "/dev/null"),
-            ("image_cache_path", "/proc/self"),
+        f" accepted: {hypervisor.OwnDirectory.accepted} ({reason})"
+        for option, path, reason in (
+            ("state_path", "var", "'var' is not an absolute path such as /var/lib/compute-driver"),
+            ("state_path", "/", "'/' is a directory of the system"),
+            ("state_path", "/usr/../var/lib/", "'/usr/../var/lib/' is a directory of the system"),
+            ("state_path", "/etc/passwd/x", "'/etc/passwd' is not a directory"),
+            ("instances_path", "/dev/null", "'/dev/null' is a directory of the system"),
+            ("image_cache_path", "/proc/self", "'/proc/self' is a directory of the system"),
         )
     },
     "tcg_cpu_models = vax:486": "tcg_cpu_models in {file} [hypervisor]: 'vax:486' is not usable;"
@@ -151,6 +151,14 @@ class Load(ConfigurationCase):
             os.environ["OS_HYPERVISOR__STATE_PATH"] = "/srv/x"
             self.assertEqual("/srv/x/instances", conf.load().hypervisor.instances_path)
             self.assertEqual([], conf.problems())
+
+    def test_directory_that_the_user_cannot_reach_is_named(self) -> None:
+        denied = PermissionError(13, "Permission denied")
+        with (
+            mock.patch.object(Path, "is_dir", side_effect=denied),
+            self.assertRaisesRegex(ValueError, "this user cannot reach '/srv'"),
+        ):
+            hypervisor.OwnDirectory()("/srv/nobody/x")
 
     def test_paths_follow_the_state_path(self) -> None:
         self.write("[hypervisor]\nstate_path = /srv/x\n")

@@ -16,6 +16,7 @@ from compute_driver import exceptions
 from compute_driver.choices import Accelerator
 from compute_driver.guest import Disk, Guest
 from compute_driver.hardware.acceleration import Decision
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import owner
@@ -254,6 +255,28 @@ class DefinitionTest(OwnershipTestCase):
         with full, self.assertLogs("compute_driver.libvirt.ownership", "WARNING"):
             self.define()
         self.connection.defineXMLFlags.assert_called_once()
+
+
+class UndefinedTest(OwnershipTestCase):
+    """Another client has removed the domain."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.directory.mkdir(parents=True)
+        Description.latest(self.directory).write(domain_xml(self.directory, None))
+        gone = mock.patch.object(domains, "lookup", return_value=None)
+        self.addCleanup(gone.stop)
+        gone.start()
+
+    def test_guest_is_found_by_its_name(self) -> None:
+        self.assertEqual(UUID, self.ownership.undefined(self.connection, "a"))
+        self.assertIsNone(self.ownership.undefined(self.connection, "b"))
+
+    def test_error_by_uuid_names_the_remedy(self) -> None:
+        self.assertIn(f"'start {UUID}'", str(self.ownership.not_found(UUID, None)))
+        self.assertNotIn("start", str(self.ownership.not_found(OTHER, None)))
+        Description.kept(self.directory).write(domain_xml(self.directory, None))
+        self.assertNotIn("start", str(self.ownership.not_found(UUID, None)))
 
 
 class RenamedTest(OwnershipTestCase):
