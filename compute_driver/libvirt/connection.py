@@ -275,6 +275,13 @@ class Connection:
         for path in self._daemon.guest_logs(name) if self._daemon else ():
             path.unlink(missing_ok=True)
 
+    def is_logged(self, log: Path) -> bool:
+        """Tell whether the embedded libvirt writes to a guest's console log.
+
+        :return: True for a libvirt of the host, which is not asked.
+        """
+        return self._daemon is None or concurrency.run_blocking(self._daemon.is_logged, log)
+
     def close(self) -> None:
         """Close all connections; the next call opens a new one."""
         concurrency.run_blocking(self._close)

@@ -194,6 +194,18 @@ def _pause(audited: _Audited) -> Iterator[Finding]:
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
 
 
+def _log(audited: _Audited) -> Iterator[Finding]:
+    runs = audited.present is not None and audited.present.running is not None
+    log = audited.plan.directory / layout.CONSOLE_LOG
+    if runs and not audited.parts.connection.is_logged(log):
+        yield Finding(
+            kind="unlogged guest",
+            subject=audited.guest.uuid,
+            detail="the daemon that writes its console log has ended since its start; 'reboot"
+            " --hard' starts the log again",
+        )
+
+
 def _changes(audited: _Audited) -> Iterator[Finding]:
     yield from audited.changed
 
@@ -236,6 +248,7 @@ def _missing_files(audited: _Audited) -> Iterator[Finding]:
 
 _FINDERS: tuple[Callable[[_Audited], Iterator[Finding]], ...] = (
     _pause,
+    _log,
     _changes,
     _identity,
     _leftovers,

@@ -38,7 +38,7 @@ from compute_driver.exceptions import (
     NotEnoughSpace,
 )
 from compute_driver.guest import MIB
-from compute_driver.libvirt.embedded import short_names, supervisor, system_directories
+from compute_driver.libvirt.embedded import orphans, short_names, supervisor, system_directories
 from compute_driver.libvirt.embedded.lease import Lease
 from compute_driver.system import concurrency, interpreter, space, tools
 from compute_driver.system.filesystem import host_errors, is_full
@@ -163,6 +163,11 @@ class EmbeddedDaemon:
         logs = "log/libvirt/qemu" if self._privileged else "cache/libvirt/qemu/log"
         older = (self._base / logs).glob(f"{glob.escape(name)}.log.[0-9]*")
         return [self._base / logs / f"{name}.log", *older]
+
+    def is_logged(self, log: Path) -> bool:
+        """Tell whether a virtlogd of this libvirt writes to a guest's console log."""
+        files = (self._base / "run" / "libvirt").glob("virtlogd-*.pid")
+        return any(orphans.has_open(pid, log) for pid in map(orphans.read_pid, files) if pid)
 
     def visible(self, text: str) -> str:
         """Return a message of the daemon with the paths that its user can open."""

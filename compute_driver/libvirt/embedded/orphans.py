@@ -42,6 +42,17 @@ def read_pid(path: Path) -> int | None:
     return None
 
 
+def has_open(pid: int, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    with contextlib.suppress(OSError):
+        wanted = path.stat()
+        for descriptor in Path("/proc", str(pid), "fd").iterdir():
+            with contextlib.suppress(OSError):  # closed meanwhile
+                if os.path.samestat(wanted, descriptor.stat()):
+                    return True
+    return False
+
+
 @dataclasses.dataclass(frozen=True)
 class Orphan:
     """A daemon without its supervisor.

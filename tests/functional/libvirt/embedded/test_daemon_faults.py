@@ -152,8 +152,13 @@ class DaemonFaultsTest(tiny.TinyTestCase):
 
     def console_log(self, driver: LibvirtDriver, made: Guest, fault: Fault) -> str:
         self.assertIn(b"...", driver.console_log(made.uuid))
-        if "QEMU" in fault or fault.get("virtlogd") is signal.SIGKILL:
+        if "QEMU" in fault:
             return "the output before the fault"
+        kinds = [finding.kind for finding in driver.audit()]
+        if fault.get("virtlogd") is signal.SIGKILL:
+            self.assertEqual(["unlogged guest"], kinds)
+            return "the output before the fault; audit tells"
+        self.assertEqual([], kinds)
         self.wait_for_dots(made)
         return "goes on"
 
