@@ -26,7 +26,7 @@ def check_guest(parts: Parts, guest: Guest) -> acceleration.Decision:
             "memory", guest.memory_mib, f"at most {limit} MiB, which is what the host has"
         )
     formatting.check(guest)
-    decision = parts.draft(guest).decision
+    decision = parts.draft(guest, new_files=True).decision
     control_groups.check_cpu_limits(guest.cpu_limits, parts.conf.hypervisor.connection_uri)
     parts.ports.check_interfaces(guest)
     return decision
