@@ -80,6 +80,10 @@ class Manager(commandmanager.CommandManager):
             name = " ".join(words[:count])
             if name in self.commands:
                 return self.commands[name].load(), name, argv[count:]
+        if argv and not words:
+            raise errors.UsageError(
+                f"unrecognized arguments: {argv[0]}; see 'compute-driver --help'"
+            )
         raise errors.UnknownCommandError(self._suggest(words))
 
     def _suggest(self, words: list[str]) -> str:

@@ -23,7 +23,9 @@ from compute_driver.hardware import architecture
 _IMAGE = (
     Option("--image", "path or URL of a disk or ISO image", "SRC"),
     *options.IMAGE,
-    Option("--disk", "size of the root disk (default: the image's size)", "GIB", verb.number),
+    Option(
+        "--disk", "size of the root disk (default, and 0: the image's size)", "GIB", verb.number
+    ),
     *options.KERNEL,
     choice(
         "--firmware",

@@ -294,7 +294,7 @@ class Global(CommandLineCase):
         for words, expected in {
             (): "no command given",
             ("-v",): "no command given",
-            ("--nonsense",): "no command given",
+            ("--nonsense",): "unrecognized arguments: --nonsense",
             ("lst",): "no such command: 'lst'; is it 'list'",
             ("destr", "web"): "no such command: 'destr web'; is it 'destroy'?",
             ("host",): "no such command: 'host'; is it 'host check' or 'host show'?",
