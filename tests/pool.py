@@ -127,6 +127,9 @@ class PoolDisks:
     def bases(self, source: PoolSource) -> list[Path]:
         return file_disks.bases(source.file)
 
+    def unstated(self, source: PoolSource) -> str | None:
+        return file_disks.unstated(source.file)
+
 
 @contextlib.contextmanager
 def used(pool: Path) -> Iterator[None]:
