@@ -111,6 +111,20 @@ def version(opened: libvirt.virConnect) -> int:
     return known
 
 
+def _told(function: Callable[[libvirt.virConnect], R], opened: libvirt.virConnect) -> R:
+    """Call a function, and again if libvirt does not tell its error.
+
+    Each call of libvirt forgets the thread's last error, also the call that frees an object.  The
+    garbage collector may do so between the failure and the question for the error.
+    """
+    try:
+        return function(opened)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() is not None:
+            raise
+    return function(opened)
+
+
 class Connection:
     """The way to one libvirt daemon, shared by all threads.
 
@@ -210,7 +224,7 @@ class Connection:
     def _call(self, opened: libvirt.virConnect, function: Callable[[libvirt.virConnect], R]) -> R:
         try:
             with self._translated():
-                return function(opened)
+                return _told(function, opened)
         finally:
             with self._guard:
                 kept = len(self._idle) < _MAX_IDLE and bool(opened.isAlive())

@@ -52,3 +52,39 @@ class LogTest(unittest.TestCase):
             made.run(libvirt.virConnect.getHostname)
         (line,) = logged.output
         self.assertRegex(line, r"virConnect\.getHostname\(\): failed after [\d.]+ s")
+
+
+class LostErrorTest(unittest.TestCase):
+    """The garbage collector frees an object of libvirt between a failure and its error."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.opened = libvirt.open("test:///default")
+        self.addCleanup(self.opened.close)
+        made = connection.Connection(base.configuration(connection_uri="test:///default"))
+        opening = mock.patch.object(made, "open", return_value=self.opened)
+        self.addCleanup(opening.stop)
+        opening.start()
+        self.connection = made
+        self.calls = 0
+
+    def look_up(self, opened: libvirt.virConnect, times: int) -> bool:
+        """Look up a domain that is not there; free another domain the first times."""
+        other = opened.lookupByName("test")
+        found = libvirt.libvirtmod.virDomainLookupByName(opened._o, "nowhere")
+        self.calls += 1
+        if self.calls <= times:
+            del other
+        if found is None:
+            raise libvirt.libvirtError("virDomainLookupByName() failed")
+        return True
+
+    def test_the_call_is_repeated_once(self) -> None:
+        for times, text in ((0, "not found"), (1, "not found"), (9, "failed")):
+            with (
+                self.subTest(times=times),
+                self.assertRaisesRegex(exceptions.LibvirtError, text),
+            ):
+                self.calls = 0
+                self.connection.run(self.look_up, times)
+            self.assertEqual(min(times, 1) + 1, self.calls)
