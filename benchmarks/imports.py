@@ -34,7 +34,10 @@ print(time.perf_counter() - began)
 
 _STOP = """
 import pathlib, sys
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+try:
+    from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+except ImportError:  # an older tree
+    from compute_driver.libvirt.daemon import EmbeddedDaemon
 EmbeddedDaemon(pathlib.Path(sys.argv[1])).stop()
 """
 
