@@ -18,7 +18,7 @@ from benchmarks.report import Report
 from compute_driver import conf
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.hardware import architecture
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 
 BASELINE = "cold"
 

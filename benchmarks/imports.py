@@ -34,10 +34,7 @@ print(time.perf_counter() - began)
 
 _STOP = """
 import pathlib, sys
-try:
-    from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
-except ImportError:  # an older tree
-    from compute_driver.libvirt.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 EmbeddedDaemon(pathlib.Path(sys.argv[1])).stop()
 """
 

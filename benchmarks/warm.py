@@ -16,7 +16,7 @@ from benchmarks import command, measure
 from benchmarks.report import Report
 from compute_driver import conf
 from compute_driver.images.cache import ImageCache
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base
 
 BASELINE = "cold"

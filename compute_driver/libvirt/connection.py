@@ -24,8 +24,7 @@ from oslo_config import cfg
 
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
-from compute_driver.libvirt import events
-from compute_driver.libvirt.embedded import daemon
+from compute_driver.libvirt import daemon, events
 from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)

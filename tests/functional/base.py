@@ -19,7 +19,7 @@ from compute_driver import conf
 from compute_driver.choices import Accelerator
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, DirectBoot, Disk, Guest, Image, Interface
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.storage import layout, owner
 from tests import guests
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base
 from tests.outcome import Outcome
 

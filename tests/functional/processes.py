@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.libvirt.embedded import orphans
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
 
 
 def mentions(word: str) -> list[str]:

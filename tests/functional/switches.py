@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.guest import Guest, Interface
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests import guests
 from tests.functional import base, inside
 

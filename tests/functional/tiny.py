@@ -16,7 +16,7 @@ import libvirt
 
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.storage import owner
 from tests.functional import base
 

@@ -19,7 +19,8 @@ NAME = "mine"
 STOP = """
 import sys
 from pathlib import Path
-from compute_driver.libvirt.embedded import daemon, short_names
+from compute_driver.libvirt import daemon
+from compute_driver.libvirt.embedded import short_names
 state = Path(sys.argv[1])
 daemon.EmbeddedDaemon(state).stop()
 print(short_names.of(state / "libvirt"))

@@ -133,7 +133,7 @@ FULL = {
 STOP = """
 import sys
 from pathlib import Path
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 EmbeddedDaemon(Path(sys.argv[1])).stop()
 """
 

@@ -38,7 +38,7 @@ CODE = """
 import sys
 from pathlib import Path
 import libvirt
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional.processes import ended
 
 daemon = EmbeddedDaemon(Path(sys.argv[1]))

@@ -15,7 +15,7 @@ from compute_driver import exceptions
 from compute_driver.choices import RebootKind
 from compute_driver.driver import ConsoleSession
 from compute_driver.drivers.libvirt import LibvirtDriver
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, inside
 
 #: Size in KiB at which a console log rotates, number of its parts, and a guest's long output.

@@ -19,8 +19,8 @@ from compute_driver.choices import RebootKind, VideoModel
 from compute_driver.consoles import DisplayKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.info import Display
-from compute_driver.libvirt.embedded import daemon
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt import daemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests import rfb, spice
 from tests.functional import base, inside, tiny
 

@@ -13,7 +13,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskBus, DiskFormat, PowerState, StateReason
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, Disk, Image
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, boot_sectors, tiny
 
 SIZE_KIB = 24 * 1024

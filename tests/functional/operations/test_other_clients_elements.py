@@ -16,7 +16,7 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Guest, Image, Interface, Rescue
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.operations.base import changes
 from tests.functional import base
 from tests.functional.other_client import OtherClientTestCase

@@ -16,7 +16,7 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat, PowerState, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, Disk, Guest, Image
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional import base, boot_sectors, command, tables, tiny
 from tests.functional.processes import daemon_pid, ended
 

@@ -26,7 +26,7 @@ import json, os, sys
 from pathlib import Path
 import libvirt
 from compute_driver import exceptions
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 
 libvirt.registerErrorHandler(lambda *_: None, None)
 daemon = EmbeddedDaemon(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -24,7 +24,7 @@ import fcntl, json, os, signal, stat, sys
 from pathlib import Path
 import libvirt
 from compute_driver.libvirt.embedded import leftovers
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from tests.functional.processes import daemon_pid, ended
 
 DIRECTORIES = [Path(parent, "libvirt") for parent in {PARENTS!r}]

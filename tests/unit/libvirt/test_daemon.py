@@ -11,8 +11,8 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver import exceptions
-from compute_driver.libvirt.embedded import daemon
-from compute_driver.libvirt.embedded.daemon import EmbeddedDaemon
+from compute_driver.libvirt import daemon
+from compute_driver.libvirt.daemon import EmbeddedDaemon
 from compute_driver.system import tools
 
 
