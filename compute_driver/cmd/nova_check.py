@@ -37,12 +37,13 @@ class NovaCheck(verb.Verb):
                 " accepted: --config-file or --config-dir"
             )
         paths = [*files, *(path for name in directories for path in sources.files_in(name))]
-        values = report.of_settings(sources.written(paths))
+        settings = sources.written(paths)
+        values = report.of_settings(settings)
         refused: dict[tuple[str, str], str] = {}
         with contextlib.suppress(ImportError):  # nova is not installed
             from compute_driver.nova import configuration
 
-            values, refused = configuration.checked(files, directories, values)
+            values, refused = configuration.checked(paths, settings)
         lines = [line for line in report.lines(values) if (line.group, line.name) not in refused]
         faults = conf.problems(files, directories) + sorted(refused.values())
         for text in faults:

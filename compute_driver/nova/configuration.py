@@ -55,13 +55,12 @@ def values(nova_conf: cfg.ConfigOpts) -> dict[tuple[str, str], str]:
 
 
 def checked(
-    files: Sequence[str], directories: Sequence[str], values: Values
+    paths: Sequence[str], settings: Sequence[sources.Setting]
 ) -> tuple[Values, dict[tuple[str, str], str]]:
     """Return values as nova reads them, and a line for each option whose value nova refuses.
 
-    :param files: the configuration files.
-    :param directories: the directories of further configuration files.
-    :param values: the values that the files set, as the files write them.
+    :param paths: the configuration files.
+    :param settings: the settings of the files and of the environment.
     :return: in the values, references such as ``$state_path`` are replaced; the lines are by group
         and name.
     """
@@ -74,16 +73,13 @@ def checked(
         known = [option for option in listed if section == "DEFAULT" or option.dest in rules]
         nova_conf.register_opts(known, None if section == "DEFAULT" else section)
         options |= {(section, option.dest): option for option in known}
-    arguments = [f"--config-file={path}" for path in files]
-    arguments += [f"--config-dir={path}" for path in directories]
+    arguments = [f"--config-file={path}" for path in paths]
     nova_conf(arguments, project="nova", default_config_files=[], default_config_dirs=[])
-    paths = [*files, *(path for name in directories for path in sources.files_in(name))]
-    read, faults = dict(values), {}
-    for group, name in values.keys() & options.keys():
+    read, faults = dict(report.of_settings(settings)), {}
+    for group, name in read.keys() & options.keys():
         try:
             read[group, name] = rules_text(_value(nova_conf, group, name))
         except (cfg.Error, ValueError) as error:
-            settings = sources.written(paths)
             faults[group, name] = sources.complaint(group, options[group, name], error, settings)
     return read, faults
 

@@ -215,8 +215,8 @@ class OptionsTest(NovaCase):
             "[libvirt]\ncpu_mode = bogus\nrx_queue_size = 300\nwait_soft_reboot_seconds = $no\n"
             "cpu_models = a\nunknown = 1\n"
         )
-        written = report.of_settings(sources.written([str(path)]))
-        values, faults = configuration.checked([str(path)], [], written)
+        settings = sources.written([str(path)])
+        values, faults = configuration.checked([str(path)], settings)
         self.assertEqual("/srv/instances", values["DEFAULT", "instances_path"])
         self.assertEqual("a", values["libvirt", "cpu_models"])
         self.assertEqual(
