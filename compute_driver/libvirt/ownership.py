@@ -57,6 +57,11 @@ class Ownership:
         """Tell whether a domain is a guest of this driver."""
         return self._owns(domain, domains.metadata_of(domain))
 
+    def find(self, connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
+        """Return the domain with that UUID if it is a guest of this driver, else None."""
+        domain = domains.lookup(connection, uuid)
+        return domain if domain is not None and self.owns(domain) else None
+
     def stored(self, domain: libvirt.virDomain) -> metadata.Stored | None:
         """Return the content of a guest's metadata, with its present directory and name.
 

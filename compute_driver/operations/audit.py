@@ -68,7 +68,7 @@ def _directories(parts: Parts, repair: bool) -> Iterator[Finding]:
             continue
         with journal.unless_busy(parts, uuid) as idle:
             # An operation may have removed the directory, or made its guest, since the two lists.
-            if idle and path.exists() and not parts.connection.run(_is_ours, parts, uuid):
+            if idle and path.exists() and parts.connection.run(parts.ownership.find, uuid) is None:
                 yield _orphan(parts, path, repair)
 
 
@@ -297,11 +297,6 @@ def _system_directories(repair: bool) -> Iterator[Finding]:
         yield Finding(
             kind="left directory", subject=str(left.path), detail=left.detail, repaired=repair
         )
-
-
-def _is_ours(connection: libvirt.virConnect, parts: Parts, uuid: str) -> bool:
-    domain = domains.lookup(connection, uuid)
-    return domain is not None and parts.ownership.owns(domain)
 
 
 def _ours(parts: Parts) -> set[str]:

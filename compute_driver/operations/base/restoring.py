@@ -143,8 +143,8 @@ def describe_again(parts: Parts, uuid: str, *, repair: bool) -> None:
 
 
 def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> None:
-    domain = domains.lookup(connection, uuid)
-    if domain is None or not ownership.owns(domain):
+    domain = ownership.find(connection, uuid)
+    if domain is None:
         return
     if not domain.isPersistent():
         domains.unless_stopped(
