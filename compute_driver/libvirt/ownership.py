@@ -11,8 +11,10 @@ The methods run behind the gateway, on a native thread, and let ``libvirtError``
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import libvirt
@@ -177,13 +179,17 @@ class Ownership:
             settled = self._owner = owner.make(self.instances, self._lost(connection))
         return settled
 
-    def descriptions(self, domain: libvirt.virDomain) -> tuple[str, str | None, Element | None]:
-        """Return what :func:`domains.descriptions` returns, and the note about the domain.
+    def descriptions(
+        self, domain: libvirt.virDomain
+    ) -> tuple[str, str | None, Callable[[], Element | None]]:
+        """Return what :func:`domains.descriptions` returns, and a function for the domain's note.
 
-        :return: the note is None if another libvirt or another driver has defined the domain.
+        :return: the function returns None if another libvirt or another driver has defined the
+            domain.
         """
         inactive, live = domains.descriptions(domain)
-        return inactive, live, self._baseline(inactive, version(domain.connect()))
+        made_by = version(domain.connect())
+        return inactive, live, functools.partial(self._baseline, inactive, made_by)
 
     def description(self, domain: libvirt.virDomain) -> str:
         """Return the XML of a domain with its baseline, for :meth:`define_again`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ class Present:
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
-    :param note: the note of what libvirt has made of the domain; None without one.
+    :param find_note: returns the note of what libvirt has made of the domain when this driver has
+        defined it last; None without one.  Most readers need no note, which is long.
     """
 
     stored: metadata.Stored
@@ -56,12 +57,13 @@ class Present:
     described: Mapping[str, Place]
     domain: Element
     running: Element | None
-    note: Element | None = None
+    find_note: Callable[[], Element | None] | None = None
 
     @functools.cached_property
     def baseline(self) -> Baseline | None:
         """The domain without the changes of other clients; None if this is not known."""
-        return None if self.note is None else comparison.read(self.note)
+        note = self.find_note and self.find_note()
+        return None if note is None else comparison.read(note)
 
     @property
     def guest(self) -> Guest:
@@ -101,14 +103,14 @@ def read(
     inactive: str,
     live: str | None,
     directory: Path,
-    note: Element | None = None,
+    find_note: Callable[[], Element | None] | None = None,
 ) -> Present | None:
     """Return what a domain has.
 
     :param inactive: the domain's XML from its next power-on.
     :param live: the XML of the domain that runs; None if it does not run.
     :param directory: where the guest's directory is now.
-    :param note: see :class:`Present`.
+    :param find_note: see :class:`Present`.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
@@ -127,7 +129,7 @@ def read(
         described=described,
         domain=domain,
         running=running,
-        note=note,
+        find_note=find_note,
     )
 
 

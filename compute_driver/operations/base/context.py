@@ -148,10 +148,10 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored, (inactive, live, note) = self._with_domain(
+        stored, (inactive, live, find_note) = self._with_domain(
             uuid, lambda domain, stored: (stored, self.ownership.descriptions(domain))
         )
-        return stored, present_xml.read(inactive, live, self.directory(uuid), note)
+        return stored, present_xml.read(inactive, live, self.directory(uuid), find_note)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.

@@ -17,6 +17,7 @@ from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
+from compute_driver.xml import metadata
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -83,17 +84,16 @@ def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Remo
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return _Removed()
-    interfaces: tuple[Interface, ...] = ()
     try:
         stored = parts.ownership.stored(domain)
-    except exceptions.MetadataDamaged:
-        pass  # the audit finds ports that are still plugged in, by the UUID
-    else:
         if stored is None:
             return None
-        interfaces = stored.guest.interfaces
+    except exceptions.MetadataDamaged:
+        described = Description.latest(parts.directory(uuid)).intact()
+        stored = None if described is None else metadata.read(described)
     domains.power_off(domain)
-    return _Removed(domain.name(), interfaces)
+    # The audit finds ports that are still plugged in, by the UUID.
+    return _Removed(domain.name(), () if stored is None else stored.guest.interfaces)
 
 
 def _undefine(connection: libvirt.virConnect, uuid: str, *, keep_files: bool) -> None:

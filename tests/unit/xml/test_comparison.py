@@ -39,7 +39,7 @@ class ComparisonTest(unittest.TestCase):
         self.domain = made
 
     def present(self) -> Present:
-        found = present.read(text(self.domain), None, DIRECTORY, self.note)
+        found = present.read(text(self.domain), None, DIRECTORY, lambda: self.note)
         assert found is not None
         return found
 
