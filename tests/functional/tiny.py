@@ -34,6 +34,13 @@ def libvirt_connection(case: unittest.TestCase) -> libvirt.virConnect:
     return connection
 
 
+def libvirt_error() -> libvirt.libvirtError:
+    """Return an error as libvirt itself makes it: with a number."""
+    error = libvirt.libvirtError("no")
+    error.err = (libvirt.VIR_ERR_OPERATION_FAILED, libvirt.VIR_FROM_QEMU, "no")
+    return error
+
+
 def emulators() -> dict[str, int]:
     """Return the process IDs of all QEMUs of this process's host, by the guests' UUIDs."""
     pids = {}

@@ -20,7 +20,7 @@ from compute_driver.choices import Quiesce, RebootKind
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import MIB, ConfigDrive, Disk
 from compute_driver.libvirt.domain import AGENT_SECONDS
-from tests.functional import base, bridges, inside, worker
+from tests.functional import base, bridges, inside, tiny, worker
 
 #: Seconds until the guest's server answers; the guest tests its link-local address first.
 SSH_ATTEMPTS = 30
@@ -177,7 +177,7 @@ class TestAgent(inside.SharedGuestTestCase):
     def test_a_failed_snapshot_leaves_nothing_frozen(self) -> None:
         self.mount()
         refusal = mock.patch.object(
-            libvirt.virDomain, "backupBegin", side_effect=libvirt.libvirtError("no")
+            libvirt.virDomain, "backupBegin", side_effect=tiny.libvirt_error()
         )
         with (
             tempfile.TemporaryDirectory(dir="/var/tmp") as home,

@@ -107,7 +107,7 @@ class TestRunningGuest(inside.SharedGuestTestCase, Interfaces):
 
     def test_an_interface_that_cannot_be_described_is_detached(self) -> None:
         failure = mock.patch.object(
-            libvirt.virDomain, "setMetadata", side_effect=libvirt.libvirtError("no")
+            libvirt.virDomain, "setMetadata", side_effect=tiny.libvirt_error()
         )
         with failure, self.assertRaises(exceptions.LibvirtError):
             self.driver.attach_interface(self.made.uuid, Interface())
@@ -242,7 +242,7 @@ class TestTinyGuest(tiny.TinyTestCase, Interfaces):
 
     def test_a_failed_attachment_leaves_no_trace(self) -> None:
         made = self.spawn_tiny()
-        failure = mock.patch.object(domains, "attach", side_effect=libvirt.libvirtError("no"))
+        failure = mock.patch.object(domains, "attach", side_effect=tiny.libvirt_error())
         with failure, self.assertRaises(exceptions.LibvirtError):
             self.driver.attach_interface(made.uuid, Interface())
         self.assert_has(made)

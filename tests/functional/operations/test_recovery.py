@@ -88,9 +88,7 @@ class TestInterruptedOperations(RecoveryTestCase):
         self.driver.destroy(made.uuid, keep_files=True)
         (description,) = base.state_path().glob("instances/*/domain.xml")
         before = description.read_bytes()
-        failure = mock.patch.object(
-            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
-        )
+        failure = mock.patch.object(libvirt.virDomain, "create", side_effect=tiny.libvirt_error())
         with failure, self.assertRaises(exceptions.LibvirtError):
             self.driver.spawn(dataclasses.replace(made, memory_mib=24))
         self.assertEqual(before, description.read_bytes())
@@ -218,9 +216,7 @@ class TestInterruptedOperations(RecoveryTestCase):
     def test_an_undo_that_fails_is_repeated_later(self) -> None:
         made = tiny.guest()
         refusal = mock.patch.object(shutil, "rmtree", side_effect=PermissionError("no"))
-        failure = mock.patch.object(
-            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
-        )
+        failure = mock.patch.object(libvirt.virDomain, "create", side_effect=tiny.libvirt_error())
         with refusal, failure, self.assertRaises(exceptions.LibvirtError):
             self.driver.spawn(made)
         self.assertNotEqual(set(), tiny.files())

@@ -127,7 +127,7 @@ class TestInterrupted(tiny.TinyTestCase):
 
         def only_own(domain: libvirt.virDomain) -> Any:
             if "rescue-" in domain.XMLDesc():
-                raise libvirt.libvirtError("no")
+                raise tiny.libvirt_error()
             return create(domain)
 
         with (

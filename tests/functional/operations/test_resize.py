@@ -141,7 +141,7 @@ class TestInterruptedResize(ResizeTestCase):
     def test_a_guest_that_does_not_start_in_the_new_size_gets_the_old_size(self) -> None:
         made = self.spawn_tiny()
         create = libvirt.virDomain.create
-        outcomes = [libvirt.libvirtError("no"), None]
+        outcomes = [tiny.libvirt_error(), None]
 
         def refuse_once(domain: libvirt.virDomain) -> None:
             failure = outcomes.pop(0)
@@ -293,9 +293,7 @@ class TestFiles(ResizeTestCase):
             self.assertEqual("kept directory", finding.kind)
             self.assertFalse(finding.repaired)
         again = tiny.guest(uuid=made.uuid, name=made.name)
-        failure = mock.patch.object(
-            libvirt.virDomain, "create", side_effect=libvirt.libvirtError("no")
-        )
+        failure = mock.patch.object(libvirt.virDomain, "create", side_effect=tiny.libvirt_error())
         with failure, self.assertRaises(exceptions.LibvirtError):
             self.driver.spawn(again)
         self.assertEqual((), self.driver.list())
