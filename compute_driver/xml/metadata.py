@@ -36,6 +36,9 @@ _TAG = f"{{{NAMESPACE}}}guest"
 #: Number of guests whose descriptions are kept as they were read last.
 _KEPT = 1024
 
+#: Number of domains whose names and UUIDs are kept as they were read last.
+_KEPT_TEXTS = 8
+
 #: virDomainGetMetadata returns the element without its namespace.
 _ROOT_TAGS = frozenset({_TAG, "guest"})
 _OWNER = "owner"
@@ -172,12 +175,12 @@ def renamed(xml: str, name: str) -> str:
 
 def name(xml: str) -> str:
     """Return the name of a domain."""
-    return str(_root(xml).findtext("name"))
+    return _identity(xml)[1]
 
 
 def uuid(xml: str) -> str:
     """Return the UUID of a domain."""
-    return str(_root(xml).findtext("uuid"))
+    return _identity(xml)[0]
 
 
 def read(xml: str) -> Stored | None:
@@ -241,6 +244,13 @@ def text(xml: str) -> str | None:
 def _guest(text: str) -> Guest:
     """Return the guest that an element stores; operations and questions read it many times."""
     return _CONVERTER.structure(json.loads(text), Guest)
+
+
+@functools.lru_cache(_KEPT_TEXTS)
+def _identity(xml: str) -> tuple[str, str]:
+    """Return the UUID and the name of a domain; an operation asks several times in a row."""
+    root = _root(xml)
+    return str(root.findtext("uuid")), str(root.findtext("name"))
 
 
 def _parse(xml: str) -> Element | None:
