@@ -91,7 +91,7 @@ def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Remo
     except exceptions.MetadataDamaged:
         described = Description.latest(parts.directory(uuid)).intact()
         stored = None if described is None else metadata.read(described)
-    domains.power_off(domain)
+    domains.unless_stopped(domain.destroy)  # saved memory goes with the definition
     # The audit finds ports that are still plugged in, by the UUID.
     return _Removed(domain.name(), () if stored is None else stored.guest.interfaces)
 
