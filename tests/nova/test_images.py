@@ -42,11 +42,16 @@ class GlanceTest(NovaCase):
         self.assertEqual(CONTENT, self.target.read_bytes())
 
     def test_no_more_downloads_at_once_than_nova_is_configured_for(self) -> None:
-        turn = threading.Semaphore(0)
-        fetcher = threading.Thread(target=self.fetch)
+        turn, fetched = threading.Semaphore(0), threading.Event()
+
+        def fetch() -> None:
+            self.fetch()
+            fetched.set()
+
+        fetcher = threading.Thread(target=fetch)
         with mock.patch.object(compute_utils, "disk_ops_semaphore", turn):
             fetcher.start()
-            fetcher.join(0.5)
+            self.assertFalse(fetched.wait(0.5))
             self.assertFalse(self.target.exists())
             turn.release()
             fetcher.join(10)

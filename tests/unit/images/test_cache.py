@@ -104,20 +104,20 @@ class PruneTest(unittest.TestCase):
 
     def test_a_request_during_the_removal_fetches_the_image_again(self) -> None:
         path = self.cache.get_file(self.image)
-        asked, found = threading.Event(), []
+        asked, answered, found = threading.Event(), threading.Event(), []
 
         def ask() -> None:
             with self.cache.holding("guest"):
                 asked.set()
                 found.append(self.cache.get_file(self.image))
+            answered.set()
 
         asker = threading.Thread(target=ask)
 
         def users() -> Mapping[Path, Collection[str]]:
             asker.start()
             asked.wait()
-            asker.join(0.2)  # the request waits for the lock
-            self.assertEqual([], found)
+            self.assertFalse(answered.wait(0.2))  # the request waits for the lock
             return {}
 
         removed = self.cache.prune(0, users)
@@ -127,18 +127,19 @@ class PruneTest(unittest.TestCase):
 
     def test_a_fetch_during_the_removal_keeps_the_image(self) -> None:
         path = self.cache.get_file(self.image)
-        forget = Entry.forget
+        forget, fetched = Entry.forget, threading.Event()
 
         def fetch() -> None:
             with self.cache.holding("guest"):
                 self.cache.get_file(self.image)
+            fetched.set()
 
         fetcher = threading.Thread(target=fetch)
 
         def forget_slowly(entry: Entry) -> None:
             forget(entry)
             fetcher.start()
-            fetcher.join(0.2)
+            self.assertFalse(fetched.wait(0.2))
 
         with mock.patch.object(Entry, "forget", forget_slowly):
             self.assertEqual([str(path)], self.pruned())
