@@ -58,6 +58,9 @@ _EMULATOR_ENDED = re.compile(
     r"(?: \S+Z)?(?: qemu[\w-]*:)? ?(.*)"
 )
 
+#: libvirt's words for a program that fails, with the program's variables and arguments.
+_PROGRAM_ENDED = re.compile(r"Child process \((?:\w+=\S* )*(\S+).*\) unexpected (.*)")
+
 
 def translate(
     error: libvirt.libvirtError, visible: Callable[[str], str] = str
@@ -68,6 +71,7 @@ def translate(
     """
     text = visible(" ".join(str(error).split()).removeprefix(_ANY_FAILURE))
     text = _EMULATOR_ENDED.sub(lambda match: f"the emulator ended: {match[1] or 'no reason'}", text)
+    text = _PROGRAM_ENDED.sub(r"\1 ended: \2", text)
     code = error.get_error_code()
     if code in _LOST or error.get_error_domain() == libvirt.VIR_FROM_RPC:
         return exceptions.LibvirtUnavailable(f"libvirt is not reachable: {text}")

@@ -113,6 +113,7 @@ CLOCK = {
 }
 
 #: File systems of the state directory, and the exit status of commands that need the directory.
+#: The embedded libvirt of some releases has room enough for a list.
 SMALL = {"4 KiB": ("size=4k", FAILED), "40 KiB": ("size=40k", FAILED)} | {
     f"{inodes} inodes": (f"size=64m,nr_inodes={inodes}", FAILED) for inodes in (4, 16, 24, 40)
 }
@@ -237,12 +238,13 @@ class FileSystems(unittest.TestCase):
             finally:
                 holder.kill()
 
-    def run_clearly(self, line: CommandLine, words: Sequence[str], status: int) -> str:
+    def run_clearly(self, line: CommandLine, words: Sequence[str], *statuses: int) -> str:
         outcome = line.run(*words)
         with self.subTest(words):
-            self.assertEqual(status, outcome.status, outcome.err)
+            self.assertIn(outcome.status, statuses, outcome.err)
             self.assertRegex(outcome.err, r"\A(compute-driver: [^\n]+\n)*\Z")
-            self.assertEqual(bool(status), "compute-driver: " in outcome.err.replace(_WARNING, ""))
+            told = "compute-driver: " in outcome.err.replace(_WARNING, "")
+            self.assertEqual(bool(outcome.status), told)
             self.assertFalse([word for word in _UNCLEAR if word in outcome.err], outcome.err)
         return said(outcome)
 
@@ -250,9 +252,11 @@ class FileSystems(unittest.TestCase):
         show("", OPERATIONS)
         for name, (options, status) in {**SMALL, **READ_ONLY}.items():
             with self.subTest(name), self.mounted(options) as line:
-                statuses = {"config validate": DONE}
+                statuses = {"config validate": [DONE]}
+                if name in SMALL:
+                    statuses["list"] = [DONE, status]
                 cells = [
-                    self.run_clearly(line, words, statuses.get(operation, status))
+                    self.run_clearly(line, words, *statuses.get(operation, [status]))
                     for operation, words in OPERATIONS.items()
                 ]
                 show(name, cells)
