@@ -8,18 +8,24 @@ from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
 from compute_driver import exceptions
-from compute_driver.choices import DiskBus, WatchdogAction
-from compute_driver.guest import GIB, DirectBoot, Disk, Image
+from compute_driver.choices import DiskBus, NicModel, WatchdogAction
+from compute_driver.guest import GIB, DirectBoot, Disk, Image, Interface
 from compute_driver.hardware import architecture
 from compute_driver.hardware.machines import Machine
 from tests import guests
-from tests.functional import tiny
+from tests.functional import inside, tiny
 
 
 class TestDevices(tiny.TinyTestCase):
     """Guests of one architecture, one after the other, without a boot."""
 
     options: ClassVar = {"virt_type": "kvm", "emulation_fallback": True}
+
+    def test_network_card_of_power(self) -> None:
+        card = Interface(model=NicModel.SPAPR_VLAN)
+        made = self.spawn_tiny(architecture="ppc64le", memory_mib=256, interfaces=(card,))
+        model = inside.domain_xml(self.driver, made).find("devices/interface/model")
+        self.assertEqual({"type": "spapr-vlan"}, dict(model.attrib))
 
     def try_devices(self, name: str) -> None:
         (info,) = (i for i in self.driver.host_show([name]).architectures if i.architecture == name)

@@ -22,11 +22,10 @@ class TestModels(tiny.TinyTestCase):
     """QEMU starts each model, or the driver refuses the model by its name."""
 
     def check(self, name: str, **changes: Any) -> None:
-        architecture = changes.get("architecture", "x86_64")
         (info,) = (
             info
-            for info in self.driver.host_show([architecture]).architectures
-            if info.architecture == architecture
+            for info in self.driver.host_show(["x86_64"]).architectures
+            if info.architecture == "x86_64"
         )
         family, _, model = name.rpartition(" ")
         made = tiny.guest(**changes)
@@ -46,12 +45,7 @@ class TestModels(tiny.TinyTestCase):
             self.assertIsNotNone(domain.find(path.format(model)))
 
     def test_network_cards(self) -> None:
-        for model, changes in (
-            (NicModel.IGB, {}),
-            (NicModel.SPAPR_VLAN, {"architecture": "ppc64le", "memory_mib": 256}),
-        ):
-            with self.subTest(model):
-                self.check(f"nic model {model}", interfaces=(Interface(model=model),), **changes)
+        self.check("nic model igb", interfaces=(Interface(model=NicModel.IGB),))
 
     def test_display_adapter(self) -> None:
         for machine in ("q35", "pc"):
