@@ -25,6 +25,7 @@ from oslo_config import cfg
 from compute_driver import exceptions
 from compute_driver.guest import is_uuid
 from compute_driver.libvirt import daemon, events
+from compute_driver.libvirt.known import Known
 from compute_driver.system import concurrency
 
 LOG = logging.getLogger(__name__)
@@ -132,6 +133,7 @@ class Connection:
     """The way to one libvirt daemon, shared by all threads.
 
     :param conf: configuration with group ``[hypervisor]``.
+    :ivar known: what libvirt has told about all domains.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -149,7 +151,8 @@ class Connection:
         self._guard = concurrency.native("threading").Lock()
         self._idle: list[libvirt.virConnect] = []
         self._listener: libvirt.virConnect | None = None
-        self._dispatcher = events.Dispatcher()
+        self.known = Known()
+        self._dispatcher = events.Dispatcher(self.known)
 
     @property
     def uri(self) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 
 import libvirt
 
+from compute_driver.libvirt.known import Known
 from compute_driver.system import concurrency
 
 REBOOT = -1
@@ -121,9 +122,13 @@ class Watch:
 
 
 class Dispatcher:
-    """Passes the events of one connection to the watches."""
+    """Passes the events of one connection to the watches.
 
-    def __init__(self) -> None:
+    :param known: what libvirt has told about domains, of which changed domains are forgotten.
+    """
+
+    def __init__(self, known: Known) -> None:
+        self._known = known
         self._guard = _threading.Lock()
         self._watches: dict[str | None, set[Watch]] = {}
         self._source: libvirt.virConnect | None = None
@@ -137,12 +142,15 @@ class Dispatcher:
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
             (libvirt.VIR_DOMAIN_EVENT_ID_JOB_COMPLETED, self._job_ended),
             (libvirt.VIR_DOMAIN_EVENT_ID_DEVICE_REMOVED, self._device_removed),
+            (libvirt.VIR_DOMAIN_EVENT_ID_METADATA_CHANGE, self._described),
         ):
             self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
+        self._known.listen()
 
     def unregister(self) -> None:
         """Remove the callbacks, which keep the connection open, and close the connection."""
+        self._known.forget_all()
         source, self._source = self._source, None
         callbacks, self._callbacks = self._callbacks, []
         if source is None:
@@ -175,7 +183,13 @@ class Dispatcher:
     def _lifecycle(
         self, connection: object, domain: libvirt.virDomain, kind: int, detail: int, opaque: object
     ) -> None:
+        self._known.forget(domain.UUIDString())
         self._push(Event(kind, detail, domain.UUIDString()))
+
+    def _described(
+        self, connection: object, domain: libvirt.virDomain, kind: int, uri: str, opaque: object
+    ) -> None:
+        self._known.forget(domain.UUIDString())
 
     def _reboot(self, connection: object, domain: libvirt.virDomain, opaque: object) -> None:
         self._push(Event(REBOOT, uuid=domain.UUIDString()))
@@ -196,6 +210,7 @@ class Dispatcher:
         self._push(Event(DEVICE_REMOVED, uuid=domain.UUIDString(), device=alias))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
+        self._known.forget_all()
         with self._guard:
             for watches in self._watches.values():
                 for watch in watches:

@@ -2,13 +2,14 @@
 """The guests of this driver, their states and their use of resources.
 
 A question about all guests takes a constant number of libvirt calls, and one more call for each
-domain to read its metadata, since libvirt has no such call for all domains.  The call for metadata
-never waits for an emulator.
+domain whose metadata is not known: see :mod:`.known`.  The call for metadata never waits for an
+emulator.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Mapping
@@ -82,7 +83,8 @@ class Inventory:
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self._connection.run(_state, uuid, self.ownership)
+        state = self.ownership.known.state(uuid)
+        return state or self._connection.run(_state, uuid, self.ownership)
 
     def find(self, name_or_uuid: str) -> str:
         """Return the UUID of the guest with that name or UUID.
@@ -156,10 +158,27 @@ def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> Gu
 
 
 def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> PowerState:
-    domain = domains.lookup(connection, uuid)
-    if domain is None or not ownership.owns(domain):
-        raise ownership.not_found(uuid, domain)
-    return domains.state_of(domain)
+    known = ownership.known
+    if known.has_old_states:
+        known.keep_states(functools.partial(_states, connection, ownership))
+
+    def ask() -> PowerState:
+        domain = domains.lookup(connection, uuid)
+        if domain is None or not ownership.owns(domain):
+            raise ownership.not_found(uuid, domain)
+        return domains.state_of(domain)
+
+    return known.state(uuid) or known.keep_state(uuid, ask)
+
+
+def _states(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, PowerState]:
+    """Return the states of all guests of this driver, by UUID."""
+    saved, numbers = _saved(connection), _numbers(connection)
+    return {
+        uuid: domains.power_state(numbers[uuid][0], saved=uuid in saved)
+        for domain, _told in ownership.owned(connection.listAllDomains())
+        if (uuid := domain.UUIDString()) in numbers
+    }
 
 
 def _before(directory: Path) -> Guest | None:
@@ -199,16 +218,12 @@ def _list(
     connection: libvirt.virConnect, ownership: Ownership
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
     """Return the guests of this driver, and the errors of the damaged guests."""
-    saved = _saved(connection)
-    states = {
-        domain.UUIDString(): (values["state.state"], values["state.reason"])
-        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
-    }
+    saved, states = _saved(connection), _numbers(connection)
     guests, damaged = [], []
-    for domain in connection.listAllDomains():
+    for domain, told in ownership.owned(connection.listAllDomains()):
         uuid = domain.UUIDString()
         try:
-            stored = ownership.stored(domain) if uuid in states else None
+            stored = ownership.content(domain, told) if uuid in states else None
         except exceptions.MetadataDamaged as error:
             damaged.append(error)
             continue
@@ -217,6 +232,14 @@ def _list(
             reason = str(reasons.reason(*states[uuid]))
             guests.append(_describe(stored, state, reason, stored.decision.accelerator))
     return guests, damaged
+
+
+def _numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
+    """Return libvirt's numbers for the state of all domains and for its reason, by UUID."""
+    return {
+        domain.UUIDString(): (values["state.state"], values["state.reason"])
+        for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
+    }
 
 
 def _saved(connection: libvirt.virConnect) -> set[str]:
@@ -235,8 +258,11 @@ def _stats(
     else:
         domain, _ = ownership.lookup(connection, uuid)
         records = connection.domainListGetStats([domain], _STATS, 0)
+    by_uuid = {domain.UUIDString(): values for domain, values in records}
+    found = [domain for domain, _values in records]
     return [
-        _guest_stats(domain, values, saved) for domain, values in records if ownership.owns(domain)
+        _guest_stats(domain, by_uuid[domain.UUIDString()], saved)
+        for domain, _told in ownership.owned(found)
     ]
 
 

@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import libvirt
@@ -24,6 +24,7 @@ from compute_driver.guest import as_uuid, renamed
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.connection import version
 from compute_driver.libvirt.description import Description
+from compute_driver.libvirt.known import Known, Told
 from compute_driver.storage import layout, owner
 from compute_driver.xml import comparison, metadata
 from compute_driver.xml import source as source_xml
@@ -42,10 +43,12 @@ class Ownership:
     driver's, by this path or by a link.
 
     :param instances: the directory of all guests of this driver.
+    :param known: what libvirt has told about all domains, for questions about all guests.
     """
 
-    def __init__(self, instances: Path) -> None:
+    def __init__(self, instances: Path, known: Known) -> None:
         self.instances = instances
+        self.known = known
         self._owner: str | None = None
 
     @property
@@ -57,7 +60,17 @@ class Ownership:
 
     def owns(self, domain: libvirt.virDomain) -> bool:
         """Tell whether a domain is a guest of this driver."""
-        return self._owns(domain, domains.metadata_of(domain))
+        return self._owns(domain, Told(domains.metadata_of(domain)))
+
+    def owned(
+        self, found: Collection[libvirt.virDomain]
+    ) -> Iterator[tuple[libvirt.virDomain, Told]]:
+        """Yield the domains, among all that libvirt has listed, that are guests of this driver."""
+        told = self.known.told(found)
+        for domain in found:
+            element = told[domain.UUIDString()]
+            if self._owns(domain, element):
+                yield domain, element
 
     def find(self, connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
         """Return the domain with that UUID if it is a guest of this driver, else None."""
@@ -70,12 +83,17 @@ class Ownership:
         :return: None if the domain is not a guest of this driver.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        text = domains.metadata_of(domain)
-        if not self._owns(domain, text):
-            return None
+        told = Told(domains.metadata_of(domain))
+        return self.content(domain, told) if self._owns(domain, told) else None
+
+    def content(self, domain: libvirt.virDomain, told: Told) -> metadata.Stored | None:
+        """Return, as :meth:`stored`, the content of the metadata of a guest of this driver.
+
+        :param told: the guest's metadata.
+        """
         name = domain.name()
         try:
-            stored = metadata.read(text)
+            stored = told.stored
         except exceptions.MetadataDamaged as error:
             raise exceptions.MetadataDamaged(f"domain {name!r}: {error}") from error
         return stored and dataclasses.replace(
@@ -249,8 +267,8 @@ class Ownership:
         directory = self.instances / uuid
         return Description.latest(directory).exists() and not Description.kept(directory).exists()
 
-    def _owns(self, domain: libvirt.virDomain, text: str) -> bool:
-        claim = metadata.claim(text)
+    def _owns(self, domain: libvirt.virDomain, told: Told) -> bool:
+        claim = told.claim
         if claim is None:
             return False
         owners = {claim.owner, self.owner}
@@ -286,7 +304,7 @@ class Ownership:
 
     def _claims(self, connection: libvirt.virConnect) -> list[metadata.Claim]:
         """Return all claims of owners to a directory of a guest here."""
-        claims = map(metadata.claim, map(domains.metadata_of, connection.listAllDomains()))
+        claims = (told.claim for told in self.known.told(connection.listAllDomains()).values())
         return [
             claim
             for claim in claims

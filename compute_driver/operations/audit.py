@@ -301,7 +301,7 @@ def _system_directories(repair: bool) -> Iterator[Finding]:
 
 def _ours(parts: Parts) -> set[str]:
     def owned(connection: libvirt.virConnect) -> set[str]:
-        domains = connection.listAllDomains()
-        return {domain.UUIDString() for domain in domains if parts.ownership.owns(domain)}
+        found = connection.listAllDomains()
+        return {domain.UUIDString() for domain, _told in parts.ownership.owned(found)}
 
     return parts.connection.run(owned)

@@ -70,7 +70,7 @@ class Parts:
     def of(cls, conf: cfg.ConfigOpts, connection: Connection) -> Parts:
         """Return the parts of a driver with that configuration."""
         instances = Path(conf.hypervisor.instances_path)
-        ownership = Ownership(instances)
+        ownership = Ownership(instances, connection.known)
         return cls(
             conf,
             connection,

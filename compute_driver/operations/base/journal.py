@@ -135,6 +135,7 @@ def operation(
             raise
         finally:
             held.keep = held.keep or under_way.undo.failed
+            parts.connection.known.forget(uuid)  # the events of the changes may come later
             LOG.info("Guest %s: %s %s after %.1f s", uuid, name, result, time.monotonic() - begun)
 
 

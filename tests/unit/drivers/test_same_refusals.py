@@ -19,6 +19,7 @@ from compute_driver.hardware.architecture import Architecture
 from compute_driver.hardware.machines import Machine
 from compute_driver.host.facts import Host
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.libvirt.known import Known
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import admission
 from compute_driver.operations.base.context import Parts
@@ -58,7 +59,7 @@ class SameRefusalsTest(unittest.TestCase):
         host.detection.decide.return_value = Decision(accelerator, "as tested")
         connection = mock.Mock()
         connection.run.side_effect = exceptions.GuestNotFound("no guest has a domain yet")
-        inventory = Inventory(connection, Ownership(Path("/instances")))
+        inventory = Inventory(connection, Ownership(Path("/instances"), Known()))
         return Parts(base.configuration(), connection, host, inventory, mock.Mock(), mock.Mock())
 
     def refusal(self, function: object, *arguments: object) -> tuple[type[Exception] | None, str]:

@@ -15,6 +15,7 @@ from compute_driver import exceptions
 from compute_driver.host import facts
 from compute_driver.libvirt import inventory
 from compute_driver.libvirt.connection import Connection
+from compute_driver.libvirt.known import Known
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations import host_check
 from compute_driver.operations.base.context import Parts
@@ -28,7 +29,8 @@ class InventoryTest(unittest.TestCase):
     def setUp(self) -> None:
         super().setUp()
         self.connection = mock.create_autospec(Connection, instance=True)
-        self.inventory = inventory.Inventory(self.connection, Ownership(Path("/instances")))
+        ownership = Ownership(Path("/instances"), Known())
+        self.inventory = inventory.Inventory(self.connection, ownership)
 
     def test_a_damaged_guest_is_in_the_log(self) -> None:
         damaged = exceptions.MetadataDamaged("domain 'x': bad")

@@ -18,6 +18,7 @@ from compute_driver.guest import Disk, Guest
 from compute_driver.hardware.acceleration import Decision
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
+from compute_driver.libvirt.known import Known
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import owner
 from compute_driver.xml import comparison, metadata
@@ -56,7 +57,7 @@ class OwnershipTestCase(unittest.TestCase):
         self.instances = Path(holder.name, "instances")
         self.directory = self.instances / UUID
         self.elsewhere = Path(holder.name, "elsewhere", UUID)
-        self.ownership = Ownership(self.instances)
+        self.ownership = Ownership(self.instances, Known())
         self.domain = mock.create_autospec(libvirt.virDomain, instance=True)
         self.domain.UUIDString.return_value, self.domain.name.return_value = UUID, "a"
         self.connection = mock.create_autospec(libvirt.virConnect, instance=True)

@@ -11,6 +11,7 @@ from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.libvirt.inventory import Inventory
+from compute_driver.libvirt.known import Known
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import image_users, removal, rescue_files, settling
 from compute_driver.operations.base.context import Parts
@@ -33,7 +34,7 @@ class PoolTest(unittest.TestCase):
         pool.use(self, self.pool)
         connection = mock.Mock()
         connection.run.return_value = {}  # no guest runs
-        inventory = Inventory(connection, Ownership(instances))
+        inventory = Inventory(connection, Ownership(instances, Known()))
         others = mock.Mock(), mock.Mock(), mock.Mock()
         host, images, ports = others
         self.parts = Parts(configuration(), connection, host, inventory, images, ports)
