@@ -11,8 +11,9 @@ import threading
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import FAULTS, StateReason
+from compute_driver.choices import FAULTS, PowerState, StateReason
 from compute_driver.driver import Listener
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events, reasons
 from compute_driver.operations.base import journal
 from compute_driver.operations.base.context import Parts
@@ -85,8 +86,7 @@ class Changes:
             self._parts.state(uuid)  # fails before the lock for a guest of another program
             with journal.exclusive(self._parts, uuid):
                 self._forget(uuid)
-                state = self._parts.state(uuid)
-                reason = self._parts.on_domain(uuid, reasons.reason_of)
+                state, reason = self._parts.on_domain(uuid, _state_and_reason)
             if reason is not StateReason.NONE:
                 level = logging.WARNING if reason in FAULTS else logging.INFO
                 LOG.log(level, "Guest %s is %s: %s", uuid, state, reason)
@@ -101,3 +101,8 @@ class Changes:
     def _forget(self, uuid: str) -> None:
         with self._guard:
             self._waiting.discard(uuid)
+
+
+def _state_and_reason(domain: libvirt.virDomain) -> tuple[PowerState, StateReason]:
+    number, reason = domain.state()
+    return domains.present_state(domain, number), reasons.reason(number, reason)

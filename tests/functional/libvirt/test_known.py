@@ -13,9 +13,9 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
+from tests import libvirt_calls
 from tests.functional import base, command, tiny
 from tests.functional.processes import daemon_pid, ended
-from tests.unit import libvirt_calls
 
 
 class KnownTestCase(tiny.TinyTestCase):
