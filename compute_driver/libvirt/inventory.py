@@ -173,11 +173,11 @@ def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> P
 
 def _states(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, PowerState]:
     """Return the states of all guests of this driver, by UUID."""
-    saved, numbers = _saved(connection), _numbers(connection)
+    saved, states = _saved(connection), numbers(connection)
     return {
-        uuid: domains.power_state(numbers[uuid][0], saved=uuid in saved)
+        uuid: domains.power_state(states[uuid][0], saved=uuid in saved)
         for domain, _told in ownership.owned(connection.listAllDomains())
-        if (uuid := domain.UUIDString()) in numbers
+        if (uuid := domain.UUIDString()) in states
     }
 
 
@@ -218,7 +218,7 @@ def _list(
     connection: libvirt.virConnect, ownership: Ownership
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
     """Return the guests of this driver, and the errors of the damaged guests."""
-    saved, states = _saved(connection), _numbers(connection)
+    saved, states = _saved(connection), numbers(connection)
     guests, damaged = [], []
     for domain, told in ownership.owned(connection.listAllDomains()):
         uuid = domain.UUIDString()
@@ -234,7 +234,7 @@ def _list(
     return guests, damaged
 
 
-def _numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
+def numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
     """Return libvirt's numbers for the state of all domains and for its reason, by UUID."""
     return {
         domain.UUIDString(): (values["state.state"], values["state.reason"])

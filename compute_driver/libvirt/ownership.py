@@ -33,6 +33,23 @@ from compute_driver.xml.elements import Element
 LOG = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True)
+class Described:
+    """What libvirt has about a guest.
+
+    :param stored: see :meth:`Ownership.stored`.
+    :param inactive: see :func:`compute_driver.libvirt.domain.descriptions`.
+    :param live: likewise.
+    :param find_note: returns the note about the domain that this driver has defined last; None if
+        another libvirt or another driver has defined the domain.
+    """
+
+    stored: metadata.Stored
+    inactive: str
+    live: str | None
+    find_note: Callable[[], Element | None]
+
+
 class Ownership:
     """The claim of one driver to its guests.
 
@@ -162,15 +179,12 @@ class Ownership:
             return exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}")
         return None
 
-    def has_moved(self, domain: libvirt.virDomain) -> bool:
-        """Tell whether a guest's files have moved since its domain was defined."""
-        return _moved_from(domain) is not None
-
     def relocate_memory(self, domain: libvirt.virDomain) -> None:
         """Let a suspended guest resume with its files where they are now."""
-        before = _moved_from(domain)
-        if before is not None:
-            moved = source_xml.moved(domains.saved(domain), before, self._directory(domain))
+        claim = metadata.claim(domains.metadata_of(domain))
+        if claim is not None and is_gone(claim.directory):
+            directory = self._directory(domain)
+            moved = source_xml.moved(domains.saved(domain), claim.directory, directory)
             domain.managedSaveDefineXML(self._claimed(domain.connect(), moved), 0)
 
     def require_storage(self, connection: libvirt.virConnect) -> None:
@@ -197,17 +211,21 @@ class Ownership:
             settled = self._owner = owner.make(self.instances, self._lost(connection))
         return settled
 
-    def descriptions(
-        self, domain: libvirt.virDomain
-    ) -> tuple[str, str | None, Callable[[], Element | None]]:
-        """Return what :func:`domains.descriptions` returns, and a function for the domain's note.
+    def described(self, domain: libvirt.virDomain) -> Described | None:
+        """Return all that libvirt has about a guest.
 
-        :return: the function returns None if another libvirt or another driver has defined the
-            domain.
+        :return: None if the domain is not a guest of this driver.
+        :raises MetadataDamaged: if the metadata cannot be understood.
         """
         inactive, live = domains.descriptions(domain)
+        told = Told(live or inactive)
+        stored = self.content(domain, told) if self._owns(domain, told) else None
+        if stored is None:
+            return None
         made_by = version(domain.connect())
-        return inactive, live, functools.partial(self._baseline, inactive, made_by)
+        return Described(
+            stored, inactive, live, functools.partial(self._baseline, inactive, made_by)
+        )
 
     def description(self, domain: libvirt.virDomain) -> str:
         """Return the XML of a domain with its baseline, for :meth:`define_again`."""
@@ -282,7 +300,7 @@ class Ownership:
         except OSError:  # a directory is gone, or another user's
             # A clone, which another client has made with the same metadata, has another UUID.
             named = claim.directory.name == directory.name
-            return known and same and named and _is_gone(claim.directory)
+            return known and same and named and is_gone(claim.directory)
 
     def _claimed(self, connection: libvirt.virConnect, xml: str) -> str:
         directory = self.instances / metadata.uuid(xml)
@@ -335,13 +353,8 @@ class Ownership:
             LOG.warning("The description of guest %s is not kept: %s", directory.name, error)
 
 
-def _moved_from(domain: libvirt.virDomain) -> Path | None:
-    """Return the directory that a domain claims, if the directory is gone."""
-    claim = metadata.claim(domains.metadata_of(domain))
-    return claim.directory if claim is not None and _is_gone(claim.directory) else None
-
-
-def _is_gone(directory: Path) -> bool:
+def is_gone(directory: Path) -> bool:
+    """Tell whether a directory that a domain claims is gone, and not only out of reach."""
     try:
         os.stat(directory)
     except (FileNotFoundError, NotADirectoryError):

@@ -14,8 +14,9 @@ from compute_driver.choices import StateReason
 from compute_driver.guest import Guest, is_uuid
 from compute_driver.info import Finding
 from compute_driver.libvirt import domain as domains
-from compute_driver.libvirt import reasons
+from compute_driver.libvirt import inventory, reasons
 from compute_driver.libvirt.embedded.leftovers import find_left_directories
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import (
     changes,
     disk_copy,
@@ -133,21 +134,47 @@ def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
 
 
 def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
-    for uuid in sorted(_ours(parts)):
+    suspects = parts.connection.run(_suspects, parts.ownership)
+    for uuid in sorted(suspects):
         with journal.unless_busy(parts, uuid) as idle:
             if idle:
-                yield from _guest(parts, uuid, repair)
+                yield from _guest(parts, uuid, suspects[uuid], repair)
 
 
-def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
-    fault = restoring.fault(parts, uuid)
-    if fault is not None:
-        finding = _undescribed(parts, uuid, "damaged guest", str(fault), repair)
-        yield finding
-        if not finding.repaired:
-            return
+@dataclasses.dataclass(frozen=True)
+class _Suspect:
+    """What is seen of a guest among all guests; a look at the guest itself must confirm this.
+
+    :param transient: whether the guest's domain has no definition.
+    :param halted: whether an I/O error has paused the guest.
+    """
+
+    transient: bool
+    halted: bool
+
+
+def _suspects(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, _Suspect]:
+    """Return what is seen of all guests of this driver, by UUID."""
+    flag = libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
+    transient = {domain.UUIDString() for domain in connection.listAllDomains(flag)}
+    halted = {
+        uuid
+        for uuid, numbers in inventory.numbers(connection).items()
+        if reasons.reason(*numbers) is StateReason.IO_ERROR
+    }
+    guests = (domain.UUIDString() for domain, _ in ownership.owned(connection.listAllDomains()))
+    return {uuid: _Suspect(uuid in transient, uuid in halted) for uuid in guests}
+
+
+def _guest(parts: Parts, uuid: str, suspect: _Suspect, repair: bool) -> Iterator[Finding]:
     try:
-        present = parts.present(uuid)
+        present, fault = _present(parts, uuid)
+        if fault:
+            finding = _undescribed(parts, uuid, "damaged guest", fault, repair)
+            yield finding
+            if not finding.repaired:
+                return
+            present, _ = _present(parts, uuid)
         guest = parts.stored(uuid, present).guest
         plan = parts.plan(guest, present=present)
         changed = tuple(changes.findings(parts, present))
@@ -163,9 +190,21 @@ def _guest(parts: Parts, uuid: str, repair: bool) -> Iterator[Finding]:
             detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
         )
         return
-    audited = _Audited(parts, guest, plan, present, changed, repair)
+    audited = _Audited(parts, guest, plan, present, suspect, changed, repair)
     for find in _FINDERS:
         yield from find(audited)
+
+
+def _present(parts: Parts, uuid: str) -> tuple[Present | None, str]:
+    """Return what a guest's domain has, and what is wrong with its metadata; empty if nothing is.
+
+    :raises GuestNotFound: if the guest was destroyed meanwhile.
+    """
+    try:
+        present = parts.defined(uuid)
+    except exceptions.MetadataDamaged as error:
+        return None, str(error)
+    return present, "" if present is not None else "another client has removed the metadata"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +214,7 @@ class _Audited:
     :param guest: its description.
     :param plan: its files.
     :param present: what its domain has.
+    :param suspect: what is seen of it among all guests.
     :param changed: the changes of its domain by other clients.
     :param repair: see :func:`audit`.
     """
@@ -183,13 +223,15 @@ class _Audited:
     guest: Guest
     plan: layout.Layout
     present: Present | None
+    suspect: _Suspect
     changed: tuple[Finding, ...]
     repair: bool
 
 
 def _pause(audited: _Audited) -> Iterator[Finding]:
     parts, uuid = audited.parts, audited.guest.uuid
-    if parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
+    halted = audited.suspect.halted
+    if halted and parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
 
@@ -211,7 +253,13 @@ def _changes(audited: _Audited) -> Iterator[Finding]:
 
 
 def _identity(audited: _Audited) -> Iterator[Finding]:
-    yield from changes.identity_findings(audited.parts, audited.guest, repair=audited.repair)
+    yield from changes.identity_findings(
+        audited.parts,
+        audited.guest,
+        audited.present,
+        transient=audited.suspect.transient,
+        repair=audited.repair,
+    )
 
 
 def _leftovers(audited: _Audited) -> Iterator[Finding]:

@@ -48,6 +48,8 @@ class Present:
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
+    :param directory: the directory of the guest's files when the domain was defined, or started.
+    :param kept: whether libvirt has no such domain any more: the files of the guest were kept.
     :param find_note: returns the note of what libvirt has made of the domain when this driver has
         defined it last; None without one.  Most readers need no note, which is long.
     """
@@ -57,6 +59,8 @@ class Present:
     described: Mapping[str, Place]
     domain: Element
     running: Element | None
+    directory: Path
+    kept: bool = False
     find_note: Callable[[], Element | None] | None = None
 
     @functools.cached_property
@@ -104,6 +108,8 @@ def read(
     live: str | None,
     directory: Path,
     find_note: Callable[[], Element | None] | None = None,
+    *,
+    kept: bool = False,
 ) -> Present | None:
     """Return what a domain has.
 
@@ -111,24 +117,29 @@ def read(
     :param live: the XML of the domain that runs; None if it does not run.
     :param directory: where the guest's directory is now.
     :param find_note: see :class:`Present`.
+    :param kept: likewise.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
     stored = metadata.read(inactive)
     if stored is None:
         return None
-    domain = _moved(inactive, directory)
+    claimed, domain = _moved(inactive, directory)
     guest = renamed(stored.guest, domain.findtext("name", ""))
     stored = dataclasses.replace(stored, guest=guest)
     described = dict(_places(domain))
     # A guest that runs writes where its emulator has the disk.
-    running = None if live is None else _moved(live, directory)
+    running = None
+    if live is not None:
+        claimed, running = _moved(live, directory)
     return Present(
         stored=stored,
         disks=described if running is None else described | dict(_places(running)),
         described=described,
         domain=domain,
         running=running,
+        directory=claimed,
+        kept=kept,
         find_note=find_note,
     )
 
@@ -158,10 +169,14 @@ def _located(disk: GuestDisk, present: Present) -> GuestDisk:
     return dataclasses.replace(disk, source=place.source)
 
 
-def _moved(xml: str, directory: Path) -> Element:
-    """Return a domain whose files are in the guest's directory as it is called now."""
+def _moved(xml: str, directory: Path) -> tuple[Path, Element]:
+    """Return the directory that a domain claims, and the domain with its files in another one.
+
+    :param directory: the guest's directory as it is called now.
+    """
     claim = metadata.claim(xml)
-    return etree.fromstring(xml if claim is None else source.moved(xml, claim.directory, directory))
+    claimed = directory if claim is None else claim.directory
+    return claimed, etree.fromstring(source.moved(xml, claimed, directory))
 
 
 def _places(domain: Element) -> Iterator[tuple[str, Place]]:

@@ -8,10 +8,13 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import libvirt
+
 from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
 from compute_driver.guest import Guest
 from compute_driver.info import Finding
+from compute_driver.libvirt.ownership import is_gone
 from compute_driver.operations.base import restoring
 from compute_driver.operations.base.blueprint import Blueprint
 from compute_driver.operations.base.context import Parts
@@ -45,9 +48,13 @@ def findings(parts: Parts, present: Present | None) -> Iterator[Finding]:
         yield from _taken_back(parts, present, difference)
 
 
-def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[Finding]:
+def identity_findings(
+    parts: Parts, guest: Guest, present: Present | None, *, transient: bool, repair: bool
+) -> Iterator[Finding]:
     """Yield the changes of a guest's name, of its domain's definition, and of its files' paths.
 
+    :param present: what the guest's domain has.
+    :param transient: whether the domain was seen without a definition.
     :param repair: whether an undefined domain is defined again.
     :raises GuestNotFound: if this driver has no such guest.
     """
@@ -59,10 +66,7 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
             subject=uuid,
             detail=f"another client has named the guest {guest.name!r}; accepted: {fault.accepted}",
         )
-    persistent, moved = parts.on_domain(
-        uuid, lambda domain: (domain.isPersistent(), parts.ownership.has_moved(domain))
-    )
-    if not persistent:
+    if transient and not parts.on_domain(uuid, libvirt.virDomain.isPersistent):
         if repair:
             restoring.complete(parts, uuid)
         yield Finding(
@@ -72,6 +76,7 @@ def identity_findings(parts: Parts, guest: Guest, *, repair: bool) -> Iterator[F
             " defines it again",
             repaired=repair,
         )
+    moved = present is not None and is_gone(present.directory)
     if moved and parts.state(uuid) in ACTIVE:  # a guest that resumes gets the paths
         yield Finding(
             kind="moved guest",

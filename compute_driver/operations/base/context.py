@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -27,7 +27,7 @@ from compute_driver.libvirt import names
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.inventory import Inventory
-from compute_driver.libvirt.ownership import Ownership
+from compute_driver.libvirt.ownership import Described, Ownership
 from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
@@ -138,9 +138,20 @@ class Parts:
         """
         directory = self.directory(uuid)
         with contextlib.suppress(exceptions.GuestNotFound):
-            return self._defined(uuid)[1]
+            return self.defined(uuid)
         kept = Description.kept(directory)
-        return present_xml.read(kept.read(), None, directory) if kept.exists() else None
+        if not kept.exists():
+            return None
+        return present_xml.read(kept.read(), None, directory, kept=True)
+
+    def defined(self, uuid: str) -> Present | None:
+        """Return what a guest's domain has now, with the changes of other clients.
+
+        :return: None if another client has removed the metadata of the next power-on.
+        :raises GuestNotFound: if this driver has no such guest.
+        :raises MetadataDamaged: if the metadata cannot be understood.
+        """
+        return self._defined(uuid)[1]
 
     def _defined(self, uuid: str) -> tuple[metadata.Stored, Present | None]:
         """Return the content of the metadata of a guest's domain, and what the domain has now.
@@ -148,10 +159,20 @@ class Parts:
         :raises GuestNotFound: if this driver has no such guest.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        stored, (inactive, live, find_note) = self._with_domain(
-            uuid, lambda domain, stored: (stored, self.ownership.descriptions(domain))
+
+        def describe(connection: libvirt.virConnect) -> Described:
+            domain = domains.lookup(connection, uuid)
+            with _explained(uuid, domain):
+                described = None if domain is None else self.ownership.described(domain)
+            if described is None:
+                raise self.ownership.not_found(uuid, domain)
+            return described
+
+        found = self.connection.run(describe)
+        directory = self.directory(uuid)
+        return found.stored, present_xml.read(
+            found.inactive, found.live, directory, found.find_note
         )
-        return stored, present_xml.read(inactive, live, self.directory(uuid), find_note)
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.
@@ -247,17 +268,8 @@ class Parts:
     ) -> R:
         def call(connection: libvirt.virConnect) -> R:
             domain, stored = self.ownership.lookup(connection, uuid)
-            try:
+            with _explained(uuid, domain):
                 return function(domain, stored)
-            except libvirt.libvirtError as error:
-                if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
-                    raise exceptions.GuestNotFound(uuid) from error
-                if error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
-                    raise exceptions.GuestBusy(
-                        f"guest {domain.name()!r} is busy, or its emulator does not answer:"
-                        f" {' '.join(str(error).split())}"
-                    ) from error
-                raise
 
         return self.connection.run(call)
 
@@ -272,8 +284,10 @@ class Parts:
         """
         if present is None:
             stored, present = self._defined(uuid)
+        elif present.kept:
+            raise exceptions.GuestNotFound(uuid)
         else:
-            stored = self._with_domain(uuid, lambda _domain, stored: stored)
+            stored = present.stored
         return stored if present is None else dataclasses.replace(stored, guest=present.guest)
 
     def described(self, uuid: str, present: Present | None = None) -> metadata.Stored:
@@ -374,6 +388,22 @@ class Parts:
     def agent_timeout(self) -> int:
         """Seconds that a guest's agent may take to answer."""
         return int(self.conf.hypervisor.guest_agent_timeout)
+
+
+@contextlib.contextmanager
+def _explained(uuid: str, domain: libvirt.virDomain | None) -> Iterator[None]:
+    """Turn libvirt's errors about a guest's domain into this package's."""
+    try:
+        yield
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # destroyed meanwhile
+            raise exceptions.GuestNotFound(uuid) from error
+        if domain is not None and error.get_error_code() == libvirt.VIR_ERR_OPERATION_TIMEOUT:
+            raise exceptions.GuestBusy(
+                f"guest {domain.name()!r} is busy, or its emulator does not answer:"
+                f" {' '.join(str(error).split())}"
+            ) from error
+        raise
 
 
 def report(guest: Guest, decision: acceleration.Decision) -> None:

@@ -24,12 +24,11 @@ def mend(parts: Parts, uuid: str) -> None:
 
 
 def _leftovers(parts: Parts, uuid: str) -> list[Source]:
-    try:
-        if parts.stored(uuid).guest.rescue is not None:
-            return []
-    except exceptions.GuestNotFound:
-        return []
     home, prefix = parts.home(uuid), layout.RESCUE_PREFIX
     paths = (*home.directory.glob(f"{prefix}*"), *home.directory.glob(f".{prefix}*"))
     files = [FileSource(path=path, format=DiskFormat.RAW) for path in sorted(paths)]
-    return [*files, *(disk for disk in home.outside() if disk.name.startswith(prefix))]
+    left = [*files, *(disk for disk in home.outside() if disk.name.startswith(prefix))]
+    try:
+        return left if left and parts.stored(uuid).guest.rescue is None else []
+    except exceptions.GuestNotFound:
+        return []

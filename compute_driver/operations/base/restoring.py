@@ -120,11 +120,6 @@ def complete(parts: Parts, uuid: str) -> None:
     parts.connection.run(_complete, parts.ownership, uuid)
 
 
-def fault(parts: Parts, uuid: str) -> exceptions.MetadataDamaged | None:
-    """Return what is wrong with the metadata of a guest's domain; None without a fault."""
-    return parts.connection.run(_fault, parts.ownership, uuid)
-
-
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
     """Tell whether a guest has a description, and a domain that is no driver's."""
     return _latest(parts, uuid).exists() and parts.connection.run(_is_unclaimed, uuid)
@@ -155,15 +150,6 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)
         ownership.describe_again(connection, xml)
-
-
-def _fault(
-    connection: libvirt.virConnect, ownership: Ownership, uuid: str
-) -> exceptions.MetadataDamaged | None:
-    domain = domains.lookup(connection, uuid)
-    if domain is None:
-        return None
-    return ownership.fault(domain, persistent=bool(domain.isPersistent()))
 
 
 def _is_unclaimed(connection: libvirt.virConnect, uuid: str) -> bool:
