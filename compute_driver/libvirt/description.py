@@ -15,6 +15,7 @@ Each file is the XML of the whole domain, whose metadata describes the guest:
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 from lxml import etree
@@ -58,13 +59,29 @@ class Description:
         """Tell whether the file exists."""
         return self.path.exists()
 
-    def write(self, xml: str) -> None:
+    def write(self, xml: str, made: str | None = None) -> None:
         """Replace the file.
 
+        :param made: the domain's XML from its next power-on, as libvirt has made it of *xml*, if
+            no value in it is another client's.
         :raises HostError: if the operating system refuses.
         """
+        digest = "" if made is None else f"<!-- {_digest(made)} -->\n"
         with files.new_file(self.path) as path:
-            path.write_text(xml)
+            path.write_text(digest + xml)
+
+    def is_of(self, made: str) -> bool:
+        """Tell whether no other client has changed a domain since the file was written.
+
+        :param made: the domain's XML from its next power-on, as libvirt has it now.
+        :return: False also if this is not known.
+        """
+        digest = f"<!-- {_digest(made)} -->\n".encode()
+        try:
+            with open(self.path, "rb") as file:
+                return file.read(len(digest)) == digest
+        except OSError:
+            return False
 
     def remove(self) -> None:
         """Remove the file; nothing without the file."""
@@ -100,3 +117,7 @@ class Description:
             return self.read()
         except (exceptions.HostError, exceptions.MetadataDamaged):
             return None
+
+
+def _digest(made: str) -> str:
+    return f"SHA-256 of libvirt's form: {hashlib.sha256(made.encode()).hexdigest()}"

@@ -40,6 +40,8 @@ class Described:
     :param stored: see :meth:`Ownership.stored`.
     :param inactive: see :func:`compute_driver.libvirt.domain.descriptions`.
     :param live: likewise.
+    :param unchanged: whether it is certain that no other client has changed the domain from its
+        next power-on.
     :param find_note: returns the note about the domain that this driver has defined last; None if
         another libvirt or another driver has defined the domain.
     """
@@ -47,6 +49,7 @@ class Described:
     stored: metadata.Stored
     inactive: str
     live: str | None
+    unchanged: bool
     find_note: Callable[[], Element | None]
 
 
@@ -222,10 +225,9 @@ class Ownership:
         stored = self.content(domain, told) if self._owns(domain, told) else None
         if stored is None:
             return None
-        made_by = version(domain.connect())
-        return Described(
-            stored, inactive, live, functools.partial(self._baseline, inactive, made_by)
-        )
+        unchanged = Description.latest(self._directory(domain)).is_of(inactive)
+        find_note = functools.partial(self._baseline, inactive, version(domain.connect()))
+        return Described(stored, inactive, live, unchanged=unchanged, find_note=find_note)
 
     def description(self, domain: libvirt.virDomain) -> str:
         """Return the XML of a domain with its baseline, for :meth:`define_again`."""
@@ -243,7 +245,7 @@ class Ownership:
         described, carried = comparison.split(self._claimed(connection, xml))
         made = domains.description(domains.define(connection, described))
         note = comparison.note(described, carried, made, version(connection))
-        self._keep(comparison.noted(described, [note]))
+        self._keep(comparison.noted(described, [note]), None if carried else made)
 
     def define_again(self, connection: libvirt.virConnect, xml: str) -> None:
         """Define a guest's domain, as :meth:`define`, from XML that libvirt itself has written.
@@ -343,11 +345,12 @@ class Ownership:
             latest = source_xml.moved(latest, claim.directory, self.instances / uuid)
         return comparison.baseline(latest, made_by)
 
-    def _keep(self, xml: str) -> None:
+    def _keep(self, xml: str, made: str | None = None) -> None:
+        """Write the description of a domain; see :meth:`Description.write`."""
         directory = self.instances / metadata.uuid(xml)
         try:
             if directory.is_dir():
-                Description.latest(directory).write(xml)
+                Description.latest(directory).write(xml, made)
         except (OSError, exceptions.HostError) as error:
             # On a full disk guests go on; the next definition tries again.
             LOG.warning("The description of guest %s is not kept: %s", directory.name, error)

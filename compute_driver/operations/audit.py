@@ -175,9 +175,11 @@ def _guest(parts: Parts, uuid: str, suspect: _Suspect, repair: bool) -> Iterator
             if not finding.repaired:
                 return
             present, _ = _present(parts, uuid)
-        guest = parts.stored(uuid, present).guest
-        plan = parts.plan(guest, present=present)
-        changed = tuple(changes.findings(parts, present))
+        if present is None:
+            return  # another client removes the metadata again and again
+        guest = present.guest
+        planned = parts.plan(guest, new_files=True)
+        plan = parts.located(planned, present)
     except exceptions.GuestNotFound:
         return  # the guest was destroyed meanwhile
     except exceptions.ComputeDriverError as error:
@@ -190,7 +192,7 @@ def _guest(parts: Parts, uuid: str, suspect: _Suspect, repair: bool) -> Iterator
             detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
         )
         return
-    audited = _Audited(parts, guest, plan, present, suspect, changed, repair)
+    audited = _Audited(parts, guest, planned, plan, present, suspect, repair)
     for find in _FINDERS:
         yield from find(audited)
 
@@ -212,19 +214,19 @@ class _Audited:
     """A guest with intact metadata and a directory.
 
     :param guest: its description.
-    :param plan: its files.
+    :param planned: its files as this driver plans them.
+    :param plan: its files where its domain has them.
     :param present: what its domain has.
     :param suspect: what is seen of it among all guests.
-    :param changed: the changes of its domain by other clients.
     :param repair: see :func:`audit`.
     """
 
     parts: Parts
     guest: Guest
+    planned: layout.Layout
     plan: layout.Layout
-    present: Present | None
+    present: Present
     suspect: _Suspect
-    changed: tuple[Finding, ...]
     repair: bool
 
 
@@ -237,9 +239,8 @@ def _pause(audited: _Audited) -> Iterator[Finding]:
 
 
 def _log(audited: _Audited) -> Iterator[Finding]:
-    runs = audited.present is not None and audited.present.running is not None
     log = audited.plan.directory / layout.CONSOLE_LOG
-    if runs and not audited.parts.connection.is_logged(log):
+    if audited.present.running is not None and not audited.parts.connection.is_logged(log):
         yield Finding(
             kind="unlogged guest",
             subject=audited.guest.uuid,
@@ -249,7 +250,7 @@ def _log(audited: _Audited) -> Iterator[Finding]:
 
 
 def _changes(audited: _Audited) -> Iterator[Finding]:
-    yield from audited.changed
+    yield from changes.findings(audited.present, audited.planned, audited.plan)
 
 
 def _identity(audited: _Audited) -> Iterator[Finding]:

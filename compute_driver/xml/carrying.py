@@ -56,6 +56,8 @@ class Differences:
 
 def differences(present: Present) -> Differences:
     """Return what other clients have changed in a guest's domain from its next power-on."""
+    if present.unchanged:
+        return Differences((), (), (), ())
     theirs, base = comparison.values(present.domain), _base(present)
     new = comparison.roots(path for path in theirs if path not in base)
     other = [path for path, value in theirs.items() if base.get(path, value) != value]
@@ -79,6 +81,8 @@ def carry(xml: str, present: Present) -> tuple[str, tuple[str, ...]]:
     _carry_metadata(domain, present)
     _keep_parts(domain, present.domain)
     _give_way(domain, present)
+    if present.unchanged:
+        return etree.tostring(domain, encoding="unicode", pretty_print=True), ()
     own = comparison.values(domain)
     difference = differences(present)
     paths = (*difference.added, *difference.changed)

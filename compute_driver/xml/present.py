@@ -49,6 +49,8 @@ class Present:
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
     :param directory: the directory of the guest's files when the domain was defined, or started.
+    :param unchanged: whether it is certain that no other client has changed the domain from its
+        next power-on.
     :param kept: whether libvirt has no such domain any more: the files of the guest were kept.
     :param find_note: returns the note of what libvirt has made of the domain when this driver has
         defined it last; None without one.  Most readers need no note, which is long.
@@ -61,6 +63,7 @@ class Present:
     running: Element | None
     directory: Path
     kept: bool = False
+    unchanged: bool = False
     find_note: Callable[[], Element | None] | None = None
 
     @functools.cached_property
@@ -110,6 +113,7 @@ def read(
     find_note: Callable[[], Element | None] | None = None,
     *,
     kept: bool = False,
+    unchanged: bool = False,
 ) -> Present | None:
     """Return what a domain has.
 
@@ -118,6 +122,7 @@ def read(
     :param directory: where the guest's directory is now.
     :param find_note: see :class:`Present`.
     :param kept: likewise.
+    :param unchanged: likewise.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
     """
@@ -140,6 +145,7 @@ def read(
         running=running,
         directory=claimed,
         kept=kept,
+        unchanged=unchanged,
         find_note=find_note,
     )
 

@@ -35,21 +35,20 @@ _WORDS = frozenset({"title", "description"})
 _FOUND = ("devices/disk[", "devices/interface[")
 
 
-def findings(parts: Parts, present: Present | None) -> Iterator[Finding]:
+def findings(present: Present, planned: Layout, plan: Layout) -> Iterator[Finding]:
     """Yield the changes that the guest keeps, and those that its next power-on takes back.
 
     :param present: what the guest's domain has.
-    :raises DiskUnusable: if the driver cannot use the place of a disk, or cannot know it.
-    :raises MetadataDamaged: if the metadata cannot be understood.
+    :param planned: the guest's files as this driver plans them.
+    :param plan: the guest's files where its domain has them.
     """
-    if present is not None:
-        difference = carrying.differences(present)
-        yield from _kept(parts, present, difference)
-        yield from _taken_back(parts, present, difference)
+    difference = carrying.differences(present)
+    yield from _kept(present, planned, plan, difference)
+    yield from _taken_back(present, plan, difference)
 
 
 def identity_findings(
-    parts: Parts, guest: Guest, present: Present | None, *, transient: bool, repair: bool
+    parts: Parts, guest: Guest, present: Present, *, transient: bool, repair: bool
 ) -> Iterator[Finding]:
     """Yield the changes of a guest's name, of its domain's definition, and of its files' paths.
 
@@ -76,8 +75,8 @@ def identity_findings(
             " defines it again",
             repaired=repair,
         )
-    moved = present is not None and is_gone(present.directory)
-    if moved and parts.state(uuid) in ACTIVE:  # a guest that resumes gets the paths
+    # A guest that resumes gets the new paths.
+    if is_gone(present.directory) and parts.state(uuid) in ACTIVE:
         yield Finding(
             kind="moved guest",
             subject=uuid,
@@ -101,7 +100,8 @@ def warn(parts: Parts, present: Present | None, blueprint: Blueprint) -> None:
             present.stored.guest.uuid,
             path,
         )
-    for finding in _taken_back(parts, present, carrying.differences(present)):
+    plan = parts.plan(present.guest, present=present)
+    for finding in _taken_back(present, plan, carrying.differences(present)):
         LOG.warning("%s %s: %s", finding.kind, finding.subject, finding.detail)
 
 
@@ -215,19 +215,20 @@ def _outside(parts: Parts, uuid: str, present: Present | None) -> Iterator[str]:
             yield f"{address or place.words} stays, which was the {name} disk of guest"
 
 
-def _kept(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
-    guest = present.guest
-    planned = parts.plan(guest, new_files=True).places
-    for name, source in parts.plan(guest, present=present).places.items():
-        if source != planned[name]:
+def _kept(
+    present: Present, planned: Layout, plan: Layout, difference: Differences
+) -> Iterator[Finding]:
+    guest, places = present.guest, planned.places
+    for name, source in plan.places.items():
+        if source != places[name]:
             yield Finding(
                 kind="moved disk",
                 subject=source.address,
                 detail=f"the {name} disk of guest {guest.uuid}, which another client of libvirt has"
-                f" moved from {planned[name].address}; the guest keeps it; 'virsh blockcommit' or"
+                f" moved from {places[name].address}; the guest keeps it; 'virsh blockcommit' or"
                 " 'virsh blockcopy' with '--pivot' moves it back",
             )
-    elements = comparison.elements(present.domain)
+    elements = comparison.elements(present.domain) if difference.added else {}
     for path in difference.added:
         if comparison.parent(path) == "devices":
             yield Finding(
@@ -257,10 +258,10 @@ def _kept(parts: Parts, present: Present, difference: Differences) -> Iterator[F
             )
 
 
-def _taken_back(parts: Parts, present: Present, difference: Differences) -> Iterator[Finding]:
+def _taken_back(present: Present, plan: Layout, difference: Differences) -> Iterator[Finding]:
     guest = present.guest
-    for disk in parts.plan(guest, present=present).disks:
-        change = _change(disk, present, parts.directory(guest.uuid))
+    for disk in plan.disks:
+        change = _change(disk, present, plan.directory)
         if change is not None:
             kind, words = change
             yield Finding(

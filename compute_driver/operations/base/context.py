@@ -107,15 +107,20 @@ class Parts:
         from compute_driver.hardware import architecture, drives
 
         files = self._planned(guest, drives.resolve(guest), uefi=architecture.has_uefi(guest))
-        return files if new_files else self._located(files, present)
+        return files if new_files else self.located(files, present)
 
     def _planned(self, guest: Guest, buses: Drives, *, uefi: bool) -> layout.Layout:
         """Return the files that the guest has if no other client changes them."""
         home = self.home(guest.uuid)
         return layout.plan(guest, home.directory, buses, home.locate, uefi=uefi)
 
-    def _located(self, planned: layout.Layout, present: Present | None) -> layout.Layout:
-        """Return a guest's layout with the disks where the guest's domain has them."""
+    def located(self, planned: layout.Layout, present: Present | None) -> layout.Layout:
+        """Return a guest's layout with the disks where the guest's domain has them.
+
+        :param planned: the layout as this driver plans it.
+        :param present: see :meth:`plan`.
+        :raises DiskUnusable: see :meth:`plan`.
+        """
         present = present or self.present(planned.directory.name)
         if present is None:
             return planned
@@ -169,9 +174,12 @@ class Parts:
             return described
 
         found = self.connection.run(describe)
-        directory = self.directory(uuid)
         return found.stored, present_xml.read(
-            found.inactive, found.live, directory, found.find_note
+            found.inactive,
+            found.live,
+            self.directory(uuid),
+            found.find_note,
+            unchanged=found.unchanged,
         )
 
     def decide(self, guest: Guest) -> acceleration.Decision:
@@ -213,7 +221,7 @@ class Parts:
             self.connection.check_start()
         files = self._planned(guest, hardware.drives, uefi=hardware.boot.uefi)
         if not new_files:
-            files = self._located(files, present)
+            files = self.located(files, present)
         return Draft(guest, decision, hardware, files)
 
     def blueprint(

@@ -264,7 +264,7 @@ class TestPlaces(OtherClientTestCase):
             self.driver.reboot(self.made.uuid, kind=RebootKind.HARD)
             self.assertEqual(2, read.call_count)
             self.driver.audit()
-            self.assertEqual(4, read.call_count)
+            self.assertEqual(3, read.call_count)
 
     def test_image_of_a_disk_elsewhere_is_needed(self) -> None:
         image = Image(location=str(self.image()))
