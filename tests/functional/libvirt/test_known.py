@@ -40,10 +40,13 @@ class KnownTestCase(tiny.TinyTestCase):
 
 class TestCalls(KnownTestCase):
     def calls(self, question: Callable[[], object]) -> int:
-        question()
-        with libvirt_calls.counted() as calls:
-            question()
-        return calls.total()
+        """Return the number of calls for a second answer, without those of other threads."""
+        counts = []
+        for _ in range(5):
+            with libvirt_calls.counted() as calls:
+                question()
+            counts.append(calls.total())
+        return min(counts)
 
     def test_the_number_of_calls_does_not_grow_with_the_guests(self) -> None:
         counts = []

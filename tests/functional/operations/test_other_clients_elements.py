@@ -296,7 +296,12 @@ class TestUntouchedGuests(OtherClientTestCase):
         for name, (guest, decision) in guests.items():
             with self.subTest(name):
                 present = parts.present(guest.uuid)
-                self.assertIsNotNone(present and present.baseline)
-                self.assertEqual([], list(changes.findings(parts, present)))
-                again = parts.blueprint(guest, decision, present=present)
+                assert present is not None
+                self.assertIsNotNone(present.baseline)
+                self.assertTrue(present.unchanged)
+                # Also without the digest of libvirt's form, nothing is found.
+                plan = parts.plan(guest, new_files=True)
+                doubted = dataclasses.replace(present, unchanged=False)
+                self.assertEqual([], list(changes.findings(doubted, plan, plan)))
+                again = parts.blueprint(guest, decision, present=doubted)
                 self.assertNotIn("carried", again.xml)
