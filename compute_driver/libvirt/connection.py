@@ -60,7 +60,7 @@ _EMULATOR_ENDED = re.compile(
 )
 
 #: libvirt's words for a program that fails, with the program's variables and arguments.
-_PROGRAM_ENDED = re.compile(r"Child process \((?:\w+=\S* )*(\S+).*\) unexpected (.*)")
+_PROGRAM_ENDED = re.compile(r"Child process \((?:.*? )?(/\S+).*\) unexpected (.*)")
 
 
 def translate(

@@ -62,15 +62,16 @@ class Description:
     def write(self, xml: str, made: str | None = None) -> None:
         """Replace the file.
 
-        :param made: the domain's XML from its next power-on, as libvirt has made it of *xml*, if
-            no value in it is another client's.
+        :param xml: the domain.
+        :param made: the XML that libvirt has made of the domain, from its next power-on; None if
+            the domain carries values of other clients.
         :raises HostError: if the operating system refuses.
         """
         digest = "" if made is None else f"<!-- {_digest(made)} -->\n"
         with files.new_file(self.path) as path:
             path.write_text(digest + xml)
 
-    def is_of(self, made: str) -> bool:
+    def has_digest_of(self, made: str) -> bool:
         """Tell whether no other client has changed a domain since the file was written.
 
         :param made: the domain's XML from its next power-on, as libvirt has it now.

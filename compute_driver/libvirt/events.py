@@ -147,6 +147,8 @@ class Dispatcher:
             self._callbacks.append(connection.domainEventRegisterAny(None, number, callback, None))
         connection.registerCloseCallback(self._closed, None)
         self._known.listen()
+        if not connection.isAlive():  # the connection was lost before the answers are kept
+            self._known.forget_all()
 
     def unregister(self) -> None:
         """Remove the callbacks, which keep the connection open, and close the connection."""

@@ -8,6 +8,7 @@ emulator.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import logging
@@ -80,6 +81,9 @@ class Inventory:
 
     def state(self, uuid: str) -> PowerState:
         """Return the state of one guest, without reading its description.
+
+        A driver that listens answers from libvirt's events, or from an answer that is at most
+        :data:`.known.STATES_AGE` seconds old.
 
         :raises GuestNotFound: if this driver has no such guest.
         """
@@ -160,7 +164,8 @@ def _show(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> Gu
 def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> PowerState:
     known = ownership.known
     if known.has_old_states:
-        known.keep_states(functools.partial(_states, connection, ownership))
+        with contextlib.suppress(libvirt.libvirtError):  # the question for one guest may do
+            known.keep_states(functools.partial(_states, connection, ownership))
 
     def ask() -> PowerState:
         domain = domains.lookup(connection, uuid)
@@ -173,11 +178,11 @@ def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> P
 
 def _states(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, PowerState]:
     """Return the states of all guests of this driver, by UUID."""
-    saved, states = _saved(connection), numbers(connection)
+    saved, states = _saved(connection), state_numbers(connection)
     return {
         uuid: domains.power_state(states[uuid][0], saved=uuid in saved)
-        for domain, _told in ownership.owned(connection.listAllDomains())
-        if (uuid := domain.UUIDString()) in states
+        for uuid, _domain, _told in ownership.owned(connection.listAllDomains())
+        if uuid in states
     }
 
 
@@ -218,10 +223,9 @@ def _list(
     connection: libvirt.virConnect, ownership: Ownership
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
     """Return the guests of this driver, and the errors of the damaged guests."""
-    saved, states = _saved(connection), numbers(connection)
+    saved, states = _saved(connection), state_numbers(connection)
     guests, damaged = [], []
-    for domain, told in ownership.owned(connection.listAllDomains()):
-        uuid = domain.UUIDString()
+    for uuid, domain, told in ownership.owned(connection.listAllDomains()):
         try:
             stored = ownership.content(domain, told) if uuid in states else None
         except exceptions.MetadataDamaged as error:
@@ -234,7 +238,7 @@ def _list(
     return guests, damaged
 
 
-def numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
+def state_numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
     """Return libvirt's numbers for the state of all domains and for its reason, by UUID."""
     return {
         domain.UUIDString(): (values["state.state"], values["state.reason"])
@@ -258,11 +262,10 @@ def _stats(
     else:
         domain, _ = ownership.lookup(connection, uuid)
         records = connection.domainListGetStats([domain], _STATS, 0)
-    by_uuid = {domain.UUIDString(): values for domain, values in records}
+    values = {domain.UUIDString(): values for domain, values in records}
     found = [domain for domain, _values in records]
     return [
-        _guest_stats(domain, by_uuid[domain.UUIDString()], saved)
-        for domain, _told in ownership.owned(found)
+        _guest_stats(domain, values[uuid], saved) for uuid, domain, _told in ownership.owned(found)
     ]
 
 

@@ -4,8 +4,8 @@
 libvirt has no call for the metadata of all domains.  A driver that listens to events asks once for
 each domain, and again after an event of the domain.  A driver that does not listen keeps nothing.
 
-A lost connection may have lost events: then everything is forgotten.  A lost event on a good
-connection does not lie for long: answers have a largest age.
+A lost connection may have lost events: then everything is forgotten.  Answers have a largest age,
+for a change without an event.
 
 Source: libvirt, "virConnectDomainEventID": lifecycle and metadata changes.
 """
@@ -17,7 +17,7 @@ import dataclasses
 import functools
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TypeVar
 
 import libvirt
@@ -27,12 +27,12 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.system import concurrency
 from compute_driver.xml import metadata
 
-T = TypeVar("T")
+V = TypeVar("V")
 
 #: Seconds after which all states are asked for again, by a few calls for all domains.
 STATES_AGE = 10.0
 
-#: Seconds after which the metadata of a domain is read again.
+#: Longest time in seconds after which the metadata of a domain is read again.
 METADATA_AGE = 600.0
 
 
@@ -41,7 +41,7 @@ class Told:
     """The element of this package in a domain's metadata; its parts are read once.
 
     :param text: the element; empty without one.
-    :param until: when it is to be read again, by :func:`time.monotonic`, in seconds.
+    :param until: when libvirt is asked again, by :func:`time.monotonic`, in seconds.
     """
 
     text: str
@@ -61,20 +61,32 @@ class Told:
         return metadata.read(self.text)
 
 
+@dataclasses.dataclass
+class _Question:
+    """A question to libvirt that is under way.
+
+    :param answers_hold: whether events tell each change of the answers.
+    :param changed: the UUIDs of the domains that have changed since the question began.
+    """
+
+    answers_hold: bool
+    changed: set[str] = dataclasses.field(default_factory=set)
+
+
 class Known:
-    """The metadata of all domains, and the states of this driver's guests.
+    """The metadata of all domains, and the states of this driver's guests, by UUID.
 
     The methods may be called on any native thread.
     """
 
     def __init__(self) -> None:
-        self._guard = concurrency.native("threading").Lock()
+        threading = concurrency.native("threading")
+        self._guard, self._one_asks = threading.Lock(), threading.Lock()
         self._told: dict[str, Told] = {}
         self._states: dict[str, PowerState] = {}
         self._asked_at = -math.inf
         self._listens = False
-        # The domains that have changed since each open question.
-        self._questions: list[set[str]] = []
+        self._questions: list[_Question] = []
 
     def listen(self) -> None:
         """Keep answers from now on: the events of all later changes arrive."""
@@ -86,64 +98,92 @@ class Known:
         with self._guard:
             self._told.pop(uuid, None)
             self._states.pop(uuid, None)
-            for changed in self._questions:
-                changed.add(uuid)
+            for question in self._questions:
+                question.changed.add(uuid)
 
     def forget_all(self) -> None:
         """Forget all domains: events may be lost, and no more arrive."""
         with self._guard:
-            self._told, self._states, self._questions = {}, {}, []
+            self._told, self._states = {}, {}
             self._asked_at, self._listens = -math.inf, False
+            for question in self._questions:
+                question.answers_hold = False
 
-    def told(self, found: Iterable[libvirt.virDomain]) -> dict[str, Told]:
-        """Return the metadata of domains by UUID; libvirt is asked for what is not known."""
-        answers: dict[str, Told] = {}
+    def told(self, found: Collection[libvirt.virDomain]) -> dict[str, Told]:
+        """Return the metadata of domains by UUID; libvirt is asked for what is not known.
+
+        :param found: the domains, each once; the answers are in their order.
+        """
         now = time.monotonic()
-        with self._question(self._told, answers):
+        answers: dict[str, Told] = {}
+        with self._question() as question:
             for domain in found:
                 uuid = domain.UUIDString()
                 told = self._told.get(uuid)
                 if told is None or told.until < now:
-                    told = Told(domains.metadata_of(domain), now + METADATA_AGE)
+                    # Domains that were read together are not read again together.
+                    until = now + METADATA_AGE * (1 - int(uuid[:2], 16) / 512)
+                    told = Told(domains.metadata_of(domain), until)
                 answers[uuid] = told
+            with self._guard:
+                if question.answers_hold:
+                    kept = {uuid: told for uuid, told in self._told.items() if told.until >= now}
+                    self._told = kept | _without(answers, question.changed)
         return answers
 
     def state(self, uuid: str) -> PowerState | None:
-        """Return the state of a guest; None if it is not known."""
-        return None if self.has_old_states else self._states.get(uuid)
+        """Return the state of a guest; None if the state is not known."""
+        return None if self.has_old_states else self._states.get(uuid.lower())
 
     @property
     def has_old_states(self) -> bool:
-        """Whether the states of all guests are to be asked for before one is."""
+        """Whether the kept states are too old."""
         return self._listens and time.monotonic() > self._asked_at + STATES_AGE
 
     def keep_state(self, uuid: str, ask: Callable[[], PowerState]) -> PowerState:
-        """Return the state of one guest of this driver."""
-        answers: dict[str, PowerState] = {}
-        with self._question(self._states, answers):
-            answers[uuid] = ask()
-        return answers[uuid]
+        """Return the state of one guest of this driver.
+
+        :param ask: asks libvirt for the state.
+        :raises: the errors of *ask*.
+        """
+        with self._question() as question:
+            state = ask()
+            with self._guard:
+                if question.answers_hold:
+                    self._states |= _without({uuid.lower(): state}, question.changed)
+        return state
 
     def keep_states(self, ask: Callable[[], Mapping[str, PowerState]]) -> None:
-        """Keep the states of all guests of this driver."""
-        answers: dict[str, PowerState] = {}
-        asked_at = time.monotonic()
-        with self._question(self._states, answers):
-            answers |= ask()
-        self._asked_at = asked_at
+        """Ask for the states of all guests of this driver, unless another thread asks.
+
+        :param ask: asks libvirt for the states.
+        :raises: the errors of *ask*.
+        """
+        if not self._one_asks.acquire(blocking=False):
+            return
+        try:
+            asked_at = time.monotonic()
+            with self._question() as question:
+                states = ask()
+                with self._guard:
+                    if question.answers_hold:
+                        self._states = _without(states, question.changed)
+                        self._asked_at = asked_at
+        finally:
+            self._one_asks.release()
 
     @contextlib.contextmanager
-    def _question(self, kept: dict[str, T], answers: dict[str, T]) -> Iterator[None]:
-        """Keep the answers that are true when the question ends, if events arrive."""
-        changed: set[str] = set()
+    def _question(self) -> Iterator[_Question]:
+        """Watch meanwhile which domains change."""
         with self._guard:
-            if self._listens:
-                self._questions.append(changed)
+            question = _Question(self._listens)
+            self._questions.append(question)
         try:
-            yield
+            yield question
         finally:
             with self._guard:
-                others = [question for question in self._questions if question is not changed]
-                if len(others) < len(self._questions):
-                    kept.update((uuid, answers[uuid]) for uuid in answers.keys() - changed)
-                self._questions = others
+                self._questions = [other for other in self._questions if other is not question]
+
+
+def _without(answers: Mapping[str, V], changed: Collection[str]) -> dict[str, V]:
+    return {uuid: answer for uuid, answer in answers.items() if uuid not in changed}

@@ -34,16 +34,15 @@ LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
-class Described:
+class Reading:
     """What libvirt has about a guest.
 
     :param stored: see :meth:`Ownership.stored`.
     :param inactive: see :func:`compute_driver.libvirt.domain.descriptions`.
     :param live: likewise.
-    :param unchanged: whether it is certain that no other client has changed the domain from its
-        next power-on.
-    :param find_note: returns the note about the domain that this driver has defined last; None if
-        another libvirt or another driver has defined the domain.
+    :param unchanged: see :class:`compute_driver.xml.present.Present`.
+    :param find_note: likewise; returns None if another libvirt or another driver has defined the
+        domain.
     """
 
     stored: metadata.Stored
@@ -80,17 +79,18 @@ class Ownership:
 
     def owns(self, domain: libvirt.virDomain) -> bool:
         """Tell whether a domain is a guest of this driver."""
-        return self._owns(domain, Told(domains.metadata_of(domain)))
+        return self._owns(domain.UUIDString(), Told(domains.metadata_of(domain)))
 
     def owned(
         self, found: Collection[libvirt.virDomain]
-    ) -> Iterator[tuple[libvirt.virDomain, Told]]:
-        """Yield the domains, among all that libvirt has listed, that are guests of this driver."""
-        told = self.known.told(found)
-        for domain in found:
-            element = told[domain.UUIDString()]
-            if self._owns(domain, element):
-                yield domain, element
+    ) -> Iterator[tuple[str, libvirt.virDomain, Told]]:
+        """Yield UUID, domain and metadata of the guests of this driver.
+
+        :param found: domains that libvirt has listed.
+        """
+        for domain, (uuid, told) in zip(found, self.known.told(found).items(), strict=True):
+            if self._owns(uuid, told):
+                yield uuid, domain, told
 
     def find(self, connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
         """Return the domain with that UUID if it is a guest of this driver, else None."""
@@ -104,7 +104,7 @@ class Ownership:
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
         told = Told(domains.metadata_of(domain))
-        return self.content(domain, told) if self._owns(domain, told) else None
+        return self.content(domain, told) if self._owns(domain.UUIDString(), told) else None
 
     def content(self, domain: libvirt.virDomain, told: Told) -> metadata.Stored | None:
         """Return, as :meth:`stored`, the content of the metadata of a guest of this driver.
@@ -161,17 +161,15 @@ class Ownership:
         named = (path.name for path in directories if Description.latest(path).name() == name)
         return next((uuid for uuid in named if domains.lookup(connection, uuid) is None), None)
 
-    def fault(
-        self, domain: libvirt.virDomain, *, persistent: bool
-    ) -> exceptions.MetadataDamaged | None:
+    def fault(self, domain: libvirt.virDomain) -> exceptions.MetadataDamaged | None:
         """Return what is wrong with a guest's metadata, now and from the next power-on.
 
         :param domain: the domain, looked up just now: such a domain has an ID only if it runs.
-        :param persistent: whether the domain stays in libvirt after its end.
+            The domain stays in libvirt after its end.
         :return: None without a fault.
         """
         flags = [libvirt.VIR_DOMAIN_AFFECT_CURRENT]
-        if persistent and domain.ID() != -1:
+        if domain.ID() != -1:
             flags.append(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         try:
             for flag in flags:
@@ -214,7 +212,7 @@ class Ownership:
             settled = self._owner = owner.make(self.instances, self._lost(connection))
         return settled
 
-    def described(self, domain: libvirt.virDomain) -> Described | None:
+    def read(self, domain: libvirt.virDomain) -> Reading | None:
         """Return all that libvirt has about a guest.
 
         :return: None if the domain is not a guest of this driver.
@@ -222,12 +220,12 @@ class Ownership:
         """
         inactive, live = domains.descriptions(domain)
         told = Told(live or inactive)
-        stored = self.content(domain, told) if self._owns(domain, told) else None
+        stored = self.content(domain, told) if self._owns(domain.UUIDString(), told) else None
         if stored is None:
             return None
-        unchanged = Description.latest(self._directory(domain)).is_of(inactive)
+        unchanged = Description.latest(stored.directory).has_digest_of(inactive)
         find_note = functools.partial(self._baseline, inactive, version(domain.connect()))
-        return Described(stored, inactive, live, unchanged=unchanged, find_note=find_note)
+        return Reading(stored, inactive, live, unchanged=unchanged, find_note=find_note)
 
     def description(self, domain: libvirt.virDomain) -> str:
         """Return the XML of a domain with its baseline, for :meth:`define_again`."""
@@ -287,14 +285,14 @@ class Ownership:
         directory = self.instances / uuid
         return Description.latest(directory).exists() and not Description.kept(directory).exists()
 
-    def _owns(self, domain: libvirt.virDomain, told: Told) -> bool:
+    def _owns(self, uuid: str, told: Told) -> bool:
         claim = told.claim
         if claim is None:
             return False
         owners = {claim.owner, self.owner}
         known = None not in owners
         same = len(owners) == 1
-        directory = self._directory(domain)
+        directory = self.instances / uuid
         if claim.directory == directory:
             return same or not known
         try:

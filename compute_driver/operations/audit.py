@@ -134,15 +134,15 @@ def _unowned(parts: Parts, path: Path, repair: bool) -> Finding:
 
 
 def _guests(parts: Parts, repair: bool) -> Iterator[Finding]:
-    suspects = parts.connection.run(_suspects, parts.ownership)
-    for uuid in sorted(suspects):
+    seen = parts.connection.run(_all_seen, parts.ownership)
+    for uuid in sorted(seen):
         with journal.unless_busy(parts, uuid) as idle:
             if idle:
-                yield from _guest(parts, uuid, suspects[uuid], repair)
+                yield from _guest(parts, uuid, seen[uuid], repair)
 
 
 @dataclasses.dataclass(frozen=True)
-class _Suspect:
+class _Seen:
     """What is seen of a guest among all guests; a look at the guest itself must confirm this.
 
     :param transient: whether the guest's domain has no definition.
@@ -153,20 +153,20 @@ class _Suspect:
     halted: bool
 
 
-def _suspects(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, _Suspect]:
+def _all_seen(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, _Seen]:
     """Return what is seen of all guests of this driver, by UUID."""
     flag = libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
     transient = {domain.UUIDString() for domain in connection.listAllDomains(flag)}
     halted = {
         uuid
-        for uuid, numbers in inventory.numbers(connection).items()
+        for uuid, numbers in inventory.state_numbers(connection).items()
         if reasons.reason(*numbers) is StateReason.IO_ERROR
     }
-    guests = (domain.UUIDString() for domain, _ in ownership.owned(connection.listAllDomains()))
-    return {uuid: _Suspect(uuid in transient, uuid in halted) for uuid in guests}
+    guests = ownership.owned(connection.listAllDomains())
+    return {uuid: _Seen(uuid in transient, uuid in halted) for uuid, _domain, _told in guests}
 
 
-def _guest(parts: Parts, uuid: str, suspect: _Suspect, repair: bool) -> Iterator[Finding]:
+def _guest(parts: Parts, uuid: str, seen: _Seen, repair: bool) -> Iterator[Finding]:
     try:
         present, fault = _present(parts, uuid)
         if fault:
@@ -192,7 +192,7 @@ def _guest(parts: Parts, uuid: str, suspect: _Suspect, repair: bool) -> Iterator
             detail="its directory is gone, or is not mounted; 'destroy' removes the guest",
         )
         return
-    audited = _Audited(parts, guest, planned, plan, present, suspect, repair)
+    audited = _Audited(parts, guest, planned, plan, present, seen, repair)
     for find in _FINDERS:
         yield from find(audited)
 
@@ -217,7 +217,7 @@ class _Audited:
     :param planned: its files as this driver plans them.
     :param plan: its files where its domain has them.
     :param present: what its domain has.
-    :param suspect: what is seen of it among all guests.
+    :param seen: what is seen of it among all guests.
     :param repair: see :func:`audit`.
     """
 
@@ -226,13 +226,13 @@ class _Audited:
     planned: layout.Layout
     plan: layout.Layout
     present: Present
-    suspect: _Suspect
+    seen: _Seen
     repair: bool
 
 
 def _pause(audited: _Audited) -> Iterator[Finding]:
     parts, uuid = audited.parts, audited.guest.uuid
-    halted = audited.suspect.halted
+    halted = audited.seen.halted
     if halted and parts.on_domain(uuid, reasons.reason_of) is StateReason.IO_ERROR:
         detail = parts.on_domain(uuid, reasons.explain)
         yield Finding(kind="paused guest", subject=uuid, detail=detail)
@@ -258,7 +258,7 @@ def _identity(audited: _Audited) -> Iterator[Finding]:
         audited.parts,
         audited.guest,
         audited.present,
-        transient=audited.suspect.transient,
+        transient=audited.seen.transient,
         repair=audited.repair,
     )
 
@@ -351,6 +351,6 @@ def _system_directories(repair: bool) -> Iterator[Finding]:
 def _ours(parts: Parts) -> set[str]:
     def owned(connection: libvirt.virConnect) -> set[str]:
         found = connection.listAllDomains()
-        return {domain.UUIDString() for domain, _told in parts.ownership.owned(found)}
+        return {uuid for uuid, _domain, _told in parts.ownership.owned(found)}
 
     return parts.connection.run(owned)

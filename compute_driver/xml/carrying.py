@@ -81,8 +81,12 @@ def carry(xml: str, present: Present) -> tuple[str, tuple[str, ...]]:
     _carry_metadata(domain, present)
     _keep_parts(domain, present.domain)
     _give_way(domain, present)
-    if present.unchanged:
-        return etree.tostring(domain, encoding="unicode", pretty_print=True), ()
+    lost = () if present.unchanged else _carry_values(domain, present)
+    return etree.tostring(domain, encoding="unicode", pretty_print=True), lost
+
+
+def _carry_values(domain: Element, present: Present) -> tuple[str, ...]:
+    """Write the values of other clients into a domain, with notes; return the lost changes."""
     own = comparison.values(domain)
     difference = differences(present)
     paths = (*difference.added, *difference.changed)
@@ -100,9 +104,8 @@ def carry(xml: str, present: Present) -> tuple[str, tuple[str, ...]]:
         if own.get(path) != value
     }
     comparison.mark(domain, notes)
-    carried = etree.tostring(domain, encoding="unicode", pretty_print=True)
     # Without a baseline it is not known who has set the values.
-    return carried, () if present.baseline is None else lost
+    return () if present.baseline is None else lost
 
 
 def _base(present: Present) -> Values:

@@ -48,10 +48,11 @@ class Present:
     :param described: the places of the guest's disks from the next power-on.
     :param domain: the domain from its next power-on.
     :param running: the domain that runs; None if it does not run.
-    :param directory: the directory of the guest's files when the domain was defined, or started.
-    :param unchanged: whether it is certain that no other client has changed the domain from its
-        next power-on.
-    :param kept: whether libvirt has no such domain any more: the files of the guest were kept.
+    :param directory: the directory of the guest's files when the domain was started, or was
+        defined if the domain does not run.
+    :param unchanged: whether the driver knows for certain that no other client has changed the
+        domain from its next power-on.
+    :param undefined: whether libvirt has no such domain any more: the files of the guest were kept.
     :param find_note: returns the note of what libvirt has made of the domain when this driver has
         defined it last; None without one.  Most readers need no note, which is long.
     """
@@ -62,7 +63,7 @@ class Present:
     domain: Element
     running: Element | None
     directory: Path
-    kept: bool = False
+    undefined: bool = False
     unchanged: bool = False
     find_note: Callable[[], Element | None] | None = None
 
@@ -112,7 +113,7 @@ def read(
     directory: Path,
     find_note: Callable[[], Element | None] | None = None,
     *,
-    kept: bool = False,
+    undefined: bool = False,
     unchanged: bool = False,
 ) -> Present | None:
     """Return what a domain has.
@@ -121,7 +122,7 @@ def read(
     :param live: the XML of the domain that runs; None if it does not run.
     :param directory: where the guest's directory is now.
     :param find_note: see :class:`Present`.
-    :param kept: likewise.
+    :param undefined: likewise.
     :param unchanged: likewise.
     :return: None if the domain has no metadata of this driver's.
     :raises MetadataDamaged: if the metadata cannot be understood.
@@ -144,7 +145,7 @@ def read(
         domain=domain,
         running=running,
         directory=claimed,
-        kept=kept,
+        undefined=undefined,
         unchanged=unchanged,
         find_note=find_note,
     )

@@ -20,6 +20,7 @@ from compute_driver.operations.base.blueprint import Blueprint
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks
 from compute_driver.storage.layout import GuestDisk, Layout, Role
+from compute_driver.system import concurrency
 from compute_driver.xml import carrying, comparison
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.carrying import Differences
@@ -76,7 +77,7 @@ def identity_findings(
             repaired=repair,
         )
     # A guest that resumes gets the new paths.
-    if is_gone(present.directory) and parts.state(uuid) in ACTIVE:
+    if concurrency.run_blocking(is_gone, present.directory) and parts.state(uuid) in ACTIVE:
         yield Finding(
             kind="moved guest",
             subject=uuid,

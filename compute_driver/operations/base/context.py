@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -27,7 +28,7 @@ from compute_driver.libvirt import names
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.inventory import Inventory
-from compute_driver.libvirt.ownership import Described, Ownership
+from compute_driver.libvirt.ownership import Ownership, Reading
 from compute_driver.network.backend import Site
 from compute_driver.network.ports import Ports
 from compute_driver.operations.base.blueprint import Blueprint, Draft
@@ -147,7 +148,7 @@ class Parts:
         kept = Description.kept(directory)
         if not kept.exists():
             return None
-        return present_xml.read(kept.read(), None, directory, kept=True)
+        return present_xml.read(kept.read(), None, directory, undefined=True)
 
     def defined(self, uuid: str) -> Present | None:
         """Return what a guest's domain has now, with the changes of other clients.
@@ -165,20 +166,20 @@ class Parts:
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
 
-        def describe(connection: libvirt.virConnect) -> Described:
+        def read(connection: libvirt.virConnect) -> Reading:
             domain = domains.lookup(connection, uuid)
             with _explained(uuid, domain):
-                described = None if domain is None else self.ownership.described(domain)
-            if described is None:
+                reading = None if domain is None else self.ownership.read(domain)
+            if reading is None:
                 raise self.ownership.not_found(uuid, domain)
-            return described
+            return reading
 
-        found = self.connection.run(describe)
+        found = self.connection.run(read)
         return found.stored, present_xml.read(
             found.inactive,
             found.live,
             self.directory(uuid),
-            found.find_note,
+            functools.partial(concurrency.run_blocking, found.find_note),
             unchanged=found.unchanged,
         )
 
@@ -269,15 +270,11 @@ class Parts:
 
         :raises GuestNotFound: if this driver has no such guest.
         """
-        return self._with_domain(uuid, lambda domain, _stored: function(domain))
 
-    def _with_domain(
-        self, uuid: str, function: Callable[[libvirt.virDomain, metadata.Stored], R]
-    ) -> R:
         def call(connection: libvirt.virConnect) -> R:
-            domain, stored = self.ownership.lookup(connection, uuid)
+            domain, _stored = self.ownership.lookup(connection, uuid)
             with _explained(uuid, domain):
-                return function(domain, stored)
+                return function(domain)
 
         return self.connection.run(call)
 
@@ -292,10 +289,11 @@ class Parts:
         """
         if present is None:
             stored, present = self._defined(uuid)
-        elif present.kept:
-            raise exceptions.GuestNotFound(uuid)
+        elif present.undefined:
+            raise self.ownership.not_found(uuid, None)
         else:
-            stored = present.stored
+            directory, owner = self.directory(uuid), self.ownership.owner
+            stored = dataclasses.replace(present.stored, directory=directory, owner=owner)
         return stored if present is None else dataclasses.replace(stored, guest=present.guest)
 
     def described(self, uuid: str, present: Present | None = None) -> metadata.Stored:

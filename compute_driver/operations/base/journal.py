@@ -104,12 +104,11 @@ def operation(
         removes the guest.
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
-    with _lock(parts, uuid) as held, parts.images.holding(uuid):
+    with _forgetting(parts, uuid), _lock(parts, uuid) as held, parts.images.holding(uuid):
         try:
             _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
-            if not removes:
-                restoring.complete(parts, uuid)
+            restoring.complete(parts, uuid)
         except exceptions.ComputeDriverError as error:
             if need is not Need.NOTHING:
                 raise
@@ -135,7 +134,6 @@ def operation(
             raise
         finally:
             held.keep = held.keep or under_way.undo.failed
-            parts.connection.known.forget(uuid)  # the events of the changes may come later
             LOG.info("Guest %s: %s %s after %.1f s", uuid, name, result, time.monotonic() - begun)
 
 
@@ -145,7 +143,7 @@ def exclusive(parts: Parts, uuid: str) -> Iterator[None]:
 
     :raises GuestNotFound: if *uuid* is not written as UUIDs of guests are.
     """
-    with _lock(parts, uuid) as held:
+    with _forgetting(parts, uuid), _lock(parts, uuid) as held:
         _end_interrupted(parts, uuid, held)
         freezing.mend(parts, uuid, left_only=True)
         yield
@@ -160,7 +158,7 @@ def unless_busy(parts: Parts, uuid: str, need: Need = Need.ALL) -> Iterator[bool
 
     :param need: the parts of the guest that are put in order; a later caller ends the others.
     """
-    with concurrency.try_lock(locks.guest(parts, uuid)) as held:
+    with _forgetting(parts, uuid), concurrency.try_lock(locks.guest(parts, uuid)) as held:
         if held is not None:
             try:
                 if not _end_interrupted(parts, uuid, held, need):
@@ -198,6 +196,15 @@ def _recover(parts: Parts, need: Need, uuid: str) -> None:
             pass
     except (OSError, exceptions.HostError) as error:
         LOG.warning("Guest %s cannot be looked at: %s", uuid, error)
+
+
+@contextlib.contextmanager
+def _forgetting(parts: Parts, uuid: str) -> Iterator[None]:
+    """Ask libvirt about the guest again afterwards: the events of changes may come later."""
+    try:
+        yield
+    finally:
+        parts.connection.known.forget(uuid)
 
 
 def _lock(parts: Parts, uuid: str) -> contextlib.AbstractContextManager[concurrency.Lock]:

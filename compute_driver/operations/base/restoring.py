@@ -145,7 +145,7 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
         domains.unless_stopped(
             lambda: ownership.define_again(connection, domains.description(domain))
         )
-    damage = ownership.fault(domain, persistent=True)
+    damage = ownership.fault(domain)
     xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)

@@ -21,8 +21,8 @@ TEXTS = {
     "internal error: qemu unexpectedly closed the monitor: 2026-01-02T03:04:05.678901Z"
     " qemu-system-ppc64le: error loading k": "the emulator ended: error loading k",
     "internal error: process exited while connecting to monitor": "the emulator ended: no reason",
-    "internal error: Child process (LC_ALL=C HOME=/a b=c /usr/bin/qemu-system-x86_64 -name g=(h)"
-    " -S) unexpected exit status 1": "/usr/bin/qemu-system-x86_64 ended: exit status 1",
+    "internal error: Child process (LC_ALL=C PATH=/a b:/c HOME=/d /usr/bin/qemu-system-x86_64"
+    " -name g=(h) -S) unexpected exit status 1": "/usr/bin/qemu-system-x86_64 ended: exit status 1",
     "internal error: Child process (/usr/bin/swtpm_setup --tpm2) unexpected exit status 1: no"
     " space": "/usr/bin/swtpm_setup ended: exit status 1: no space",
     "internal error: cannot do": "cannot do",

@@ -108,6 +108,43 @@ class TestStates(KnownTestCase):
         self.assertIs(PowerState.STOPPED, state)
         self.assertIs(state, self.known.state(UUID))
 
+    def test_a_uuid_in_capital_letters_is_the_same_guest(self) -> None:
+        self.known.listen()
+        self.keep(PowerState.RUNNING)
+        self.assertIs(PowerState.RUNNING, self.known.state(UUID.upper()))
+        self.known.keep_state(UUID.upper(), lambda: PowerState.PAUSED)
+        self.assertIs(PowerState.PAUSED, self.known.state(UUID))
+        self.known.forget(UUID)
+        self.assertIsNone(self.known.state(UUID.upper()))
+
+    def test_a_guest_that_is_gone_without_an_event_is_forgotten(self) -> None:
+        self.known.listen()
+        self.keep(PowerState.RUNNING)
+        self.known.keep_states(dict)
+        self.assertIsNone(self.known.state(UUID))
+
+    def test_one_thread_asks_for_all_states(self) -> None:
+        self.known.listen()
+
+        def ask() -> dict[str, PowerState]:
+            self.known.keep_states(lambda: self.fail("asked twice"))
+            return {UUID: PowerState.RUNNING}
+
+        self.known.keep_states(ask)
+        self.assertIs(PowerState.RUNNING, self.known.state(UUID))
+
+    def test_states_of_a_lost_connection_are_not_kept(self) -> None:
+        self.known.listen()
+
+        def ask() -> dict[str, PowerState]:
+            self.known.forget_all()
+            return {UUID: PowerState.RUNNING}
+
+        self.known.keep_states(ask)
+        self.known.listen()
+        self.assertTrue(self.known.has_old_states)
+        self.assertIsNone(self.known.state(UUID))
+
     def test_old_states_are_asked_for_again_all_at_once(self) -> None:
         self.known.listen()
         self.keep(PowerState.RUNNING)
