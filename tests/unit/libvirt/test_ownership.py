@@ -222,6 +222,7 @@ class DefinitionTest(OwnershipTestCase):
     def test_several_owners_are_named(self) -> None:
         self.directory.mkdir(parents=True)
         another = mock.create_autospec(libvirt.virDomain, instance=True)
+        another.UUIDString.return_value = OTHER
         another.metadata.return_value = metadata_text(self.directory, UUID)
         self.claim(self.directory, OTHER)
         self.connection.listAllDomains.return_value = [self.domain, another]
