@@ -40,7 +40,7 @@ ADDED = (
         "<input type='mouse' bus='virtio'/>",
         "devices/input[@type='mouse'][@bus='virtio']",
     ),
-    ("devices", "<watchdog model='ib700' action='pause'/>", "devices/watchdog[@model='ib700']"),
+    ("devices", "<watchdog model='ib700' action='reset'/>", "devices/watchdog[@model='ib700']"),
     (
         "devices",
         "<rng model='virtio'><backend model='random'>/dev/random</backend></rng>",
