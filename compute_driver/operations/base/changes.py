@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from compute_driver import exceptions
 from compute_driver.choices import ACTIVE
 from compute_driver.guest import Guest
 from compute_driver.info import Finding
+from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.ownership import is_gone
 from compute_driver.operations.base import restoring
 from compute_driver.operations.base.blueprint import Blueprint
@@ -199,11 +201,16 @@ def removing(
         disks were the guest's.
     """
     left: dict[str, None] = {}
-    for read in reads:
-        with contextlib.suppress(exceptions.ComputeDriverError):  # a removal works anyway
-            left |= dict.fromkeys(_outside(parts, uuid, read(parts, uuid)))
+
+    def look() -> None:
+        for read in reads:
+            with contextlib.suppress(exceptions.ComputeDriverError):  # a removal works anyway
+                left.update(dict.fromkeys(_outside(parts, uuid, read(parts, uuid))))
+
+    # libvirt 11 waits half a minute for an emulator that hangs.
+    concurrency.within(time.monotonic() + domains.ANSWER_SECONDS, look)
     yield
-    for text in left:
+    for text in list(left):
         LOG.warning("%s %s: another client of libvirt has moved the disk there", text, uuid)
 
 
