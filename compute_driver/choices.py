@@ -330,7 +330,7 @@ class StateReason(Choice):
     WATCHDOG = "watchdog"
     CRASHED = "crashed"
     PANICKED = "kernel panic"
-    USER = "paused by a client"
+    USER = "paused on request"
     ASLEEP = "asleep"
     STARTING = "starting"
     SHUTTING_DOWN = "shutting down"

@@ -122,6 +122,8 @@ class GuestStats:
     :param used_bytes: memory that the guest's system uses, as the system tells it; None if it
         does not tell.
     :param resident_bytes: memory of the host that the emulator's process holds.
+    :param answers: whether the emulator answers; else its counters are not known, and are 0 or
+        empty.
     """
 
     uuid: str
@@ -131,6 +133,7 @@ class GuestStats:
     memory_bytes: int
     resident_bytes: int
     used_bytes: int | None = None
+    answers: bool = True
     state_reason: str = ""
     vcpu_times_ns: tuple[int, ...] = ()
     disks: tuple[DiskStats, ...] = ()

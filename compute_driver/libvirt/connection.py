@@ -115,6 +115,17 @@ def version(opened: libvirt.virConnect) -> int:
     return known
 
 
+def _is_open(connection: libvirt.virConnect, *, doubted: bool) -> bool:
+    """Tell whether a connection is open.
+
+    :param doubted: whether libvirt's daemon is asked.
+    """
+    try:
+        return bool(connection.isAlive() and (not doubted or connection.getLibVersion()))
+    except libvirt.libvirtError:
+        return False
+
+
 def _told(function: Callable[[libvirt.virConnect], R], opened: libvirt.virConnect) -> R:
     """Call a function, and again if libvirt does not tell its error.
 
@@ -199,9 +210,16 @@ class Connection:
         :param uuid: UUID of the domain; None for all domains.
         :raises LibvirtUnavailable: if no connection can be opened.
         """
-        concurrency.run_blocking(self._listen)
+        self.listen()
         with self._dispatcher.watch(uuid) as watch:
             yield watch
+
+    def listen(self) -> None:
+        """Receive libvirt's events from now on, also again after a lost connection.
+
+        :raises LibvirtUnavailable: if no connection can be opened.
+        """
+        concurrency.run_blocking(self._listen)
 
     def check_start(self) -> None:
         """Check that libvirt can start guests, before a guest is powered off and on.
@@ -222,7 +240,7 @@ class Connection:
             with contextlib.suppress(exceptions.LibvirtUnavailable):
                 return self._call(idle, function)
         if self._listener is not None:
-            self._listen()
+            self._listen(doubted=True)
         with self._translated():
             fresh = self.open()
         return self._call(fresh, function)
@@ -250,9 +268,14 @@ class Connection:
                 translated = exceptions.LibvirtUnavailable(f"{translated}; {hint}")
             raise translated from error
 
-    def _listen(self) -> None:
+    def _listen(self, *, doubted: bool = False) -> None:
+        """Open the connection that events arrive on, unless the connection is open.
+
+        :param doubted: whether another connection is lost: libvirt's event loop may not have seen
+            yet that this connection is lost, too.
+        """
         with self._guard, self._translated():
-            if self._listener is None or not self._listener.isAlive():
+            if self._listener is None or not _is_open(self._listener, doubted=doubted):
                 self._dispatcher.unregister()
                 self._listener = self.open()
                 self._dispatcher.register(self._listener)

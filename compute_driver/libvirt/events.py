@@ -133,10 +133,11 @@ class Dispatcher:
         self._watches: dict[str | None, set[Watch]] = {}
         self._source: libvirt.virConnect | None = None
         self._callbacks: list[int] = []
+        self._lost = False
 
     def register(self, connection: libvirt.virConnect) -> None:
         """Receive the events of *connection*, which :meth:`unregister` closes."""
-        self._source = connection
+        self._source, self._lost = connection, False
         for number, callback in (
             (libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE, self._lifecycle),
             (libvirt.VIR_DOMAIN_EVENT_ID_REBOOT, self._reboot),
@@ -152,11 +153,12 @@ class Dispatcher:
 
     def unregister(self) -> None:
         """Remove the callbacks, which keep the connection open, and close the connection."""
-        self._known.forget_all()
         source, self._source = self._source, None
         callbacks, self._callbacks = self._callbacks, []
         if source is None:
             return
+        if not self._lost:
+            self._lose()
         for callback in callbacks:
             with contextlib.suppress(libvirt.libvirtError):  # the connection may be lost
                 source.domainEventDeregisterAny(callback)
@@ -212,6 +214,11 @@ class Dispatcher:
         self._push(Event(DEVICE_REMOVED, uuid=domain.UUIDString(), device=alias))
 
     def _closed(self, connection: object, reason: int, opaque: object) -> None:
+        self._lose()
+
+    def _lose(self) -> None:
+        """Tell all watches that events may be lost."""
+        self._lost = True
         self._known.forget_all()
         with self._guard:
             for watches in self._watches.values():

@@ -20,7 +20,7 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.choices import Accelerator, PowerState
+from compute_driver.choices import ACTIVE, Accelerator, PowerState
 from compute_driver.guest import Guest, as_uuid, is_name, renamed
 from compute_driver.hardware import tuning
 from compute_driver.info import (
@@ -119,6 +119,9 @@ class Inventory:
                 break
         if not answers:
             raise exceptions.OperationTimeout("emulators of several guests do not answer")
+        for stats in answers[-1]:
+            if not stats.answers:
+                LOG.warning("Not counted: the emulator of guest %r does not answer", stats.name)
         return tuple(sorted(answers[-1], key=lambda stats: stats.name))
 
 
@@ -286,10 +289,12 @@ def _guest_stats(
         # libvirt counts at the device of the host; user-mode networking has no such device.
         return int(values[key]) if key in values else None
 
+    state = domains.power_state(number("state.state"), saved=domain.UUIDString() in saved)
     return GuestStats(
         uuid=domain.UUIDString(),
         name=domain.name(),
-        state=domains.power_state(number("state.state"), saved=domain.UUIDString() in saved),
+        state=state,
+        answers=state not in ACTIVE or "balloon.rss" in values,
         state_reason=str(reasons.reason(number("state.state"), number("state.reason"))),
         vcpus=number("vcpu.current"),
         memory_bytes=number("balloon.current") * 1024,

@@ -150,7 +150,7 @@ class Known:
             state = ask()
             with self._guard:
                 if question.answers_hold:
-                    self._states |= _without({uuid.lower(): state}, question.changed)
+                    self._states |= _kept({uuid.lower(): state}, question.changed)
         return state
 
     def keep_states(self, ask: Callable[[], Mapping[str, PowerState]]) -> None:
@@ -167,7 +167,7 @@ class Known:
                 states = ask()
                 with self._guard:
                     if question.answers_hold:
-                        self._states = _without(states, question.changed)
+                        self._states = _kept(states, question.changed)
                         self._asked_at = asked_at
         finally:
             self._one_asks.release()
@@ -183,6 +183,12 @@ class Known:
         finally:
             with self._guard:
                 self._questions = [other for other in self._questions if other is not question]
+
+
+def _kept(states: Mapping[str, PowerState], changed: Collection[str]) -> dict[str, PowerState]:
+    """Return the states that events tell each change of: the loss of saved memory has no event."""
+    unchanged = _without(states, changed).items()
+    return {uuid: state for uuid, state in unchanged if state is not PowerState.SUSPENDED}
 
 
 def _without(answers: Mapping[str, V], changed: Collection[str]) -> dict[str, V]:

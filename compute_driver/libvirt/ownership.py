@@ -111,14 +111,10 @@ class Ownership:
 
         :param told: the guest's metadata.
         """
-        name = domain.name()
-        try:
-            stored = told.stored
-        except exceptions.MetadataDamaged as error:
-            raise exceptions.MetadataDamaged(f"domain {name!r}: {error}") from error
+        stored = _stored(domain, told)
         return stored and dataclasses.replace(
             stored,
-            guest=renamed(stored.guest, name),
+            guest=renamed(stored.guest, domain.name()),
             directory=self._directory(domain),
             owner=self.owner,
         )
@@ -174,10 +170,12 @@ class Ownership:
         try:
             for flag in flags:
                 text = domains.metadata_of(domain, flag)
-                if not text or metadata.read(text) is None:
-                    raise exceptions.MetadataDamaged("another client has removed the metadata")
+                if not text or _stored(domain, Told(text)) is None:
+                    raise exceptions.MetadataDamaged(
+                        f"domain {domain.name()!r}: another client has removed the metadata"
+                    )
         except exceptions.MetadataDamaged as error:
-            return exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}")
+            return error
         return None
 
     def relocate_memory(self, domain: libvirt.virDomain) -> None:
@@ -352,6 +350,20 @@ class Ownership:
         except (OSError, exceptions.HostError) as error:
             # On a full disk guests go on; the next definition tries again.
             LOG.warning("The description of guest %s is not kept: %s", directory.name, error)
+
+
+def _stored(domain: libvirt.virDomain, told: Told) -> metadata.Stored | None:
+    """Return the content of a domain's metadata.
+
+    :raises MetadataDamaged: if the metadata cannot be understood, or describe another guest.
+    """
+    try:
+        stored = told.stored
+        if stored is not None:
+            metadata.check_uuid(stored, domain.UUIDString())
+    except exceptions.MetadataDamaged as error:
+        raise exceptions.MetadataDamaged(f"domain {domain.name()!r}: {error}") from error
+    return stored
 
 
 def is_gone(directory: Path) -> bool:

@@ -94,7 +94,7 @@ def _orphan(parts: Parts, path: Path, repair: bool) -> Finding:
             parts,
             uuid,
             "undescribed guest",
-            "another client has removed this driver's metadata from its domain",
+            "another client has removed or replaced this driver's metadata in its domain",
             repair,
         )
     if parts.connection.run(domains.lookup, uuid) is not None:

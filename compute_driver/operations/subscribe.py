@@ -7,6 +7,7 @@ import contextlib
 import logging
 import math
 import threading
+import time
 
 import libvirt
 
@@ -32,11 +33,16 @@ _KINDS = frozenset(
 )
 
 
+#: Seconds between two tries to listen again to a libvirt that cannot be reached.
+_RETRY_SECONDS = 10.0
+
+
 class Changes:
     """Calls a listener for changed guests, each on a thread of its own.
 
     The listener gets the state at the end of the operation that runs on the guest, if one runs.  A
-    guest has at most one such thread.
+    guest has at most one such thread.  After a lost connection the listener also gets the states
+    that have changed meanwhile.
 
     :param parts: the parts of the driver.
     :param listener: see :meth:`compute_driver.driver.ComputeDriver.subscribe`.
@@ -47,6 +53,7 @@ class Changes:
         self._listener = listener
         self._guard = threading.Lock()
         self._waiting: set[str] = set()
+        self._seen: dict[str, PowerState] = {}
         self._watching = contextlib.ExitStack()
         self._watch: events.Watch | None = None
 
@@ -56,6 +63,7 @@ class Changes:
         :raises LibvirtUnavailable: if there is no connection.
         """
         self._watch = self._watching.enter_context(self._parts.connection.watch(None))
+        self._seen = self._states()
         threading.Thread(
             target=self._listen, args=(self._watch,), name="guest-changes", daemon=True
         ).start()
@@ -67,12 +75,34 @@ class Changes:
             watch.push(None)
 
     def _listen(self, watch: events.Watch) -> None:
+        deadline = math.inf
         with self._watching:
             while self._watch is not None:
-                # The next call opens a lost connection again; its events arrive here, too.
-                event = watch.wait(_KINDS, math.inf)
+                event = watch.wait(_KINDS, deadline)
                 if event is not None:
                     self._changed(event.uuid)
+                elif self._watch is not None:
+                    listens = self._listen_again()
+                    deadline = math.inf if listens else time.monotonic() + _RETRY_SECONDS
+
+    def _listen_again(self) -> bool:
+        """Listen after a lost connection, and report the guests that have changed meanwhile.
+
+        :return: False if libvirt cannot be reached.
+        """
+        try:
+            self._parts.connection.listen()
+            states = self._states()
+        except exceptions.ComputeDriverError as error:
+            LOG.warning("Changes of guests' states are not seen: %s", error)
+            return False
+        for uuid, state in states.items():
+            if self._seen.get(uuid) is not state:
+                self._changed(uuid)
+        return True
+
+    def _states(self) -> dict[str, PowerState]:
+        return {info.guest.uuid: info.state for info in self._parts.inventory.guests()}
 
     def _changed(self, uuid: str) -> None:
         with self._guard:
@@ -90,6 +120,7 @@ class Changes:
             if reason is not StateReason.NONE:
                 level = logging.WARNING if reason in FAULTS else logging.INFO
                 LOG.log(level, "Guest %s is %s: %s", uuid, state, reason)
+            self._seen[uuid] = state
             self._listener(uuid, state)
         except exceptions.GuestNotFound:
             LOG.debug("Guest %s is gone, or another program's", uuid)

@@ -221,6 +221,18 @@ def read(xml: str) -> Stored | None:
         ) from bad
 
 
+def check_uuid(stored: Stored, uuid: str) -> None:
+    """Return if the content of a domain's metadata describes the domain's guest.
+
+    :param uuid: the domain's UUID.
+    :raises MetadataDamaged: if another client has copied the metadata of another guest.
+    """
+    if stored.guest.uuid != uuid:
+        raise exceptions.MetadataDamaged(
+            f"the metadata describe guest {stored.guest.uuid}; see 'audit'"
+        )
+
+
 def claim(xml: str) -> Claim | None:
     """Return the claim in a domain's metadata, even if the rest of the element is damaged.
 

@@ -23,9 +23,7 @@ class DiagnosticsTest(NovaCase):
         instance = self.instance()
         self.spawn(instance)
         self.driver.pause(instance)
-        self.assertEqual(
-            "paused by a client", self.driver.get_diagnostics(instance)["state_reason"]
-        )
+        self.assertEqual("paused on request", self.driver.get_diagnostics(instance)["state_reason"])
 
     def test_interfaces_that_nobody_counts_have_no_counters(self) -> None:
         guests = fake.FakeDriver(base.configuration())

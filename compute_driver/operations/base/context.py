@@ -175,13 +175,16 @@ class Parts:
             return reading
 
         found = self.connection.run(read)
-        return found.stored, present_xml.read(
+        present = present_xml.read(
             found.inactive,
             found.live,
             self.directory(uuid),
             functools.partial(concurrency.run_blocking, found.find_note),
             unchanged=found.unchanged,
         )
+        if present is not None:
+            metadata.check_uuid(present.stored, found.stored.guest.uuid)
+        return found.stored, present
 
     def decide(self, guest: Guest) -> acceleration.Decision:
         """Choose the guest's accelerator, if the host has the guest's machine.

@@ -121,7 +121,7 @@ def complete(parts: Parts, uuid: str) -> None:
 
 
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
-    """Tell whether a guest has a description, and a domain that is no driver's."""
+    """Tell whether a guest has a description, and a domain without the guest's own metadata."""
     return _latest(parts, uuid).exists() and parts.connection.run(_is_unclaimed, uuid)
 
 
@@ -153,8 +153,12 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
 
 
 def _is_unclaimed(connection: libvirt.virConnect, uuid: str) -> bool:
+    """Tell whether a domain has no metadata of a driver, or a copy of another guest's."""
     domain = domains.lookup(connection, uuid)
-    return domain is not None and metadata.claim(domains.metadata_of(domain)) is None
+    if domain is None:
+        return False
+    claim = metadata.claim(domains.metadata_of(domain))
+    return claim is None or claim.directory.name != uuid
 
 
 def _refuse_taken_name(parts: Parts, uuid: str, name: str) -> None:

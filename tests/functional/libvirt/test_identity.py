@@ -386,6 +386,28 @@ class DamagedTest(IdentityTestCase):
         self.assertEqual(self.made, self.driver.show(self.uuid).guest)
         self.assertEqual((), self.driver.audit())
 
+    def test_metadata_of_another_guest(self) -> None:
+        another = self.spawn_tiny()
+        kind, client = libvirt.VIR_DOMAIN_METADATA_ELEMENT, self.domain.connect()
+        copied = client.lookupByUUIDString(another.uuid).metadata(kind, metadata.NAMESPACE)
+        own = self.domain.metadata(kind, metadata.NAMESPACE)
+        both = self.LIVE | self.LATER
+        for name, text in (
+            ("whole", copied),
+            ("its UUID only", own.replace(f'"uuid": "{self.uuid}"', f'"uuid": "{another.uuid}"')),
+        ):
+            self.assertNotEqual(own, text)
+            for flags in (self.LIVE, self.LATER, both):
+                with self.subTest(name, flags=flags):
+                    self.domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE, flags)
+                    (finding,) = self.driver.audit()
+                    self.assertIn("audit --repair", finding.detail)
+                    (finding,) = self.driver.audit(repair=True)
+                    self.assertTrue(finding.repaired)
+                    self.assertEqual((), self.driver.audit())
+                    self.restart()
+                    self.assertEqual(self.made, self.driver.show(self.uuid).guest)
+
     def test_without_an_intact_description_the_damage_is_named(self) -> None:
         self.damage(self.LIVE, self.LATER)
         description = self.directory / ".domain.xml"

@@ -18,8 +18,13 @@ PORT = PublishedPort(port=2222, guest_port=22)
 
 
 class TestHungEmulator(tiny.TinyTestCase):
+    def answers(self) -> list[tuple[str, bool]]:
+        """Return the UUIDs of all guests, and whether their emulators answer."""
+        return [(stats.uuid, stats.answers) for stats in self.driver.stats()]
+
     def test_verbs_give_up_and_name_the_guest(self) -> None:
         made = self.spawn_tiny()
+        self.assertEqual([(made.uuid, True)], self.answers())
         verbs: dict[str, Callable[[], object]] = {
             "pause": lambda: self.driver.pause(made.uuid),
             "suspend": lambda: self.driver.suspend(made.uuid),
@@ -37,7 +42,9 @@ class TestHungEmulator(tiny.TinyTestCase):
         self.addCleanup(os.kill, emulator, signal.SIGCONT)
         self.enterContext(mock.patch.object(domains, "ANSWER_SECONDS", 1.0))
         # The first question waits for the emulator, and the second one passes over it.
-        self.assertEqual([made.uuid], [stats.uuid for stats in self.driver.stats()])
+        with self.assertLogs("compute_driver", "WARNING") as logs:
+            self.assertEqual([(made.uuid, False)], self.answers())
+        self.assertIn(repr(made.name), "".join(logs.output))
         for name, verb in verbs.items():
             with self.subTest(name), self.assertRaises(exceptions.OperationTimeout) as caught:
                 verb()

@@ -145,6 +145,13 @@ class TestStates(KnownTestCase):
         self.assertTrue(self.known.has_old_states)
         self.assertIsNone(self.known.state(UUID))
 
+    def test_saved_memory_may_go_without_an_event(self) -> None:
+        self.known.listen()
+        self.keep(PowerState.SUSPENDED)
+        self.known.keep_state(UUID, lambda: PowerState.SUSPENDED)
+        self.assertIsNone(self.known.state(UUID))
+        self.assertFalse(self.known.has_old_states)
+
     def test_old_states_are_asked_for_again_all_at_once(self) -> None:
         self.known.listen()
         self.keep(PowerState.RUNNING)
