@@ -33,6 +33,10 @@ _KINDS = frozenset(
 )
 
 
+#: Seconds between looks at all guests after a lost connection: a libvirtd that has just started
+#: notices late that an emulator has ended, and sends no event (seen with 9.0).
+_PAUSES = (1.0, 5.0, 20.0)
+
 #: Seconds between two tries to listen again to a libvirt that cannot be reached.
 _RETRY_SECONDS = 10.0
 
@@ -75,15 +79,18 @@ class Changes:
             watch.push(None)
 
     def _listen(self, watch: events.Watch) -> None:
-        deadline = math.inf
+        deadline, pauses = math.inf, iter(_PAUSES)
         with self._watching:
             while self._watch is not None:
                 event = watch.wait(_KINDS, deadline)
                 if event is not None:
                     self._changed(event.uuid)
                 elif self._watch is not None:
+                    if time.monotonic() < deadline:  # the connection is lost
+                        pauses = iter(_PAUSES)
                     listens = self._listen_again()
-                    deadline = math.inf if listens else time.monotonic() + _RETRY_SECONDS
+                    pause = next(pauses, math.inf) if listens else _RETRY_SECONDS
+                    deadline = time.monotonic() + pause
 
     def _listen_again(self) -> bool:
         """Listen after a lost connection, and report the guests that have changed meanwhile.
