@@ -67,7 +67,7 @@ class Description:
             the domain carries values of other clients.
         :raises HostError: if the operating system refuses.
         """
-        digest = "" if made is None else f"<!-- {_digest(made)} -->\n"
+        digest = "" if made is None else _digest(made)
         with files.new_file(self.path) as path:
             path.write_text(digest + xml)
 
@@ -77,7 +77,7 @@ class Description:
         :param made: the domain's XML from its next power-on, as libvirt has it now.
         :return: False also if this is not known.
         """
-        digest = f"<!-- {_digest(made)} -->\n".encode()
+        digest = _digest(made).encode()
         try:
             with open(self.path, "rb") as file:
                 return file.read(len(digest)) == digest
@@ -121,4 +121,5 @@ class Description:
 
 
 def _digest(made: str) -> str:
-    return f"SHA-256 of libvirt's form: {hashlib.sha256(made.encode()).hexdigest()}"
+    """Return the first line of a file: an XML comment."""
+    return f"<!-- SHA-256 of libvirt's form: {hashlib.sha256(made.encode()).hexdigest()} -->\n"

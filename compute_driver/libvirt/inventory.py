@@ -13,14 +13,14 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
-from compute_driver.choices import ACTIVE, Accelerator, PowerState
+from compute_driver.choices import ACTIVE, Accelerator, PowerState, StateReason
 from compute_driver.guest import Guest, as_uuid, is_name, renamed
 from compute_driver.hardware import tuning
 from compute_driver.info import (
@@ -33,6 +33,7 @@ from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import reasons
 from compute_driver.libvirt.connection import Connection
 from compute_driver.libvirt.description import Description
+from compute_driver.libvirt.known import Told
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.storage import exchange, layout
 from compute_driver.system import concurrency, memory
@@ -181,12 +182,19 @@ def _state(connection: libvirt.virConnect, uuid: str, ownership: Ownership) -> P
 
 def _states(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, PowerState]:
     """Return the states of all guests of this driver, by UUID."""
+    return {domain.UUIDString(): state for domain, _, state, _ in _owned(connection, ownership)}
+
+
+def _owned(
+    connection: libvirt.virConnect, ownership: Ownership
+) -> Iterator[tuple[libvirt.virDomain, Told, PowerState, StateReason]]:
+    """Yield domain, metadata, state and its reason of each guest of this driver."""
     saved, states = _saved(connection), state_numbers(connection)
-    return {
-        uuid: domains.power_state(states[uuid][0], saved=uuid in saved)
-        for uuid, _domain, _told in ownership.owned(connection.listAllDomains())
-        if uuid in states
-    }
+    for uuid, domain, told in ownership.owned(connection.listAllDomains()):
+        if uuid in states:
+            number, reason = states[uuid]
+            state = domains.power_state(number, saved=uuid in saved)
+            yield domain, told, state, reasons.reason(number, reason)
 
 
 def _before(directory: Path) -> Guest | None:
@@ -226,18 +234,15 @@ def _list(
     connection: libvirt.virConnect, ownership: Ownership
 ) -> tuple[list[GuestInfo], list[exceptions.MetadataDamaged]]:
     """Return the guests of this driver, and the errors of the damaged guests."""
-    saved, states = _saved(connection), state_numbers(connection)
     guests, damaged = [], []
-    for uuid, domain, told in ownership.owned(connection.listAllDomains()):
+    for domain, told, state, reason in _owned(connection, ownership):
         try:
-            stored = ownership.content(domain, told) if uuid in states else None
+            stored = ownership.content(domain, told)
         except exceptions.MetadataDamaged as error:
             damaged.append(error)
             continue
         if stored is not None:
-            state = domains.power_state(states[uuid][0], saved=uuid in saved)
-            reason = str(reasons.reason(*states[uuid]))
-            guests.append(_describe(stored, state, reason, stored.decision.accelerator))
+            guests.append(_describe(stored, state, str(reason), stored.decision.accelerator))
     return guests, damaged
 
 

@@ -103,7 +103,10 @@ class Ownership:
         :return: None if the domain is not a guest of this driver.
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
-        told = Told(domains.metadata_of(domain))
+        return self._owned_content(domain, domains.metadata_of(domain))
+
+    def _owned_content(self, domain: libvirt.virDomain, text: str) -> metadata.Stored | None:
+        told = Told(text)
         return self.content(domain, told) if self._owns(domain.UUIDString(), told) else None
 
     def content(self, domain: libvirt.virDomain, told: Told) -> metadata.Stored | None:
@@ -217,8 +220,7 @@ class Ownership:
         :raises MetadataDamaged: if the metadata cannot be understood.
         """
         inactive, live = domains.descriptions(domain)
-        told = Told(live or inactive)
-        stored = self.content(domain, told) if self._owns(domain.UUIDString(), told) else None
+        stored = self._owned_content(domain, live or inactive)
         if stored is None:
             return None
         unchanged = Description.latest(stored.directory).has_digest_of(inactive)
