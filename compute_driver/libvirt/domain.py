@@ -93,6 +93,19 @@ def metadata_of(domain: libvirt.virDomain, flags: int = libvirt.VIR_DOMAIN_AFFEC
         raise
 
 
+def next_metadata(domain: libvirt.virDomain) -> str | None:
+    """Return, as :func:`metadata_of`, the element that a domain has from its next power-on.
+
+    :return: None if the domain has no next power-on: another client has undefined the domain.
+    """
+    try:
+        return metadata_of(domain, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        return None
+
+
 def lookup(connection: libvirt.virConnect, uuid: str) -> libvirt.virDomain | None:
     """Return the domain with that UUID, also of another program; None without such a domain."""
     return _lookup(connection.lookupByUUIDString, uuid) if is_uuid(uuid) else None

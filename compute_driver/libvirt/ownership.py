@@ -77,9 +77,12 @@ class Ownership:
             self._owner = owner.read(self.instances)
         return self._owner
 
-    def owns(self, domain: libvirt.virDomain) -> bool:
-        """Tell whether a domain is a guest of this driver."""
-        return self._owns(domain.UUIDString(), Told(domains.metadata_of(domain)))
+    def owns(self, domain: libvirt.virDomain, told: Told | None = None) -> bool:
+        """Tell whether a domain is a guest of this driver.
+
+        :param told: the domain's metadata; None means that libvirt is asked.
+        """
+        return self._owns(domain.UUIDString(), told or Told(domains.metadata_of(domain)))
 
     def owned(
         self, found: Collection[libvirt.virDomain]
@@ -160,20 +163,15 @@ class Ownership:
         named = (path.name for path in directories if Description.latest(path).name() == name)
         return next((uuid for uuid in named if domains.lookup(connection, uuid) is None), None)
 
-    def fault(self, domain: libvirt.virDomain) -> exceptions.MetadataDamaged | None:
-        """Return what is wrong with a guest's metadata, now and from the next power-on.
+    def fault(self, domain: libvirt.virDomain, *told: Told) -> exceptions.MetadataDamaged | None:
+        """Return what is wrong with a guest's metadata.
 
-        :param domain: the domain, looked up just now: such a domain has an ID only if it runs.
-            The domain stays in libvirt after its end.
+        :param told: the metadata now, and from the next power-on.
         :return: None without a fault.
         """
-        flags = [libvirt.VIR_DOMAIN_AFFECT_CURRENT]
-        if domain.ID() != -1:
-            flags.append(libvirt.VIR_DOMAIN_AFFECT_CONFIG)
         try:
-            for flag in flags:
-                text = domains.metadata_of(domain, flag)
-                if not text or _stored(domain, Told(text)) is None:
+            for each in told:
+                if not each.text or _stored(domain, each) is None:
                     raise exceptions.MetadataDamaged(
                         f"domain {domain.name()!r}: another client has removed the metadata"
                     )

@@ -36,7 +36,7 @@ _TAG = f"{{{NAMESPACE}}}guest"
 #: Number of guests whose descriptions are kept as they were read last.
 _KEPT = 1024
 
-#: Number of domains whose names and UUIDs are kept as they were read last.
+#: Number of texts that are kept as they were parsed last.
 _KEPT_TEXTS = 8
 
 #: virDomainGetMetadata returns the element without its namespace.
@@ -175,12 +175,12 @@ def renamed(xml: str, name: str) -> str:
 
 def name(xml: str) -> str:
     """Return the name of a domain."""
-    return _identity(xml)[1]
+    return str(_read_only(xml).findtext("name"))
 
 
 def uuid(xml: str) -> str:
     """Return the UUID of a domain."""
-    return _identity(xml)[0]
+    return str(_read_only(xml).findtext("uuid"))
 
 
 def read(xml: str) -> Stored | None:
@@ -259,14 +259,13 @@ def _guest(text: str) -> Guest:
 
 
 @functools.lru_cache(_KEPT_TEXTS)
-def _identity(xml: str) -> tuple[str, str]:
-    """Return the UUID and the name of a domain; an operation asks several times in a row."""
-    root = _root(xml)
-    return str(root.findtext("uuid")), str(root.findtext("name"))
+def _read_only(xml: str) -> Element:
+    """Return the root of a text, which no caller changes; an operation asks many times in a row."""
+    return _root(xml)
 
 
 def _parse(xml: str) -> Element | None:
-    root = _root(xml)
+    root = _read_only(xml)
     return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
 
 

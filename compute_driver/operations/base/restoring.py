@@ -16,6 +16,7 @@ from compute_driver import exceptions
 from compute_driver.guest import Guest, is_uuid
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
+from compute_driver.libvirt.known import Told
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import overlay
@@ -120,6 +121,15 @@ def complete(parts: Parts, uuid: str) -> None:
     parts.connection.run(_complete, parts.ownership, uuid)
 
 
+def complete_definition(
+    connection: libvirt.virConnect, ownership: Ownership, domain: libvirt.virDomain
+) -> None:
+    """Complete a guest's domain, as :func:`complete`, if the domain is no guest once it is off."""
+    later = domains.next_metadata(domain)
+    if later is None or not ownership.owns(domain, Told(later)):
+        _complete(connection, ownership, domain.UUIDString())
+
+
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
     """Tell whether a guest has a description, and a domain without the guest's own metadata."""
     return _latest(parts, uuid).exists() and parts.connection.run(_is_unclaimed, uuid)
@@ -138,14 +148,17 @@ def describe_again(parts: Parts, uuid: str, *, repair: bool) -> None:
 
 
 def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> None:
-    domain = ownership.find(connection, uuid)
-    if domain is None:
+    domain = domains.lookup(connection, uuid)
+    now = Told("" if domain is None else domains.metadata_of(domain))
+    if domain is None or not ownership.owns(domain, now):
         return
-    if not domain.isPersistent():
+    later = domains.next_metadata(domain)
+    if later is None:
+        later = now.text
         domains.unless_stopped(
             lambda: ownership.define_again(connection, domains.description(domain))
         )
-    damage = ownership.fault(domain)
+    damage = ownership.fault(domain, now, Told(later))
     xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)

@@ -19,6 +19,7 @@ from compute_driver.choices import PowerState, RebootKind
 from compute_driver.guest import Interface
 from compute_driver.info import Finding
 from compute_driver.libvirt import events
+from compute_driver.system import steps
 from compute_driver.xml import metadata
 from tests.functional import base, tiny
 
@@ -353,6 +354,36 @@ class UndescribedTest(IdentityTestCase):
         self.driver.audit(repair=True)
         self.assertTrue(self.domain.isPersistent())
         self.assertEqual((), self.driver.audit())
+
+
+class InterruptedRemovalTest(IdentityTestCase):
+    """A removal fails after the power-off; another client has changed the domain before."""
+
+    def remove_twice(self) -> None:
+        def fail(step: str) -> None:
+            if step == "guest powered off":
+                raise exceptions.HostError(step)
+
+        with steps.announced_to(fail), self.assertRaises(exceptions.HostError):
+            self.driver.destroy(self.uuid)
+        self.assertTrue(self.directory.exists())
+        self.driver.destroy(self.uuid)
+        self.assertFalse(self.directory.exists())
+        with self.assertRaises(libvirt.libvirtError):
+            _ = self.domain
+        self.assertEqual((), self.driver.audit())
+
+    def test_undefined_guest(self) -> None:
+        self.domain.undefine()
+        self.remove_twice()
+
+    def test_guest_without_metadata_or_with_useless_ones(self) -> None:
+        kind, later = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+        for text in (None, "<guest/>"):
+            with self.subTest(text):
+                self.domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE, later)
+                self.remove_twice()
+            self.uuid = self.spawn_tiny().uuid
 
 
 class DamagedTest(IdentityTestCase):
