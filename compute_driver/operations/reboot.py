@@ -18,6 +18,7 @@ from compute_driver.operations.base import power, redefining, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.operations.base.journal import Operation
 from compute_driver.system import concurrency
+from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
 
@@ -57,11 +58,25 @@ def _hard(
     guest runs on; a guest that was off stays off.
     """
     restoring.restore_undefined(parts, uuid)
-    guest = redefining.rebuild(parts, uuid)
-    parts.ports.check_interfaces(guest)
     power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ALIVE)
+    guest = redefining.rebuild(parts, uuid, _present(parts, uuid))
+    parts.ports.check_interfaces(guest)
     power.power_off(parts, uuid)
     power.power_on_with(parts, guest, network)
+
+
+def _present(parts: Parts, uuid: str) -> Present | None:
+    """Return what a guest's domain has, and end an emulator that holds the answer.
+
+    libvirt 11 answers no question about a domain while a request waits for the emulator.
+    """
+    found: list[Present | None] = []
+    deadline = time.monotonic() + domains.ANSWER_SECONDS
+    if not concurrency.within(deadline, lambda: found.append(parts.present(uuid))):
+        LOG.warning("Guest %r is powered off first: its emulator hangs", parts.name(uuid))
+        power.power_off(parts, uuid)
+        return parts.present(uuid)
+    return found[0]
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:

@@ -57,17 +57,18 @@ def redefine(
     )
 
 
-def rebuild(parts: Parts, uuid: str) -> Guest:
+def rebuild(parts: Parts, uuid: str, present: Present | None = None) -> Guest:
     """Define the domain anew from the stored description, as configuration and host are now.
 
     The accelerator is decided again.  The new domain holds from the next power-on.
 
+    :param present: see :meth:`Parts.draft`.
     :return: the stored description.
     :raises DiskUnusable: if a disk is gone, or another client has put it where the driver cannot
         use it; the domain stays as it was.
     :raises: what :func:`redefine` raises; likewise.
     """
-    present = parts.present(uuid)
+    present = present or parts.present(uuid)
     guest = parts.described(uuid, present).guest
     changes.require(parts.plan(guest, present=present), present, guest.name)
     blueprint = redefine(parts, guest, present=present)

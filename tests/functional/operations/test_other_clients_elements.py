@@ -40,7 +40,11 @@ ADDED = (
         "<input type='mouse' bus='virtio'/>",
         "devices/input[@type='mouse'][@bus='virtio']",
     ),
-    ("devices", "<watchdog model='ib700' action='reset'/>", "devices/watchdog[@model='ib700']"),
+    (
+        "devices",
+        "<watchdog model='i6300esb' action='reset'/>",
+        "devices/watchdog[@model='i6300esb']",
+    ),
     (
         "devices",
         "<rng model='virtio'><backend model='random'>/dev/random</backend></rng>",
