@@ -19,7 +19,7 @@ from ceilometer.polling.plugin_base import PollsterPermanentError
 
 
 def measure(uri: str) -> dict[str, Any]:
-    """Return the instances in libvirt, and the volumes of all samples by meter.
+    """Return the instances in libvirt, and resource and volume of each sample by meter.
 
     :param uri: libvirt's.
     """
@@ -27,14 +27,14 @@ def measure(uri: str) -> dict[str, Any]:
     conf.set_override("libvirt_uri", uri)
     instances = list(InstanceDiscovery(conf).discover(None))
     cache: dict[str, Any] = {}
-    measured: dict[str, list[float]] = {}
+    measured: dict[str, list[tuple[str, float]]] = {}
     for point in stevedore.ExtensionManager("ceilometer.poll.compute").extensions:
         try:
             samples = list(point.plugin(conf).get_samples(None, cache, instances))
         except PollsterPermanentError:  # a meter that this host does not have
             continue
         if samples:
-            measured[point.name] = [sample.volume for sample in samples]
+            measured[point.name] = [(sample.resource_id, sample.volume) for sample in samples]
     return {"instances": [vars(instance) for instance in instances], "meters": measured}
 
 
