@@ -36,6 +36,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "graphics": ("type",),
     "input": ("type", "bus"),
     "timer": ("name",),
+    "watchdog": ("model",),
     "feature": ("name",),
     "entry": ("name",),
     "vcpupin": ("vcpu",),
