@@ -31,8 +31,11 @@ COPY = "src"
 #: The set-up installs what these files say; another set-up begins with a minimal root file system.
 RECIPE = ("bindep.txt", "tools/setup", "tests/releases/enter", "tests/releases/root.py")
 
+#: The variable of the set-up that names lists of packages.
+PROFILES = "BINDEP_PROFILES"
+
 #: Names of the variables that commands get, or beginnings of such names.
-PASSED = ("CI", "COMPUTE_DRIVER_TEST_", "PIP_", "REQUESTS_CA_BUNDLE", "SSL_CERT_", "TERM")
+PASSED = (PROFILES, "CI", "COMPUTE_DRIVER_TEST_", "PIP_", "REQUESTS_CA_BUNDLE", "SSL_CERT_", "TERM")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
 
 #: Directories that a killed run may have left something in.
@@ -83,12 +86,14 @@ def _built(release: str) -> Path:
     for name in RECIPE:
         digest.update((CHECKOUT / name).read_bytes())
     place = cache.default() / "releases"
+    # A root file system with more packages would hide that a test needs one of them.
+    name = "+".join([release, *os.environ.get(PROFILES, "").split()])
     folder = cache.kept(
         place,
-        f"{release}-{digest.hexdigest()[:16]}",
+        f"{name}-{digest.hexdigest()[:16]}",
         lambda made, scratch: _build(made / "root", release),
     )
-    for other in place.glob(f"{release}-*"):
+    for other in place.glob(f"{name}-*"):
         if other != folder:
             _remove_unused(other)
     return folder
