@@ -18,7 +18,8 @@ _SECONDS = 4 * base.BOOT_TIMEOUT
 
 _PASSWORD = "pass-5f1d"
 _END = "FACT-END"
-#: The guest says on its console what has arrived.
+#: The guest says on its console what has arrived.  The start of a login ends output to the serial
+#: port itself.
 _FACTS = f"""{{
 echo
 echo "FACT-HOSTNAME: $(hostname)"
@@ -31,7 +32,7 @@ echo "FACT-DNS: $(cat /etc/resolv.conf /etc/network/interfaces.d/* | tr '\\n' ' 
 echo "FACT-ROUTES: $(ip -json route show default)"
 echo "FACT-LINKS: $(ip -json address)"
 echo {_END}
-}} >/dev/ttyS0
+}} >/dev/console
 """
 _MAC = "52:54:00:00:0c:01"
 _ADDRESSES = ("192.0.2.5/24", "2001:db8::5/64")
