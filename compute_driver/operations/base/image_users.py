@@ -12,12 +12,17 @@ import libvirt
 from lxml import etree
 
 from compute_driver import exceptions
+from compute_driver.choices import DiskFormat
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks, home
+from compute_driver.storage.layout import Role
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
+
+#: Names of files that only this driver makes.
+_WITHOUT_BASE = frozenset({f"{Role.CONFIG_DRIVE}.{DiskFormat.ISO}"})
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
@@ -71,14 +76,30 @@ def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
 
 
 def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, set[Path]]:
-    """Return all files behind the disks of each domain that does not run, of this driver or not.
+    """Return files behind the disks of each domain that does not run, of this driver or not.
 
-    libvirt does not know these base images.  Another client may have put an overlay anywhere.
+    libvirt does not know these base images.  Another client may have put an overlay anywhere.  The
+    result lacks domains whose bases the files in the guest's directory tell.
 
     :raises HostError: if an overlay of a guest of this driver cannot be read.
     """
-    inactive = connection.listAllDomains(libvirt.VIR_CONNECT_LIST_DOMAINS_INACTIVE)
-    return {domain.UUIDString(): set(_bases(domain, ownership)) for domain in inactive}
+    inactive = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
+    records = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, inactive)
+    return {
+        domain.UUIDString(): set(_bases(domain, ownership))
+        for domain, disk_values in records
+        if not _is_at_home(disk_values, ownership.instances / domain.UUIDString())
+    }
+
+
+def _is_at_home(disk_values: Mapping[str, int | str], directory: Path) -> bool:
+    """Tell whether the files in a directory tell all bases of a domain's disks."""
+    numbers = range(int(disk_values.get("block.count", 0)))
+    paths = (Path(str(disk_values.get(f"block.{number}.path", ""))) for number in numbers)
+    return all(
+        path.parent == directory and (path.suffix == ".qcow2" or path.name in _WITHOUT_BASE)
+        for path in paths
+    )
 
 
 def _bases(domain: libvirt.virDomain, ownership: Ownership) -> Iterator[Path]:

@@ -59,6 +59,19 @@ class TestCache(tiny.TinyTestCase):
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
         self.assertFalse(path.exists())
 
+    def test_base_stays_whose_overlay_another_client_has_renamed(self) -> None:
+        made = self.spawned(self.image())
+        path = self.base(made)
+        self.driver.stop(made.uuid, timeout=0)
+        disk = base.state_path() / "instances" / made.uuid / "root.qcow2"
+        renamed = disk.rename(disk.with_name("other"))
+        connection = tiny.libvirt_connection(self)
+        domain = connection.lookupByUUIDString(made.uuid)
+        connection.defineXML(domain.XMLDesc().replace(str(disk), str(renamed)))
+        self.assertEqual((), self.driver.image_prune(unused=0))
+        self.driver.start(made.uuid)
+        self.assertTrue(path.exists())
+
     def test_base_of_a_guest_in_another_directory_stays(self) -> None:
         holder = tempfile.TemporaryDirectory()
         self.addCleanup(holder.cleanup)
