@@ -161,8 +161,7 @@ class ImageCache:
                     if found is None:
                         continue
                     path, key = Path(os.path.realpath(entry.path)), entry.path.name
-                    for guest in own.get(path, ()):
-                        self._users.record_old(key, guest)
+                    self._users.record_old(key, own.get(path, ()))
                     if path in own or path in known.used or entry.is_linked():
                         entry.touch()
                     elif min(found.used_at, now) <= now - min_age:

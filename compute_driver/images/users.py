@@ -23,7 +23,7 @@ import os
 import socket
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
@@ -91,10 +91,10 @@ class Users:
         self._instances = Path(conf.hypervisor.instances_path)
         self._settle = settle or (lambda: owner.make(self._instances))
 
-    def record(self, key: str, guest: str) -> None:
-        """Note that a guest of this driver takes an image.
+    def record(self, key: str, *guests: str) -> None:
+        """Note that guests of this driver take an image.
 
-        :param guest: the name of the guest's directory.
+        :param guests: the names of the guests' directories.
         :raises HostError: if the cache belongs to another user.
         """
         filesystem.make_directory(self._instances, filesystem.PASSABLE)
@@ -102,8 +102,9 @@ class Users:
         try:
             with filesystem.host_errors(f"{record} cannot be written"):
                 self._locate(record)
-                if not (record / f"{key}.{guest}").exists():
-                    (record / f"{key}.{guest}").touch(0o600)
+                for guest in guests:
+                    if not (record / f"{key}.{guest}").exists():
+                        (record / f"{key}.{guest}").touch(0o600)
         except exceptions.NotEnoughSpace:
             raise
         except exceptions.HostError as error:
@@ -112,13 +113,14 @@ class Users:
                 "image_cache_path sets another cache"
             ) from error
 
-    def record_old(self, key: str, guest: str) -> None:
-        """Note that a guest from before the records took an image, if its directory is here.
+    def record_old(self, key: str, guests: Iterable[str]) -> None:
+        """Note that guests from before the records took an image, if their directories are here.
 
         :raises HostError: as :meth:`record`.
         """
-        if (self._instances / guest).is_dir():
-            self.record(key, guest)
+        here = [guest for guest in guests if (self._instances / guest).is_dir()]
+        if here:
+            self.record(key, *here)
 
     def _locate(self, record: Path) -> None:
         """Note where this driver's directory is, in place of a directory that has gone."""
@@ -237,8 +239,8 @@ def _has(place: Directory | None, wanted: str) -> bool:
 
 def _taken(record: Path) -> set[tuple[str, str]]:
     """Return the KEYs in a record, with the guests that took them."""
-    notes = _notes(record)
-    names = (path.name.partition(".") for path in record.iterdir() if path not in notes)
+    notes = {note.name for note in _notes(record)}
+    names = (name.partition(".") for name in os.listdir(record) if name not in notes)
     return {(key, guest) for key, _, guest in names}
 
 
