@@ -72,6 +72,7 @@ ARCHITECTURES: Mapping[str, Architecture] = {
         debian="i386",
         console="ttyS0",
         kernel="linux-image-686",
+        suites=("bookworm",),  # Debian's last release with this kernel
         lacks=_NO_GPIO | {"virtio_mem"},
         bios=Syslinux(),
         loaders="amd64",

@@ -57,11 +57,14 @@ def build() -> HostImage:
 
 
 def _tree(kernel: Path, busybox: Path) -> initrd.Tree:
+    files = modules.modules(kernel, MODULES)
+    names = {Path(name).stem for name in files}
+    loaded = [name for name in MODULES if name in names]  # others are built into the kernel
     return {
         **initrd.files(busybox, ("*bin/busybox",)),
-        **modules.modules(kernel, MODULES),
+        **files,
         "bin/sh": initrd.link("busybox"),
         "sbin/modprobe": initrd.link("/bin/busybox"),
         "init": initrd.regular(INIT.read_bytes(), 0o755),
-        "modules": initrd.regular(" ".join(MODULES).encode() + b"\n"),
+        "modules": initrd.regular(" ".join(loaded).encode() + b"\n"),
     }
