@@ -37,6 +37,11 @@ VCPU_INIT = "=8I"  # struct kvm_vcpu_init (arm64): target, features
 SEGMENT = "=QIH10B"  # struct kvm_segment (x86)
 SREGS = "=" + 8 * "24s" + 2 * "16s" + "7Q" + "4Q"  # struct kvm_sregs (x86)
 REGS = "=18Q"  # struct kvm_regs (x86)
+CPUID = "=II"  # struct kvm_cpuid2 (x86): number of entries, padding; the entries follow
+CPUID_ENTRY = "=10I"  # struct kvm_cpuid_entry2 (x86)
+
+#: Room for entries that is enough for any processor.
+CPUID_ENTRIES = 256
 
 #: Parts of an ioctl number: the position of the direction, and the values of the direction.
 #: Source: asm-generic/ioctl.h; POWER has its own asm/ioctl.h.
@@ -57,6 +62,7 @@ GET_API_VERSION = number(0x00)
 CREATE_VM = number(0x01)
 CHECK_EXTENSION = number(0x03)
 GET_VCPU_MMAP_SIZE = number(0x04)
+GET_SUPPORTED_CPUID = number(0x05, _READ | _WRITE, CPUID)
 CREATE_VCPU = number(0x41)
 SET_USER_MEMORY_REGION = number(0x46, _WRITE, REGION)
 SET_TSS_ADDR = number(0x47)
@@ -64,6 +70,7 @@ RUN = number(0x80)
 SET_REGS = number(0x82, _WRITE, REGS)
 GET_SREGS = number(0x83, _READ, SREGS)
 SET_SREGS = number(0x84, _WRITE, SREGS)
+SET_CPUID2 = number(0x90, _WRITE, CPUID)
 SET_ONE_REG = number(0xAC, _WRITE, ONE_REG)
 ARM_VCPU_INIT = number(0xAE, _WRITE, VCPU_INIT)
 ARM_PREFERRED_TARGET = number(0xAF, _READ, VCPU_INIT)
@@ -85,10 +92,12 @@ class Failed(Exception):
 class Machine:
     """A virtual machine with one processor and 1 MiB of memory that begins with the code.
 
+    :ivar kvm: descriptor of the device.
     :ivar run: struct kvm_run, which the processor and this program share.
     """
 
     def __init__(self, kvm: int, trial: Trial) -> None:
+        self.kvm = kvm
         self.vm = fcntl.ioctl(kvm, CREATE_VM, trial.kind(kvm))
         if trial.code:
             self.memory = mmap.mmap(-1, 2 * MIB)
@@ -114,8 +123,13 @@ class Machine:
 def prepare_x86(machine: Machine) -> None:
     """Enter long mode, with an identity mapping of the first 2 MiB.
 
-    KVM can emulate real mode where the processor lacks it, but not long mode.
+    KVM can emulate real mode where the processor lacks it, but not long mode.  Linux 6.12 refuses
+    long mode for a processor whose features are not set.
     """
+    features = bytearray(struct.calcsize(CPUID) + CPUID_ENTRIES * struct.calcsize(CPUID_ENTRY))
+    struct.pack_into(CPUID, features, 0, CPUID_ENTRIES, 0)
+    fcntl.ioctl(machine.kvm, GET_SUPPORTED_CPUID, features)
+    fcntl.ioctl(machine.vcpu, SET_CPUID2, features)
     fcntl.ioctl(machine.vm, SET_TSS_ADDR, 0x7FFB_D000)
     for table, entry in ((0x2000, 0x3003), (0x3000, 0x4003), (0x4000, 0x83)):
         machine.write(table, struct.pack("=Q", entry))

@@ -18,9 +18,11 @@ class NumbersTest(unittest.TestCase):
     @unittest.skipUnless(kvm_probe._SHIFT == 30, "POWER's numbers are others")
     def test_ioctls(self) -> None:
         self.assertEqual(
-            [0xAE01, 0x4020AE46, 0x8138AE83, 0x4138AE84, 0x4090AE82],
+            [0xAE01, 0xC008AE05, 0x4008AE90, 0x4020AE46, 0x8138AE83, 0x4138AE84, 0x4090AE82],
             [
                 kvm_probe.CREATE_VM,
+                kvm_probe.GET_SUPPORTED_CPUID,
+                kvm_probe.SET_CPUID2,
                 kvm_probe.SET_USER_MEMORY_REGION,
                 kvm_probe.GET_SREGS,
                 kvm_probe.SET_SREGS,
@@ -42,6 +44,8 @@ class NumbersTest(unittest.TestCase):
             kvm_probe.ONE_REG: 16,
             kvm_probe.VCPU_INIT: 32,
             kvm_probe.SEGMENT: 24,
+            kvm_probe.CPUID: 8,
+            kvm_probe.CPUID_ENTRY: 40,
             kvm_probe.SREGS: 312,
             kvm_probe.REGS: 144,
         }
