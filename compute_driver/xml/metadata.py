@@ -13,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ _TAG = f"{{{NAMESPACE}}}guest"
 #: Number of guests whose descriptions are kept as they were read last.
 _KEPT = 1024
 
-#: Number of texts that are kept as they were parsed last.
+#: Number of texts that are kept as they were read last.
 _KEPT_TEXTS = 8
 
 #: virDomainGetMetadata returns the element without its namespace.
@@ -175,12 +175,12 @@ def renamed(xml: str, name: str) -> str:
 
 def name(xml: str) -> str:
     """Return the name of a domain."""
-    return str(_read_only(xml).findtext("name"))
+    return _parse(xml).name
 
 
 def uuid(xml: str) -> str:
     """Return the UUID of a domain."""
-    return str(_read_only(xml).findtext("uuid"))
+    return _parse(xml).uuid
 
 
 def read(xml: str) -> Stored | None:
@@ -195,15 +195,15 @@ def read(xml: str) -> Stored | None:
     :raises MetadataDamaged: if the element cannot be understood.
     """
     try:
-        element = _parse(xml)
+        parsed = _parse(xml)
     except etree.XMLSyntaxError as error:
         raise exceptions.MetadataDamaged(f"the description is no XML: {error}") from error
-    if element is None:
+    attributes = parsed.attributes
+    if attributes is None:
         return None
-    attributes = {str(name): str(value) for name, value in element.attrib.items()}
     try:
         return Stored(
-            guest=_guest(element.text or ""),
+            guest=_guest(parsed.text or ""),
             directory=Path(attributes["directory"]),
             decision=Decision(
                 Accelerator(attributes["accelerator"]),
@@ -239,17 +239,14 @@ def claim(xml: str) -> Claim | None:
     :param xml: see :func:`read`; may be empty.
     :return: None if the domain has no such element, or the element names no directory.
     """
-    element = _parse(xml) if xml else None
-    directory = None if element is None else element.get("directory")
-    return (
-        Claim(Path(directory), element.get(_OWNER)) if element is not None and directory else None
-    )
+    attributes = (_parse(xml).attributes if xml else None) or {}
+    directory = attributes.get("directory")
+    return Claim(Path(directory), attributes.get(_OWNER)) if directory else None
 
 
 def text(xml: str) -> str | None:
     """Return the guest in a domain's metadata as it is stored; None without metadata."""
-    found = _parse(xml)
-    return None if found is None else found.text
+    return _parse(xml).text
 
 
 @functools.lru_cache(_KEPT)
@@ -258,15 +255,33 @@ def _guest(text: str) -> Guest:
     return _CONVERTER.structure(json.loads(text), Guest)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Parsed:
+    """What is read of a text; an element of lxml is not kept, as threads cannot share it.
+
+    :param uuid: the UUID of the domain.
+    :param name: the name of the domain.
+    :param attributes: the attributes of the element of :data:`NAMESPACE`; None without the element.
+    :param text: the text of the element.
+    """
+
+    uuid: str
+    name: str
+    attributes: Mapping[str, str] | None
+    text: str | None
+
+
 @functools.lru_cache(_KEPT_TEXTS)
-def _read_only(xml: str) -> Element:
-    """Return the root of a text, which no caller changes; an operation asks many times in a row."""
-    return _root(xml)
-
-
-def _parse(xml: str) -> Element | None:
-    root = _read_only(xml)
-    return root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
+def _parse(xml: str) -> _Parsed:
+    """Read a text; an operation asks many times in a row."""
+    root = _root(xml)
+    element = root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
+    return _Parsed(
+        uuid=str(root.findtext("uuid")),
+        name=str(root.findtext("name")),
+        attributes=None if element is None else {str(k): str(v) for k, v in element.items()},
+        text=None if element is None else element.text,
+    )
 
 
 def _root(xml: str) -> Element:
