@@ -125,7 +125,7 @@ def _stated_format(file: BinaryIO, version: int, end: int) -> str:
 def bases(
     directory: Path, unreadable: dict[Path, exceptions.HostError]
 ) -> Iterator[tuple[Path, Path]]:
-    """Yield every overlay below a directory, and its backing file.
+    """Yield every overlay below a directory, with each of its backing files.
 
     Files that vanish meanwhile are left out.
 
@@ -141,11 +141,6 @@ def bases(
     for parent, _directories, names in os.walk(directory, onerror=refuse):
         for path in (Path(parent, name) for name in sorted(names) if name.endswith(".qcow2")):
             try:
-                found = base(path)
-            except FileNotFoundError:
-                continue
+                yield from ((path, backing) for backing in chain(path))
             except exceptions.HostError as error:
                 unreadable[path] = error
-                continue
-            if found is not None:
-                yield path, found

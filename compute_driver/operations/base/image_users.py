@@ -78,13 +78,17 @@ def _running(connection: libvirt.virConnect) -> dict[str, set[Path]]:
 def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, set[Path]]:
     """Return files behind the disks of each domain that does not run, of this driver or not.
 
-    libvirt does not know these base images.  Another client may have put an overlay anywhere.  The
-    result lacks domains whose bases the files in the guest's directory tell.
+    libvirt does not know these base images.  Another client may have put an overlay anywhere.
+    Domains with all disks in the guest's own directory are left out: :func:`bases` reads these.
 
     :raises HostError: if an overlay of a guest of this driver cannot be read.
     """
-    inactive = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
-    records = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, inactive)
+    # A guest whose emulator hangs must not delay the others.
+    flags = (
+        libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_INACTIVE
+        | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
+    )
+    records = connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_BLOCK, flags)
     return {
         domain.UUIDString(): set(_bases(domain, ownership))
         for domain, disk_values in records
@@ -93,7 +97,7 @@ def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, 
 
 
 def _is_at_home(disk_values: Mapping[str, int | str], directory: Path) -> bool:
-    """Tell whether the files in a directory tell all bases of a domain's disks."""
+    """Tell whether all disks of a domain are in a directory, under names that are searched."""
     numbers = range(int(disk_values.get("block.count", 0)))
     paths = (Path(str(disk_values.get(f"block.{number}.path", ""))) for number in numbers)
     return all(

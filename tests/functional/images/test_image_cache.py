@@ -59,18 +59,29 @@ class TestCache(tiny.TinyTestCase):
         self.assertEqual([str(path)], [entry.path for entry in self.driver.image_prune(unused=0)])
         self.assertFalse(path.exists())
 
-    def test_base_stays_whose_overlay_another_client_has_renamed(self) -> None:
-        made = self.spawned(self.image())
-        path = self.base(made)
-        self.driver.stop(made.uuid, timeout=0)
-        disk = base.state_path() / "instances" / made.uuid / "root.qcow2"
+    def test_base_stays_whose_overlay_another_client_has_changed(self) -> None:
+        for change in (self.rename, self.insert):
+            with self.subTest(change.__name__):
+                made = self.spawned(self.image())
+                path = self.base(made)
+                self.driver.stop(made.uuid, timeout=0)
+                change(made, base.state_path() / "instances" / made.uuid / "root.qcow2")
+                shutil.rmtree(path.parent / "users")  # only the disks tell of the guest
+                self.driver.image_prune(unused=0)
+                self.assertTrue(path.exists())
+                self.driver.start(made.uuid)
+                self.driver.destroy(made.uuid)
+
+    def rename(self, made: Guest, disk: Path) -> None:
+        """Give a disk a name that is no name of this driver."""
+        domain = tiny.libvirt_connection(self).lookupByUUIDString(made.uuid)
         renamed = disk.rename(disk.with_name("other"))
-        connection = tiny.libvirt_connection(self)
-        domain = connection.lookupByUUIDString(made.uuid)
-        connection.defineXML(domain.XMLDesc().replace(str(disk), str(renamed)))
-        self.assertEqual((), self.driver.image_prune(unused=0))
-        self.driver.start(made.uuid)
-        self.assertTrue(path.exists())
+        domain.connect().defineXML(domain.XMLDesc().replace(str(disk), str(renamed)))
+
+    def insert(self, _made: Guest, disk: Path) -> None:
+        """Make a snapshot of a disk by hand."""
+        backing = ["-F", "qcow2", "-b", disk.rename(disk.with_name("before"))]
+        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", *backing, disk], check=True)
 
     def test_base_of_a_guest_in_another_directory_stays(self) -> None:
         holder = tempfile.TemporaryDirectory()
