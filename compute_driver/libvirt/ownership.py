@@ -170,8 +170,8 @@ class Ownership:
         :return: None without a fault.
         """
         try:
-            for each in told:
-                if not each.text or _stored(domain, each) is None:
+            for content in told:
+                if not content.text or _stored(domain, content) is None:
                     raise exceptions.MetadataDamaged(
                         f"domain {domain.name()!r}: another client has removed the metadata"
                     )

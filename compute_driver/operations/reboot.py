@@ -10,7 +10,7 @@ import time
 import libvirt
 
 from compute_driver import exceptions
-from compute_driver.choices import ALIVE, PowerState, RebootKind
+from compute_driver.choices import ACTIVE, ALIVE, PowerState, RebootKind
 from compute_driver.contract.states import Request
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt import events
@@ -55,28 +55,35 @@ def _hard(
     """Build the domain anew from the stored description, and power the guest off and on.
 
     If the domain cannot be built, libvirt refuses it, or its interfaces cannot be plugged in, the
-    guest runs on; a guest that was off stays off.
+    guest runs on; a guest that was off stays off.  A guest whose emulator hangs is powered off
+    first; if the rest fails, the guest is powered on again.
     """
     restoring.restore_undefined(parts, uuid)
-    power.on_again(parts, uuid, op.undo, running=parts.state(uuid) in ALIVE)
-    guest = redefining.rebuild(parts, uuid, _present(parts, uuid))
+    running = parts.state(uuid) in ALIVE
+    guest = redefining.rebuild(parts, uuid, _present(parts, uuid, op))
     parts.ports.check_interfaces(guest)
+    power.on_again(parts, uuid, op.undo, running=running)
     power.power_off(parts, uuid)
     power.power_on_with(parts, guest, network)
 
 
-def _present(parts: Parts, uuid: str) -> Present | None:
-    """Return what a guest's domain has, and end an emulator that holds the answer.
+def _present(parts: Parts, uuid: str, op: Operation) -> Present | None:
+    """Return what a guest's domain has; power off a guest whose emulator does not answer.
 
     libvirt 11 answers no question about a domain while a request waits for the emulator.
+
+    :param op: the operation, whose failure powers such a guest on.
     """
-    found: list[Present | None] = []
+    results: list[Present | None] = []
     deadline = time.monotonic() + domains.ANSWER_SECONDS
-    if not concurrency.within(deadline, lambda: found.append(parts.present(uuid))):
-        LOG.warning("Guest %r is powered off first: its emulator hangs", parts.name(uuid))
+    answered = concurrency.within(deadline, lambda: results.append(parts.present(uuid)))
+    if answered:
+        return results[0]
+    if parts.state(uuid) in ACTIVE:
+        LOG.warning("Guest %s is powered off first: its emulator does not answer", uuid)
+        power.on_again(parts, uuid, op.undo, running=True)
         power.power_off(parts, uuid)
-        return parts.present(uuid)
-    return found[0]
+    return parts.present(uuid)
 
 
 def _soft(parts: Parts, uuid: str, timeout: float) -> bool:

@@ -108,8 +108,7 @@ def operation(
         try:
             _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
-            if not removes:
-                restoring.complete(parts, uuid)
+            restoring.complete(parts, uuid)
         except exceptions.ComputeDriverError as error:
             if need is not Need.NOTHING:
                 raise

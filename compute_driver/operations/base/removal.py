@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import logging
 import shutil
 from pathlib import Path
 
@@ -15,12 +14,10 @@ from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
-from compute_driver.operations.base import changes, restoring, settling
+from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
 from compute_driver.xml import metadata
-
-LOG = logging.getLogger(__name__)
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -94,10 +91,6 @@ def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Remo
     except exceptions.MetadataDamaged:
         described = Description.latest(parts.directory(uuid)).intact()
         stored = None if described is None else metadata.read(described)
-    try:
-        restoring.complete_definition(connection, parts.ownership, domain)
-    except libvirt.libvirtError as error:
-        LOG.warning("Guest %s is removed without its definition: %s", uuid, error)
     domains.unless_stopped(domain.destroy)  # saved memory goes with the definition
     # The audit finds ports that are still plugged in, by the UUID.
     return _Removed(domain.name(), () if stored is None else stored.guest.interfaces)

@@ -121,15 +121,6 @@ def complete(parts: Parts, uuid: str) -> None:
     parts.connection.run(_complete, parts.ownership, uuid)
 
 
-def complete_definition(
-    connection: libvirt.virConnect, ownership: Ownership, domain: libvirt.virDomain
-) -> None:
-    """Complete a guest's domain, as :func:`complete`, if the domain is no guest once it is off."""
-    later = domains.next_metadata(domain)
-    if later is None or not ownership.owns(domain, Told(later)):
-        _complete(connection, ownership, domain.UUIDString())
-
-
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
     """Tell whether a guest has a description, and a domain without the guest's own metadata."""
     return _latest(parts, uuid).exists() and parts.connection.run(_is_unclaimed, uuid)
@@ -149,16 +140,18 @@ def describe_again(parts: Parts, uuid: str, *, repair: bool) -> None:
 
 def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> None:
     domain = domains.lookup(connection, uuid)
-    now = Told("" if domain is None else domains.metadata_of(domain))
-    if domain is None or not ownership.owns(domain, now):
+    if domain is None:
+        return
+    present = Told(domains.metadata_of(domain))
+    if not ownership.owns(domain, present):
         return
     later = domains.next_metadata(domain)
     if later is None:
-        later = now.text
+        later = present.text
         domains.unless_stopped(
             lambda: ownership.define_again(connection, domains.description(domain))
         )
-    damage = ownership.fault(domain, now, Told(later))
+    damage = ownership.fault(domain, present, Told(later))
     xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)

@@ -18,8 +18,7 @@ _SECONDS = 4 * base.BOOT_TIMEOUT
 
 _PASSWORD = "pass-5f1d"
 _END = "FACT-END"
-#: The guest says on its console what has arrived.  The start of a login ends output to the serial
-#: port itself.
+#: The guest says on its console what has arrived.  A login that starts hangs up ``/dev/ttyS0``.
 _FACTS = f"""{{
 echo
 echo "FACT-HOSTNAME: $(hostname)"

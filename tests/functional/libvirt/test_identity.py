@@ -377,7 +377,7 @@ class InterruptedRemovalTest(IdentityTestCase):
         self.domain.undefine()
         self.remove_twice()
 
-    def test_guest_without_metadata_or_with_useless_ones(self) -> None:
+    def test_guest_without_metadata_or_with_useless_metadata(self) -> None:
         kind, later = libvirt.VIR_DOMAIN_METADATA_ELEMENT, libvirt.VIR_DOMAIN_AFFECT_CONFIG
         for text in (None, "<guest/>"):
             with self.subTest(text):
