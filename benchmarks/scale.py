@@ -123,7 +123,7 @@ def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
             uuids.append(guest.uuid)
             driver.spawn(guest)
         parts = Parts.of(conf, Connection(conf))
-        for number in sorted(numbers):
+        for number in sorted(set(numbers)):
             uuids += [guest.uuid for guest in make(parts, guests[0], number - len(uuids))]
             for name, question in QUESTIONS.items():
                 found[name].append(ask(question, uuids, rounds))

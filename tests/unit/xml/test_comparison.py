@@ -99,6 +99,14 @@ class ComparisonTest(unittest.TestCase):
         self.assertEqual("restart", etree.fromstring(described).findtext("on_crash"))
         self.assertEqual("alsa", self.domain.find("devices/audio").get("type"))
 
+    def test_watchdogs_are_told_apart_by_their_model(self) -> None:
+        self.add("devices", "<watchdog model='itco' action='reset'/>")  # libvirt 11 does so
+        self.note = comparison.note(self.written, [], text(self.domain), 9)
+        other = etree.fromstring("<watchdog model='i6300esb' action='poweroff'/>")
+        self.domain.find("devices").insert(0, other)
+        expected = (("devices/watchdog[i6300esb]",), (), (), ())
+        self.assertEqual(expected, self.differences())
+
     def test_change_that_another_client_undoes_goes(self) -> None:
         self.add("devices", "<sound model='ac97'/>")
         self.domain.find("on_crash").text = "restart"
