@@ -40,7 +40,7 @@ REGS = "=18Q"  # struct kvm_regs (x86)
 CPUID = "=II"  # struct kvm_cpuid2 (x86): number of entries, padding; the entries follow
 CPUID_ENTRY = "=10I"  # struct kvm_cpuid_entry2 (x86)
 
-#: Room for entries that is enough for any processor.
+#: Number of entries: the limit of KVM, KVM_MAX_CPUID_ENTRIES.
 CPUID_ENTRIES = 256
 
 #: Parts of an ioctl number: the position of the direction, and the values of the direction.

@@ -70,7 +70,7 @@ def _hard(
 def _present(parts: Parts, uuid: str, op: Operation) -> Present | None:
     """Return what a guest's domain has; power off a guest whose emulator does not answer.
 
-    libvirt 11 answers no question about a domain while a request waits for the emulator.
+    libvirt 11 does not return the XML of a domain while a request waits for the domain's emulator.
 
     :param op: the operation, whose failure powers such a guest on.
     """
@@ -80,9 +80,12 @@ def _present(parts: Parts, uuid: str, op: Operation) -> Present | None:
     if answered:
         return results[0]
     if parts.state(uuid) in ACTIVE:
-        LOG.warning("Guest %s is powered off first: its emulator does not answer", uuid)
-        power.on_again(parts, uuid, op.undo, running=True)
-        power.power_off(parts, uuid)
+        try:
+            parts.require_answer(uuid)
+        except exceptions.OperationTimeout as error:
+            LOG.warning("Guest %s is powered off first: %s", uuid, error)
+            power.on_again(parts, uuid, op.undo, running=True)
+            power.power_off(parts, uuid)
     return parts.present(uuid)
 
 

@@ -85,7 +85,7 @@ class Home:
             kind.require_room(self.directory, own)
 
     def bases(self, unreadable: dict[Path, exceptions.HostError]) -> Iterator[tuple[Path, Path]]:
-        """Yield the address of every disk that is based on a file, and this file.
+        """Yield the address of every disk that is an overlay, with each of its backing files.
 
         Disks that vanish meanwhile are left out.
 

@@ -103,8 +103,7 @@ class Content:
     def of(cls, element: Element) -> Content:
         """Return an element that has a namespace and a prefix."""
         name = etree.QName(element)
-        attributes = {str(key): str(value) for key, value in element.items()}
-        bare = etree.Element(name.localname, attributes)
+        bare = etree.Element(name.localname, _attributes(element))
         bare.text = element.text
         bare.extend(element)
         text = etree.tostring(bare, encoding="unicode")
@@ -271,15 +270,19 @@ class _Parsed:
     text: str | None
 
 
+def _attributes(element: Element) -> dict[str, str]:
+    return {str(name): str(value) for name, value in element.items()}
+
+
 @functools.lru_cache(_KEPT_TEXTS)
 def _parse(xml: str) -> _Parsed:
-    """Read a text; an operation asks many times in a row."""
+    """Read a text, which an operation reads many times in a row."""
     root = _root(xml)
     element = root if root.tag in _ROOT_TAGS else root.find(f"metadata/{_TAG}")
     return _Parsed(
         uuid=str(root.findtext("uuid")),
         name=str(root.findtext("name")),
-        attributes=None if element is None else {str(k): str(v) for k, v in element.items()},
+        attributes=None if element is None else _attributes(element),
         text=None if element is None else element.text,
     )
 

@@ -21,7 +21,7 @@ from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
 
-#: Names of files that only this driver makes.
+#: Names of files without a backing file: only this driver makes them.
 _WITHOUT_BASE = frozenset({f"{Role.CONFIG_DRIVE}.{DiskFormat.ISO}"})
 
 
@@ -98,7 +98,9 @@ def _stopped(connection: libvirt.virConnect, ownership: Ownership) -> dict[str, 
 
 def _is_at_home(disk_values: Mapping[str, int | str], directory: Path) -> bool:
     """Tell whether all disks of a domain are in a directory, under names that are searched."""
-    numbers = range(int(disk_values.get("block.count", 0)))
+    if "block.count" not in disk_values:
+        return False
+    numbers = range(int(disk_values["block.count"]))
     paths = (Path(str(disk_values.get(f"block.{number}.path", ""))) for number in numbers)
     return all(
         path.parent == directory and (path.suffix == ".qcow2" or path.name in _WITHOUT_BASE)

@@ -142,16 +142,16 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return
-    present = Told(domains.metadata_of(domain))
-    if not ownership.owns(domain, present):
+    current = Told(domains.metadata_of(domain))
+    if not ownership.owns(domain, current):
         return
     later = domains.next_metadata(domain)
     if later is None:
-        later = present.text
+        later = current.text
         domains.unless_stopped(
             lambda: ownership.define_again(connection, domains.description(domain))
         )
-    damage = ownership.fault(domain, present, Told(later))
+    damage = ownership.fault(domain, current, Told(later))
     xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)

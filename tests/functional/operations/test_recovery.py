@@ -309,12 +309,21 @@ class TestGuestsWithoutAnswer(RecoveryTestCase):
             self.assertNotIn(hung, tiny.emulators().values())
             self.driver.destroy(made.uuid)
 
-    def test_guest_whose_domain_cannot_be_read_is_powered_off_first(self) -> None:
+    def test_emulator_that_hangs_is_ended_before_the_domain_is_read(self) -> None:
+        made = self.spawn_tiny()
+        (hung,) = tiny.emulators().values()
+        os.kill(hung, signal.SIGSTOP)
+        with self.held(), self.refused():
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
+        self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
+        self.assertNotIn(hung, tiny.emulators().values())
+
+    def test_guest_runs_on_while_its_domain_cannot_be_read(self) -> None:
         made, emulators = self.spawn_tiny(), tiny.emulators()
         with self.held(), self.refused():
             self.driver.reboot(made.uuid, kind=RebootKind.HARD)
         self.assertIs(PowerState.RUNNING, self.driver.state(made.uuid))
-        self.assertNotEqual(emulators, tiny.emulators())
+        self.assertEqual(emulators, tiny.emulators())
 
     def test_suspended_guest_keeps_its_memory_while_its_domain_cannot_be_read(self) -> None:
         made = self.spawn_tiny()
