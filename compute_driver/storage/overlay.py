@@ -16,6 +16,9 @@ from typing import BinaryIO
 
 from compute_driver import exceptions
 
+#: The end of the names of overlays that :func:`bases` finds.
+SUFFIX = ".qcow2"
+
 #: Magic number, version, and offset and length of the backing file's name.
 _HEADER = struct.Struct(">4sIQI")
 _MAGIC = b"QFI\xfb"
@@ -139,7 +142,7 @@ def bases(
 
     # Path.glob passes over directories that it may not list, without an error.
     for parent, _directories, names in os.walk(directory, onerror=refuse):
-        for path in (Path(parent, name) for name in sorted(names) if name.endswith(".qcow2")):
+        for path in (Path(parent, name) for name in sorted(names) if name.endswith(SUFFIX)):
             try:
                 yield from ((path, backing) for backing in chain(path))
             except exceptions.HostError as error:

@@ -15,14 +15,14 @@ from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
 from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base.context import Parts
-from compute_driver.storage import disks, home
+from compute_driver.storage import disks, home, overlay
 from compute_driver.storage.layout import Role
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
 
-#: Names of files without a backing file: only this driver makes them.
-_WITHOUT_BASE = frozenset({f"{Role.CONFIG_DRIVE}.{DiskFormat.ISO}"})
+#: Name of a file without a backing file: only this driver makes the file.
+_CONFIG_DRIVE = f"{Role.CONFIG_DRIVE}.{DiskFormat.ISO}"
 
 
 def bases(parts: Parts) -> Mapping[Path, set[str]]:
@@ -103,7 +103,7 @@ def _is_at_home(disk_values: Mapping[str, int | str], directory: Path) -> bool:
     numbers = range(int(disk_values["block.count"]))
     paths = (Path(str(disk_values.get(f"block.{number}.path", ""))) for number in numbers)
     return all(
-        path.parent == directory and (path.suffix == ".qcow2" or path.name in _WITHOUT_BASE)
+        path.parent == directory and (path.suffix == overlay.SUFFIX or path.name == _CONFIG_DRIVE)
         for path in paths
     )
 
