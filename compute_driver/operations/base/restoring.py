@@ -145,7 +145,8 @@ def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -
     current = Told(domains.metadata_of(domain))
     if not ownership.owns(domain, current):
         return
-    later = domains.next_metadata(domain)
+    # A domain that was looked up just now has an ID only if it runs; else both are the same.
+    later = current.text if domain.ID() == -1 else domains.next_metadata(domain)
     if later is None:
         later = current.text
         domains.unless_stopped(
