@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import json
@@ -16,7 +15,6 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 from benchmarks import command
 from compute_driver.drivers.libvirt import LibvirtDriver
@@ -116,13 +114,14 @@ def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
     found: dict[str, list[Answer]] = {name: [] for name in QUESTIONS}
     conf = base.configuration()
     driver = LibvirtDriver(conf)
+    connection = Connection(conf)
     uuids: list[str] = []
     try:
         guests = [base.guest(memory_mib=MEMORY_MIB) for _ in range(RUNNING)]
         for guest in guests:
             uuids.append(guest.uuid)
             driver.spawn(guest)
-        parts = Parts.of(conf, Connection(conf))
+        parts = Parts.of(conf, connection)
         for number in sorted(set(numbers)):
             uuids += [guest.uuid for guest in make(parts, guests[0], number - len(uuids))]
             for name, question in QUESTIONS.items():
@@ -130,6 +129,7 @@ def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
     finally:
         for uuid in uuids:
             driver.destroy(uuid)
+        connection.close()
         driver.close()
     return found
 
@@ -164,11 +164,11 @@ def main() -> int:
         metavar="N",
         help="numbers of guests (40 200 1000)",
     )
-    options: argparse.Namespace = command.options(parser)
+    options = command.options(parser)
     if min(options.guests) <= RUNNING:
         parser.error(f"argument --guests: more than {RUNNING}")
     found = run(options.guests, options.count)
-    as_json: dict[str, Any] = {
+    as_json = {
         name: [dataclasses.asdict(answer) for answer in answers] for name, answers in found.items()
     }
     print(json.dumps(as_json, indent=2) if options.json else "\n".join(lines(found)))

@@ -63,6 +63,7 @@ class CeilometerTest(GuestCase):
 
     def spawn_on(self, bridge: str, **settings: Any) -> Any:
         """Return an instance that has booted, with one interface on a bridge."""
+        self.enterContext(glance.serving(guests.build("basic").disk.read_bytes(), "qcow2"))
         instance = self.instance(**settings)
         network = {"bridge": bridge, "meta": {}, "subnets": []}
         vif = {"id": PORT, "address": "fa:16:3e:00:00:01", "type": "bridge", "details": {}}
@@ -79,7 +80,6 @@ class CeilometerTest(GuestCase):
 
     def test_instance_is_found_and_measured(self) -> None:
         bridge = self.enterContext(bridges.bridge())
-        self.enterContext(glance.serving(guests.build("basic").disk.read_bytes(), "qcow2"))
         instance = self.spawn_on(bridge, **{"hw:cpu_policy": "shared"})
         # The guest tells its use of memory while the command runs.
         inside.run(self.guests, instance, "sleep 3; dd if=/dev/vda of=/dev/null bs=1M count=8")
@@ -111,7 +111,6 @@ class CeilometerTest(GuestCase):
 
     def test_meters_are_those_of_a_guest_of_nova_s_own_driver(self) -> None:
         bridge = self.enterContext(bridges.bridge())
-        self.enterContext(glance.serving(guests.build("basic").disk.read_bytes(), "qcow2"))
         instance = self.spawn_on(bridge)
         theirs = NovaGuest(bridge)
         self.addCleanup(theirs.close)
