@@ -9,10 +9,9 @@ Source: libvirt, "Domain capabilities XML format".
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +25,13 @@ from compute_driver.host.cache import Attempt, Cache
 from compute_driver.host.kind import Kind
 from compute_driver.libvirt.connection import Connection, version
 from compute_driver.system import home
-from compute_driver.xml.elements import E
+from compute_driver.xml.elements import E, Element
 
 #: QEMU's option for sound cards until QEMU 7.1, which an old libvirt uses for the PC's speaker.
 _DROPPED = "-soundhw"
+
+#: Number of processors to keep for each kind of guest.
+_PROCESSORS = 16
 
 _EXPAND = libvirt.VIR_CONNECT_BASELINE_CPU_EXPAND_FEATURES
 
@@ -56,6 +58,16 @@ class _Made:
     """Whether libvirt can make a device."""
 
     made: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Argument:
+    """QEMU's argument for a processor.
+
+    :param text: value of option ``-cpu``; empty without the option.
+    """
+
+    text: str
 
 
 class Capabilities:
@@ -90,22 +102,19 @@ class Capabilities:
             raise exceptions.LibvirtError(answer.problem)
         return etree.fromstring(answer.xml)
 
-    def features(self, kind: Kind, model: str) -> tuple[str, ...]:
-        """Return the features of guests' processors of one model, by libvirt's names.
+    def features(self, kind: Kind, model: str = "") -> tuple[str, ...]:
+        """Return the features that guests' processors can have, by libvirt's names.
 
-        :param model: a named CPU model, or a CPU mode such as ``host-model``.
+        :param model: a named CPU model limits the result to its features.
         :return: the names; empty if libvirt does not know the features.
         :raises LibvirtError: if libvirt offers no such guests; has libvirt's reason.
         """
-        able = self.domain(kind)
-
-        def ask() -> _Features:
-            return _Features(
-                names=tuple(cpu_features(self._connection, kind.emulator, able, model))
-            )
-
         return self._cache.get(
-            f"features-{kind}", [*self._fingerprint(kind), model], _Features, ask
+            f"features-{kind}",
+            [*self._fingerprint(kind), model],
+            _Features,
+            lambda: _Features(names=tuple(self._ask_features(kind, model))),
+            most=_PROCESSORS,
         ).names
 
     def has_sound(self, kind: Kind, model: str) -> bool:
@@ -122,12 +131,55 @@ class Capabilities:
             lambda: _Made(made=self._makes_sound(kind, model)),
         ).made
 
+    def processor(self, kind: Kind, settings: Sequence[Element]) -> str:
+        """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty without the option.
+
+        :param settings: the elements of the processor in the domain.
+        :raises LibvirtError: if libvirt cannot make the processor; has libvirt's reason.
+        """
+        words = [etree.tostring(element, encoding="unicode") for element in settings]
+        return self._cache.get(
+            f"processors-{kind}",
+            [*self._fingerprint(kind), words],
+            _Argument,
+            lambda: self._make_processor(kind, settings),
+            most=_PROCESSORS,
+        ).text
+
+    def _make_processor(self, kind: Kind, settings: Sequence[Element]) -> _Argument:
+        # libvirt adds these devices by itself, and the machine may lack their bus.
+        devices = [E.controller(type="usb", model="none"), E.memballoon(model="none")]
+        words = arguments(self._connection, kind, settings=settings, devices=devices)
+        return _Argument(text=words[words.index("-cpu") + 1] if "-cpu" in words else "")
+
     def _makes_sound(self, kind: Kind, model: str) -> bool:
         try:
             words = arguments(self._connection, kind, devices=[E.sound(model=model)])
         except exceptions.LibvirtError:
             return False
         return _DROPPED not in words
+
+    def _ask_features(self, kind: Kind, model: str) -> list[str]:
+        able = self.domain(kind)
+        best = able.find("cpu/mode[@name='host-model']")
+        if best is None or best.find("model") is None:
+            return []  # as on most architectures
+        cpu = E.cpu(mode="custom", match="exact")
+        if model in cpu_models(able):
+            cpu.append(E.model(model))
+        else:
+            cpu.extend(list(best))
+        text = self._connection.run(
+            libvirt.virConnect.baselineHypervisorCPU,
+            kind.emulator,
+            able.findtext("arch"),
+            able.findtext("machine"),
+            able.findtext("domain"),
+            [etree.tostring(cpu, encoding="unicode")],
+            _EXPAND,
+        )
+        features = etree.fromstring(text).iterfind("feature")
+        return [f.get("name", "") for f in features if f.get("policy") != "disable"]
 
     def _fingerprint(self, kind: Kind) -> list[Any]:
         return [
@@ -211,32 +263,3 @@ def displays(able: etree._Element) -> set[str]:
     """Return the protocols by which the emulator serves screens, by libvirt's words."""
     offered = able.iterfind("devices/graphics/enum[@name='type']/value")
     return {value.text or "" for value in offered}
-
-
-def cpu_features(
-    connection: Connection, path: str, able: etree._Element, model: str = ""
-) -> list[str]:
-    """Return the processor features that a guest can have, by libvirt's names.
-
-    :param model: a named model limits the result to its features.
-    :return: the names; empty if libvirt does not know them, as on most architectures.
-    """
-    best = able.find("cpu/mode[@name='host-model']")
-    if best is None or best.find("model") is None:
-        return []
-    cpu = etree.Element("cpu", mode="custom", match="exact")
-    if model in cpu_models(able):
-        etree.SubElement(cpu, "model").text = model
-    else:
-        cpu.extend(copy.deepcopy(best))
-    text = connection.run(
-        libvirt.virConnect.baselineHypervisorCPU,
-        path,
-        able.findtext("arch"),
-        able.findtext("machine"),
-        able.findtext("domain"),
-        [etree.tostring(cpu).decode()],
-        _EXPAND,
-    )
-    features = etree.fromstring(text).iterfind("feature")
-    return [f.get("name", "") for f in features if f.get("policy") != "disable"]

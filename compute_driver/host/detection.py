@@ -53,7 +53,7 @@ class Detection:
         self._kvm = kvm.Detector(self.architecture, cache)
         self._emulators = Emulators(cache)
         self._capabilities = Capabilities(connection, cache, self._kvm.fingerprint)
-        self._checks = refusal.Checks(connection, self._emulators, self._capabilities)
+        self._checks = refusal.Checks(self._emulators, self._capabilities)
 
     def configured(self) -> Collection[str]:
         """Return the architectures that the driver describes in full without a request."""

@@ -24,14 +24,11 @@ from compute_driver.guest import Guest
 from compute_driver.hardware import architecture, machines, tuning
 from compute_driver.hardware.description import Hardware
 from compute_driver.host import capabilities
-from compute_driver.host.arguments import arguments
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.devices import SPICE_PACKAGE, Devices
 from compute_driver.host.emulator import Emulators, Machine, Rehearsal
 from compute_driver.host.kind import Kind
-from compute_driver.libvirt.connection import Connection
 from compute_driver.xml import cpu as cpu_xml
-from compute_driver.xml.elements import E
 
 LOG = logging.getLogger(__name__)
 
@@ -55,14 +52,12 @@ _MISSING_FEATURES = re.compile(r"does not provide required features: (.+)")
 class Checks:
     """Checks guests against one host.
 
-    :param connection: the gateway to libvirt.
     :param emulators: asks emulators.
-    :param able: asks libvirt for domain capabilities.
+    :param able: asks libvirt.
     :ivar devices: checks the models of devices.
     """
 
-    def __init__(self, connection: Connection, emulators: Emulators, able: Capabilities) -> None:
-        self._connection = connection
+    def __init__(self, emulators: Emulators, able: Capabilities) -> None:
         self._emulators = emulators
         self._capabilities = able
         self.devices = Devices(able, emulators)
@@ -96,7 +91,7 @@ class Checks:
         _check_displays(hardware.display.kinds, path, able)
         cpu = hardware.processor
         if cpu.model or cpu.enable or cpu.disable:
-            _Processor(self._connection, self._emulators, guest, hardware, kind, able).check_cpu()
+            _Processor(self._capabilities, self._emulators, guest, hardware, kind, able).check_cpu()
 
 
 class _Processor:
@@ -104,14 +99,14 @@ class _Processor:
 
     def __init__(
         self,
-        connection: Connection,
+        asked: Capabilities,
         emulators: Emulators,
         guest: Guest,
         hardware: Hardware,
         kind: Kind,
         able: etree._Element,
     ) -> None:
-        self._connection = connection
+        self._capabilities = asked
         self._emulators = emulators
         self._guest = guest
         self._cpu = hardware.processor
@@ -181,24 +176,18 @@ class _Processor:
     def _check_features(self) -> None:
         if not self._cpu.enable:
             return
-        names = capabilities.cpu_features(self._connection, self._kind.emulator, self._able)
+        names = self._capabilities.features(self._kind)
         for feature in self._cpu.enable if names else ():
             if feature not in names:
                 raise exceptions.NotOnThisHost("cpu feature", feature, nearest(feature, names))
 
     def _argument(self) -> str:
         """Return the value of QEMU's option ``-cpu`` that libvirt makes; empty if none."""
+        settings = cpu_xml.element(dataclasses.replace(self._cpu, topology=()))
         try:
-            words = arguments(
-                self._connection,
-                self._kind,
-                settings=cpu_xml.element(dataclasses.replace(self._cpu, topology=())),
-                # libvirt adds these devices by itself, and the machine may lack their bus.
-                devices=[E.controller(type="usb", model="none"), E.memballoon(model="none")],
-            )
+            return self._capabilities.processor(self._kind, settings)
         except exceptions.LibvirtError as error:
             raise self._refusal(str(error), self._others) from error
-        return words[words.index("-cpu") + 1] if "-cpu" in words else ""
 
     def _refusal(
         self, message: str, others: Callable[[], Collection[str]]
@@ -215,9 +204,7 @@ class _Processor:
         if not guilty:
             accepted = nearest(self._cpu.model, others(), self._kind.architecture)
             return exceptions.NotOnThisHost(self._field, self._cpu.model, f"{accepted}; {message}")
-        names: Collection[str] = capabilities.cpu_features(
-            self._connection, self._kind.emulator, self._able
-        )
+        names = self._capabilities.features(self._kind)
         names = names or self._emulators.describe(self._kind.emulator).features
         if not names or guilty[0] in names:  # known, but not by this model or to libvirt
             accepted = f"others, or another CPU model than {self._cpu.model}; {message}"

@@ -18,7 +18,6 @@ gets a *session* daemon, whose directories follow the XDG base directory variabl
 from __future__ import annotations
 
 import fcntl
-import glob
 import json
 import os
 import pwd
@@ -160,9 +159,9 @@ class EmbeddedDaemon:
 
     def guest_logs(self, name: str) -> list[Path]:
         """Return the files with the messages of one guest's QEMU."""
-        logs = "log/libvirt/qemu" if self._privileged else "cache/libvirt/qemu/log"
-        older = (self._base / logs).glob(f"{glob.escape(name)}.log.[0-9]*")
-        return [self._base / logs / f"{name}.log", *older]
+        logs = self._base / ("log/libvirt/qemu" if self._privileged else "cache/libvirt/qemu/log")
+        log = logs / f"{name}.log"
+        return [log, *(path for path in logs.glob("*.log.[0-9]*") if path.stem == log.name)]
 
     def is_logged(self, log: Path) -> bool:
         """Tell whether a virtlogd of this libvirt writes to a guest's console log."""
