@@ -127,7 +127,9 @@ class ImageServer:
         if status == 200 and asked and self.ranges and (fresh or not self.checks_if_range):
             start = int(asked[1]) // self.align * self.align
             status = 206 if start < len(content) else 416
-        handler.send_response(status)
+        handler.send_response_only(status)
+        if "Date" not in self.headers:
+            handler.send_header("Date", handler.date_time_string())
         if status == 416:
             handler.send_header("Content-Range", f"bytes */{len(content)}")
         if status == 206:
