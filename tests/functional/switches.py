@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from compute_driver import exceptions
 from compute_driver.choices import InterfaceKind, RebootKind
 from compute_driver.guest import Guest, Interface
 from compute_driver.libvirt.daemon import EmbeddedDaemon
@@ -77,6 +78,11 @@ class Switch:
     def ports(self) -> list[str]:
         """Return the names of the bridge's ports."""
         return self.vsctl("list-ports", self.bridge).split()
+
+    def interfaces(self) -> str:
+        """Return the state and the counters of all interfaces, for people to read."""
+        columns = "name,ofport,ifindex,error,link_state,mac_in_use,statistics"
+        return self.vsctl(f"--columns={columns}", "list", "interface")
 
     def devices(self, bridge: str | None = None) -> set[str]:
         """Return the names of the network's devices, or of those in a bridge of the kernel."""
@@ -179,6 +185,17 @@ class SwitchTestCase(base.HostTestCase):
         self.assertEqual([], self.switch.ports())
         self.assertEqual(self.devices, self.switch.devices())
 
+    def has_an_address(self, made: Guest, skip_bytes: int = 0) -> None:
+        """Wait for the guest's lease and banner; a failure shows the switch and the console."""
+        for text in (f"GUEST-LEASE: eth0 {LEASES}", base.BANNER):
+            try:
+                self.driver.console_wait(
+                    made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=skip_bytes
+                )
+            except exceptions.OperationTimeout as error:
+                said = self.driver.console_log(made.uuid)[skip_bytes:].decode(errors="replace")
+                self.fail(f"{error}\n{self.switch.interfaces()}\n{said}")
+
     def answers(self, made: Guest) -> None:
         inside.run(self.driver, made, f"ping -c 1 -W 10 {ADDRESS}")
         got = inside.run(self.driver, made, f"ping -c 3 -W 10 {ADDRESS} | tail -n 2")
@@ -188,8 +205,7 @@ class SwitchTestCase(base.HostTestCase):
     def gets_an_address(self, made: Guest) -> Iterator[None]:
         before = len(self.driver.console_log(made.uuid))
         yield
-        for text in (f"GUEST-LEASE: eth0 {LEASES}", base.BANNER):
-            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT, skip_bytes=before)
+        self.has_an_address(made, before)
         self.answers(made)
 
     def answers_after_each_power_on(self, made: Guest) -> None:

@@ -17,7 +17,7 @@ from compute_driver.guest import Guest, Interface
 from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
 from compute_driver.operations.base import interfaces
-from tests.functional import base, bridges, inside, switches, tiny
+from tests.functional import base, bridges, inside, tiny
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 NAMES = PORT[:11]
@@ -53,8 +53,7 @@ class TestHybrid(SwitchTestCase):
         made = base.guest(interfaces=(interface,), vcpus=2, **kernel_only())
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
-        for text in (f"GUEST-LEASE: eth0 {switches.LEASES}", base.BANNER):
-            self.driver.console_wait(made.uuid, text, timeout=base.BOOT_TIMEOUT)
+        self.has_an_address(made)
         self.answers(made)
         self.assert_plugged(TAP)
         (nic,) = self.fact(made, "NIC")
@@ -85,9 +84,7 @@ class TestHybrid(SwitchTestCase):
         self.driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
         self.driver.attach_interface(made.uuid, hybrid())
         self.assert_plugged(TAP)
-        self.driver.console_wait(
-            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
-        )
+        self.has_an_address(made)
         self.answers(made)
         self.assertEqual((), self.driver.audit())
         (added,) = self.driver.show(made.uuid).guest.interfaces

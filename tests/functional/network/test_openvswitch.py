@@ -18,7 +18,7 @@ from compute_driver.limits import Bandwidth
 from compute_driver.network import ovsdb
 from compute_driver.operations.base import interfaces
 from compute_driver.system import tools
-from tests.functional import base, bridges, inside, switches, tiny, worker
+from tests.functional import base, bridges, inside, tiny, worker
 from tests.functional.switches import PORT, SwitchTestCase, kernel_only, plugged
 
 
@@ -40,10 +40,7 @@ class TestOpenVSwitch(SwitchTestCase):
         made = base.guest(interfaces=(interface,), vcpus=2, **kernel_only())
         self.addCleanup(self.driver.destroy, made.uuid)
         self.driver.spawn(made)
-        self.driver.console_wait(
-            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
-        )
-        self.driver.console_wait(made.uuid, base.BANNER, timeout=base.BOOT_TIMEOUT)
+        self.has_an_address(made)
         self.answers(made)
         self.assertEqual([interface.device], self.switch.ports())
         (nic,) = self.fact(made, "NIC")
@@ -133,9 +130,7 @@ class TestOpenVSwitch(SwitchTestCase):
         added = plugged(port=PORT)
         self.driver.attach_interface(made.uuid, added)
         self.assertEqual([added.device], self.switch.ports())
-        self.driver.console_wait(
-            made.uuid, f"GUEST-LEASE: eth0 {switches.LEASES}", timeout=base.BOOT_TIMEOUT
-        )
+        self.has_an_address(made)
         self.answers(made)
         self.assertEqual((), self.driver.audit())
         self.driver.detach_interface(made.uuid, added.mac)
