@@ -27,7 +27,9 @@ def parser(name: str, description: str, count: int) -> argparse.ArgumentParser:
         prog=f"python -m benchmarks.{name}", description=description.partition("\n")[0]
     )
     made.add_argument("--count", type=int, default=count, metavar="N", help=f"rounds; {count}")
-    made.add_argument("--json", action="store_true", help="print JSON, with every single value")
+    made.add_argument(
+        "--json", action="store_true", help="print a line of JSON, with every single value"
+    )
     return made
 
 
@@ -53,7 +55,7 @@ def show(report: Report, *, as_json: bool) -> int:
 
     :return: the exit status: 1 if the report misses an aim.
     """
-    print(json.dumps(report.as_json(), indent=2) if as_json else report.as_text().rstrip())
+    print(json.dumps(report.as_json()) if as_json else report.as_text().rstrip())
     missed = report.missed()
     for line in missed:
         print(line, file=sys.stderr)

@@ -8,10 +8,12 @@ nova have their defaults. Nova reads from the given libvirt, and starts nothing.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
@@ -49,6 +51,20 @@ def configure(state: Path, uri: str) -> None:
     objects.register_all()
     os_vif.initialize()
     nova.privsep.sys_admin_pctxt.set_client_mode(False)
+
+
+@contextlib.contextmanager
+def no_database() -> Iterator[None]:
+    """Let nova find nothing in its database, and save nothing; after :func:`configure`."""
+    empty = mock.Mock(return_value=[])
+    with (
+        mock.patch.object(objects.InstanceList, "get_by_filters", empty),
+        mock.patch.object(objects.VirtualInterfaceList, "get_by_instance_uuid", empty),
+        mock.patch.object(objects.BlockDeviceMappingList, "get_by_instance_uuid", empty),
+        mock.patch.object(objects.BlockDeviceMappingList, "get_by_instance_uuids", empty),
+        mock.patch.object(objects.Instance, "save"),
+    ):
+        yield
 
 
 def describe(name: str, uuid: str, memory_mib: int, vcpus: int) -> objects.Instance:
@@ -95,13 +111,7 @@ def network(mac: str) -> network_model.NetworkInfo:
 def generate(instance: objects.Instance, mac: str) -> str:
     """Return the XML by which nova's driver would spawn the instance."""
     nova_driver = driver.LibvirtDriver(fake.FakeVirtAPI())
-    empty = mock.Mock(return_value=[])
-    with (
-        mock.patch.object(objects.InstanceList, "get_by_filters", empty),
-        mock.patch.object(objects.VirtualInterfaceList, "get_by_instance_uuid", empty),
-        mock.patch.object(objects.BlockDeviceMappingList, "get_by_instance_uuid", empty),
-        mock.patch.object(objects.Instance, "save"),
-    ):
+    with no_database():
         nova_driver.init_host("benchmark")
         Path(libvirt_utils.get_instance_path(instance)).mkdir(parents=True)
         image = objects.ImageMeta.from_dict(

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import dataclasses
 import json
@@ -109,9 +110,12 @@ def ask(question: Question, uuids: Sequence[str], rounds: int) -> Answer:
     return Answer(len(uuids), first, first_calls, then, int(then_calls))
 
 
-def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
-    """Run the benchmark, and return the answers by question."""
-    found: dict[str, list[Answer]] = {name: [] for name in QUESTIONS}
+@contextlib.contextmanager
+def host() -> Iterator[Callable[[int], list[str]]]:
+    """Yield a function that makes guests until a number is reached, and returns their UUIDs.
+
+    The first :data:`RUNNING` guests run.  All guests are destroyed in the end.
+    """
     conf = base.configuration()
     driver = LibvirtDriver(conf)
     connection = Connection(conf)
@@ -122,16 +126,47 @@ def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
             uuids.append(guest.uuid)
             driver.spawn(guest)
         parts = Parts.of(conf, connection)
-        for number in sorted(set(numbers)):
-            uuids += [guest.uuid for guest in make(parts, guests[0], number - len(uuids))]
-            for name, question in QUESTIONS.items():
-                found[name].append(ask(question, uuids, rounds))
+
+        def grown(number: int) -> list[str]:
+            uuids.extend(guest.uuid for guest in make(parts, guests[0], number - len(uuids)))
+            return list(uuids)
+
+        yield grown
     finally:
         for uuid in uuids:
             driver.destroy(uuid)
         connection.close()
         driver.close()
+
+
+def run(numbers: Sequence[int], rounds: int) -> dict[str, list[Answer]]:
+    """Run the benchmark, and return the answers by question."""
+    found: dict[str, list[Answer]] = {name: [] for name in QUESTIONS}
+    with host() as grown:
+        for number in sorted(set(numbers)):
+            uuids = grown(number)
+            for name, question in QUESTIONS.items():
+                found[name].append(ask(question, uuids, rounds))
     return found
+
+
+def numbers_of(parser: argparse.ArgumentParser, *usual: int) -> None:
+    """Add the option for numbers of guests to a command line."""
+    parser.add_argument(
+        "--guests",
+        type=_number,
+        nargs="+",
+        default=usual,
+        metavar="N",
+        help=f"numbers of guests ({' '.join(map(str, usual))})",
+    )
+
+
+def _number(text: str) -> int:
+    number = int(text)
+    if number <= RUNNING:
+        raise argparse.ArgumentTypeError(f"{number}: more than {RUNNING} are accepted")
+    return number
 
 
 def exponent(answers: Sequence[Answer]) -> float:
@@ -156,22 +191,17 @@ def lines(found: Mapping[str, Sequence[Answer]]) -> Iterator[str]:
 def main() -> int:
     """Run the command line and return its exit status."""
     parser = command.parser("scale", __doc__, count=5)
-    parser.add_argument(
-        "--guests",
-        type=int,
-        nargs="+",
-        default=[40, 200, 1000],
-        metavar="N",
-        help="numbers of guests (40 200 1000)",
-    )
+    numbers_of(parser, 40, 200, 1000)
     options = command.options(parser)
-    if min(options.guests) <= RUNNING:
-        parser.error(f"argument --guests: more than {RUNNING}")
     found = run(options.guests, options.count)
     as_json = {
         name: [dataclasses.asdict(answer) for answer in answers] for name, answers in found.items()
     }
-    print(json.dumps(as_json, indent=2) if options.json else "\n".join(lines(found)))
+    print(
+        json.dumps({"benchmark": "scale", "answers": as_json})
+        if options.json
+        else "\n".join(lines(found))
+    )
     return 0
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib.util
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -90,7 +91,8 @@ def main() -> int:
     parser.add_argument(
         "--nova",
         metavar="PYTHON",
-        help="an interpreter that has nova 34; without this option nova is left out",
+        default=sys.executable if importlib.util.find_spec("nova.conf") else None,
+        help="an interpreter that has nova 34 (this one if it has nova); else nova is left out",
     )
     options = command.options(parser)
     return command.show(run(options.count, options.nova), as_json=options.json)
