@@ -82,10 +82,10 @@ class Ssh(verb.Verb):
         guest = self.driver.show(uuid).guest
         _require_way(guest)
         deadline = time.monotonic() + parsed_args.timeout
-        self._wait_for_keys(guest, deadline)
+        found = self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
         with tempfile.NamedTemporaryFile("w", prefix="compute-driver-ssh.") as hosts:
-            hosts.writelines(f"{uuid} {key}\n" for key in self.driver.ssh_host_keys(uuid))
+            hosts.writelines(f"{uuid} {key}\n" for key in found)
             hosts.flush()
             settings = {
                 "UserKnownHostsFile": hosts.name,
@@ -102,18 +102,22 @@ class Ssh(verb.Verb):
             # After "--", ssh takes no word for an option.
             return _run([program, *options, *target, "--", address.host, *parsed_args.command])
 
-    def _wait_for_keys(self, guest: Guest, deadline: float) -> None:
-        """Return when the guest has told the key of its SSH server.
+    def _wait_for_keys(self, guest: Guest, deadline: float) -> Sequence[str]:
+        """Return the keys of the guest's SSH server, when the guest has told them.
 
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
         :raises OperationTimeout: if the guest does not tell.
         """
         for left in _remaining(deadline):
-            if self.driver.ssh_host_keys(guest.uuid):
-                return
+            searched = len(self.driver.console_log(guest.uuid))
+            found = self.driver.ssh_host_keys(guest.uuid)
+            if found:
+                return found
             with contextlib.suppress(exceptions.OperationTimeout):  # the agent may answer by now
                 seconds = min(left, _ANSWER)
-                self.driver.console_wait(guest.uuid, consoles.HOST_KEYS_END, timeout=seconds)
+                self.driver.console_wait(
+                    guest.uuid, consoles.HOST_KEYS_END, timeout=seconds, skip_bytes=searched
+                )
         raise exceptions.OperationTimeout(
             f"guest {guest.name!r} has not told the key of its SSH server; cloud-init writes this"
             " key to the serial console, and the guest agent can read the key"
@@ -149,13 +153,7 @@ class Ssh(verb.Verb):
 
     def _addresses(self, guest: Guest) -> list[Address]:
         """Return the addresses at which the guest's SSH server may be reached."""
-        published = [
-            Address(
-                host="127.0.0.1" if port.address == ANY_ADDRESS else port.address, port=port.port
-            )
-            for port in guest.published
-            if (port.guest_port, port.protocol) == (SSH_PORT, Protocol.TCP)
-        ]
+        published = _published(guest)
         if published or not _has_network(guest):
             return published
         return [Address(host=host, port=SSH_PORT) for host in self.driver.addresses(guest.uuid)]
@@ -166,6 +164,15 @@ def _has_network(guest: Guest) -> bool:
     return any(nic.kind is not InterfaceKind.USER for nic in guest.interfaces)
 
 
+def _published(guest: Guest) -> list[Address]:
+    """Return the host's addresses that lead to the guest's SSH server."""
+    return [
+        Address(host="127.0.0.1" if port.address == ANY_ADDRESS else port.address, port=port.port)
+        for port in guest.published
+        if (port.guest_port, port.protocol) == (SSH_PORT, Protocol.TCP)
+    ]
+
+
 def _require_way(guest: Guest) -> None:
     """Refuse a guest that no program can reach by SSH.
 
@@ -173,7 +180,7 @@ def _require_way(guest: Guest) -> None:
     """
     if not guest.interfaces:
         raise exceptions.GuestError(f"guest {guest.name!r} has no network interface")
-    if not _has_network(guest) and SSH_PORT not in [port.guest_port for port in guest.published]:
+    if not _has_network(guest) and not _published(guest):
         raise exceptions.GuestError(
             f"no port of the host leads to the SSH server of guest {guest.name!r};"
             f" 'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its port"

@@ -41,6 +41,8 @@ class Refusals(CommandLineCase):
         self.assertEqual(1, outcome.status)
         self.assertIn("'compute-driver publish a 2222:22'", outcome.err)
         self.assertEqual(1, self.run_command("ssh", "nobody").status)
+        self.done("publish", "a", "2222:22/udp")
+        self.assertIn("'compute-driver publish a 2222:22'", self.run_command("ssh", "a").err)
 
     def test_published_port_and_static_address_exclude_each_other(self) -> None:
         text = self.refused(
