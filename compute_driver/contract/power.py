@@ -39,6 +39,7 @@ class Power(abc.ABC):
         kind: RebootKind = RebootKind.SOFT,
         timeout: float | None = None,
         network: contextlib.AbstractContextManager[object] | None = None,
+        fall_back: bool = True,
     ) -> RebootKind:
         """Reboot a guest.
 
@@ -46,7 +47,9 @@ class Power(abc.ABC):
             by default option soft_reboot_timeout.
         :param network: entered before the power-on of a hard reboot, and left when all interfaces
             are plugged in and before the guest runs.
+        :param fall_back: whether the driver makes a hard reboot if the soft reboot fails.
         :return: the kind of the reboot that the driver made in the end.
+        :raises OperationTimeout: if the soft reboot fails, and *fall_back* is false.
         :raises InvalidGuestState: if *kind* is soft and the guest does not run.
         :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
             the driver cannot use it; the guest stays as it is.

@@ -103,11 +103,14 @@ class LibvirtDriver(driver.ComputeDriver):
         kind: RebootKind = RebootKind.SOFT,
         timeout: float | None = None,
         network: contextlib.AbstractContextManager[object] | None = None,
+        fall_back: bool = True,
     ) -> RebootKind:
         seconds = self._seconds(timeout, "soft_reboot_timeout")
         need = Need.FILES if kind is RebootKind.HARD else Need.ALL
         with journal.operation(self._parts, uuid, "reboot", need=need) as op:
-            return operations.reboot.reboot(self._parts, uuid, kind, seconds, op, network)
+            return operations.reboot.reboot(
+                self._parts, uuid, kind, seconds, op, network, fall_back=fall_back
+            )
 
     def start(self, uuid: str) -> None:
         with journal.operation(self._parts, uuid, "start"):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,8 @@ from compute_driver.choices import OFF, PowerState, RebootKind
 from compute_driver.nova import interfaces, network
 from compute_driver.nova.errors import replaced
 from compute_driver.nova.section import Section
+
+LOG = logging.getLogger(__name__)
 
 #: Nova's power states.
 STATES = {
@@ -46,14 +49,22 @@ class PowerMethods(Section):
     ) -> None:
         """Reboot an instance; the reboot is hard if the guest does not run or does not answer."""
         running = self._state(instance) is PowerState.RUNNING
-        if reboot_type == "SOFT" and running:
-            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT)
+        if reboot_type == "SOFT" and running and self._reboot_softly(instance):
             return
         self._update(instance, network_info)
         vifs = instance.get_network_info() if network_info is None else network_info
         self._driver.reboot(
             instance.uuid, kind=RebootKind.HARD, network=self._plugged_again(instance, vifs)
         )
+
+    def _reboot_softly(self, instance: Any) -> bool:
+        """Ask an instance to reboot, and tell whether it does so."""
+        try:
+            self._driver.reboot(instance.uuid, kind=RebootKind.SOFT, fall_back=False)
+        except exceptions.OperationTimeout as error:
+            LOG.warning("%s: hard reboot", error)
+            return False
+        return True
 
     def _plugged_again(
         self, instance: Any, vifs: Sequence[Mapping[str, Any]]

@@ -30,18 +30,25 @@ def reboot(
     timeout: float,
     op: Operation,
     network: contextlib.AbstractContextManager[object] | None,
+    *,
+    fall_back: bool,
 ) -> RebootKind:
     """Reboot a guest; softly first if *kind* says so, hard after *timeout* seconds.
 
     :param op: the operation, whose failure powers the guest on.
     :param network: see :meth:`compute_driver.driver.ComputeDriver.reboot`.
+    :param fall_back: likewise.
     :return: the kind that was carried out in the end.
+    :raises OperationTimeout: if the guest does not reboot softly, and *fall_back* is false.
     """
     if kind is RebootKind.SOFT:
         parts.require(uuid, Request.REBOOT_SOFTLY)
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
-        LOG.warning("Guest %r did not reboot softly: hard reboot", parts.name(uuid))
+        text = f"guest {parts.name(uuid)!r} did not reboot softly within {timeout:g} s"
+        if not fall_back:
+            raise exceptions.OperationTimeout(text)
+        LOG.warning("%s: hard reboot", text)
     _hard(parts, uuid, op, network)
     return RebootKind.HARD
 

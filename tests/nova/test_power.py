@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 from nova import exception
 
 from compute_driver import exceptions
-from compute_driver.choices import PowerState
+from compute_driver.choices import PowerState, RebootKind
 from tests.nova.base import NovaCase
 
 
@@ -34,6 +35,30 @@ class ForgottenTest(NovaCase):
     def test_instance_that_does_not_exist_is_not_found(self) -> None:
         with self.assertRaises(exception.InstanceNotFound):
             self.driver.power_on(self.context, self.instance(), [])
+
+
+class SoftRebootTest(NovaCase):
+    def test_hard_reboot_in_its_place_takes_nova_s_present_data(self) -> None:
+        instance = self.instance()
+        self.spawn(instance)
+        driver, kinds = self.driver._driver, []
+        reboot = driver.reboot
+
+        def only_hard(uuid: str, *, kind: RebootKind, **words: Any) -> RebootKind:
+            kinds.append(kind)
+            if kind is RebootKind.SOFT:
+                self.assertFalse(words["fall_back"])
+                raise exceptions.OperationTimeout("the guest does not answer")
+            return reboot(uuid, kind=kind, **words)
+
+        instance.display_name = "renamed"
+        with (
+            mock.patch.object(driver, "reboot", side_effect=only_hard),
+            mock.patch.object(self.driver, "_identify", wraps=self.driver._identify) as identify,
+        ):
+            self.driver.reboot(self.context, instance, [], "SOFT")
+        self.assertEqual([RebootKind.SOFT, RebootKind.HARD], kinds)
+        identify.assert_called_once()
 
 
 class CrashTest(NovaCase):

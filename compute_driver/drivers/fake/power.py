@@ -39,6 +39,7 @@ class Power(Machines):
         kind: RebootKind = RebootKind.SOFT,
         timeout: float | None = None,
         network: contextlib.AbstractContextManager[object] | None = None,
+        fall_back: bool = True,
     ) -> RebootKind:
         with self._machine(uuid) as machine:
             if kind is RebootKind.SOFT:

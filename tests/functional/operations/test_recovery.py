@@ -294,6 +294,15 @@ class TestGuestsWithoutAnswer(RecoveryTestCase):
         self.assertIs(PowerState.RUNNING, self.driver.show(made.uuid).state)
         self.assertNotEqual(emulators, tiny.emulators())
 
+    def test_soft_reboot_of_a_guest_that_does_not_answer_fails_on_demand(self) -> None:
+        made = self.spawn_tiny()
+        emulators = tiny.emulators()
+        with self.assertRaisesRegex(
+            exceptions.OperationTimeout, "did not reboot softly within 1 s"
+        ):
+            self.driver.reboot(made.uuid, kind=RebootKind.SOFT, timeout=1, fall_back=False)
+        self.assertEqual(emulators, tiny.emulators())
+
     def test_emulator_that_hangs_is_replaced_at_the_deadline(self) -> None:
         self.enterContext(mock.patch.object(domains, "ANSWER_SECONDS", 2.0))  # with libvirt 11
         for verb in (
