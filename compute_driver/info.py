@@ -177,8 +177,8 @@ class ArchitectureInfo:
     :param machines: machine types that guests can have.
     :param cpu_models: CPU models that guests can have, and words such as ``host-model``.
     :param incomplete_cpu_models: CPU models that guests get without some of their features.
-    :param cpu_features: the CPU features of guests that name no CPU model; empty if libvirt does
-        not know the features.
+    :param cpu_features: the CPU features of the models that guests get if they name none; empty if
+        libvirt does not know the features.
     :param max_vcpus: the largest number of virtual CPUs on the default machine; None if unknown.
     :param firmware: firmware of the default machine: ``bios``, ``uefi``,
         ``uefi with secure boot``; None if unknown.

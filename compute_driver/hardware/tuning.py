@@ -90,7 +90,7 @@ def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
     if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
         model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
     disable = (*guest.cpu.disable, *_hidden(guest, facts, accelerator))
-    more, less = _features(facts, accelerator, defaults) if model else ((), ())
+    more, less = default_features(facts, accelerator, defaults) if model else ((), ())
     return dataclasses.replace(
         guest.cpu,
         model=model or None,
@@ -99,7 +99,7 @@ def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
     )
 
 
-def _features(
+def default_features(
     facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
 ) -> tuple[list[str], list[str]]:
     """Return the features that the operator adds and removes."""
@@ -131,6 +131,18 @@ def _hidden(
         accepted = f"off: processors of {facts.name} do not tell"
         raise exceptions.InvalidParameter("hide_hypervisor", True, accepted)
     return ("hypervisor",) if accelerator is Accelerator.TCG else ()
+
+
+def default_models(
+    facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
+) -> list[str]:
+    """Return the CPU models that guests get by themselves; the default is the first.
+
+    Nova gives the other models to guests whose flavors require more features.
+    """
+    several = accelerator is Accelerator.KVM and facts.name == defaults.architecture
+    chosen = list(defaults.kvm_models) if several else []
+    return chosen or [default_model(facts, accelerator, defaults)]
 
 
 def default_model(

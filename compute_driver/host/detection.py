@@ -205,7 +205,7 @@ class Detection:
                     default=facts.machine in (machine.name, machine.alias),
                 )
                 for machine in sorted(program.machines, key=lambda machine: machine.name)
-                if refusal.is_known(facts, machine.name)
+                if facts.knows(machine.name)
             ),
         )
 
@@ -234,10 +234,16 @@ class Detection:
 
     def _features(self, facts: Architecture, kind: Kind) -> tuple[str, ...]:
         defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
-        model = tuning.default_model(facts, kind.accelerator, defaults)
-        if not model:
+        models = tuning.default_models(facts, kind.accelerator, defaults)
+        found = {
+            feature
+            for model in filter(None, models)
+            for feature in self._capabilities.features(kind, model)
+        }
+        if not found:
             return ()
-        return self._capabilities.features(kind, model)
+        more, less = tuning.default_features(facts, kind.accelerator, defaults)
+        return tuple(sorted({*found, *more} - {*less}))
 
 
 def _kind(facts: Architecture, emulator: str, accelerator: Accelerator) -> Kind:

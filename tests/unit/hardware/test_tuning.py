@@ -36,6 +36,24 @@ def cpu(
     return tuning.cpu(made, accelerator, defaults)
 
 
+class DefaultModelsTest(unittest.TestCase):
+    def test_all_models_of_the_operator_are_for_guests_of_the_host_under_kvm(self) -> None:
+        x86, arm = architecture.get("x86_64"), architecture.get("aarch64")
+        defaults = tuning.CpuDefaults(
+            kvm_mode="host-model",
+            tcg_models={},
+            kvm_models=("Nehalem", "Haswell"),
+            architecture="x86_64",
+        )
+        for facts, accelerator, models in (
+            (x86, Accelerator.KVM, ["Nehalem", "Haswell"]),
+            (x86, Accelerator.TCG, [x86.emulated_cpu]),
+            (arm, Accelerator.KVM, ["host-passthrough"]),
+        ):
+            with self.subTest(facts=facts.name, accelerator=accelerator):
+                self.assertEqual(models, tuning.default_models(facts, accelerator, defaults))
+
+
 class CpuTest(unittest.TestCase):
     def test_kvm_gets_the_configured_mode_if_the_architecture_has_it(self) -> None:
         for name in _WITH_KVM:
