@@ -9,6 +9,9 @@ from compute_driver.choices import CacheMode, SourceKind
 from compute_driver.guest.bounds import WORD
 from compute_driver.hardware import cpu_set
 
+#: The most pairs of queues that Linux gives a device of a network card.
+MAX_QUEUES = 256
+
 _HARD = "A change takes effect at the next power-on or hard reboot of a guest."
 
 
@@ -130,7 +133,7 @@ OPTIONS = [
     cfg.IntOpt(
         "nic_max_queues",
         min=1,
-        max=256,
+        max=MAX_QUEUES,
         help="The most pairs of queues that a network card gets; a guest that asks for more gets "
         "this number. Unset, there is no limit. Within nova the default is [libvirt] max_queues. "
         + _HARD,

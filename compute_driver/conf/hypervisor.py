@@ -298,7 +298,6 @@ OPTIONS = [
         "memory_stats_seconds",
         default=10,
         min=0,
-        max=3600,
         help="How often a guest with a memory balloon tells QEMU its use of memory, in seconds; 0 "
         "means never. Holds from a guest's next power-on. Within nova the default is [libvirt] "
         "mem_stats_period_seconds.",

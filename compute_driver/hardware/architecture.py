@@ -63,6 +63,15 @@ class Architecture:
     emulated_pmu: bool = False
 
     @property
+    def machine_names(self) -> list[str]:
+        """The patterns of the names of the machine types that the driver can describe."""
+        return [pattern for family in self.machines for pattern in family.names]
+
+    def knows(self, machine: str) -> bool:
+        """Tell whether the driver can describe guests with a machine type."""
+        return any(fnmatch.fnmatchcase(machine, pattern) for pattern in self.machine_names)
+
+    @property
     def machine(self) -> str:
         """Name of the machine type that guests get unless they ask for a device it lacks."""
         return self.machines[0].name
@@ -183,10 +192,15 @@ def get(name: str, field: str = "architecture") -> Architecture:
     :param field: the parameter's name, for the error.
     :raises InvalidParameter: if the table lacks the architecture; names all architectures.
     """
-    try:
-        return TABLE[_canonical(name)]
-    except KeyError:
-        raise exceptions.InvalidParameter(field, name, TABLE) from None
+    facts = find(name)
+    if facts is None:
+        raise exceptions.InvalidParameter(field, name, TABLE)
+    return facts
+
+
+def find(name: str) -> Architecture | None:
+    """Return, as :func:`get`, the facts of an architecture; None if the table lacks it."""
+    return TABLE.get(_canonical(name))
 
 
 def of_host() -> str:
@@ -217,8 +231,7 @@ def machine(guest: Guest) -> Machine:
     for family in facts.machines:
         if any(fnmatch.fnmatchcase(wanted, pattern) for pattern in family.names):
             return family
-    known = [pattern for family in facts.machines for pattern in family.names]
-    raise exceptions.InvalidParameter("machine", wanted, known)
+    raise exceptions.InvalidParameter("machine", wanted, facts.machine_names)
 
 
 def _own_choice(guest: Guest) -> Machine:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import fnmatch
 import itertools
 import logging
 import re
@@ -239,13 +238,7 @@ def machine_names(facts: architecture.Architecture, machines: Collection[Machine
     :param machines: the machine types of an emulator.
     """
     names = [name for machine in machines for name in (machine.alias, machine.name) if name]
-    return [name for name in names if is_known(facts, name)]
-
-
-def is_known(facts: architecture.Architecture, machine: str) -> bool:
-    """Tell whether the driver can describe guests with that machine type."""
-    patterns = [pattern for family in facts.machines for pattern in family.names]
-    return any(fnmatch.fnmatchcase(machine, pattern) for pattern in patterns)
+    return [name for name in names if facts.knows(name)]
 
 
 def nearest(wanted: str, names: Collection[str], architecture_name: str = "") -> str:

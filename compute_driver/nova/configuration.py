@@ -14,7 +14,7 @@ from oslo_config import cfg
 
 from compute_driver import conf, exceptions
 from compute_driver.choices import VirtType
-from compute_driver.conf import hypervisor, sources
+from compute_driver.conf import cpu_map, devices, hypervisor, sources
 from compute_driver.consoles import DisplayKind
 from compute_driver.hardware import architecture
 from compute_driver.nova.options import report
@@ -81,6 +81,9 @@ def checked(
             read[group, name] = rules_text(_value(nova_conf, group, name))
         except (cfg.Error, ValueError) as error:
             faults[group, name] = sources.complaint(group, options[group, name], error, settings)
+    conf.register(nova_conf)
+    if not faults:
+        faults = _faults(nova_conf, _copied(nova_conf) | converted(nova_conf))
     return read, faults
 
 
@@ -92,18 +95,11 @@ def converted(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
 def machines(nova_conf: cfg.ConfigOpts) -> dict[str, str]:
     """Return the machine types of option ``[libvirt] hw_machine_type``, by architecture.
 
-    :raises ConfigurationError: if the option names an unknown architecture, or no machine type.
+    :mod:`compute_driver.nova.options.report` tells about pairs that the driver cannot use.
     """
-    types: dict[str, str] = {}
-    for pair in nova_conf.libvirt.hw_machine_type or ():
-        name, _, machine = pair.partition("=")
-        if not name or not machine:
-            raise exceptions.ConfigurationError(
-                f"[libvirt] hw_machine_type: {pair!r} is not usable; accepted: pairs such as"
-                " x86_64=q35"
-            )
-        types[architecture.get(name, "[libvirt] hw_machine_type").name] = machine
-    return types
+    pairs = (pair.partition("=") for pair in nova_conf.libvirt.hw_machine_type or ())
+    named = ((architecture.find(name), machine) for name, _, machine in pairs)
+    return {facts.name: machine for facts, machine in named if facts is not None}
 
 
 def _value(nova_conf: cfg.ConfigOpts, group: str, name: str) -> Any:
@@ -125,8 +121,26 @@ def _copied(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
 
 
 def _set_defaults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> None:
-    for name, default in defaults.items():
-        nova_conf.set_default(name, default, group=hypervisor.GROUP.name)
+    """Set the defaults of options of group ``[hypervisor]``.
+
+    :raises ConfigurationError: if an option does not take its default; names nova's options.
+    """
+    faults = _faults(nova_conf, defaults)
+    if faults:
+        raise exceptions.ConfigurationError("; ".join(faults.values()))
+
+
+def _faults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> dict[tuple[str, str], str]:
+    """Set defaults; return a line for each option of nova whose value is no usable default."""
+    faults: dict[tuple[str, str], str] = {}
+    for own, default in defaults.items():
+        try:
+            nova_conf.set_default(own, default, group=hypervisor.GROUP.name)
+        except ValueError as error:
+            for group, name in report.origins(own):
+                value = rules_text(_value(nova_conf, group, name))
+                faults[group, name] = f"[{group}] {name} = {value}: {error}"
+    return faults
 
 
 def _host(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
@@ -137,6 +151,8 @@ def _host(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
         "state_path": str(Path(nova_conf.state_path) / conf.PROJECT),
         "instances_path": str(instances),
         "image_cache_path": str(instances / cache.subdirectory_name),
+        # A negative age means, like 0, that an unused image goes at once.
+        "image_unused_seconds": max(0, cache.remove_unused_original_minimum_age_seconds),
         "guest_cpus": nova_conf.vcpu_pin_set or nova_conf.compute.cpu_shared_set,
         # Nova makes several attempts of this length.
         "detach_timeout": libvirt.device_detach_attempts * libvirt.device_detach_timeout,
@@ -150,6 +166,8 @@ def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
         "hotplug_ports": _hotplug_ports(nova_conf),
         # Nova's option may be negative, which means never.
         "memory_stats_seconds": max(0, libvirt.mem_stats_period_seconds),
+        # Nova's option has no limit, but Linux has.
+        "nic_max_queues": libvirt.max_queues and min(libvirt.max_queues, devices.MAX_QUEUES),
         "disk_format": _disk_format(nova_conf),
         "preallocate_disks": nova_conf.preallocate_images == "space",
         "disk_cache_modes": {kind: mode for kind, _, mode in modes},
@@ -169,6 +187,9 @@ def _processors(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     own = architecture.of_host()
     if mode is None or (mode == "custom" and not models) or own not in architecture.TABLE:
         return {}
+    # As for nova's own driver, upper and lower case are the same.
+    known = {model.lower(): model for model in cpu_map.models(own)}
+    models = [known.get(model.lower(), model) for model in models]
     if nova_conf.hypervisor.virt_type == VirtType.QEMU:
         return {"tcg_cpu_models": {own: models[0] if mode == "custom" else mode}}
     return {"kvm_cpu_models": models} if mode == "custom" else {"kvm_cpu_mode": mode}

@@ -34,7 +34,8 @@ def as_dict(stats: GuestStats) -> dict[str, int | str]:
     counters: dict[str, int | str | None] = {
         f"cpu{number}_time": time for number, time in enumerate(stats.vcpu_times_ns)
     }
-    counters["memory"] = stats.memory_bytes // 1024
+    counters["memory"] = counters["memory-actual"] = stats.memory_bytes // 1024
+    counters["memory-rss"] = stats.resident_bytes // 1024
     counters["state_reason"] = stats.state_reason or None
     for disk in stats.disks:
         counters |= {

@@ -42,6 +42,7 @@ SET: tuple[tuple[str, str, Any, str, Any], ...] = (
     ("libvirt", "hw_disk_discard", "ignore", "disk_discard", "ignore"),
     ("libvirt", "rx_queue_size", 512, "nic_rx_queue_size", 512),
     ("libvirt", "max_queues", 3, "nic_max_queues", 3),
+    ("libvirt", "max_queues", 512, "nic_max_queues", 256),
     ("libvirt", "tb_cache_size", 99, "tcg_translation_buffer_mib", 99),
     ("libvirt", "images_type", "flat", "disk_format", "raw"),
     ("libvirt", "wait_soft_reboot_seconds", 7, "soft_reboot_timeout", 7),
@@ -51,7 +52,9 @@ SET: tuple[tuple[str, str, Any, str, Any], ...] = (
     ("spice", "agent_enabled", False, "spice_agent_enabled", False),
     ("spice", "image_compression", "lz", "spice_image_compression", "lz"),
     ("image_cache", "remove_unused_original_minimum_age_seconds", 5, "image_unused_seconds", 5),
+    ("image_cache", "remove_unused_original_minimum_age_seconds", -1, "image_unused_seconds", 0),
     ("libvirt", "mem_stats_period_seconds", -1, "memory_stats_seconds", 0),
+    ("libvirt", "mem_stats_period_seconds", 7200, "memory_stats_seconds", 7200),
     ("DEFAULT", "use_cow_images", False, "disk_format", "raw"),
     ("DEFAULT", "preallocate_images", "space", "preallocate_disks", True),
     ("DEFAULT", "vcpu_pin_set", "0-1,^1", "guest_cpus", "0"),
@@ -131,7 +134,7 @@ class OptionsTest(NovaCase):
     def test_models_are_for_guests_under_the_accelerator(self) -> None:
         self.addCleanup(configuration.register)
         self.set("libvirt", "cpu_mode", "custom")
-        self.set("libvirt", "cpu_models", ["Haswell", "Nehalem"])
+        self.set("libvirt", "cpu_models", ["haswell", "NEHALEM"])
         own = architecture.of_host()
         for virt_type, kvm, tcg in (
             ("kvm", ["Haswell", "Nehalem"], {}),
@@ -166,10 +169,32 @@ class OptionsTest(NovaCase):
                 self.assertEqual(machine, self.driver._driver.show(instance.uuid).guest.machine)
                 self.driver.destroy(self.context, instance, [])
 
-    def test_machine_type_without_a_machine_is_refused(self) -> None:
-        self.set("libvirt", "hw_machine_type", ["x86_64"])
-        with self.assertRaisesRegex(exceptions.ConfigurationError, "hw_machine_type: 'x86_64'"):
-            self.driver.__init__(self.virtapi)
+    def test_machine_types_that_no_guest_can_have_are_refused(self) -> None:
+        for pair, accepted in (("q35", "pairs such as"), ("x86_64=isapc", "pc-q35")):
+            with self.subTest(pair):
+                self.set("libvirt", "hw_machine_type", [pair])
+                words = f"hw_machine_type = {pair}: accepted: .*{accepted}"
+                with self.assertRaisesRegex(exception.InvalidConfiguration, words):
+                    self.driver.init_host("host")
+
+    def test_machine_type_of_an_architecture_without_guests_changes_nothing(self) -> None:
+        self.set("libvirt", "hw_machine_type", ["sparc64=sun4u"])
+        with self.assertLogs("compute_driver.nova.driver", "WARNING") as logs:
+            self.driver.init_host("host")
+        (record,) = logs.records
+        self.assertIn("no guests of sparc64", record.getMessage())
+
+    def test_values_that_guests_cannot_have_are_refused_by_their_names(self) -> None:
+        self.addCleanup(configuration.register)
+        path = Path(self.enterContext(tempfile.TemporaryDirectory()), "nova.conf")
+        path.write_text("[libvirt]\ndisk_cachemodes = block=bogus\n")
+        _, faults = configuration.checked([str(path)], sources.written([str(path)]))
+        self.assertEqual([("libvirt", "disk_cachemodes")], list(faults))
+        self.set("libvirt", "disk_cachemodes", ["block=bogus"])
+        with self.assertRaisesRegex(
+            exceptions.ConfigurationError, r"\[libvirt\] disk_cachemodes = block=bogus: "
+        ):
+            configuration.register()
 
     def test_flavor_with_traits_gets_the_first_model_with_the_features(self) -> None:
         CONF.set_override("kvm_cpu_models", ["Nehalem", "Haswell"], "hypervisor")

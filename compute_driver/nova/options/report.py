@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
 from compute_driver.conf.sources import Setting
+from compute_driver.hardware import architecture
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
 
@@ -99,6 +100,20 @@ def lines(values: Values) -> Iterator[Line]:
         elif group in WHOLE:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
     yield from _combinations(values)
+    yield from _machines(values.get(("libvirt", "hw_machine_type"), ""))
+
+
+def origins(own: str) -> list[tuple[str, str]]:
+    """Return group and name of the options of nova that set the default of an own option.
+
+    :param own: the name of an option of group ``[hypervisor]``.
+    """
+    return [
+        (group, name)
+        for group, rules in TABLE.items()
+        for name, rule in rules.items()
+        if rule.own == own
+    ]
 
 
 def complain(values: Values) -> list[str]:
@@ -130,7 +145,22 @@ def _combinations(values: Values) -> Iterator[Line]:
         yield line("libvirt", "cpu_models", "CPU models, as cpu_mode is custom")
     if models and not custom:
         yield line("libvirt", "cpu_mode", "custom, as cpu_models is set")
-    if value("DEFAULT", "reserved_host_cpus") not in ("", "0") and value(
-        "compute", "cpu_shared_set"
-    ):
+    reserved = value("DEFAULT", "reserved_host_cpus") not in ("", "0")
+    if reserved and value("compute", "cpu_shared_set") and not value("DEFAULT", "vcpu_pin_set"):
         yield line("DEFAULT", "reserved_host_cpus", "0, as [compute] cpu_shared_set is set")
+
+
+def _machines(value: str) -> Iterator[Line]:
+    """Yield the pairs of option ``[libvirt] hw_machine_type`` that the driver cannot use."""
+    group, option = "libvirt", "hw_machine_type"
+    for pair in filter(None, value.split(",")):
+        name, _, machine = pair.strip().partition("=")
+        facts = architecture.find(name)
+        if facts is None and machine:
+            words = f"the driver has no guests of {name}"
+            yield Line(Effect.WARNED, group, option, f"[{group}] {option}: {pair}: {words}")
+        elif facts is None or not facts.knows(machine):
+            patterns = [] if facts is None else facts.machine_names
+            accepted = ", ".join(patterns) or "pairs such as x86_64=q35"
+            text = f"[{group}] {option} = {pair}: accepted: {accepted}"
+            yield Line(Effect.REFUSED, group, option, text)

@@ -142,6 +142,27 @@ class ReportTest(unittest.TestCase):
             ):
                 report.complain(read(settings))
 
+    def test_reserved_cpus_go_with_an_old_set_of_cpus(self) -> None:
+        settings = (
+            "[DEFAULT]\nreserved_host_cpus = 2\nvcpu_pin_set = 1\n[compute]\ncpu_shared_set = 0"
+        )
+        self.assertEqual(
+            [], [line for line in report.complain(read(settings)) if "reserved" in line]
+        )
+
+    def test_machine_types(self) -> None:
+        for value, effect, words in (
+            ("x86_64=q35,arm64=virt", Effect.WORKS, "machine type"),
+            ("x86_64=q35,sparc64=sun4u", Effect.WARNED, "sparc64=sun4u: the driver has no guests"),
+            ("x86_64=isapc", Effect.REFUSED, "x86_64=isapc: accepted: .*pc-q35"),
+            ("q35", Effect.REFUSED, "q35: accepted: pairs such as x86_64=q35"),
+            ("x86_64=", Effect.REFUSED, "x86_64=: accepted: .*pc-q35"),
+        ):
+            with self.subTest(value):
+                *_, line = report.lines(read(f"[libvirt]\nhw_machine_type = {value}"))
+                self.assertIs(effect, line.effect)
+                self.assertRegex(line.text, words)
+
     def test_start_is_refused_with_all_reasons_and_else_has_the_warnings(self) -> None:
         with self.assertRaises(exceptions.ConfigurationError) as caught:
             report.complain(read(FULL))
