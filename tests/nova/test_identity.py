@@ -106,3 +106,10 @@ class IdentityTest(NovaCase):
             self.assertIsNone(serial("unique"))
             with self.assertRaises(exceptions.HostError):
                 serial("hardware")
+            with (
+                mock.patch.object(Path, "read_text", side_effect=PermissionError),
+                mock.patch.object(
+                    nova.privsep.path, "last_bytes", return_value=(f"{number}\n".encode(), 0)
+                ),
+            ):
+                self.assertEqual(str(number), serial("hardware"))
