@@ -162,7 +162,16 @@ MICROVM = Machine(
 _BIOS_OR_UEFI = (Firmware.BIOS, Firmware.UEFI)
 Q35_UEFI = dataclasses.replace(Q35, firmwares=_BIOS_OR_UEFI, secure_boot=True)
 PC_UEFI = dataclasses.replace(PC, firmwares=_BIOS_OR_UEFI)
-VIRT = Machine(name="virt", names=("virt", "virt-*"), firmwares=(Firmware.UEFI,), express=True)
+VIRT = Machine(
+    name="virt",
+    names=("virt", "virt-*"),
+    firmwares=(Firmware.UEFI,),
+    express=True,
+    nics=(
+        *(NicModel.VIRTIO, NicModel.E1000, NicModel.RTL8139),
+        *(NicModel.E1000E, NicModel.PCNET, NicModel.VMXNET3, NicModel.IGB),
+    ),
+)
 ARM_VIRT = dataclasses.replace(VIRT, gic=True, smbios=True)
 PSERIES = Machine(
     name="pseries",
