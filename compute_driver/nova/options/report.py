@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
+from compute_driver.conf import hypervisor
 from compute_driver.conf.sources import Setting
-from compute_driver.hardware import architecture
+from compute_driver.hardware import architecture, tuning
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
 
@@ -101,6 +102,7 @@ def lines(values: Values) -> Iterator[Line]:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
     yield from _combinations(values)
     yield from _machines(values.get(("libvirt", "hw_machine_type"), ""))
+    yield from _replaced(values)
 
 
 def origins(own: str) -> list[tuple[str, str]]:
@@ -164,3 +166,17 @@ def _machines(value: str) -> Iterator[Line]:
             accepted = ", ".join(patterns) or "pairs such as x86_64=q35"
             text = f"[{group}] {option} = {pair}: accepted: {accepted}"
             yield Line(Effect.REFUSED, group, option, text)
+
+
+def _replaced(values: Values) -> Iterator[Line]:
+    """Yield the values that guests get another value for."""
+    ports, mode = values.get(("libvirt", "num_pcie_ports")), values.get(("libvirt", "cpu_mode"))
+    most = hypervisor.MAX_HOTPLUG_PORTS
+    if ports and ports.isdigit() and int(ports) > most:
+        text = f"[libvirt] num_pcie_ports = {ports}: guests have at most {most} free ports"
+        yield Line(Effect.WARNED, "libvirt", "num_pcie_ports", text)
+    facts = architecture.find(architecture.of_host())
+    known = () if facts is None else facts.kvm_cpu_modes
+    if mode in tuning.CPU_MODES and known and mode not in known:
+        text = f"[libvirt] cpu_mode = {mode}: guests of this host have {known[0]} under KVM"
+        yield Line(Effect.WARNED, "libvirt", "cpu_mode", text)

@@ -7,10 +7,12 @@ import tempfile
 import unittest
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 from compute_driver import exceptions
 from compute_driver.choices import FileSystem
 from compute_driver.conf import hypervisor, sources
+from compute_driver.hardware import architecture
 from compute_driver.nova.options import report
 from compute_driver.nova.options.rules import Effect, Rule, text
 
@@ -162,6 +164,22 @@ class ReportTest(unittest.TestCase):
                 *_, line = report.lines(read(f"[libvirt]\nhw_machine_type = {value}"))
                 self.assertIs(effect, line.effect)
                 self.assertRegex(line.text, words)
+
+    def test_values_that_guests_get_another_value_for(self) -> None:
+        settings = "[libvirt]\nnum_pcie_ports = 28\ncpu_mode = host-model"
+        for host, names in (
+            ("x86_64", ["num_pcie_ports"]),
+            ("aarch64", ["num_pcie_ports", "cpu_mode"]),
+            ("alpha", ["num_pcie_ports"]),
+        ):
+            with (
+                self.subTest(host),
+                mock.patch.object(architecture, "of_host", return_value=host),
+            ):
+                warned = [
+                    line for line in report.lines(read(settings)) if line.effect is Effect.WARNED
+                ]
+                self.assertEqual(names, [line.name for line in warned])
 
     def test_start_is_refused_with_all_reasons_and_else_has_the_warnings(self) -> None:
         with self.assertRaises(exceptions.ConfigurationError) as caught:
