@@ -16,6 +16,7 @@ import resource
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,10 +42,9 @@ QUESTIONS: Mapping[str, Question] = {
 }
 
 
-def in_tree(uri: str, state: Path) -> nova_driver.ComputeDriver:
-    """Return nova's own driver.
+def in_tree(_uri: str, state: Path) -> nova_driver.ComputeDriver:
+    """Return nova's own driver, whose options have been set.
 
-    :param uri: of the libvirt with the guests.
     :param state: an empty directory.
     """
     from nova.virt.libvirt import driver
@@ -54,8 +54,9 @@ def in_tree(uri: str, state: Path) -> nova_driver.ComputeDriver:
 
 
 def this(uri: str, state: Path) -> nova_driver.ComputeDriver:
-    """Return this project's driver; see :func:`in_tree`.
+    """Return this project's driver.
 
+    :param uri: of the libvirt with the guests.
     :param state: a directory whose parent has the guests.
     """
     from compute_driver.nova import configuration
@@ -113,5 +114,11 @@ def answer(told: Mapping[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    # At a plain exit, nova would wait for its threads, which wait for libvirt's events.
-    os._exit(main())
+    status = 1
+    try:
+        status = main()
+    except Exception:  # noqa: BLE001 - the process ends anyway
+        traceback.print_exc()
+    finally:
+        # At a plain exit, nova would wait for its threads, which wait for libvirt's events.
+        os._exit(status)

@@ -28,8 +28,6 @@ import os_vif  # noqa: E402
 from nova import context, objects, rpc  # noqa: E402
 from nova.network import model as network_model  # noqa: E402
 from nova.virt import fake  # noqa: E402
-from nova.virt.libvirt import blockinfo, driver  # noqa: E402
-from nova.virt.libvirt import utils as libvirt_utils  # noqa: E402
 
 CONF = nova.conf.CONF
 
@@ -110,6 +108,9 @@ def network(mac: str) -> network_model.NetworkInfo:
 
 def generate(instance: objects.Instance, mac: str) -> str:
     """Return the XML by which nova's driver would spawn the instance."""
+    from nova.virt.libvirt import blockinfo, driver
+    from nova.virt.libvirt import utils as libvirt_utils
+
     nova_driver = driver.LibvirtDriver(fake.FakeVirtAPI())
     with no_database():
         nova_driver.init_host("benchmark")

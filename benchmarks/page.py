@@ -30,15 +30,16 @@ td:first-child, th:first-child { text-align: left; }
 
 _NOTE = (
     "Each ratio compares two ways of the same work in the same run: the ways take turns, and every"
-    " round is compared with the same round of the baseline. The plots show quartiles and medians;"
-    " the line at 1 is the baseline."
+    " round is compared with the same round of the baseline. Plots of ratios show quartiles and"
+    " medians; the line at 1 is the baseline."
 )
 
 
-def run(name: str) -> str:
-    """Run a benchmark, and return its results: JSON in lines."""
+def run(name: str) -> tuple[str, int]:
+    """Run a benchmark, and return its results, JSON in lines, and its exit status."""
     command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True).stdout
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    return done.stdout, done.returncode
 
 
 def page(results: Iterable[Result]) -> str:
@@ -145,13 +146,15 @@ def main() -> int:
     arguments = parser.parse_args()
     arguments.directory.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []
+    failed = False
     for name in arguments.benchmarks:
         print(f"{name} ...", file=sys.stderr)
-        lines = run(name)
+        lines, status = run(name)
+        failed = failed or status != 0
         (arguments.directory / f"{name}.json").write_text(lines)
         results += map(json.loads, lines.splitlines())
     (arguments.directory / "index.html").write_text(page(results), encoding="utf-8")
-    return 0
+    return int(failed)
 
 
 if __name__ == "__main__":

@@ -40,13 +40,17 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self._name = name
         self.calls: dict[str, int] = {}
         self.memory_mib = 0
 
     def read(self, question: str) -> float:
         """Return the seconds of the next answer."""
         assert self._process.stdout is not None
-        told: Mapping[str, Any] = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"{self._name} did not answer {question}: see standard error")
+        told: Mapping[str, Any] = json.loads(line)
         self.calls[question] = told["calls"]
         self.memory_mib = told["memory_mib"]
         return float(told["seconds"])

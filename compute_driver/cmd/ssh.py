@@ -85,7 +85,9 @@ class Ssh(verb.Verb):
         found = self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
         with tempfile.NamedTemporaryFile("w", prefix="compute-driver-ssh.") as hosts:
-            hosts.writelines(f"{uuid} {key}\n" for key in found)
+            # Since then, the guest may have made new keys: in rescue, or at its first boot.
+            later = self.driver.ssh_host_keys(uuid)
+            hosts.writelines(f"{uuid} {key}\n" for key in dict.fromkeys((*found, *later)))
             hosts.flush()
             settings = {
                 "UserKnownHostsFile": hosts.name,

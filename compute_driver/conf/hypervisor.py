@@ -298,6 +298,7 @@ OPTIONS = [
         "memory_stats_seconds",
         default=10,
         min=0,
+        max=_MAX_INT,
         help="How often a guest with a memory balloon tells QEMU its use of memory, in seconds; 0 "
         "means never. Holds from a guest's next power-on. Within nova the default is [libvirt] "
         "mem_stats_period_seconds.",

@@ -49,7 +49,7 @@ class Power(abc.ABC):
             are plugged in and before the guest runs.
         :param fall_back: whether the driver makes a hard reboot if the soft reboot fails.
         :return: the kind of the reboot that the driver made in the end.
-        :raises OperationTimeout: if the soft reboot fails, and *fall_back* is false.
+        :raises OperationTimeout: if a soft reboot fails, and *fall_back* is false.
         :raises InvalidGuestState: if *kind* is soft and the guest does not run.
         :raises DiskUnusable: if a disk is gone, or another client of libvirt has put the disk where
             the driver cannot use it; the guest stays as it is.

@@ -164,6 +164,8 @@ class Capabilities:
         best = able.find("cpu/mode[@name='host-model']")
         if best is None or best.find("model") is None:
             return []  # as on most architectures
+        if model not in ("", *cpu_modes(able), *cpu_models(able)):
+            return []
         cpu = E.cpu(mode="custom", match="exact")
         if model in cpu_models(able):
             cpu.append(E.model(model))

@@ -22,6 +22,16 @@ from compute_driver.nova.options.report import Values
 from compute_driver.nova.options.rules import Effect
 from compute_driver.nova.options.rules import text as rules_text
 
+#: The options of nova behind the defaults of :func:`_processors`.
+_PROCESSORS = {
+    "kvm_cpu_mode": [("libvirt", "cpu_mode")],
+    "kvm_cpu_models": [("libvirt", "cpu_models")],
+    "tcg_cpu_models": [("libvirt", "cpu_mode"), ("libvirt", "cpu_models")],
+}
+
+#: The largest whole number of libvirt.
+_MAX_INT = 2**31 - 1
+
 #: The default number of interfaces that a running instance can get.  Every interface takes a port
 #: of PCI Express; a port costs time only while firmware and kernel look for devices.
 _HOTPLUG_PORTS = 4
@@ -34,6 +44,7 @@ def register() -> cfg.ConfigOpts:
 
     :raises cfg.Error: if an option has a bad value; names the option and the accepted values.
     :raises ValueError: likewise, from some types of oslo.config.
+    :raises ConfigurationError: if a value of nova is no value of this package's option.
     """
     nova_conf: cfg.ConfigOpts = nova.conf.CONF
     conf.register(nova_conf)
@@ -84,6 +95,7 @@ def checked(
     conf.register(nova_conf)
     if not faults:
         faults = _faults(nova_conf, _copied(nova_conf) | converted(nova_conf))
+        faults |= _faults(nova_conf, _processors(nova_conf))
     return read, faults
 
 
@@ -97,8 +109,8 @@ def machines(nova_conf: cfg.ConfigOpts) -> dict[str, str]:
 
     :mod:`compute_driver.nova.options.report` tells about pairs that the driver cannot use.
     """
-    pairs = (pair.partition("=") for pair in nova_conf.libvirt.hw_machine_type or ())
-    named = ((architecture.find(name), machine) for name, _, machine in pairs)
+    pairs = report.machine_types(nova_conf.libvirt.hw_machine_type or ())
+    named = ((architecture.find(name), machine) for name, machine in pairs)
     return {facts.name: machine for facts, machine in named if facts is not None}
 
 
@@ -137,9 +149,11 @@ def _faults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> dict[tuple[s
         try:
             nova_conf.set_default(own, default, group=hypervisor.GROUP.name)
         except ValueError as error:
-            for group, name in report.origins(own):
-                value = rules_text(_value(nova_conf, group, name))
-                faults[group, name] = f"[{group}] {name} = {value}: {error}"
+            origins = _PROCESSORS.get(own) or report.origins(own)
+            values = {key: rules_text(_value(nova_conf, *key)) for key in origins}
+            for (group, name), value in values.items():
+                if value:
+                    faults[group, name] = f"[{group}] {name} = {value}: {error}"
     return faults
 
 
@@ -164,8 +178,8 @@ def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     modes = (pair.partition("=") for pair in libvirt.disk_cachemodes)
     return {
         "hotplug_ports": _hotplug_ports(nova_conf),
-        # Nova's option may be negative, which means never.
-        "memory_stats_seconds": max(0, libvirt.mem_stats_period_seconds),
+        # Nova's option may be negative, which means never, and has no limit; libvirt has.
+        "memory_stats_seconds": max(0, min(libvirt.mem_stats_period_seconds, _MAX_INT)),
         # Nova's option has no limit, but Linux has.
         "nic_max_queues": libvirt.max_queues and min(libvirt.max_queues, devices.MAX_QUEUES),
         "disk_format": _disk_format(nova_conf),

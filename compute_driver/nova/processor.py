@@ -16,13 +16,17 @@ from compute_driver.nova import placement
 
 
 def choose_model(
-    models: Sequence[str], guest_architecture: str, extra_specs: Mapping[str, str]
+    models: Sequence[str],
+    guest_architecture: str,
+    extra_specs: Mapping[str, str],
+    changes: Sequence[str] = (),
 ) -> str | None:
     """Return the first model that has all features that a flavor requires.
 
     :param models: the operator's models, for guests of the host's own architecture.
     :param guest_architecture: the guest's architecture.
     :param extra_specs: the flavor's extra specs.
+    :param changes: the features that the operator adds to all models (``+pcid``) or removes.
     :return: None if the flavor requires no feature; the first model is the default then.
     :raises NotOnThisHost: if no model has all features; names the models.
     """
@@ -30,8 +34,10 @@ def choose_model(
     if not models or not features or guest_architecture != architecture.of_host():
         return None
     known = cpu_map.features(guest_architecture)
+    more = {word[1:] for word in changes if word.startswith("+")}
+    less = {word[1:] for word in changes if word.startswith("-")}
     for model in models:
-        if features <= known.get(model, frozenset()):
+        if features <= (known.get(model, frozenset()) | more) - less:
             return model
     raise exceptions.NotOnThisHost(
         "trait:HW_CPU_X86_...",

@@ -10,6 +10,7 @@ from typing import Any
 
 from nova.virt import driver
 
+from compute_driver.choices import VirtType
 from compute_driver.drivers import loading
 from compute_driver.guest import Guest
 from compute_driver.nova import annotation, configuration, identity, processor
@@ -44,8 +45,12 @@ class Section(driver.ComputeDriver):
         The guest gets the CPU model of nova's options that the flavor asks for; the image's wish
         wins.
         """
+        options = self._conf.hypervisor
         model = guest.cpu.model or processor.choose_model(
-            self._conf.hypervisor.kvm_cpu_models, guest.architecture, instance.flavor.extra_specs
+            options.kvm_cpu_models,
+            guest.architecture,
+            instance.flavor.extra_specs,
+            options.cpu_features if VirtType(options.virt_type) is VirtType.KVM else (),
         )
         return dataclasses.replace(
             guest,

@@ -45,7 +45,7 @@ def reboot(
         parts.require(uuid, Request.REBOOT_SOFTLY)
         if _soft(parts, uuid, timeout):
             return RebootKind.SOFT
-        text = f"guest {parts.name(uuid)!r} did not reboot softly within {timeout:g} s"
+        text = f"guest {parts.name(uuid)!r} did not reboot softly"
         if not fall_back:
             raise exceptions.OperationTimeout(text)
         LOG.warning("%s: hard reboot", text)

@@ -20,7 +20,7 @@ from oslo_utils import uuidutils
 from compute_driver import exceptions
 from compute_driver.conf import cpu_map, sources
 from compute_driver.hardware import architecture
-from compute_driver.nova import configuration
+from compute_driver.nova import configuration, processor
 from compute_driver.nova.options import report
 from compute_driver.nova.options.rules import Effect, text
 from tests.nova.base import NovaCase
@@ -196,6 +196,19 @@ class OptionsTest(NovaCase):
         ):
             configuration.register()
 
+    def test_processors_that_guests_cannot_have_are_refused_by_their_names(self) -> None:
+        path = Path(self.enterContext(tempfile.TemporaryDirectory()), "nova.conf")
+        for settings, name in (
+            ("[libvirt]\nvirt_type=qemu\ncpu_mode=custom\ncpu_models=bad model\n", "cpu_models"),
+            ("[DEFAULT]\nvcpu_pin_set = bogus\n", "vcpu_pin_set"),
+        ):
+            with self.subTest(settings):
+                path.write_text(settings)
+                _, faults = configuration.checked([str(path)], sources.written([str(path)]))
+                names = [option for _, option in faults]
+                self.assertIn(name, names)
+                self.assertNotIn("cpu_shared_set", names)
+
     def test_flavor_with_traits_gets_the_first_model_with_the_features(self) -> None:
         CONF.set_override("kvm_cpu_models", ["Nehalem", "Haswell"], "hypervisor")
         self.addCleanup(CONF.clear_override, "kvm_cpu_models", "hypervisor")
@@ -217,6 +230,26 @@ class OptionsTest(NovaCase):
                     self.instance(**{"trait:HW_CPU_X86_AVX512F": "required"}),
                     self.image(hw_architecture="x86_64"),
                 )
+
+    def test_features_that_the_operator_changes_count(self) -> None:
+        known = {"Nehalem": frozenset({"sse4.2"})}
+        with (
+            mock.patch.object(cpu_map, "features", return_value=known),
+            mock.patch.object(architecture, "of_host", return_value="x86_64"),
+        ):
+            for trait, changes, model in (
+                ("PCID", ["+pcid"], "Nehalem"),
+                ("PCID", [], None),
+                ("SSE42", ["-sse4.2"], None),
+            ):
+                with self.subTest(trait=trait, changes=changes):
+                    specs = {f"trait:HW_CPU_X86_{trait}": "required"}
+                    if model is None:
+                        with self.assertRaises(exceptions.NotOnThisHost):
+                            processor.choose_model(["Nehalem"], "x86_64", specs, changes)
+                    else:
+                        chosen = processor.choose_model(["Nehalem"], "x86_64", specs, changes)
+                        self.assertEqual(model, chosen)
 
     def test_image_cache_is_reserved(self) -> None:
         cache = Path(CONF.hypervisor.image_cache_path)

@@ -6,6 +6,7 @@ Source: Nova, "Configuration options"; the readers of the options in nova.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 from compute_driver.choices import FileSystem
@@ -176,7 +177,9 @@ _DEFAULT = {
     "state_path": default_of("state_path"),
     "timeout_nbd": needless(_NO_INJECTION),
     "use_cow_images": default_of("disk_format"),
-    "vcpu_pin_set": works(f"{_SHARED}, before [compute] cpu_shared_set"),
+    "vcpu_pin_set": dataclasses.replace(
+        default_of("guest_cpus"), about=f"{_SHARED}, before [compute] cpu_shared_set"
+    ),
     "vif_plugging_is_fatal": works("the wait for neutron"),
     "vif_plugging_timeout": works("the wait for neutron"),
     "virt_mkfs": warned(

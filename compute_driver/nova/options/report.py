@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
+from compute_driver.choices import VirtType
 from compute_driver.conf import hypervisor
 from compute_driver.conf.sources import Setting
 from compute_driver.hardware import architecture, tuning
@@ -118,6 +119,13 @@ def origins(own: str) -> list[tuple[str, str]]:
     ]
 
 
+def machine_types(pairs: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield architecture and machine type of the pairs of option ``[libvirt] hw_machine_type``."""
+    for pair in pairs:
+        name, _, machine = pair.partition("=")
+        yield name.strip(), machine.strip()
+
+
 def complain(values: Values) -> list[str]:
     """Return the lines of options whose values have no effect.
 
@@ -155,9 +163,8 @@ def _combinations(values: Values) -> Iterator[Line]:
 def _machines(value: str) -> Iterator[Line]:
     """Yield the pairs of option ``[libvirt] hw_machine_type`` that the driver cannot use."""
     group, option = "libvirt", "hw_machine_type"
-    for pair in filter(None, value.split(",")):
-        name, _, machine = pair.strip().partition("=")
-        facts = architecture.find(name)
+    for name, machine in machine_types(filter(None, value.split(","))):
+        facts, pair = architecture.find(name), f"{name}={machine}".rstrip("=")
         if facts is None and machine:
             words = f"the driver has no guests of {name}"
             yield Line(Effect.WARNED, group, option, f"[{group}] {option}: {pair}: {words}")
@@ -177,6 +184,7 @@ def _replaced(values: Values) -> Iterator[Line]:
         yield Line(Effect.WARNED, "libvirt", "num_pcie_ports", text)
     facts = architecture.find(architecture.of_host())
     known = () if facts is None else facts.kvm_cpu_modes
-    if mode in tuning.CPU_MODES and known and mode not in known:
+    emulated = values.get(("libvirt", "virt_type")) == VirtType.QEMU
+    if mode in tuning.CPU_MODES and known and mode not in known and not emulated:
         text = f"[libvirt] cpu_mode = {mode}: guests of this host have {known[0]} under KVM"
         yield Line(Effect.WARNED, "libvirt", "cpu_mode", text)

@@ -6,9 +6,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeAlias
 
 import libvirt
 
@@ -31,9 +30,6 @@ from compute_driver.xml.elements import Element
 from compute_driver.xml.present import Present
 
 LOG = logging.getLogger(__name__)
-
-#: Reads what the domain of a guest has, or had.
-Read: TypeAlias = Callable[[Parts, str], Present | None]
 
 #: Words about a guest, which change nothing for the guest.
 _WORDS = frozenset({"title", "description"})
@@ -196,37 +192,32 @@ def refuse_inside(present: Present | None, directory: Path, loss: str) -> None:
 
 
 @contextlib.contextmanager
-def removing(parts: Parts, uuid: str, *reads: Read) -> Iterator[Mapping[Read, Present]]:
+def removing(
+    parts: Parts, uuid: str, *reads: Callable[[Parts, str], Present | None]
+) -> Iterator[None]:
     """Log, after the removal of a guest's disks, the disks that stay: another client moved them.
 
     :param reads: the functions that read what the guest's domain has, or had when the removed
         disks were the guest's.
-    :return: the results by function, as far as libvirt has answered.
     """
-    seen: dict[Read, Present] = {}
+    left: dict[str, None] = {}
 
     def look() -> None:
         for read in reads:
             with contextlib.suppress(exceptions.ComputeDriverError):  # a removal works anyway
-                present = read(parts, uuid)
-                if present is not None:
-                    seen[read] = present
+                left.update(dict.fromkeys(_outside(parts, uuid, read(parts, uuid))))
 
     # libvirt 11 waits half a minute for an emulator that hangs.
     concurrency.within(time.monotonic() + domains.ANSWER_SECONDS, look)
-    read_in_time = dict(seen)
-    outside = dict.fromkeys(
-        text for present in read_in_time.values() for text in _outside(parts, uuid, present)
-    )
-    yield read_in_time
-    for text in outside:
+    yield
+    for text in list(left):
         LOG.warning("%s %s: another client of libvirt has moved the disk there", text, uuid)
 
 
-def _outside(parts: Parts, uuid: str, present: Present) -> Iterator[str]:
+def _outside(parts: Parts, uuid: str, present: Present | None) -> Iterator[str]:
     home = parts.home(uuid)
     own = {source.address for source in home.outside()}
-    for name, place in present.disks.items():
+    for name, place in {} if present is None else present.disks.items():
         address = None if place.source is None else place.source.address
         if address is None or not (address in own or _is_inside(address, home.directory)):
             yield f"{address or place.words} stays, which was the {name} disk of guest"

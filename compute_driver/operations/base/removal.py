@@ -18,7 +18,6 @@ from compute_driver.operations.base import changes, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
 from compute_driver.xml import metadata
-from compute_driver.xml.present import Present
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -29,21 +28,18 @@ def remove(parts: Parts, uuid: str) -> None:
 
     :raises HostError: if the operating system refuses.
     """
-    with changes.removing(parts, uuid, Parts.present, settling.kept) as seen:
-        if remove_domain(parts, uuid, seen.get(Parts.present)):
+    with changes.removing(parts, uuid, Parts.present, settling.kept):
+        if remove_domain(parts, uuid):
             remove_files(parts, uuid)
 
 
-def remove_domain(
-    parts: Parts, uuid: str, present: Present | None = None, *, keep_files: bool = False
-) -> bool:
+def remove_domain(parts: Parts, uuid: str, *, keep_files: bool = False) -> bool:
     """Power off, unplug and undefine the domain with that UUID, if this driver made it.
 
-    :param present: what the domain has, if this is known.
     :param keep_files: whether the files stay that libvirt keeps for the domain.
     :return: False if another program made the domain, which may use the guest's directory.
     """
-    removed = parts.connection.run(_power_off, parts, uuid, present)
+    removed = parts.connection.run(_power_off, parts, uuid)
     if removed is None:
         return False
     steps.announce("guest powered off")
@@ -83,16 +79,13 @@ class _Removed:
     interfaces: tuple[Interface, ...] = ()
 
 
-def _power_off(
-    connection: libvirt.virConnect, parts: Parts, uuid: str, present: Present | None
-) -> _Removed | None:
+def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Removed | None:
     """Power a domain off; return None for a domain of others."""
     domain = domains.lookup(connection, uuid)
     if domain is None:
         return _Removed()
-    stored = None if present is None or present.undefined else present.stored
     try:
-        stored = stored or parts.ownership.stored(domain)
+        stored = parts.ownership.stored(domain)
         if stored is None:
             return None
     except exceptions.MetadataDamaged:

@@ -297,9 +297,7 @@ class TestGuestsWithoutAnswer(RecoveryTestCase):
     def test_soft_reboot_of_a_guest_that_does_not_answer_fails_on_demand(self) -> None:
         made = self.spawn_tiny()
         emulators = tiny.emulators()
-        with self.assertRaisesRegex(
-            exceptions.OperationTimeout, "did not reboot softly within 1 s"
-        ):
+        with self.assertRaisesRegex(exceptions.OperationTimeout, "did not reboot softly"):
             self.driver.reboot(made.uuid, kind=RebootKind.SOFT, timeout=1, fall_back=False)
         self.assertEqual(emulators, tiny.emulators())
 

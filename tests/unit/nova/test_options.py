@@ -156,9 +156,10 @@ class ReportTest(unittest.TestCase):
         for value, effect, words in (
             ("x86_64=q35,arm64=virt", Effect.WORKS, "machine type"),
             ("x86_64=q35,sparc64=sun4u", Effect.WARNED, "sparc64=sun4u: the driver has no guests"),
+            ("x86_64 = q35", Effect.WORKS, "machine type"),
             ("x86_64=isapc", Effect.REFUSED, "x86_64=isapc: accepted: .*pc-q35"),
             ("q35", Effect.REFUSED, "q35: accepted: pairs such as x86_64=q35"),
-            ("x86_64=", Effect.REFUSED, "x86_64=: accepted: .*pc-q35"),
+            ("x86_64=", Effect.REFUSED, "x86_64: accepted: .*pc-q35"),
         ):
             with self.subTest(value):
                 *_, line = report.lines(read(f"[libvirt]\nhw_machine_type = {value}"))
