@@ -326,6 +326,8 @@ def renamed(guest: Guest, name: str) -> Guest:
 
     Another client of libvirt may have renamed the domain, also to a name that no guest can have.
     """
+    if guest.name == name:
+        return guest
     made = copy.copy(guest)
     object.__setattr__(made, "name", name)
     return made

@@ -135,7 +135,7 @@ def _describe(
         state_reason=state_reason,
         accelerator=accelerator,
         reason=stored.decision.reason,
-        console=str(stored.directory / layout.CONSOLE_LOG),
+        console=f"{stored.directory}/{layout.CONSOLE_LOG}",
     )
 
 

@@ -118,11 +118,14 @@ class Ownership:
         :param told: the guest's metadata.
         """
         stored = _stored(domain, told)
-        return stored and dataclasses.replace(
-            stored,
-            guest=renamed(stored.guest, domain.name()),
-            directory=self._directory(domain),
-            owner=self.owner,
+        if stored is None:
+            return None
+        guest = renamed(stored.guest, domain.name())
+        same = guest is stored.guest and stored.owner == self.owner
+        if same and self._is(stored.directory, guest.uuid):
+            return stored  # nothing has moved the guest, and a copy takes time
+        return dataclasses.replace(
+            stored, guest=guest, directory=self.instances / guest.uuid, owner=self.owner
         )
 
     def lookup(
@@ -278,6 +281,10 @@ class Ownership:
         """Return the directory that a domain's files have if the domain is this driver's."""
         return self.instances / str(domain.UUIDString())
 
+    def _is(self, directory: Path, uuid: str) -> bool:
+        """Tell by the path whether a directory is a guest's; paths compare slower than text."""
+        return str(directory) == f"{self.instances}/{uuid}"
+
     def _has_lost_domain(self, uuid: str) -> bool:
         """Tell whether the files of a guest without a domain are not kept by the driver itself."""
         directory = self.instances / uuid
@@ -290,9 +297,9 @@ class Ownership:
         owners = {claim.owner, self.owner}
         known = None not in owners
         same = len(owners) == 1
-        directory = self.instances / uuid
-        if claim.directory == directory:
+        if self._is(claim.directory, uuid):
             return same or not known
+        directory = self.instances / uuid
         try:
             return claim.directory.samefile(directory)
         except OSError:  # a directory is gone, or another user's
