@@ -82,13 +82,14 @@ def _present(parts: Parts, uuid: str, op: Operation) -> Present | None:
     :param op: the operation, whose failure powers such a guest on.
     """
     results: list[Present | None] = []
-    deadline = time.monotonic() + domains.ANSWER_SECONDS
+    seconds = domains.ANSWER_SECONDS / 2  # for each of two questions
+    deadline = time.monotonic() + seconds
     answered = concurrency.within(deadline, lambda: results.append(parts.present(uuid)))
     if answered:
         return results[0]
     if parts.state(uuid) in ACTIVE:
         try:
-            parts.require_answer(uuid)
+            parts.ask_emulator(uuid, domains.ask_emulator, seconds)
         except exceptions.OperationTimeout as error:
             LOG.warning("Guest %s is powered off first: %s", uuid, error)
             power.on_again(parts, uuid, op.undo, running=True)
