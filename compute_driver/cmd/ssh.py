@@ -82,12 +82,11 @@ class Ssh(verb.Verb):
         guest = self.driver.show(uuid).guest
         _require_way(guest)
         deadline = time.monotonic() + parsed_args.timeout
-        found = self._wait_for_keys(guest, deadline)
+        self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
         with tempfile.NamedTemporaryFile("w", prefix="compute-driver-ssh.") as hosts:
-            # Since then, the guest may have made new keys: in rescue, or at its first boot.
-            later = self.driver.ssh_host_keys(uuid)
-            hosts.writelines(f"{uuid} {key}\n" for key in dict.fromkeys((*found, *later)))
+            # Since the wait, the guest may have made new keys: in rescue, or at its first boot.
+            hosts.writelines(f"{uuid} {key}\n" for key in self.driver.ssh_host_keys(uuid))
             hosts.flush()
             settings = {
                 "UserKnownHostsFile": hosts.name,
@@ -104,17 +103,16 @@ class Ssh(verb.Verb):
             # After "--", ssh takes no word for an option.
             return _run([program, *options, *target, "--", address.host, *parsed_args.command])
 
-    def _wait_for_keys(self, guest: Guest, deadline: float) -> Sequence[str]:
-        """Return the keys of the guest's SSH server, when the guest has told them.
+    def _wait_for_keys(self, guest: Guest, deadline: float) -> None:
+        """Return when the guest has told the key of its SSH server.
 
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
         :raises OperationTimeout: if the guest does not tell.
         """
         for left in _remaining(deadline):
             searched = len(self.driver.console_log(guest.uuid))
-            found = self.driver.ssh_host_keys(guest.uuid)
-            if found:
-                return found
+            if self.driver.ssh_host_keys(guest.uuid):
+                return
             with contextlib.suppress(exceptions.OperationTimeout):  # the agent may answer by now
                 seconds = min(left, _ANSWER)
                 self.driver.console_wait(

@@ -27,7 +27,7 @@ GROUP = cfg.OptGroup(
 MAX_HOTPLUG_PORTS = 16
 
 #: The largest whole number of a program or of libvirt, for options with a natural bound far below.
-_MAX_INT = 2**31 - 1
+MAX_INT = 2**31 - 1
 
 
 #: Directories of the Filesystem Hierarchy Standard 3.0 that many programs share.
@@ -298,7 +298,7 @@ OPTIONS = [
         "memory_stats_seconds",
         default=10,
         min=0,
-        max=_MAX_INT,
+        max=MAX_INT,
         help="How often a guest with a memory balloon tells QEMU its use of memory, in seconds; 0 "
         "means never. Holds from a guest's next power-on. Within nova the default is [libvirt] "
         "mem_stats_period_seconds.",
@@ -359,14 +359,14 @@ OPTIONS = [
         "image_fetch_retries",
         default=3,
         min=0,
-        max=_MAX_INT,
+        max=MAX_INT,
         help="Number of times that the driver continues an interrupted fetch before it fails.",
     ),
     cfg.IntOpt(
         "image_tool_cpu_seconds",
         default=600,
         min=1,
-        max=_MAX_INT,
+        max=MAX_INT,
         help="Processor seconds that one run of qemu-img, or the unpacking of an image, may use.",
     ),
     cfg.IntOpt(
@@ -380,7 +380,7 @@ OPTIONS = [
         "console_log_max_kib",
         default=2048,
         min=4,
-        max=_MAX_INT,
+        max=MAX_INT,
         help="Size in KiB at which a guest's console log is rotated; three older parts are kept. "
         "The option applies to the driver's own libvirt daemon; with connection_uri, virtlogd's "
         "configuration applies.",

@@ -86,7 +86,7 @@ def cpu(guest: Guest, accelerator: Accelerator, defaults: CpuDefaults) -> Cpu:
     """
     facts = architecture.get(guest.architecture)
     _check_threads(guest, facts, accelerator)
-    model = guest.cpu.model or default_model(facts, accelerator, defaults)
+    model = guest.cpu.model or default_models(facts, accelerator, defaults)[0]
     if accelerator is Accelerator.TCG and model in _OF_THE_HOST - {*facts.emulated_cpu_modes}:
         model = next(iter(facts.emulated_cpu_modes), facts.emulated_cpu)
     disable = (*guest.cpu.disable, *_hidden(guest, facts, accelerator))
@@ -139,24 +139,17 @@ def default_models(
     """Return the CPU models that guests get by themselves; the default is the first.
 
     Nova gives the other models to guests whose flavors require more features.
+
+    :return: the models; empty text stands for QEMU's own choice.
     """
-    several = accelerator is Accelerator.KVM and facts.name == defaults.architecture
-    chosen = list(defaults.kvm_models) if several else []
-    return chosen or [default_model(facts, accelerator, defaults)]
-
-
-def default_model(
-    facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
-) -> str:
-    """Return the CPU model of a guest that names none; empty for QEMU's own choice."""
     if accelerator is Accelerator.TCG:
-        model = defaults.tcg_models.get(facts.name, facts.emulated_cpu)
+        models = [defaults.tcg_models.get(facts.name, facts.emulated_cpu)]
     elif defaults.kvm_models and facts.name == defaults.architecture:
-        model = defaults.kvm_models[0]
+        models = [*defaults.kvm_models]
     else:
-        accepted = (*facts.kvm_cpu_modes, NO_MODEL)
-        model = defaults.kvm_mode if defaults.kvm_mode in accepted else facts.kvm_cpu_modes[0]
-    return "" if model == NO_MODEL else model
+        known = defaults.kvm_mode in (*facts.kvm_cpu_modes, NO_MODEL)
+        models = [defaults.kvm_mode if known else facts.kvm_cpu_modes[0]]
+    return ["" if model == NO_MODEL else model for model in models]
 
 
 def _check_threads(

@@ -29,9 +29,6 @@ _PROCESSORS = {
     "tcg_cpu_models": [("libvirt", "cpu_mode"), ("libvirt", "cpu_models")],
 }
 
-#: The largest whole number of libvirt.
-_MAX_INT = 2**31 - 1
-
 #: The default number of interfaces that a running instance can get.  Every interface takes a port
 #: of PCI Express; a port costs time only while firmware and kernel look for devices.
 _HOTPLUG_PORTS = 4
@@ -179,7 +176,7 @@ def _guests(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     return {
         "hotplug_ports": _hotplug_ports(nova_conf),
         # Nova's option may be negative, which means never, and has no limit; libvirt has.
-        "memory_stats_seconds": max(0, min(libvirt.mem_stats_period_seconds, _MAX_INT)),
+        "memory_stats_seconds": max(0, min(libvirt.mem_stats_period_seconds, hypervisor.MAX_INT)),
         # Nova's option has no limit, but Linux has.
         "nic_max_queues": libvirt.max_queues and min(libvirt.max_queues, devices.MAX_QUEUES),
         "disk_format": _disk_format(nova_conf),

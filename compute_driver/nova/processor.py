@@ -7,7 +7,7 @@ cpu_models``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from compute_driver import exceptions
 from compute_driver.conf import cpu_map
@@ -19,14 +19,16 @@ def choose_model(
     models: Sequence[str],
     guest_architecture: str,
     extra_specs: Mapping[str, str],
-    changes: Sequence[str] = (),
+    more: Collection[str] = (),
+    less: Collection[str] = (),
 ) -> str | None:
     """Return the first model that has all features that a flavor requires.
 
     :param models: the operator's models, for guests of the host's own architecture.
     :param guest_architecture: the guest's architecture.
     :param extra_specs: the flavor's extra specs.
-    :param changes: the features that the operator adds to all models (``+pcid``) or removes.
+    :param more: the features that the operator adds to all models.
+    :param less: the features that the operator removes.
     :return: None if the flavor requires no feature; the first model is the default then.
     :raises NotOnThisHost: if no model has all features; names the models.
     """
@@ -34,10 +36,8 @@ def choose_model(
     if not models or not features or guest_architecture != architecture.of_host():
         return None
     known = cpu_map.features(guest_architecture)
-    more = {word[1:] for word in changes if word.startswith("+")}
-    less = {word[1:] for word in changes if word.startswith("-")}
     for model in models:
-        if features <= (known.get(model, frozenset()) | more) - less:
+        if features <= known.get(model, frozenset()).union(more).difference(less):
             return model
     raise exceptions.NotOnThisHost(
         "trait:HW_CPU_X86_...",

@@ -10,9 +10,10 @@ from typing import Any
 
 from nova.virt import driver
 
-from compute_driver.choices import VirtType
+from compute_driver.choices import Accelerator
 from compute_driver.drivers import loading
 from compute_driver.guest import Guest
+from compute_driver.hardware import architecture, tuning
 from compute_driver.nova import annotation, configuration, identity, processor
 from compute_driver.nova.errors import translated
 
@@ -45,12 +46,13 @@ class Section(driver.ComputeDriver):
         The guest gets the CPU model of nova's options that the flavor asks for; the image's wish
         wins.
         """
-        options = self._conf.hypervisor
+        facts = architecture.get(guest.architecture)
+        defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
         model = guest.cpu.model or processor.choose_model(
-            options.kvm_cpu_models,
+            defaults.kvm_models,
             guest.architecture,
             instance.flavor.extra_specs,
-            options.cpu_features if VirtType(options.virt_type) is VirtType.KVM else (),
+            *tuning.default_features(facts, Accelerator.KVM, defaults),
         )
         return dataclasses.replace(
             guest,

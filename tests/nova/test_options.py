@@ -237,18 +237,18 @@ class OptionsTest(NovaCase):
             mock.patch.object(cpu_map, "features", return_value=known),
             mock.patch.object(architecture, "of_host", return_value="x86_64"),
         ):
-            for trait, changes, model in (
-                ("PCID", ["+pcid"], "Nehalem"),
-                ("PCID", [], None),
-                ("SSE42", ["-sse4.2"], None),
+            for trait, more, less, model in (
+                ("PCID", ["pcid"], [], "Nehalem"),
+                ("PCID", [], [], None),
+                ("SSE42", [], ["sse4.2"], None),
             ):
-                with self.subTest(trait=trait, changes=changes):
+                with self.subTest(trait=trait, more=more, less=less):
                     specs = {f"trait:HW_CPU_X86_{trait}": "required"}
                     if model is None:
                         with self.assertRaises(exceptions.NotOnThisHost):
-                            processor.choose_model(["Nehalem"], "x86_64", specs, changes)
+                            processor.choose_model(["Nehalem"], "x86_64", specs, more, less)
                     else:
-                        chosen = processor.choose_model(["Nehalem"], "x86_64", specs, changes)
+                        chosen = processor.choose_model(["Nehalem"], "x86_64", specs, more, less)
                         self.assertEqual(model, chosen)
 
     def test_image_cache_is_reserved(self) -> None:
