@@ -108,7 +108,8 @@ def operation(
         try:
             _end_interrupted(parts, uuid, held, need)
             freezing.mend(parts, uuid)
-            restoring.complete(parts, uuid)
+            if not removes:  # a removal does so itself
+                restoring.complete(parts, uuid)
         except exceptions.ComputeDriverError as error:
             if need is not Need.NOTHING:
                 raise

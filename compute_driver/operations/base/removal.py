@@ -14,10 +14,11 @@ from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
-from compute_driver.operations.base import changes, settling
+from compute_driver.operations.base import changes, restoring, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
-from compute_driver.xml import metadata
+from compute_driver.xml import present
+from compute_driver.xml.present import Present
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -28,7 +29,7 @@ def remove(parts: Parts, uuid: str) -> None:
 
     :raises HostError: if the operating system refuses.
     """
-    with changes.removing(parts, uuid, Parts.present, settling.kept):
+    with changes.removing(parts, uuid, _present, settling.kept):
         if remove_domain(parts, uuid):
             remove_files(parts, uuid)
 
@@ -79,21 +80,36 @@ class _Removed:
     interfaces: tuple[Interface, ...] = ()
 
 
+def _present(parts: Parts, uuid: str) -> Present | None:
+    """Return what a guest's domain has now; the next power-on does not matter any more."""
+
+    def read() -> Present | None:
+        xml = str(parts.on_domain(uuid, libvirt.virDomain.XMLDesc))
+        return present.read(xml, None, parts.directory(uuid))
+
+    try:
+        return read()
+    except exceptions.GuestNotFound:
+        return parts.present(uuid)  # the files may be kept
+    except exceptions.MetadataDamaged:
+        restoring.complete(parts, uuid)
+        return read()
+
+
 def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Removed | None:
     """Power a domain off; return None for a domain of others."""
-    domain = domains.lookup(connection, uuid)
+    domain = restoring.completed(connection, parts.ownership, uuid)
     if domain is None:
         return _Removed()
-    try:
+    interfaces: tuple[Interface, ...] = ()
+    # The audit finds ports that are still plugged in, by the UUID.
+    with contextlib.suppress(exceptions.MetadataDamaged):  # and the guest has no description
         stored = parts.ownership.stored(domain)
         if stored is None:
             return None
-    except exceptions.MetadataDamaged:
-        described = Description.latest(parts.directory(uuid)).intact()
-        stored = None if described is None else metadata.read(described)
+        interfaces = stored.guest.interfaces
     domains.unless_stopped(domain.destroy)  # saved memory goes with the definition
-    # The audit finds ports that are still plugged in, by the UUID.
-    return _Removed(domain.name(), () if stored is None else stored.guest.interfaces)
+    return _Removed(domain.name(), interfaces)
 
 
 def _undefine(connection: libvirt.virConnect, uuid: str, *, keep_files: bool) -> None:

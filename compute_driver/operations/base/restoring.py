@@ -118,7 +118,33 @@ def complete(parts: Parts, uuid: str) -> None:
 
     Nothing for a domain of others, or a domain that is complete.
     """
-    parts.connection.run(_complete, parts.ownership, uuid)
+    parts.connection.run(completed, parts.ownership, uuid)
+
+
+def completed(
+    connection: libvirt.virConnect, ownership: Ownership, uuid: str
+) -> libvirt.virDomain | None:
+    """Return the domain with that UUID after :func:`complete`; None without one.
+
+    The function runs behind the gateway.
+    """
+    domain = domains.lookup(connection, uuid)
+    current = Told("" if domain is None else domains.metadata_of(domain))
+    if domain is None or not ownership.owns(domain, current):
+        return domain
+    # A domain that was looked up just now has an ID only if it runs; else both are the same.
+    later = current.text if domain.ID() == -1 else domains.next_metadata(domain)
+    if later is None:
+        later = current.text
+        domains.unless_stopped(
+            lambda: ownership.define_again(connection, domains.description(domain))
+        )
+    damage = ownership.fault(domain, current, Told(later))
+    xml = damage and Description.latest(ownership.instances / uuid).intact()
+    if xml:
+        LOG.warning("Guest %s gets its description again: %s", uuid, damage)
+        ownership.describe_again(connection, xml)
+    return domain
 
 
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
@@ -136,27 +162,6 @@ def describe_again(parts: Parts, uuid: str, *, repair: bool) -> None:
     xml = _latest(parts, uuid).read()
     if repair:
         parts.connection.run(parts.ownership.describe_again, xml)
-
-
-def _complete(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> None:
-    domain = domains.lookup(connection, uuid)
-    if domain is None:
-        return
-    current = Told(domains.metadata_of(domain))
-    if not ownership.owns(domain, current):
-        return
-    # A domain that was looked up just now has an ID only if it runs; else both are the same.
-    later = current.text if domain.ID() == -1 else domains.next_metadata(domain)
-    if later is None:
-        later = current.text
-        domains.unless_stopped(
-            lambda: ownership.define_again(connection, domains.description(domain))
-        )
-    damage = ownership.fault(domain, current, Told(later))
-    xml = damage and Description.latest(ownership.instances / uuid).intact()
-    if xml:
-        LOG.warning("Guest %s gets its description again: %s", uuid, damage)
-        ownership.describe_again(connection, xml)
 
 
 def _is_unclaimed(connection: libvirt.virConnect, uuid: str) -> bool:
