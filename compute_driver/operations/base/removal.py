@@ -14,6 +14,8 @@ from compute_driver import exceptions
 from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
+from compute_driver.libvirt.known import Told
+from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import changes, restoring, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
@@ -84,30 +86,35 @@ def _present(parts: Parts, uuid: str) -> Present | None:
     """Return what a guest's domain has now; the next power-on does not matter any more."""
 
     def read() -> Present | None:
-        xml = str(parts.on_domain(uuid, libvirt.virDomain.XMLDesc))
-        return present.read(xml, None, parts.directory(uuid))
+        xml = parts.connection.run(_description, parts.ownership, uuid)
+        return present.read(xml, None, parts.directory(uuid)) if xml else parts.present(uuid)
 
     try:
         return read()
-    except exceptions.GuestNotFound:
-        return parts.present(uuid)  # the files may be kept
     except exceptions.MetadataDamaged:
         restoring.complete(parts, uuid)
         return read()
 
 
+def _description(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> str | None:
+    """Return the XML that the domain of a guest has now; None without a domain."""
+    domain = domains.lookup(connection, uuid)
+    xml = "" if domain is None else str(domain.XMLDesc())
+    return xml if domain is not None and ownership.owns(domain, Told(xml)) else None
+
+
 def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Removed | None:
     """Power a domain off; return None for a domain of others."""
-    domain = restoring.completed(connection, parts.ownership, uuid)
+    domain, told = restoring.completed(connection, parts.ownership, uuid)
     if domain is None:
         return _Removed()
+    if not parts.ownership.owns(domain, told):
+        return None
     interfaces: tuple[Interface, ...] = ()
     # The audit finds ports that are still plugged in, by the UUID.
     with contextlib.suppress(exceptions.MetadataDamaged):  # and the guest has no description
-        stored = parts.ownership.stored(domain)
-        if stored is None:
-            return None
-        interfaces = stored.guest.interfaces
+        stored = parts.ownership.content(domain, told)
+        interfaces = () if stored is None else stored.guest.interfaces
     domains.unless_stopped(domain.destroy)  # saved memory goes with the definition
     return _Removed(domain.name(), interfaces)
 

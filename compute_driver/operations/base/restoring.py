@@ -123,15 +123,17 @@ def complete(parts: Parts, uuid: str) -> None:
 
 def completed(
     connection: libvirt.virConnect, ownership: Ownership, uuid: str
-) -> libvirt.virDomain | None:
-    """Return the domain with that UUID after :func:`complete`; None without one.
+) -> tuple[libvirt.virDomain | None, Told]:
+    """Return the domain with that UUID, and its metadata, after :func:`complete`.
 
     The function runs behind the gateway.
+
+    :return: None without such a domain, and no metadata.
     """
     domain = domains.lookup(connection, uuid)
     current = Told("" if domain is None else domains.metadata_of(domain))
     if domain is None or not ownership.owns(domain, current):
-        return domain
+        return domain, current
     # A domain that was looked up just now has an ID only if it runs; else both are the same.
     later = current.text if domain.ID() == -1 else domains.next_metadata(domain)
     if later is None:
@@ -144,7 +146,8 @@ def completed(
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)
         ownership.describe_again(connection, xml)
-    return domain
+        current = Told(domains.metadata_of(domain))
+    return domain, current
 
 
 def lacks_metadata(parts: Parts, uuid: str) -> bool:
