@@ -8,10 +8,11 @@ import tempfile
 import unittest
 from pathlib import Path
 
+from compute_driver.cmd import keys
 from tests import guests, user_data
 from tests.functional import base, bridges
 from tests.functional.command import CommandLine
-from tests.keys import public_key
+from tests.ports import free_port
 
 #: A whole Debian and its cloud-init take longer than the other guests on a busy machine.
 _SECONDS = 4 * base.BOOT_TIMEOUT
@@ -44,23 +45,23 @@ class CloudInit(unittest.TestCase):
         line = CommandLine.of_root()
         self.addCleanup(line.nothing_is_left)
         files = Path(self.enterContext(tempfile.TemporaryDirectory()))
-        data, key = files / "user-data", files / "key.pub"
+        data, key = files / "user-data", keys.own_key(files)
+        public = Path(f"{key}.pub")
         data.write_bytes(user_data.archive(_PASSWORD, _FACTS))
-        key.write_text(public_key() + "\n")
         bridge = self.enterContext(bridges.bridge())
         nic = f"bridge={bridge},mac={_MAC},mtu=1400,address={_ADDRESSES[0]},gateway={_GATEWAY}"
         self.addCleanup(line.run, "destroy", "debian")
         line.done(
             *("spawn", "debian", "--image", str(guests.debian()), "--memory", "512"),
-            *("--disk", "2", "--user-data", str(data), "--key", str(key), "--meta", "role=web"),
+            *("--disk", "2", "--user-data", str(data), "--key", str(public), "--meta", "role=web"),
             *("--nic", f"{nic},address={_ADDRESSES[1]}", "--nic", "user", "--dns", _SERVER),
-            *("--hostname", "web.example.org"),
+            *("--publish", f"{free_port()}:22", "--hostname", "web.example.org"),
             *("--wait", _END, "--timeout", str(_SECONDS)),
             timeout=_SECONDS + base.BOOT_TIMEOUT,
         )
         facts = self.facts(line.done("console", "log", "debian").out)
         self.assertEqual("web", facts["HOSTNAME"])
-        self.assertIn(public_key(), facts["KEYS"])
+        self.assertIn(public.read_text().strip(), facts["KEYS"])
         self.assertEqual(["cloud-config", "script"], facts["TOLD"].split())
         self.assertIn("config-disk", facts["SOURCE"])
         self.assertEqual("web", facts["META"])
@@ -72,6 +73,13 @@ class CloudInit(unittest.TestCase):
         self.assertLessEqual(set(_ADDRESSES), addresses(links.pop(_MAC)))
         # SLIRP's own DHCP server has given this one.
         self.assertIn("10.0.2.15/24", set().union(*map(addresses, links.values())))
+        # cloud-init writes OpenSSH's host keys to the console, and tells nothing anew after a boot.
+        ssh = ("ssh", "debian", "--user", "debian", "--identity", str(key))
+        self.assertEqual("web.example.org\n", line.done(*ssh, "hostname --fqdn").out)
+        line.done("reboot", "debian", "--hard")
+        script = "cat /var/lib/told-by-script; wc --lines </var/lib/boots"
+        told = line.done(*ssh, script, timeout=_SECONDS).out
+        self.assertEqual(["script", "2"], told.split())
 
     def facts(self, log: str) -> dict[str, str]:
         lines = [line for line in log.replace("\r", "").splitlines() if line.startswith("FACT-")]

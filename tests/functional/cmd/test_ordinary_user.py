@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.functional import base, users
 from tests.functional.command import DEADLINE, CommandLine, eventually
 from tests.functional.processes import mentions
+from tests.ports import free_port
 
 NAME = "mine"
 STOP = """
@@ -44,13 +45,14 @@ class OrdinaryUser(unittest.TestCase):
         cls.line = CommandLine(state, variables, command, directory=cls.home)
         cls.addClassCleanup(cls.daemon_ends)
         image = cls.home / "disk.qcow2"
-        shutil.copyfile(base.disk_image().location, image)
+        shutil.copyfile(base.disk_image("agent").location, image)
         image.chmod(0o644)
         cls.addClassCleanup(cls.line.nothing_is_left)
         cls.addClassCleanup(cls.line.done, "destroy", NAME)
         spawned = cls.line.run(
             *("spawn", NAME, "--image", image.name, "--memory", "192", "--nic", "user"),
-            *("--hostname", "my-guest", "--wait", base.BANNER, "-f", "json"),
+            *("--publish", f"{free_port()}:22", "--hostname", "my-guest"),
+            *("--wait", base.BANNER, "-f", "json"),
         )
         if spawned.status:
             raise AssertionError(spawned.err)
@@ -104,6 +106,9 @@ class OrdinaryUser(unittest.TestCase):
             self.assertTrue(any(b"GUEST-ECHO: as nobody" in line for line in attached.stdout))
             attached.stdin.close()
             self.assertEqual(0, attached.wait(DEADLINE))
+
+    def test_ssh(self) -> None:
+        self.assertEqual("my-guest\n", self.line.done("ssh", NAME, "hostname").out)
 
     def test_screenshot(self) -> None:
         self.assertTrue(self.line.done("screenshot", NAME, "-").raw.startswith(b"\x89PNG"))

@@ -130,6 +130,10 @@ class ArchitectureTestCase(base.HostTestCase):
         self.assertEqual([row.seen[1]], self.fact(made, "SECUREBOOT"))
         self.assertEqual(["1"], self.fact(made, "CPUS"))
         self.assertNotEqual(["none"], self.fact(made, "CPU-MODEL"))
+        # Without its firmware, a machine of Arm has no SMBIOS tables.
+        identified = row.firmware is not None and architecture.machine(made).smbios
+        vendor = "compute_driver" if identified else "none"
+        self.assertEqual([vendor], self.fact(made, "SMBIOS-VENDOR"))
 
     def check_accelerator(self, row: Row, made: Guest) -> None:
         info = self.driver.show(made.uuid)
