@@ -126,7 +126,7 @@ TABLE: dict[str, Architecture] = {
         Architecture(
             name="armv7l",
             # libvirt 9.0 cannot choose a GIC of this emulator; QEMU's own choice is version 2.
-            machines=(dataclasses.replace(machines.VIRT, max_vcpus=8),),
+            machines=(dataclasses.replace(machines.VIRT, smbios=True, max_vcpus=8),),
             # Few 64-bit processors still run a 32-bit kernel under KVM.
             kvm_hosts=frozenset(),
             emulator="qemu-system-arm",

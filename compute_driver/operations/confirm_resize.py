@@ -19,7 +19,7 @@ def confirm_resize(parts: Parts, uuid: str, op: Operation) -> None:
     if settling.is_kept(parts, uuid):
         op.note()
         op.undo.add(f"old files of guest {uuid}", settling.mend, parts, uuid)
-        with changes.removing(parts, uuid, settling.kept):
+        with changes.removing(parts, uuid, settling.kept_disks):
             _drop(parts, uuid)
 
 

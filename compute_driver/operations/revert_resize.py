@@ -34,7 +34,7 @@ def revert_resize(
         op.undo.add(f"files of guest {uuid}", settling.mend, parts, uuid)
         power.shut_down(parts, uuid, timeout)
         parts.ports.unplug(uuid, interfaces)
-        with changes.removing(parts, uuid, Parts.present):
+        with changes.removing(parts, uuid, Parts.disks):
             settling.bring_back(parts, uuid, running=power_on)
     if power_on:
         start.start(parts, uuid)

@@ -151,6 +151,16 @@ def read(
     )
 
 
+def places(xml: str, directory: Path) -> dict[str, Place]:
+    """Return the places of a guest's disks, by the disks' names, also with damaged metadata.
+
+    :param xml: the domain's XML.
+    :param directory: where the guest's directory is now.
+    """
+    _claimed, domain = _moved(xml, directory)
+    return dict(_places(domain))
+
+
 def located(plan: Layout, present: Present) -> Layout:
     """Return a guest's layout with its disks where the domain has them.
 

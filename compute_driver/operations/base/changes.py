@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import libvirt
@@ -27,7 +27,7 @@ from compute_driver.xml import carrying, comparison
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.carrying import Differences
 from compute_driver.xml.elements import Element
-from compute_driver.xml.present import Present
+from compute_driver.xml.present import Place, Present
 
 LOG = logging.getLogger(__name__)
 
@@ -193,12 +193,12 @@ def refuse_inside(present: Present | None, directory: Path, loss: str) -> None:
 
 @contextlib.contextmanager
 def removing(
-    parts: Parts, uuid: str, *reads: Callable[[Parts, str], Present | None]
+    parts: Parts, uuid: str, *reads: Callable[[Parts, str], Mapping[str, Place]]
 ) -> Iterator[None]:
     """Log, after the removal of a guest's disks, the disks that stay: another client moved them.
 
-    :param reads: the functions that read what the guest's domain has, or had when the removed
-        disks were the guest's.
+    :param reads: the functions that read the places of the disks that the guest's domain has, or
+        had when the removed disks were the guest's.
     """
     left: dict[str, None] = {}
 
@@ -214,11 +214,13 @@ def removing(
         LOG.warning("%s %s: another client of libvirt has moved the disk there", text, uuid)
 
 
-def _outside(parts: Parts, uuid: str, present: Present | None) -> Iterator[str]:
+def _outside(parts: Parts, uuid: str, places: Mapping[str, Place]) -> Iterator[str]:
     home = parts.home(uuid)
     own = {source.address for source in home.outside()}
-    for name, place in {} if present is None else present.disks.items():
+    for name, place in places.items():
         address = None if place.source is None else place.source.address
+        if place.words == source_xml.EMPTY:
+            continue
         if address is None or not (address in own or _is_inside(address, home.directory)):
             yield f"{address or place.words} stays, which was the {name} disk of guest"
 

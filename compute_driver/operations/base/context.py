@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -38,7 +38,7 @@ from compute_driver.system import concurrency, memory
 from compute_driver.xml import carrying, metadata
 from compute_driver.xml import disk as disk_xml
 from compute_driver.xml import present as present_xml
-from compute_driver.xml.present import Present
+from compute_driver.xml.present import Place, Present
 
 if TYPE_CHECKING:
     from compute_driver.hardware.description import Drives
@@ -149,6 +149,22 @@ class Parts:
         if not kept.exists():
             return None
         return present_xml.read(kept.read(), None, directory, undefined=True)
+
+    def disks(self, uuid: str) -> Mapping[str, Place]:
+        """Return the places of the disks that a guest's domain has now, by the disks' names.
+
+        :return: of kept files, the places that their domain had; empty without a domain, too.
+        :raises HostError: if the description of kept files cannot be read.
+        """
+
+        def read(connection: libvirt.virConnect) -> str | None:
+            domain = self.ownership.find(connection, uuid)
+            return None if domain is None else str(domain.XMLDesc())
+
+        xml, kept = self.connection.run(read), Description.kept(self.directory(uuid))
+        if xml is None and kept.exists():
+            xml = kept.read()
+        return {} if xml is None else present_xml.places(xml, self.directory(uuid))
 
     def defined(self, uuid: str) -> Present | None:
         """Return what a guest's domain has now, with the changes of other clients.

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import shutil
 from pathlib import Path
 
@@ -15,12 +16,11 @@ from compute_driver.guest import Interface
 from compute_driver.libvirt import domain as domains
 from compute_driver.libvirt.description import Description
 from compute_driver.libvirt.known import Told
-from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import changes, restoring, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.system import concurrency, steps
-from compute_driver.xml import present
-from compute_driver.xml.present import Present
+
+LOG = logging.getLogger(__name__)
 
 #: The end of the name that a guest's directory has during its removal.
 REMOVED = ".removed"
@@ -31,7 +31,7 @@ def remove(parts: Parts, uuid: str) -> None:
 
     :raises HostError: if the operating system refuses.
     """
-    with changes.removing(parts, uuid, _present, settling.kept):
+    with changes.removing(parts, uuid, Parts.disks, settling.kept_disks):
         if remove_domain(parts, uuid):
             remove_files(parts, uuid)
 
@@ -82,37 +82,21 @@ class _Removed:
     interfaces: tuple[Interface, ...] = ()
 
 
-def _present(parts: Parts, uuid: str) -> Present | None:
-    """Return what a guest's domain has now; the next power-on does not matter any more."""
-
-    def read() -> Present | None:
-        xml = parts.connection.run(_description, parts.ownership, uuid)
-        return present.read(xml, None, parts.directory(uuid)) if xml else parts.present(uuid)
-
-    try:
-        return read()
-    except exceptions.MetadataDamaged:
-        restoring.complete(parts, uuid)
-        return read()
-
-
-def _description(connection: libvirt.virConnect, ownership: Ownership, uuid: str) -> str | None:
-    """Return the XML that the domain of a guest has now; None without a domain."""
-    domain = domains.lookup(connection, uuid)
-    xml = "" if domain is None else str(domain.XMLDesc())
-    return xml if domain is not None and ownership.owns(domain, Told(xml)) else None
-
-
 def _power_off(connection: libvirt.virConnect, parts: Parts, uuid: str) -> _Removed | None:
-    """Power a domain off; return None for a domain of others."""
-    domain, told = restoring.completed(connection, parts.ownership, uuid)
+    """Complete a domain and power it off; return None for a domain of others."""
+    try:
+        domain, told = restoring.completed(connection, parts.ownership, uuid)
+    except (libvirt.libvirtError, exceptions.ComputeDriverError) as error:
+        LOG.warning("Guest %s is removed as its domain is: %s", uuid, error)
+        domain = domains.lookup(connection, uuid)
+        told = Told("" if domain is None else domains.metadata_of(domain))
     if domain is None:
         return _Removed()
     if not parts.ownership.owns(domain, told):
         return None
     interfaces: tuple[Interface, ...] = ()
-    # The audit finds ports that are still plugged in, by the UUID.
-    with contextlib.suppress(exceptions.MetadataDamaged):  # and the guest has no description
+    # Of a guest without an intact description, the audit finds the ports by the UUID.
+    with contextlib.suppress(exceptions.MetadataDamaged):
         stored = parts.ownership.content(domain, told)
         interfaces = () if stored is None else stored.guest.interfaces
     domains.unless_stopped(domain.destroy)  # saved memory goes with the definition

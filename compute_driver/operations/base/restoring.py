@@ -136,13 +136,14 @@ def completed(
         return domain, current
     # A domain that was looked up just now has an ID only if it runs; else both are the same.
     later = current.text if domain.ID() == -1 else domains.next_metadata(domain)
+    told = [current] if later is None else [current, Told(later)]
+    damage = ownership.fault(domain, *told)
+    # A definition with damaged metadata would take the place of the description.
+    xml = Description.latest(ownership.instances / uuid).intact() if damage else None
     if later is None:
-        later = current.text
         domains.unless_stopped(
-            lambda: ownership.define_again(connection, domains.description(domain))
+            lambda: ownership.define_again(connection, xml or domains.description(domain))
         )
-    damage = ownership.fault(domain, current, Told(later))
-    xml = damage and Description.latest(ownership.instances / uuid).intact()
     if xml:
         LOG.warning("Guest %s gets its description again: %s", uuid, damage)
         ownership.describe_again(connection, xml)

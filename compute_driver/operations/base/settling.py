@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from compute_driver.libvirt.description import Description
 from compute_driver.operations.base import marks, restoring
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange
 from compute_driver.system import concurrency, steps
 from compute_driver.xml import present
-from compute_driver.xml.present import Present
+from compute_driver.xml.present import Place, Present
 
 
 def is_kept(parts: Parts, uuid: str) -> bool:
@@ -23,6 +25,12 @@ def kept(parts: Parts, uuid: str) -> Present | None:
     if not description.exists():
         return None
     return present.read(description.read(), None, parts.directory(uuid))
+
+
+def kept_disks(parts: Parts, uuid: str) -> Mapping[str, Place]:
+    """Return, as :func:`kept`, the places of the disks that the domain had before its resize."""
+    before = kept(parts, uuid)
+    return {} if before is None else before.disks
 
 
 def mend(parts: Parts, uuid: str) -> None:

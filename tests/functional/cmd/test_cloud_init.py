@@ -75,9 +75,12 @@ class CloudInit(unittest.TestCase):
         self.assertIn("10.0.2.15/24", set().union(*map(addresses, links.values())))
         # cloud-init writes OpenSSH's host keys to the console, and tells nothing anew after a boot.
         ssh = ("ssh", "debian", "--user", "debian", "--identity", str(key))
-        self.assertEqual("web.example.org\n", line.done(*ssh, "hostname --fqdn").out)
+        self.assertEqual("web.example.org\n", line.done(*ssh, "hostname --fqdn; sync").out)
         line.done("reboot", "debian", "--hard")
-        script = "cat /var/lib/told-by-script; wc --lines </var/lib/boots"
+        script = (
+            "cloud-init status --wait >/dev/null; cat /var/lib/told-by-script;"
+            " wc --lines </var/lib/boots"
+        )
         told = line.done(*ssh, script, timeout=_SECONDS).out
         self.assertEqual(["script", "2"], told.split())
 

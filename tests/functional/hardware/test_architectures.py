@@ -130,7 +130,7 @@ class ArchitectureTestCase(base.HostTestCase):
         self.assertEqual([row.seen[1]], self.fact(made, "SECUREBOOT"))
         self.assertEqual(["1"], self.fact(made, "CPUS"))
         self.assertNotEqual(["none"], self.fact(made, "CPU-MODEL"))
-        # Without its firmware, a machine of Arm has no SMBIOS tables.
+        # Only UEFI leads a system of Arm to the SMBIOS tables.
         identified = row.firmware is not None and architecture.machine(made).smbios
         vendor = "compute_driver" if identified else "none"
         self.assertEqual([vendor], self.fact(made, "SMBIOS-VENDOR"))

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest import mock
 
 import libvirt
 from lxml import etree
@@ -415,6 +416,25 @@ class DamagedTest(IdentityTestCase):
         self.damage(self.LATER)
         self.driver.stop(self.uuid, timeout=0)
         self.assertEqual(self.made, self.driver.show(self.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_undefined_guest_keeps_its_description(self) -> None:
+        self.damage(self.LIVE)
+        self.domain.undefine()
+        self.driver.stop(self.uuid, timeout=0)
+        self.assertEqual(self.made, self.driver.show(self.uuid).guest)
+        self.assertEqual((), self.driver.audit())
+
+    def test_guest_is_removed_even_if_nothing_repairs_it(self) -> None:
+        self.damage(self.LIVE, self.LATER)
+        repair = mock.patch.object(
+            self.driver._parts.ownership, "describe_again", side_effect=tiny.libvirt_error()
+        )
+        with repair as failing, self.assertLogs("compute_driver", "WARNING") as logs:
+            self.driver.destroy(self.uuid)
+        failing.assert_called_once()
+        self.assertIn("is removed as its domain is", "".join(logs.output))
+        self.assertFalse(self.directory.exists())
         self.assertEqual((), self.driver.audit())
 
     def test_metadata_of_another_guest(self) -> None:

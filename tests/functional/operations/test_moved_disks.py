@@ -16,6 +16,7 @@ from compute_driver import exceptions
 from compute_driver.choices import PowerState, RebootKind
 from compute_driver.guest import MIB, Disk, Image, Rescue
 from compute_driver.libvirt import domain as domains
+from compute_driver.xml import metadata
 from tests.functional.other_client import AFTER, BEFORE, COPY, OtherClientTestCase, assert_content
 
 
@@ -254,6 +255,17 @@ class TestPlaces(OtherClientTestCase):
         self.copy(self.made)
         outside = self.disk(self.made)
         self.driver.resize(self.made.uuid, self.made, timeout=0)
+        with self.assertLogs("compute_driver", "WARNING") as logs:
+            self.driver.destroy(self.made.uuid)
+        self.assertIn(str(outside), "".join(logs.output))
+        assert_content(outside, "qcow2", BEFORE)
+
+    def test_destroy_of_a_guest_with_damaged_metadata_names_the_files_outside(self) -> None:
+        self.copy(self.made)
+        outside, domain = self.disk(self.made), self.client.lookupByUUIDString(self.made.uuid)
+        kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
+        text = domain.metadata(kind, metadata.NAMESPACE).replace("{", "", 1)
+        domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE)
         with self.assertLogs("compute_driver", "WARNING") as logs:
             self.driver.destroy(self.made.uuid)
         self.assertIn(str(outside), "".join(logs.output))
