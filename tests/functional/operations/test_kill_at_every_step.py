@@ -178,13 +178,14 @@ class KillTestCase(switches.SwitchTestCase):
 
     def outcome(self, number: str) -> str:
         try:
-            state = self.driver.state(number)
-            stored = self.driver.show(number).guest.interfaces
+            # A driver that listens answers 'state' by an event, which may still be on its way.
+            info = self.driver.show(number)
         except exceptions.GuestNotFound:
             return KEPT if (self.directory(number) / "domain.xml").exists() else REMOVED
-        if state in (PowerState.STOPPED, PowerState.SUSPENDED):
-            return str(state)
-        return f"{state}, {'plugged' if self.are_plugged(stored) else 'not plugged'}"
+        if info.state in (PowerState.STOPPED, PowerState.SUSPENDED):
+            return str(info.state)
+        plugged = self.are_plugged(info.guest.interfaces)
+        return f"{info.state}, {'plugged' if plugged else 'not plugged'}"
 
     def are_plugged(self, interfaces: tuple[Interface, ...]) -> bool:
         """Tell whether the ports of the switch are those of the guest, and have devices."""
