@@ -262,7 +262,7 @@ class TestPlaces(OtherClientTestCase):
 
     def test_destroy_of_a_guest_with_damaged_metadata_names_the_files_outside(self) -> None:
         self.copy(self.made)
-        outside, domain = self.disk(self.made), self.client.lookupByUUIDString(self.made.uuid)
+        outside, domain = self.disk(self.made), self.domain(self.made)
         kind = libvirt.VIR_DOMAIN_METADATA_ELEMENT
         text = domain.metadata(kind, metadata.NAMESPACE).replace("{", "", 1)
         domain.setMetadata(kind, text, metadata.PREFIX, metadata.NAMESPACE)
