@@ -21,13 +21,11 @@ from compute_driver.cmd.columns import ShowOne
 from compute_driver.cmd.spawn_options import GROUPS, HARDWARE
 from compute_driver.guest import (
     MAX_USER_DATA_BYTES,
-    SSH_PORT,
     ConfigDrive,
     Disk,
     Guest,
     Image,
     Interface,
-    PublishedPort,
     StaticAddress,
     publishing,
 )
@@ -109,7 +107,7 @@ def _guest(words: argparse.Namespace) -> Guest:
         ),
         swap=Disk(size_bytes=swap_bytes, bus=bus) if swap_bytes else None,
         boot=options.direct_boot(words, hardware.cmdline or ""),
-        config_drive=_config_drive(words, ports, addresses),
+        config_drive=_config_drive(words, addresses),
         interfaces=interfaces,
         **hardware.devices(),
     )
@@ -167,9 +165,7 @@ def _interfaces(
 
 
 def _config_drive(
-    words: argparse.Namespace,
-    ports: Sequence[PublishedPort],
-    addresses: Mapping[str, tuple[StaticAddress, ...]],
+    words: argparse.Namespace, addresses: Mapping[str, tuple[StaticAddress, ...]]
 ) -> ConfigDrive | None:
     content = {
         "--user-data": words.user_data,
@@ -183,8 +179,8 @@ def _config_drive(
     if words.config_drive is False and given:
         raise errors.UsageError(f"--no-config-drive is not usable with {' and '.join(given)}")
     wanted = words.config_drive
-    if wanted is None:  # the driver's own SSH key needs a config drive, too
-        wanted = bool(given) or any(port.guest_port == SSH_PORT for port in ports)
+    if wanted is None:  # an image's own system reads the SSH key and the host name there
+        wanted = bool(given) or words.image is not None
     if not wanted:
         return None
     return ConfigDrive(

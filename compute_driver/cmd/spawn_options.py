@@ -188,7 +188,8 @@ _DATA = (
     repeated("--meta", "KEY=VALUE", "metadata of any kind"),
     switch(
         "--config-drive",
-        "whether the guest has a config drive (default: if there is data for the guest)",
+        "whether the guest has a config drive, with its host name, SSH keys and other data"
+        " (default: if the guest has an image or data)",
     ),
 )
 

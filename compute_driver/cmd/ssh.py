@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import logging
 import signal
 import socket
 import subprocess
@@ -22,6 +23,8 @@ from compute_driver.cmd import keys, verb
 from compute_driver.guest import ANY_ADDRESS, SSH_PORT, Guest
 from compute_driver.info import Address
 from compute_driver.system import tools
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds after which the guest is asked again: no event tells that an agent has begun, that an
 #: address is known or that a server listens.
@@ -81,6 +84,8 @@ class Ssh(verb.Verb):
         identity = parsed_args.identity or str(keys.own_key(state))
         guest = self.driver.show(uuid).guest
         _require_way(guest)
+        if parsed_args.identity is None:
+            _warn_without_key(guest, identity)
         deadline = time.monotonic() + parsed_args.timeout
         self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
@@ -184,6 +189,26 @@ def _require_way(guest: Guest) -> None:
         raise exceptions.GuestError(
             f"no port of the host leads to the SSH server of guest {guest.name!r};"
             f" 'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its port"
+        )
+
+
+def _warn_without_key(guest: Guest, own: str) -> None:
+    """Warn if the guest has not got the driver's own key: the user may have given another key.
+
+    :param own: path of the driver's own private key.
+    """
+    drive = guest.config_drive
+    (key,) = keys.public_keys([f"{own}.pub"]).values()
+    if drive is None or key not in drive.public_keys.values():
+        remedy = (
+            "--identity names the key that the guest knows"
+            if drive
+            else "spawn --config-drive gives it"
+        )
+        LOG.warning(
+            "Guest %s has not got the SSH key of the driver from a config drive: %s",
+            guest.name,
+            remedy,
         )
 
 

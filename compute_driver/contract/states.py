@@ -21,7 +21,7 @@ class Request(enum.Enum):
     PAUSE = "pause", ACTIVE
     RESUME = "resume", ALIVE
     SUSPEND = "suspend", ALIVE
-    REBOOT_SOFTLY = "reboot softly", _RUNNING
+    REBOOT_SOFTLY = "soft-reboot", _RUNNING
     INTERRUPT = "interrupt", ACTIVE
     RESIZE = "resize", _NOT_SUSPENDED
     #: A rescue of a paused or suspended guest would lose the guest's memory.

@@ -189,12 +189,11 @@ def _owned(
     connection: libvirt.virConnect, ownership: Ownership
 ) -> Iterator[tuple[libvirt.virDomain, Told, PowerState, StateReason]]:
     """Yield domain, metadata, state and its reason of each guest of this driver."""
-    saved, states = _saved(connection), state_numbers(connection)
-    for uuid, domain, told in ownership.owned(connection.listAllDomains()):
-        if uuid in states:
-            number, reason = states[uuid]
-            state = domains.power_state(number, saved=uuid in saved)
-            yield domain, told, state, reasons.reason(number, reason)
+    saved, found = _saved(connection), states(connection)
+    for uuid, domain, told in ownership.owned([domain for domain, _numbers in found.values()]):
+        number, reason = found[uuid][1]
+        state = domains.power_state(number, saved=uuid in saved)
+        yield domain, told, state, reasons.reason(number, reason)
 
 
 def _before(directory: Path) -> Guest | None:
@@ -246,10 +245,12 @@ def _list(
     return guests, damaged
 
 
-def state_numbers(connection: libvirt.virConnect) -> dict[str, tuple[int, int]]:
-    """Return libvirt's numbers for the state of all domains and for its reason, by UUID."""
+def states(
+    connection: libvirt.virConnect,
+) -> dict[str, tuple[libvirt.virDomain, tuple[int, int]]]:
+    """Return all domains with libvirt's numbers for their state and for its reason, by UUID."""
     return {
-        domain.UUIDString(): (values["state.state"], values["state.reason"])
+        domain.UUIDString(): (domain, (values["state.state"], values["state.reason"]))
         for domain, values in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE, 0)
     }
 

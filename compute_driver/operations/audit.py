@@ -157,13 +157,12 @@ def _all_seen(connection: libvirt.virConnect, ownership: Ownership) -> dict[str,
     """Return what is seen of all guests of this driver, by UUID."""
     flag = libvirt.VIR_CONNECT_LIST_DOMAINS_TRANSIENT
     transient = {domain.UUIDString() for domain in connection.listAllDomains(flag)}
-    halted = {
-        uuid
-        for uuid, numbers in inventory.state_numbers(connection).items()
-        if reasons.reason(*numbers) is StateReason.IO_ERROR
+    found = inventory.states(connection)
+    guests = ownership.owned([domain for domain, _numbers in found.values()])
+    return {
+        uuid: _Seen(uuid in transient, reasons.reason(*found[uuid][1]) is StateReason.IO_ERROR)
+        for uuid, _domain, _told in guests
     }
-    guests = ownership.owned(connection.listAllDomains())
-    return {uuid: _Seen(uuid in transient, uuid in halted) for uuid, _domain, _told in guests}
 
 
 def _guest(parts: Parts, uuid: str, seen: _Seen, repair: bool) -> Iterator[Finding]:

@@ -21,7 +21,7 @@ class Power(Case):
             self.assertIs(self.state(guest), PowerState.PAUSED)
         reports = (self.driver.show(guest.uuid), *self.driver.stats(guest.uuid))
         self.assertEqual([StateReason.USER] * 2, [report.state_reason for report in reports])
-        with self.refuses_state(guest, "reboot softly", "paused", "running"):
+        with self.refuses_state(guest, "soft-reboot", "paused", "running"):
             self.driver.reboot(guest.uuid, kind=RebootKind.SOFT)
         wait = "wait for a text on the console of"
         with self.refuses_state(guest, wait, "paused", "running"):
@@ -71,7 +71,7 @@ class Power(Case):
             "pause": (active, lambda: driver.pause(uuid)),
             "resume": (alive, lambda: driver.resume(uuid)),
             "suspend": (alive, lambda: driver.suspend(uuid)),
-            "reboot softly": (running, lambda: driver.reboot(uuid)),
+            "soft-reboot": (running, lambda: driver.reboot(uuid)),
             "interrupt": (active, lambda: driver.inject_nmi(uuid)),
             "take a screenshot of": (active, lambda: driver.screenshot(uuid)),
             "show the screen of": (active, lambda: driver.display(uuid)),

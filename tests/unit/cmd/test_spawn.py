@@ -144,7 +144,7 @@ class Described(SpawnCase):
         self.assertEqual(architecture.of_host(), guest.architecture)
         self.assertEqual(0, guest.root.size_bytes)
         self.assertEqual([InterfaceKind.USER], [nic.kind for nic in guest.interfaces])
-        self.assertIsNone(guest.config_drive)
+        self.assertEqual(guest.name, guest.config_drive.hostname)
         self.assertEqual(self.image, guest.image.location)
 
     def test_everything(self) -> None:
@@ -255,10 +255,17 @@ class ConfigDrive(SpawnCase):
         self.assertEqual((b"#!\xff", "web.example.org"), (drive.user_data, drive.hostname))
         self.assertEqual(({"id": key}, {"a": "b=c", "d": ""}), (drive.public_keys, drive.meta))
 
-    def test_made_when_asked_for_or_needed(self) -> None:
-        self.assertIsNotNone(self.guest("--config-drive").config_drive)
-        self.assertIsNotNone(self.guest("--meta", "a=b").config_drive)
+    def test_made_for_an_image_or_for_data_unless_refused(self) -> None:
+        self.assertIsNotNone(self.guest().config_drive)
         self.assertIsNone(self.guest("--no-config-drive").config_drive)
+        for name, words, made in (
+            ("data", ["--meta", "a=b"], True),
+            ("asked", ["--config-drive"], True),
+            ("empty", [], False),
+        ):
+            self.done("spawn", name, "--disk", "1", *words)
+            drive = self.driver.show(self.driver.find(name)).guest.config_drive
+            self.assertEqual(made, drive is not None, name)
 
     def test_hostname_is_made_from_the_name(self) -> None:
         for name, hostname in (("My Web_1", "my-web-1"), ("東京", "guest"), ("a" * 80, "a" * 63)):

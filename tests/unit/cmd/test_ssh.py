@@ -8,6 +8,8 @@ from pathlib import Path
 from unittest import mock
 
 from compute_driver.cmd import errors, keys, ssh
+from tests.keys import public_key
+from tests.ports import free_port
 from tests.unit.cmd.base import CommandLineCase
 
 
@@ -22,16 +24,29 @@ class OwnKey(CommandLineCase):
         self.assertEqual(["ssh"], [path.name for path in (self.directory / "state").iterdir()])
 
     def test_guest_with_a_config_drive_gets_the_key_unless_another_is_named(self) -> None:
-        self.done("spawn", "a", "--disk", "1", "--publish", "2222:22", "-f", "json")
-        self.done("spawn", "b", "--disk", "1", "--publish", "2223:80", "-f", "json")
+        named = self.file("id.pub", public_key())
+        self.done("spawn", "a", "--image", self.file("disk", b"bytes"), "-f", "json")
+        self.done("spawn", "b", "--disk", "1", "--key", named, "-f", "json")
         self.done("spawn", "c", "--disk", "1", "--meta", "a=b", "-f", "json")
         given = {info.guest.name: info.guest.config_drive for info in self.driver.list()}
         own = Path(f"{keys.own_key(self.directory)}.pub").read_text().strip()
-        assert given["a"] is not None
-        assert given["c"] is not None
-        self.assertEqual([own], [*given["a"].public_keys.values()])
-        self.assertEqual([own], [*given["c"].public_keys.values()])
-        self.assertIsNone(given["b"])
+        for name, key in (("a", own), ("b", Path(named).read_text()), ("c", own)):
+            self.assertEqual([key], [*given[name].public_keys.values()], name)
+
+    def test_guest_that_does_not_know_the_key_is_told_with_the_remedy(self) -> None:
+        named = self.file("id.pub", public_key())
+        for name, words, remedy in (
+            ("plain", [], "spawn --config-drive gives it"),
+            ("other", ["--key", named], "--identity names the key that the guest knows"),
+            ("own", ["--config-drive"], ""),
+        ):
+            with self.subTest(name):
+                self.done("spawn", name, "--disk", "1", "--publish", f"{free_port()}:22", *words)
+                text = self.run_command("ssh", name, "--timeout", "0").err
+                self.assertEqual(bool(remedy), "has not got the SSH key of the driver" in text)
+                self.assertIn(remedy, text)
+                text = self.run_command("ssh", name, "--timeout", "0", "--identity", named).err
+                self.assertNotIn("has not got", text)
 
 
 class Refusals(CommandLineCase):

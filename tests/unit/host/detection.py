@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from lxml import etree
+
 from compute_driver import exceptions
 from compute_driver.hardware import architecture
 from compute_driver.hardware.acceleration import Ability
@@ -67,6 +69,14 @@ CAPABILITIES = """
 """
 
 
+#: The features of CPU models.
+MODELS = {
+    "EPYC": ("avx2", "sse4.1", "sse4.2"),
+    "Nehalem": ("sse4.1", "sse4.2"),
+    "Westmere": ("aes", "sse4.1", "sse4.2"),
+}
+
+
 class FakeLibvirt:
     """Answers for one emulator as libvirt does, and counts the questions."""
 
@@ -91,8 +101,9 @@ class FakeLibvirt:
             path=path, arch=arch, kind=kind, firmware=self.firmware, secure=self.secure
         )
 
-    def baselineHypervisorCPU(self, *_arguments: Any) -> str:  # noqa: N802
-        names = ("avx2", "sse4.1", "sse4.2")
+    def baselineHypervisorCPU(self, *arguments: Any) -> str:  # noqa: N802
+        (cpu,) = arguments[4]
+        names = MODELS.get(etree.fromstring(cpu).findtext("model") or "", MODELS["EPYC"])
         features = "".join(f"<feature policy='require' name='{name}'/>" for name in names)
         return f"<cpu>{features}</cpu>"
 

@@ -39,6 +39,21 @@ class ArchitecturesTest(DetectionTestCase):
         (command,) = self.started()
         self.assertIn("qemu-system-x86_64 -machine none", command)
 
+    def test_features_are_those_of_all_models_that_the_operator_names(self) -> None:
+        for options, features in (
+            ({}, ("avx2", "sse4.1", "sse4.2")),
+            ({"kvm_cpu_models": ["Nehalem"]}, ("sse4.1", "sse4.2")),
+            ({"kvm_cpu_models": ["Nehalem", "Westmere"]}, ("aes", "sse4.1", "sse4.2")),
+            (
+                {"kvm_cpu_models": ["Nehalem"], "cpu_features": ["+pcid", "-sse4.2"]},
+                ("pcid", "sse4.1"),
+            ),
+            ({"kvm_cpu_models": ["unknown"]}, ()),
+        ):
+            with self.subTest(options):
+                own, *_others = self.detection(**options).architectures()
+                self.assertEqual(("kvm", features), (own.accelerator, own.cpu_features))
+
     def test_configured_architectures_replace_the_hosts_own(self) -> None:
         own, foreign = self.detection(architectures=["S390X"]).architectures()
         self.assertEqual(("", "7.2.22"), (own.emulator_version, foreign.emulator_version))

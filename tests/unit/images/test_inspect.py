@@ -99,7 +99,7 @@ class AcceptedTest(InspectCase):
             self.assertEqual(ImageDetails(format=DiskFormat.QCOW2, virtual_size=GIB), found)
 
     def test_bytes_of_no_known_format_are_raw(self) -> None:
-        for content in (b"\0" * 1000, random.Random(1).randbytes(MIB), b"text\n" * 1000):
+        for content in (b"\0" * 1000, random.Random(1).randbytes(MIB), b"text\n" * 99 + bytes(99)):
             found = self.inspect(content)
             self.assertEqual(DiskFormat.RAW, found.format)
             self.assertEqual(-(-len(content) // 512) * 512, found.virtual_size)
@@ -168,6 +168,11 @@ class RefusedTest(InspectCase):
         self.refuse(qcow2(encryption=1), "encrypted")
         self.refuse(b"LUKS\xba\xbe\x00\x01".ljust(4096, b"\0"), "luks; accepted: iso, qcow2")
 
+    def test_a_text_is_refused_unless_the_user_insists(self) -> None:
+        for content in (b"text\n" * 1000, "404: página ausente\r\n".encode(), b"\x1b[1mno\n"):
+            self.refuse(content, "is a text; accepted: iso.*--image-format raw")
+            self.assertEqual(DiskFormat.RAW, self.inspect(content, DiskFormat.RAW).format)
+
     def test_absurd_sizes_are_refused(self) -> None:
         self.refuse(qcow2(size=0), "of 0 bytes")
         self.refuse(qcow2(size=MAX_DISK_BYTES + 512), "accepted: 1 to")
@@ -227,14 +232,14 @@ class RefusedTest(InspectCase):
 
     def test_a_declared_format_that_is_none_tells_how_to_insist(self) -> None:
         for claimed in (DiskFormat.QCOW2, DiskFormat.VMDK, DiskFormat.VHDX):
-            for content in (b"noise " * 1000, bytes(MIB), qcow2()[4:]):
+            for content in (b"noise\0" * 1000, bytes(MIB), qcow2()[4:]):
                 self.refuse(content, f"said to be {claimed}.*--image-format raw", claimed)
 
     def test_a_corrupt_qcow2_has_a_remedy(self) -> None:
         self.refuse(qcow2(features=1 << 1), "marks it as corrupt; 'qemu-img check -r all'")
 
     def test_the_suffix_of_a_name_must_match_the_format(self) -> None:
-        self.path.write_bytes(b"noise " * 1000)
+        self.path.write_bytes(b"noise\0" * 1000)
         for suffix in ("qcow2", "vmdk", "vhdx", "vdi", "vhd", "iso", "xz", "tgz", "ova", "hdd"):
             for name in (f"/images/disk.{suffix.upper()}", f"https://host/disk.{suffix}?x=y"):
                 with (
