@@ -74,6 +74,9 @@ def _comparison(result: Result) -> Iterator[etree._Element]:
     yield _table(["", "median, ms", f"over {baseline}: median (quartiles)"], rows)
     if ratios:
         yield _boxes(ratios, f"ratio to {baseline}")
+    for way, phases in result["spans"].items():
+        for phase, spans in phases.items():
+            yield _timeline(spans, f"{phase} by {way} in the last round: seconds")
 
 
 def _growth(result: Result) -> Iterator[etree._Element]:
@@ -117,6 +120,18 @@ def _boxes(values: Mapping[str, list[float]], label: str) -> etree._Element:
     axes.invert_yaxis()
     axes.axvline(1, linestyle="--")
     axes.set(xlabel=label)
+    return _svg(drawing)
+
+
+def _timeline(spans: list[tuple[float, float]], label: str) -> etree._Element:
+    """Draw a bar for each guest, in the order of their begins."""
+    drawing = figure.Figure(figsize=(8, 3), layout="constrained")
+    axes = drawing.subplots()
+    begins, ends = zip(*sorted(spans), strict=True)
+    widths = [end - begin for begin, end in zip(begins, ends, strict=True)]
+    axes.barh(range(len(begins)), widths, left=begins)
+    axes.invert_yaxis()
+    axes.set(xlabel=label, ylabel="guests")
     return _svg(drawing)
 
 

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.measure import Comparison, Samples, Spread, compare
 
 _BAR_WIDTH = 40
+
+#: Begin and end of one of several guests, in seconds since the first begin.
+Span = tuple[float, float]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,7 @@ class Report:
     :param baseline: the way that other ways are compared with.
     :param taken: seconds by way and phase; all ways have the same phases and rounds.
     :param aims: the most seconds that the median may be, by way and phase.
+    :param spans: begin and end of each guest in the last round, by way and phase.
     """
 
     benchmark: str
@@ -28,6 +32,7 @@ class Report:
     baseline: str
     taken: Mapping[str, Samples]
     aims: Mapping[tuple[str, str], float] = dataclasses.field(default_factory=dict)
+    spans: Mapping[str, Mapping[str, Sequence[Span]]] = dataclasses.field(default_factory=dict)
 
     @property
     def phases(self) -> list[str]:
@@ -61,6 +66,7 @@ class Report:
             "conditions": dict(self.conditions),
             "baseline": self.baseline,
             "phases": {phase: self._phase_as_json(phase) for phase in self.phases},
+            "spans": {way: dict(phases) for way, phases in self.spans.items()},
         }
 
     def _phase_as_json(self, phase: str) -> dict[str, Any]:

@@ -8,11 +8,13 @@ their console to the same file; all other settings are theirs.
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from lxml import etree
 
 from benchmarks import ways
+from compute_driver.guest import Guest
 from compute_driver.storage.layout import Layout
 
 _NOVA = Path(__file__).with_name("nova_xml.py")
@@ -22,11 +24,12 @@ class NovaLibvirt(ways.PlainLibvirt):
     """The domain that nova 34 defines for ``virt_type=qemu``, its options at their defaults.
 
     :param interpreter: a Python that has nova.
+    :param describe: returns a new guest.
     """
 
-    def __init__(self, *, interpreter: str, script: bytes | None = None) -> None:
+    def __init__(self, *, interpreter: str, describe: Callable[[], Guest]) -> None:
         self._interpreter = interpreter
-        super().__init__(cached=True, script=script, virt_type="qemu")
+        super().__init__(cached=True, describe=describe, virt_type="qemu")
 
     def prepare(self) -> None:
         """Let nova write the XML, which is not measured."""
@@ -51,11 +54,11 @@ class NovaLibvirt(ways.PlainLibvirt):
 class HandTunedQemu(ways.PlainQemu):
     """The command line of an expert in QEMU's translator for this guest.
 
-    :param script: user data of the guests.
+    :param describe: returns a new guest.
     """
 
-    def __init__(self, *, script: bytes | None = None) -> None:
-        super().__init__(cached=True, script=script, virt_type="qemu")
+    def __init__(self, *, describe: Callable[[], Guest]) -> None:
+        super().__init__(cached=True, describe=describe, virt_type="qemu")
 
     def prepare(self) -> None:
         """Write the command line."""

@@ -68,13 +68,13 @@ def run(count: int, nova: str | None) -> Report:
     :param count: rounds.
     :param nova: a Python that has nova; None leaves nova out.
     """
-    script = SCRIPT.encode()
+    describe = functools.partial(ways.describe, SCRIPT.encode())
     made: dict[str, Callable[[], ways.Way]] = {
-        "driver": functools.partial(ways.Driver, cached=True, script=script, virt_type="qemu"),
-        "qemu": functools.partial(rivals.HandTunedQemu, script=script),
+        "driver": functools.partial(ways.Driver, cached=True, describe=describe, virt_type="qemu"),
+        "qemu": functools.partial(rivals.HandTunedQemu, describe=describe),
     }
     if nova is not None:
-        made["nova"] = functools.partial(rivals.NovaLibvirt, interpreter=nova, script=script)
+        made["nova"] = functools.partial(rivals.NovaLibvirt, interpreter=nova, describe=describe)
     with contextlib.ExitStack() as stack:
         runs: dict[str, Callable[[], measure.Sample]] = {}
         for name, make in made.items():

@@ -16,8 +16,9 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import libvirt
 import pycdlib
@@ -31,13 +32,18 @@ from compute_driver.storage.layout import Layout, Role
 from compute_driver.system import concurrency
 from tests.functional import base
 
+#: Seconds after which plain libvirt is asked again whether a guest is off.
+_AGAIN = 0.002
 
-def describe(script: bytes | None = None) -> Guest:
+
+def describe(script: bytes | None = None, **changes: Any) -> Guest:
     """Return a new guest: 192 MiB, a disk image, one user-mode interface, a config drive.
 
     :param script: user data of the guest.
+    :param changes: other fields of the guest.
     """
-    return base.guest(config_drive=ConfigDrive(hostname="benchmark", user_data=script))
+    drive = ConfigDrive(hostname="benchmark", user_data=script)
+    return base.guest(config_drive=drive, **changes)
 
 
 class Way(abc.ABC):
@@ -73,61 +79,63 @@ class Driver(Way):
     """The measured way.
 
     :param cached: whether its image cache keeps the image from one guest to the next.
-    :param script: user data of the guests.
+    :param describe: returns a new guest.
     :param options: of group ``[hypervisor]``.
     """
 
-    def __init__(self, *, cached: bool, script: bytes | None = None, **options: object) -> None:
+    def __init__(
+        self, *, cached: bool, describe: Callable[[], Guest] = describe, **options: object
+    ) -> None:
         self._conf = base.configuration(**options)
-        self._driver = LibvirtDriver(self._conf)
+        self.driver = LibvirtDriver(self._conf)
         self._cached = cached
-        self._script = script
-        self.guest = describe(script)
+        self._describe = describe
 
     def prepare(self) -> None:
         """Describe a guest."""
-        self.guest = describe(self._script)
+        self.guest = self._describe()
         if not self._cached:
             shutil.rmtree(self._conf.hypervisor.image_cache_path, ignore_errors=True)
 
     def spawn(self) -> None:
         """Call the driver."""
-        self._driver.spawn(self.guest)
+        self.driver.spawn(self.guest)
 
     def wait(self, text: str = base.BANNER) -> None:
         """Call the driver."""
-        self._driver.console_wait(self.guest.uuid, text, timeout=base.BOOT_TIMEOUT)
+        self.driver.console_wait(self.guest.uuid, text, timeout=base.BOOT_TIMEOUT)
 
     def destroy(self) -> None:
         """Call the driver."""
-        self._driver.destroy(self.guest.uuid)
+        self.driver.destroy(self.guest.uuid)
 
     def close(self) -> None:
         """Close the driver."""
-        self._driver.close()
+        self.driver.close()
 
 
 class Plain(Way):
     """Common parts of the plain ways: the driver's guest, in another directory.
 
     :param cached: whether the image needs no copy for each guest.
-    :param script: user data of the guests.
+    :param describe: returns a new guest.
     :param options: of group ``[hypervisor]``.
     """
 
-    def __init__(self, *, cached: bool, script: bytes | None = None, **options: object) -> None:
+    def __init__(
+        self, *, cached: bool, describe: Callable[[], Guest] = describe, **options: object
+    ) -> None:
         # With another instances_path the driver does not take the domains for its own.
         conf = base.configuration(instances_path=str(base.state_path() / "plain"), **options)
         connection = Connection(conf)
         self._parts = Parts.of(conf, connection)
         self._libvirt = connection.open()
         self._cached = cached
-        self._script = script
-        self.prepare()
+        self._describe = describe
 
     def prepare(self) -> None:
         """Let the driver write the domain's XML."""
-        guest = describe(self._script)
+        guest = self._describe()
         assert guest.image is not None
         self._image: CachedImage = self._parts.images.get(guest.image)
         self._plan: Layout = self._parts.plan(guest)
@@ -181,10 +189,28 @@ class PlainLibvirt(Plain):
         self._make_files()
         self._libvirt.defineXML(self._xml).create()
 
+    @property
+    def domain(self) -> libvirt.virDomain:
+        """The domain of the guest."""
+        return self._libvirt.lookupByUUIDString(self.guest.uuid)
+
+    def stop(self) -> None:
+        """Ask the guest to shut down, and return when the guest is off."""
+        domain = self.domain
+        domain.shutdown()
+        while domain.isActive():
+            time.sleep(_AGAIN)
+
+    def reset(self) -> None:
+        """Power the guest off and on."""
+        domain = self.domain
+        domain.destroy()
+        domain.create()
+
     def destroy(self) -> None:
         """Destroy and undefine."""
         with _unless(libvirt.VIR_ERR_NO_DOMAIN):
-            domain = self._libvirt.lookupByUUIDString(self.guest.uuid)
+            domain = self.domain
             with _unless(libvirt.VIR_ERR_OPERATION_INVALID):  # it was not started
                 domain.destroy()
             domain.undefine()

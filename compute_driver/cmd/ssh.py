@@ -84,8 +84,12 @@ class Ssh(verb.Verb):
         identity = parsed_args.identity or str(keys.own_key(state))
         guest = self.driver.show(uuid).guest
         _require_way(guest)
-        if parsed_args.identity is None:
-            _warn_without_key(guest, identity)
+        if guest.config_drive is None and parsed_args.identity is None:
+            LOG.warning(
+                "Guest %s has no config drive, so it has not got the SSH key of the driver;"
+                " 'spawn --config-drive' gives the key, and --identity names another one",
+                guest.name,
+            )
         deadline = time.monotonic() + parsed_args.timeout
         self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
@@ -189,26 +193,6 @@ def _require_way(guest: Guest) -> None:
         raise exceptions.GuestError(
             f"no port of the host leads to the SSH server of guest {guest.name!r};"
             f" 'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its port"
-        )
-
-
-def _warn_without_key(guest: Guest, own: str) -> None:
-    """Warn if the guest has not got the driver's own key: the user may have given another key.
-
-    :param own: path of the driver's own private key.
-    """
-    drive = guest.config_drive
-    (key,) = keys.public_keys([f"{own}.pub"]).values()
-    if drive is None or key not in drive.public_keys.values():
-        remedy = (
-            "--identity names the key that the guest knows"
-            if drive
-            else "spawn --config-drive gives it"
-        )
-        LOG.warning(
-            "Guest %s has not got the SSH key of the driver from a config drive: %s",
-            guest.name,
-            remedy,
         )
 
 

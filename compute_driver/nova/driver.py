@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from nova.virt import driver, event
 
 from compute_driver.choices import PowerState
-from compute_driver.nova import configuration, snapshot
+from compute_driver.nova import configuration, placement, snapshot
 from compute_driver.nova.agent import AgentMethods
 from compute_driver.nova.consoles import ConsoleMethods
 from compute_driver.nova.diagnostics import DiagnosticsMethods
@@ -84,13 +84,14 @@ class NovaDriver(
         """
         for line in report.complain(configuration.values(self._conf)):
             LOG.warning("%s", line)
-        secure_boot = any(
-            "uefi with secure boot" in (info.firmware or ())
-            for info in self._driver.host_show().architectures
-        )
-        self.capabilities = {**self.capabilities, "supports_secure_boot": secure_boot}
         snapshot.clear(self._conf)
         self._driver.subscribe(self._emit)
+
+    def capabilities_as_traits(self) -> dict[str, bool]:
+        """Return the traits of the driver; secure boot is a trait of the host."""
+        traits: dict[str, bool] = super().capabilities_as_traits()
+        traits.pop(placement.SECURE_BOOT, None)
+        return traits
 
     def cleanup_host(self, host: str) -> None:
         self._driver.close()

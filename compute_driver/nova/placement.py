@@ -54,11 +54,14 @@ _FEATURES = {
 
 _X86 = "HW_CPU_X86_"
 
+#: The trait of a host that has the firmware for secure boot.
+SECURE_BOOT = "COMPUTE_SECURITY_UEFI_SECURE_BOOT"
+
 #: The beginnings of the traits that this driver removes if they are not true.  This driver never
 #: sets some of them, but nova's own driver may have set them.
 _REMOVABLE = (
     *(_X86, "COMPUTE_ARCH_", "COMPUTE_FIRMWARE_", "COMPUTE_GRAPHICS_MODEL_", "HW_ARCH_"),
-    *("COMPUTE_SECURITY_TPM_", "COMPUTE_VIOMMU_MODEL_", "HW_CPU_HYPERTHREADING"),
+    *("COMPUTE_SECURITY_TPM_", SECURE_BOOT, "COMPUTE_VIOMMU_MODEL_", "HW_CPU_HYPERTHREADING"),
     *("COMPUTE_NET_VIF_MODEL_", "COMPUTE_NET_VIRTIO_PACKED", "COMPUTE_SOUND_MODEL_"),
     *("COMPUTE_STORAGE_BUS_", "COMPUTE_USB_MODEL_"),
 )
@@ -142,6 +145,9 @@ def _running(host: HostInfo) -> list[ArchitectureInfo]:
 def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     name = _ARCHITECTURES.get(info.architecture, info.architecture).upper()
     yield f"COMPUTE_ARCH_{name}"
+    firmware = info.firmware or ()
+    if "uefi with secure boot" in firmware:
+        yield SECURE_BOOT
     if info.architecture != own:
         return
     yield f"HW_ARCH_{name}"
@@ -150,8 +156,8 @@ def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     for feature in info.cpu_features:
         for suffix in _FEATURES.get(feature, (feature.upper(),)):
             yield f"{_X86}{suffix}"
-    for firmware in info.firmware or ():  # secure boot is a capability of the driver
-        yield f"COMPUTE_FIRMWARE_{firmware.upper()}"
+    for word in firmware:
+        yield f"COMPUTE_FIRMWARE_{word.upper()}"
     yield from _devices(architecture.get(info.architecture).machines, info.absent_devices)
 
 

@@ -73,7 +73,7 @@ class Present:
         note = self.find_note and self.find_note()
         return None if note is None else comparison.read(note)
 
-    @property
+    @functools.cached_property
     def guest(self) -> Guest:
         """The stored guest with the memory and processors that the domain has."""
         guest, domain = self.stored.guest, self.domain

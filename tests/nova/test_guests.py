@@ -14,6 +14,7 @@ from nova.conf import CONF
 from nova.network import model
 from nova.virt import event
 
+from compute_driver.nova import placement
 from tests import guests, rfb
 from tests.functional import bridges, inside
 from tests.functional.base import BOOT_TIMEOUT, state_path
@@ -237,4 +238,7 @@ class GuestTest(GuestCase):
         # Emulated guests have a Nehalem by default, which has SSE4.2 but not AVX2.
         self.assertLessEqual({"HW_CPU_X86_SSE42", "CUSTOM_ACCELERATOR_TCG"}, traits)
         self.assertNotIn("HW_CPU_X86_AVX2", traits)
+        self.assertIn(placement.SECURE_BOOT, traits)
+        # Nova takes away the traits of capabilities that the driver does not have.
+        self.assertNotIn(placement.SECURE_BOOT, self.driver.capabilities_as_traits())
         self.assertLessEqual({"COMPUTE_STORAGE_BUS_VIRTIO", "COMPUTE_FIRMWARE_BIOS"}, traits)

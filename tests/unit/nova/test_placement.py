@@ -21,6 +21,7 @@ KNOWN = {
     "COMPUTE_SOUND_MODEL_ICH9",
     "COMPUTE_USB_MODEL_QEMU_XHCI",
     "COMPUTE_STORAGE_BUS_VIRTIO",
+    placement.SECURE_BOOT,
     "HW_ARCH_ARMV7",
     "HW_ARCH_X86_64",
     "HW_CPU_X86_AVX2",
@@ -90,8 +91,8 @@ class TraitsTest(HostCase):
         self.assertEqual({"CUSTOM_ACCELERATOR_KVM"}, gone)
 
     def test_traits_of_nova_s_own_driver_that_do_not_hold_go(self) -> None:
-        others = {"COMPUTE_VIOMMU_MODEL_INTEL", "COMPUTE_SECURITY_TPM_2_0"}
-        present = {*others, "COMPUTE_SECURITY_UEFI_SECURE_BOOT", "COMPUTE_STATUS_DISABLED"}
+        others = {"COMPUTE_VIOMMU_MODEL_INTEL", "COMPUTE_SECURITY_TPM_2_0", placement.SECURE_BOOT}
+        present = {*others, "COMPUTE_STATUS_DISABLED"}
         self.assertEqual(others, placement.outdated(present, set()))
 
 
