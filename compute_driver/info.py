@@ -9,6 +9,9 @@ from compute_driver.choices import Accelerator, DiskFormat, PowerState
 from compute_driver.consoles import DisplayKind
 from compute_driver.guest import Guest
 
+#: Words for the firmware of machines.
+BIOS, UEFI, UEFI_WITH_SECURE_BOOT = "bios", "uefi", "uefi with secure boot"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Device:
@@ -180,8 +183,8 @@ class ArchitectureInfo:
     :param cpu_features: the CPU features of the models that guests get if they name none; empty if
         libvirt does not know the features.
     :param max_vcpus: the largest number of virtual CPUs on the default machine; None if unknown.
-    :param firmware: firmware of the default machine: ``bios``, ``uefi``,
-        ``uefi with secure boot``; None if unknown.
+    :param firmware: firmware of the default machine: :data:`BIOS`, :data:`UEFI`,
+        :data:`UEFI_WITH_SECURE_BOOT`; None if unknown.
     :param absent_devices: family and model of the devices that machines of this architecture can
         have on other hosts, and guests of this host cannot: ``nic model igb`` for example.
     """

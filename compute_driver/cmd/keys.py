@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import re
 import shutil
 import tempfile
@@ -71,8 +72,6 @@ def _is_public_key(line: str) -> bool:
 def own_key(state: Path) -> Path:
     """Return the private SSH key of the driver's own; the first call makes the key.
 
-    The public key is in a file of the same name with ``.pub`` at its end.
-
     :param state: the state directory of the driver.
     :raises MissingDependency: if there is no ``ssh-keygen``.
     :raises HostError: if the key cannot be made.
@@ -90,6 +89,9 @@ def own_key(state: Path) -> Path:
             ended = programs.run([*command, "-f", str(made / key.name)], timeout=60)
             if ended.status:
                 raise exceptions.ToolFailed(f"{program} cannot make a key: {ended.errors.strip()}")
+            for path in made.iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
             made.rename(directory)  # both files at once
         except OSError:
             if not key.exists():  # else another command has made the key
@@ -97,3 +99,18 @@ def own_key(state: Path) -> Path:
         finally:
             shutil.rmtree(made, ignore_errors=True)
     return key
+
+
+def own_public_key(state: Path) -> str:
+    """Return the public SSH key of the driver's own.
+
+    :param state: see :func:`own_key`.
+    :raises HostError: if there is no such key, and none can be made; names the remedy.
+    """
+    private = own_key(state)
+    public = private.with_suffix(".pub")
+    text = public.read_text(errors="replace").strip() if public.exists() else ""
+    if not _is_public_key(text):
+        remedy = f"'ssh-keygen -y -f {private}' tells the key that belongs into the file"
+        raise exceptions.HostError(f"{public} has no public SSH key; {remedy}")
+    return text

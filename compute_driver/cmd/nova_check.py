@@ -17,9 +17,10 @@ class NovaCheck(verb.Verb):
     """Report what this driver does with each option that an operator's nova.conf sets.
 
     The files are those of --config-file and --config-dir; without these options, nova-compute's
-    usual files. Nova need not be installed; where it is, the values are checked as nova itself
-    does. A warning means that nova-compute logs the line when it starts; with a refused option
-    nova-compute does not start. Exit status 1 if there is a warning or a refused option, else 0.
+    usual files. Environment variables such as OS_LIBVIRT__VIRT_TYPE count, too. Nova need not be
+    installed; where it is, the values are checked as nova itself does. A warning means that
+    nova-compute logs the line when it starts; with a refused option nova-compute does not start.
+    Exit status 1 if there is a warning or a refused option, else 0.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -37,7 +38,7 @@ class NovaCheck(verb.Verb):
                 " accepted: --config-file or --config-dir"
             )
         paths = [*files, *(path for name in directories for path in sources.files_in(name))]
-        settings = sources.written(paths)
+        settings = sources.written(paths, report.TABLE)
         values = report.of_settings(settings)
         refused: dict[tuple[str, str], str] = {}
         with contextlib.suppress(ImportError):  # nova is not installed

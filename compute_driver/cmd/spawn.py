@@ -62,12 +62,11 @@ class Spawn(ShowOne):
         if guest.config_drive is None or words.key:
             return guest
         try:
-            private = keys.own_key(Path(self.driver.conf.hypervisor.state_path))
-        except exceptions.MissingDependency as error:
+            own = keys.own_public_key(Path(self.driver.conf.hypervisor.state_path))
+        except exceptions.HostError as error:
             LOG.warning("Guest %s gets no SSH key: %s", guest.name, error)
             return guest
-        own = keys.public_keys([f"{private}.pub"])
-        drive = dataclasses.replace(guest.config_drive, public_keys=own)
+        drive = dataclasses.replace(guest.config_drive, public_keys={"compute-driver": own})
         return dataclasses.replace(guest, config_drive=drive)
 
     def _wait(self, guest: Guest, text: str, timeout: float) -> None:

@@ -30,6 +30,14 @@ LOG = logging.getLogger(__name__)
 #: address is known or that a server listens.
 _AGAIN = 1.0
 
+#: The exit status of ssh after a failure of its own; ssh(1).
+_SSH_FAILED = 255
+
+_OWN_KEY = (
+    "a guest knows the driver's own SSH key only from a config drive that 'spawn' makes without"
+    " --key; --identity names another key"
+)
+
 #: Seconds that a server may take to greet.
 _ANSWER = 5.0
 
@@ -81,15 +89,11 @@ class Ssh(verb.Verb):
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         uuid, program = self.find(parsed_args.guest), tools.require_program("ssh")
         state = Path(self.driver.conf.hypervisor.state_path)
-        identity = parsed_args.identity or str(keys.own_key(state))
         guest = self.driver.show(uuid).guest
         _require_way(guest)
+        identity = parsed_args.identity or str(keys.own_key(state))
         if guest.config_drive is None and parsed_args.identity is None:
-            LOG.warning(
-                "Guest %s has no config drive, so it has not got the SSH key of the driver;"
-                " 'spawn --config-drive' gives the key, and --identity names another one",
-                guest.name,
-            )
+            LOG.warning("Guest %s has no config drive: %s", guest.name, _OWN_KEY)
         deadline = time.monotonic() + parsed_args.timeout
         self._wait_for_keys(guest, deadline)
         address = self._wait_for_server(guest, deadline)
@@ -110,7 +114,10 @@ class Ssh(verb.Verb):
             options = [f"-o{name}={value}" for name, value in settings.items()]
             target = ["-i", identity, "-p", str(address.port), "-l", parsed_args.user]
             # After "--", ssh takes no word for an option.
-            return _run([program, *options, *target, "--", address.host, *parsed_args.command])
+            status = _run([program, *options, *target, "--", address.host, *parsed_args.command])
+        if status == _SSH_FAILED and parsed_args.identity is None:
+            LOG.warning("If guest %s has refused the key: %s", guest.name, _OWN_KEY)
+        return status
 
     def _wait_for_keys(self, guest: Guest, deadline: float) -> None:
         """Return when the guest has told the key of its SSH server.

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from oslo_config import cfg, types
 
+from compute_driver import exceptions
 from compute_driver.choices import CacheMode, SourceKind
+from compute_driver.guest import Cpu
 from compute_driver.guest.bounds import WORD
 from compute_driver.hardware import cpu_set
 
@@ -35,6 +37,31 @@ class CpuSet(types.ConfigType):
 
     def _formatter(self, value: str) -> str:
         return value
+
+
+def cpu_model(name: str) -> str:
+    """Return the name of a CPU model.
+
+    :raises ValueError: if no model can have the name.
+    """
+    try:
+        Cpu(model=name)
+    except exceptions.InvalidParameter as error:
+        raise ValueError(str(error)) from error
+    return name
+
+
+class CpuModelNames(types.List):
+    """Names of CPU models."""
+
+    accepted = "names of CPU models, such as Haswell,Nehalem"
+
+    def __init__(self) -> None:
+        super().__init__(type_name="CPU models")
+
+    def __call__(self, value: object) -> list[str]:
+        """Return the names."""
+        return [cpu_model(name) for name in super().__call__(value)]
 
 
 class CpuFeatures(types.List):
@@ -75,13 +102,15 @@ class CacheModes(types.Dict):
 
 
 OPTIONS = [
-    cfg.ListOpt(
-        "kvm_cpu_models",
+    cfg.Opt(
+        "cpu_models",
+        type=CpuModelNames(),
         default=[],
-        help="CPU models of guests with KVM that name no model and have the host's own "
-        "architecture. The first model is the default. Within nova, an instance whose flavor "
-        "requires CPU features by traits gets the first model with these features. Unset, "
-        "kvm_cpu_mode applies. Within nova the default is [libvirt] cpu_models.",
+        help="CPU models of guests of the host's own architecture that name no model, if the "
+        "guests run under the accelerator of virt_type. The first model is the default. Within "
+        "nova, an instance whose flavor requires CPU features by traits gets the first model with "
+        "these features. Unset, kvm_cpu_mode or tcg_cpu_models applies. Within nova the default is "
+        "[libvirt] cpu_models.",
     ),
     cfg.Opt(
         "cpu_features",

@@ -11,7 +11,6 @@ from oslo_config import cfg, types
 
 from compute_driver import exceptions
 from compute_driver.conf import consoles, devices
-from compute_driver.guest import Cpu
 from compute_driver.guest.bounds import MAX_MEMORY_MIB
 from compute_driver.hardware import architecture
 from compute_driver.limits import MAX_AGE, MAX_SECONDS
@@ -146,7 +145,7 @@ class CpuModels(types.Dict):
         """Return the models by the canonical names of the architectures."""
         models: dict[str, str] = {}
         for name, model in super().__call__(value).items():
-            if models.setdefault(_canonical(name), _model(model)) != model:
+            if models.setdefault(_canonical(name), devices.cpu_model(model)) != model:
                 raise ValueError(f"two models for {_canonical(name)}")
         return models
 
@@ -156,14 +155,6 @@ def _canonical(name: str) -> str:
         return architecture.get(name).name
     except exceptions.InvalidParameter as error:
         raise ValueError(str(error)) from error
-
-
-def _model(name: str) -> str:
-    try:
-        Cpu(model=name)
-    except exceptions.InvalidParameter as error:
-        raise ValueError(str(error)) from error
-    return name
 
 
 STATE_PATH = cfg.Opt(
@@ -269,9 +260,9 @@ OPTIONS = [
         default={},
         help="CPU models of emulated guests that name no model, by guest architecture, such as "
         "x86_64:Haswell-noTSX,aarch64:cortex-a72; 'maximum' has all features that QEMU can "
-        "emulate, 'none' is QEMU's default. Within nova, [libvirt] cpu_mode and cpu_models set the "
-        "model of the host's own architecture if virt_type is qemu. The default models run every "
-        "common distribution and are fast to emulate.",
+        "emulate, 'none' is QEMU's default. Within nova, [libvirt] cpu_mode sets the model of the "
+        "host's own architecture if virt_type is qemu. The default models run every common "
+        "distribution and are fast to emulate.",
     ),
     cfg.IntOpt(
         "tcg_translation_buffer_mib",

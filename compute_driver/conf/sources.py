@@ -7,7 +7,7 @@ import codecs
 import dataclasses
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,6 @@ _GROUP = hypervisor.GROUP.name
 #: oslo.config's words before the reason of a refusal.
 _REASON = "is not valid: "
 _COMMON = "default"
-#: Beginnings of the environment variables of oslo.config, by group.
-_VARIABLES = {_GROUP: f"OS_{_GROUP.upper()}__", _COMMON: "OS_DEFAULT__"}
 
 #: Similarity of a misspelt name to an option, from 0 to 1.  The names of nova and its libraries in
 #: [DEFAULT] have a similarity of at most 0.76 to the names of oslo.log.
@@ -56,12 +54,17 @@ def files_in(directory: str) -> list[str]:
     return [str(Path(directory, name)) for name in names]
 
 
-def written(paths: Sequence[str]) -> list[Setting]:
+def written(paths: Sequence[str], groups: Iterable[str] = ()) -> list[Setting]:
     """Return the settings of files and environment; a later setting takes precedence.
 
+    :param groups: groups of nova whose environment variables count, too.
     :raises ConfigurationError: if a file is unreadable or is not a configuration file.
     """
-    return [setting for path in paths for setting in _in_file(path)] + _in_environment()
+    return [setting for path in paths for setting in _in_file(path)] + [
+        setting
+        for group in dict.fromkeys((_GROUP, _COMMON, *map(str.lower, groups)))
+        for setting in _in_environment(group)
+    ]
 
 
 def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[Setting]) -> str:
@@ -94,7 +97,7 @@ def unknown_driver(settings: Sequence[Setting]) -> list[str]:
 def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[str]:
     """Return one line for each CPU model of the options that libvirt does not know.
 
-    The options are ``tcg_cpu_models``, and ``kvm_cpu_models`` for the host's own architecture.  No
+    The options are ``tcg_cpu_models``, and ``cpu_models`` for the host's own architecture.  No
     emulator is started here: spawn refuses the models that an emulator lacks.
     """
     from compute_driver.conf import cpu_map  # slow to import: it reads XML
@@ -105,7 +108,7 @@ def unknown_models(conf: cfg.ConfigOpts, settings: Sequence[Setting]) -> list[st
         for name, model in options.tcg_cpu_models.items()
     ]
     if own in architecture.TABLE:
-        named += [("kvm_cpu_models", model, own, model) for model in options.kvm_cpu_models]
+        named += [("cpu_models", model, own, model) for model in options.cpu_models]
     lines = []
     for option, value, name, model in named:
         known = cpu_map.models(name)
@@ -185,10 +188,10 @@ def _in_file(path: str) -> list[Setting]:
     ]
 
 
-def _in_environment() -> list[Setting]:
+def _in_environment(group: str) -> list[Setting]:
+    prefix = f"OS_{group.upper()}__"  # of oslo.config
     return [
         Setting(group, name.removeprefix(prefix).lower(), value, name)
-        for group, prefix in _VARIABLES.items()
         for name, value in sorted(os.environ.items())
         if name.startswith(prefix)
     ]

@@ -44,18 +44,23 @@ class CpuDefaults:
 
     :param kvm_mode: see option ``kvm_cpu_mode``.
     :param tcg_models: see option ``tcg_cpu_models``.
-    :param kvm_models: see option ``kvm_cpu_models``.
+    :param models: see option ``cpu_models``.
     :param features: see option ``cpu_features``.
-    :param featured: the accelerator of guests with these features.
+    :param configured: the accelerator of guests with these models and features.
     :param architecture: the host's architecture, whose guests have these models and features.
     """
 
     kvm_mode: str
     tcg_models: Mapping[str, str]
-    kvm_models: Sequence[str] = ()
+    models: Sequence[str] = ()
     features: Sequence[str] = ()
-    featured: Accelerator = Accelerator.KVM
+    configured: Accelerator = Accelerator.KVM
     architecture: str = ""
+
+    @property
+    def guests(self) -> tuple[str, Accelerator]:
+        """Architecture and accelerator of the guests with these models and features."""
+        return self.architecture, self.configured
 
     @classmethod
     def of(cls, options: Any) -> CpuDefaults:
@@ -67,9 +72,9 @@ class CpuDefaults:
         return cls(
             kvm_mode=options.kvm_cpu_mode,
             tcg_models=options.tcg_cpu_models,
-            kvm_models=options.kvm_cpu_models,
+            models=options.cpu_models,
             features=options.cpu_features,
-            featured=Accelerator.KVM if kvm else Accelerator.TCG,
+            configured=Accelerator.KVM if kvm else Accelerator.TCG,
             architecture=architecture.of_host(),
         )
 
@@ -103,7 +108,7 @@ def default_features(
     facts: architecture.Architecture, accelerator: Accelerator, defaults: CpuDefaults
 ) -> tuple[list[str], list[str]]:
     """Return the features that the operator adds and removes."""
-    if (facts.name, accelerator) != (defaults.architecture, defaults.featured):
+    if (facts.name, accelerator) != defaults.guests:
         return [], []
     return (
         [word[1:] for word in defaults.features if word.startswith("+")],
@@ -142,10 +147,10 @@ def default_models(
 
     :return: the models; empty text stands for QEMU's own choice.
     """
-    if accelerator is Accelerator.TCG:
+    if defaults.models and (facts.name, accelerator) == defaults.guests:
+        models = [*defaults.models]
+    elif accelerator is Accelerator.TCG:
         models = [defaults.tcg_models.get(facts.name, facts.emulated_cpu)]
-    elif defaults.kvm_models and facts.name == defaults.architecture:
-        models = [*defaults.kvm_models]
     else:
         known = defaults.kvm_mode in (*facts.kvm_cpu_modes, NO_MODEL)
         models = [defaults.kvm_mode if known else facts.kvm_cpu_modes[0]]

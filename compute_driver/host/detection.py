@@ -27,7 +27,13 @@ from compute_driver.host.cache import Cache
 from compute_driver.host.capabilities import Capabilities
 from compute_driver.host.emulator import Emulators
 from compute_driver.host.kind import Kind
-from compute_driver.info import ArchitectureInfo, MachineType
+from compute_driver.info import (
+    BIOS,
+    UEFI,
+    UEFI_WITH_SECURE_BOOT,
+    ArchitectureInfo,
+    MachineType,
+)
 from compute_driver.libvirt.connection import Connection
 from compute_driver.system import tools
 
@@ -258,8 +264,8 @@ def _kind(facts: Architecture, emulator: str, accelerator: Accelerator) -> Kind:
 
 def _firmware(machine: Machine, able: etree._Element) -> Iterator[str]:
     if Firmware.BIOS in machine.firmwares:
-        yield "bios"
+        yield BIOS
     if Firmware.UEFI in machine.firmwares and capabilities.has_uefi(able):
-        yield "uefi"
+        yield UEFI
         if machine.secure_boot and capabilities.has_secure_boot(able):
-            yield "uefi with secure boot"
+            yield UEFI_WITH_SECURE_BOOT

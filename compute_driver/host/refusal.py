@@ -213,10 +213,11 @@ class _Processor:
 
 
 def _source(model: str | None, accelerator: Accelerator) -> str:
-    """Return the name of the option that gives the model to guests that name none."""
-    if accelerator is Accelerator.TCG:
-        return "[hypervisor] tcg_cpu_models"
-    return f"[hypervisor] {'kvm_cpu_mode' if model in tuning.CPU_MODES else 'kvm_cpu_models'}"
+    """Return the names of the options that may give the model to guests that name none."""
+    if model in tuning.CPU_MODES and accelerator is Accelerator.KVM:
+        return "[hypervisor] kvm_cpu_mode"
+    tcg = " or tcg_cpu_models" if accelerator is Accelerator.TCG else ""
+    return f"[hypervisor] cpu_models{tcg}"
 
 
 def is_lenient(facts: architecture.Architecture, accelerator: Accelerator) -> bool:

@@ -25,8 +25,8 @@ from compute_driver.nova.options.rules import text as rules_text
 #: The options of nova behind the defaults of :func:`_processors`.
 _PROCESSORS = {
     "kvm_cpu_mode": [("libvirt", "cpu_mode")],
-    "kvm_cpu_models": [("libvirt", "cpu_models")],
-    "tcg_cpu_models": [("libvirt", "cpu_mode"), ("libvirt", "cpu_models")],
+    "tcg_cpu_models": [("libvirt", "cpu_mode")],
+    "cpu_models": [("libvirt", "cpu_models")],
 }
 
 #: The default number of interfaces that a running instance can get.  Every interface takes a port
@@ -201,9 +201,11 @@ def _processors(nova_conf: cfg.ConfigOpts) -> dict[str, Any]:
     # As for nova's own driver, upper and lower case are the same.
     known = {model.lower(): model for model in cpu_map.models(own)}
     models = [known.get(model.lower(), model) for model in models]
+    if mode == "custom":
+        return {"cpu_models": models}
     if nova_conf.hypervisor.virt_type == VirtType.QEMU:
-        return {"tcg_cpu_models": {own: models[0] if mode == "custom" else mode}}
-    return {"kvm_cpu_models": models} if mode == "custom" else {"kvm_cpu_mode": mode}
+        return {"tcg_cpu_models": {own: mode}}
+    return {"kvm_cpu_mode": mode}
 
 
 def _hotplug_ports(nova_conf: cfg.ConfigOpts) -> int:

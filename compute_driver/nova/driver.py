@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from nova.virt import driver, event
 
 from compute_driver.choices import PowerState
-from compute_driver.nova import configuration, placement, snapshot
+from compute_driver.nova import configuration, snapshot
 from compute_driver.nova.agent import AgentMethods
 from compute_driver.nova.consoles import ConsoleMethods
 from compute_driver.nova.diagnostics import DiagnosticsMethods
@@ -62,17 +62,21 @@ class NovaDriver(
 
     capabilities: Mapping[str, bool] = {
         # Every capability has a value: nova leaves the trait of a missing capability as another
-        # driver has set it.
-        **dict.fromkeys(driver.CAPABILITY_TRAITS_MAP, False),
-        **driver.ComputeDriver.capabilities,
-        "has_imagecache": True,
-        "supports_attach_interface": True,
-        "supports_device_tagging": True,
-        "supports_evacuate": True,
-        "supports_migrate_to_same_host": True,
-        "supports_tagged_attach_interface": True,
-        "supports_trusted_certs": True,
-        **{f"supports_image_type_{name}": True for name in _IMAGE_FORMATS},
+        # driver has set it.  Module placement sets the trait of secure boot, by the host.
+        name: value
+        for name, value in {
+            **dict.fromkeys(driver.CAPABILITY_TRAITS_MAP, False),
+            **driver.ComputeDriver.capabilities,
+            "has_imagecache": True,
+            "supports_attach_interface": True,
+            "supports_device_tagging": True,
+            "supports_evacuate": True,
+            "supports_migrate_to_same_host": True,
+            "supports_tagged_attach_interface": True,
+            "supports_trusted_certs": True,
+            **{f"supports_image_type_{name}": True for name in _IMAGE_FORMATS},
+        }.items()
+        if name != "supports_secure_boot"
     }
 
     def init_host(self, host: str) -> None:
@@ -86,12 +90,6 @@ class NovaDriver(
             LOG.warning("%s", line)
         snapshot.clear(self._conf)
         self._driver.subscribe(self._emit)
-
-    def capabilities_as_traits(self) -> dict[str, bool]:
-        """Return the traits of the driver; secure boot is a trait of the host."""
-        traits: dict[str, bool] = super().capabilities_as_traits()
-        traits.pop(placement.SECURE_BOOT, None)
-        return traits
 
     def cleanup_host(self, host: str) -> None:
         self._driver.close()

@@ -39,7 +39,7 @@ class HostMethods(Section):
     def get_available_resource(self, nodename: str) -> dict[str, Any]:
         vcpus_used = sum(info.guest.vcpus for info in self._driver.list())
         resources = placement.resources(
-            self._driver.host_show(), vcpus_used, uptime(), fields.Architecture.ALL
+            self._driver.host_show(), vcpus_used, fields.Architecture.ALL
         )
         return {**resources, "uuid": node.get_local_node_uuid()}
 

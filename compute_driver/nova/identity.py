@@ -16,6 +16,7 @@ from typing import Any
 import nova.privsep.path
 from nova import version
 
+from compute_driver import exceptions
 from compute_driver.guest import Identity
 from compute_driver.system.filesystem import host_errors
 
@@ -48,7 +49,13 @@ def _read(path: Path) -> str:
             text = path.read_text()
         except PermissionError:  # Linux lets only root read the identity of the hardware
             text = nova.privsep.path.last_bytes(str(path), _PAGE)[0].decode()
+    try:
         return str(uuid.UUID(text.strip()))
+    except ValueError as error:  # systemd writes no number before the first boot of an image
+        raise exceptions.HostError(
+            f"{path}, which option [libvirt] sysinfo_serial names, has {text.strip()!r}; accepted:"
+            " a UUID, or sysinfo_serial = unique"
+        ) from error
 
 
 _SERIALS: Mapping[str, Callable[[], str | None]] = {

@@ -17,7 +17,7 @@ from compute_driver.choices import Accelerator
 from compute_driver.guest import GIB, MIB
 from compute_driver.hardware import architecture
 from compute_driver.hardware.machines import Machine
-from compute_driver.info import ArchitectureInfo, HostInfo
+from compute_driver.info import BIOS, UEFI, UEFI_WITH_SECURE_BOOT, ArchitectureInfo, HostInfo
 from compute_driver.system import files
 
 #: The traits of the accelerator that runs guests of the host's own architecture.
@@ -56,6 +56,12 @@ _X86 = "HW_CPU_X86_"
 
 #: The trait of a host that has the firmware for secure boot.
 SECURE_BOOT = "COMPUTE_SECURITY_UEFI_SECURE_BOOT"
+
+_FIRMWARE = {
+    BIOS: "COMPUTE_FIRMWARE_BIOS",
+    UEFI: "COMPUTE_FIRMWARE_UEFI",
+    UEFI_WITH_SECURE_BOOT: SECURE_BOOT,
+}
 
 #: The beginnings of the traits that this driver removes if they are not true.  This driver never
 #: sets some of them, but nova's own driver may have set them.
@@ -145,9 +151,6 @@ def _running(host: HostInfo) -> list[ArchitectureInfo]:
 def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     name = _ARCHITECTURES.get(info.architecture, info.architecture).upper()
     yield f"COMPUTE_ARCH_{name}"
-    firmware = info.firmware or ()
-    if "uefi with secure boot" in firmware:
-        yield SECURE_BOOT
     if info.architecture != own:
         return
     yield f"HW_ARCH_{name}"
@@ -156,8 +159,7 @@ def _traits(info: ArchitectureInfo, own: str) -> Iterator[str]:
     for feature in info.cpu_features:
         for suffix in _FEATURES.get(feature, (feature.upper(),)):
             yield f"{_X86}{suffix}"
-    for word in firmware:
-        yield f"COMPUTE_FIRMWARE_{word.upper()}"
+    yield from (_FIRMWARE[word] for word in info.firmware or ())
     yield from _devices(architecture.get(info.architecture).machines, info.absent_devices)
 
 
@@ -210,13 +212,10 @@ def supported_instances(host: HostInfo, known: Collection[str]) -> list[tuple[st
     ]
 
 
-def resources(
-    host: HostInfo, vcpus_used: int, uptime: str, known: Collection[str]
-) -> dict[str, Any]:
+def resources(host: HostInfo, vcpus_used: int, known: Collection[str]) -> dict[str, Any]:
     """Return the host's resources for nova's resource tracker.
 
     :param vcpus_used: the number of vCPUs of all guests.
-    :param uptime: the host's uptime and load, as text.
     :param known: see :func:`supported_instances`.
     """
     own = next((i for i in host.architectures if i.architecture == architecture.of_host()), None)
@@ -240,7 +239,6 @@ def resources(
         ),
         "supported_instances": supported_instances(host, known),
         "numa_topology": None,
-        "stats": {"uptime": uptime},
     }
 
 

@@ -102,8 +102,10 @@ def _boot(
     conf: cfg.ConfigOpts, context: Any, guest: Guest, image: Any, stable: bool
 ) -> DirectBoot | None:
     properties = glance.API().get(context, image.id)["properties"]
-    kernel = properties.get("kernel_id") or conf.libvirt.rescue_kernel_id
-    ramdisk = properties.get("ramdisk_id") or conf.libvirt.rescue_ramdisk_id
+    kernel, ramdisk = properties.get("kernel_id"), properties.get("ramdisk_id")
+    if not kernel:  # a ramdisk has the modules of its own kernel
+        kernel = conf.libvirt.rescue_kernel_id
+        ramdisk = ramdisk or conf.libvirt.rescue_ramdisk_id
     if kernel:
         cmdline = image.properties.get("os_command_line")
         if stable and not cmdline:

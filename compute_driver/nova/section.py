@@ -10,7 +10,6 @@ from typing import Any
 
 from nova.virt import driver
 
-from compute_driver.choices import Accelerator
 from compute_driver.drivers import loading
 from compute_driver.guest import Guest
 from compute_driver.hardware import architecture, tuning
@@ -49,10 +48,10 @@ class Section(driver.ComputeDriver):
         facts = architecture.get(guest.architecture)
         defaults = tuning.CpuDefaults.of(self._conf.hypervisor)
         model = guest.cpu.model or processor.choose_model(
-            defaults.kvm_models,
+            defaults.models,
             guest.architecture,
             instance.flavor.extra_specs,
-            *tuning.default_features(facts, Accelerator.KVM, defaults),
+            *tuning.default_features(facts, defaults.configured, defaults),
         )
         return dataclasses.replace(
             guest,

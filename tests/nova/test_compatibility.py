@@ -31,7 +31,8 @@ class SignatureTest(unittest.TestCase):
 
 class CapabilitiesTest(unittest.TestCase):
     def test_every_trait_of_a_capability_is_set_or_taken_away(self) -> None:
-        self.assertLessEqual(driver.CAPABILITY_TRAITS_MAP.keys(), NovaDriver.capabilities.keys())
+        missing = driver.CAPABILITY_TRAITS_MAP.keys() - NovaDriver.capabilities.keys()
+        self.assertEqual({"supports_secure_boot"}, missing)  # a trait of the host
 
 
 def _own_methods() -> list[tuple[str, object]]:

@@ -106,6 +106,11 @@ class IdentityTest(NovaCase):
             self.assertIsNone(serial("unique"))
             with self.assertRaises(exceptions.HostError):
                 serial("hardware")
+            for content in ("", "uninitialized\n"):  # an image that has never booted
+                file.truncate(0)
+                Path(file.name).write_text(content)
+                with self.assertRaisesRegex(exceptions.HostError, "sysinfo_serial .*accepted:"):
+                    serial("auto")
             with (
                 mock.patch.object(Path, "read_text", side_effect=PermissionError),
                 mock.patch.object(

@@ -79,6 +79,19 @@ class RescueTest(NovaCase):
         assert found.boot is not None
         self.assertEqual("glance://configured", found.boot.kernel.location)
         self.assertEqual("quiet", found.boot.cmdline)
+        CONF.set_override("rescue_ramdisk_id", "modules", "libvirt")
+        self.addCleanup(CONF.clear_override, "rescue_ramdisk_id", "libvirt")
+        for said, ramdisk in (
+            ({}, "modules"),
+            ({"kernel": {"ramdisk_id": "r"}}, "r"),
+            ({"kernel": {"kernel_id": "k"}}, None),
+        ):
+            with self.subTest(said):
+                boot = self.rescue(**said).boot
+                assert boot is not None
+                self.assertEqual(
+                    ramdisk and f"glance://{ramdisk}", boot.ramdisk and boot.ramdisk.location
+                )
 
     def test_own_image_is_started_by_the_own_kernel(self) -> None:
         guest = Guest(

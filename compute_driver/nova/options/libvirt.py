@@ -70,7 +70,7 @@ RULES: Mapping[str, Rule] = {
     "virt_type": default_of("virt_type", "kvm", "qemu", lack="the driver runs KVM and QEMU only"),
     # Processors
     "cpu_mode": works("sets the defaults of [hypervisor] kvm_cpu_mode and tcg_cpu_models"),
-    "cpu_models": works("sets the defaults of [hypervisor] kvm_cpu_models and tcg_cpu_models"),
+    "cpu_models": works("sets the default of [hypervisor] cpu_models"),
     "cpu_model_extra_flags": default_of("cpu_features"),
     "cpu_power_governor_high": needless(_POWER),
     "cpu_power_governor_low": needless(_POWER),

@@ -15,8 +15,10 @@ from compute_driver.hardware import architecture, tuning
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
 
-#: A password in a URI, which no line shows.
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^@/]*@")
+#: A password in a URI or among mount options, which no line shows; mount.cifs(8), mount.ceph(8).
+_PASSWORD = re.compile(
+    r"(://[^/@:]*:)[^@/]*(?=@)|\b((?:pass(?:word)?2?|secret)=)[^,\s]*", re.IGNORECASE
+)
 
 #: Groups all of whose options have a rule; an option without a rule is unknown.
 WHOLE: Mapping[str, Mapping[str, Rule]] = {"libvirt": libvirt.RULES, **compute.WHOLE}
@@ -97,7 +99,7 @@ def lines(values: Values) -> Iterator[Line]:
             if effect is not rule.effect:
                 accepted = ", ".join(word or "unset" for word in rule.accepted)
                 words = f"{rule.lack}; accepted: {accepted}"
-            shown = _PASSWORD.sub(r"\1***@", value)
+            shown = _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", value)
             yield Line(effect, group, name, f"[{group}] {name} = {shown}: {words}")
         elif group in WHOLE:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")

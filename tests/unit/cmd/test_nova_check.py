@@ -39,6 +39,13 @@ class NovaCheckTest(CommandLineCase):
         self.assertEqual(["refused", "refused", "warning", "works"], effects)
         self.assertIn("virt_type in FILE [hypervisor]: 'xen' is not usable", lines[0])
 
+    def test_environment_counts_as_a_file_does(self) -> None:
+        with mock.patch.dict("os.environ", OS_LIBVIRT__VIRT_TYPE="lxc", OS_VNC__KEYMAP="en-us"):
+            lines = self.check("[libvirt]\nvirt_type = kvm\n", 1)
+        self.assertEqual("refused", lines[0].partition(":")[0])
+        self.assertIn("[libvirt] virt_type = lxc", lines[0])
+        self.assertIn("[vnc] keymap", "".join(lines))
+
     def test_another_driver_is_named_and_a_password_is_not(self) -> None:
         content = (
             "[DEFAULT]\ncompute_driver = libvirt.LibvirtDriver\n"

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from unittest import mock
 
+from compute_driver import exceptions
 from compute_driver.cmd import errors, keys, ssh
 from tests.keys import public_key
 from tests.ports import free_port
@@ -29,9 +30,20 @@ class OwnKey(CommandLineCase):
         self.done("spawn", "b", "--disk", "1", "--key", named, "-f", "json")
         self.done("spawn", "c", "--disk", "1", "--meta", "a=b", "-f", "json")
         given = {info.guest.name: info.guest.config_drive for info in self.driver.list()}
-        own = Path(f"{keys.own_key(self.directory)}.pub").read_text().strip()
+        own = keys.own_public_key(self.directory)
         for name, key in (("a", own), ("b", Path(named).read_text()), ("c", own)):
             self.assertEqual([key], [*given[name].public_keys.values()], name)
+
+    def test_guest_is_made_without_a_key_that_cannot_be_read(self) -> None:
+        public = keys.own_key(self.directory).with_suffix(".pub")
+        for content in ("", "noise"):
+            public.write_text(content)
+            with self.assertRaisesRegex(exceptions.HostError, "ssh-keygen -y"):
+                keys.own_public_key(self.directory)
+        public.unlink()
+        outcome = self.run_command("spawn", "a", "--disk", "1", "--config-drive", "-f", "json")
+        self.assertEqual(0, outcome.status)
+        self.assertIn(f"gets no SSH key: {public} has no public SSH key", outcome.err)
 
     def test_guest_that_does_not_know_the_key_is_told_with_the_remedy(self) -> None:
         named = self.file("id.pub", public_key())
@@ -39,7 +51,7 @@ class OwnKey(CommandLineCase):
             with self.subTest(name):
                 self.done("spawn", name, "--disk", "1", "--publish", f"{free_port()}:22", option)
                 words = ("ssh", name, "--timeout", "0")
-                told = "'spawn --config-drive' gives the key"
+                told = f"Guest {name} has no config drive: a guest knows"
                 self.assertEqual(name == "plain", told in self.run_command(*words).err)
                 self.assertNotIn(told, self.run_command(*words, "--identity", named).err)
 
@@ -50,6 +62,7 @@ class Refusals(CommandLineCase):
         outcome = self.run_command("ssh", "a")
         self.assertEqual(1, outcome.status)
         self.assertIn("'compute-driver publish a 2222:22'", outcome.err)
+        self.assertFalse((self.directory / "ssh").exists())
         self.assertEqual(1, self.run_command("ssh", "nobody").status)
         self.done("publish", "a", "2222:22/udp")
         self.assertIn("'compute-driver publish a 2222:22'", self.run_command("ssh", "a").err)

@@ -363,7 +363,7 @@ class Configuration(CommandLineCase):
     def test_validate_knows_libvirt_s_models(self) -> None:
         text = (
             "[hypervisor]\ntcg_cpu_models = x86_64:Nehalm,i686:maximum,aarch64:cortex-a72\n"
-            "kvm_cpu_models = Haswell,Haswel\n"
+            "cpu_models = Haswell,Haswel\n"
         )
         path = self.file("models.conf", text)
         with mock.patch.object(architecture, "of_host", return_value="x86_64"):
@@ -373,7 +373,7 @@ class Configuration(CommandLineCase):
             outcome.out,
             rf"\Atcg_cpu_models in {path} \[hypervisor\]: 'x86_64:Nehalm' is not usable;"
             r" accepted: for x86_64, models such as Nehalem, [^\n]*\n"
-            rf"kvm_cpu_models in {path} \[hypervisor\]: 'Haswel' is not usable;"
+            rf"cpu_models in {path} \[hypervisor\]: 'Haswel' is not usable;"
             r" accepted: for x86_64, models such as Haswell, [^\n]*\n\Z",
         )
 

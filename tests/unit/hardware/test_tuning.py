@@ -37,20 +37,26 @@ def cpu(
 
 
 class DefaultModelsTest(unittest.TestCase):
-    def test_all_models_of_the_operator_are_for_guests_of_the_host_under_kvm(self) -> None:
+    def test_all_models_of_the_operator_are_for_guests_of_the_host_under_one_accelerator(
+        self,
+    ) -> None:
         x86, arm = architecture.get("x86_64"), architecture.get("aarch64")
-        defaults = tuning.CpuDefaults(
-            kvm_mode="host-model",
-            tcg_models={},
-            kvm_models=("Nehalem", "Haswell"),
-            architecture="x86_64",
-        )
-        for facts, accelerator, models in (
-            (x86, Accelerator.KVM, ["Nehalem", "Haswell"]),
-            (x86, Accelerator.TCG, [x86.emulated_cpu]),
-            (arm, Accelerator.KVM, ["host-passthrough"]),
+        both, kvm, tcg = ["Nehalem", "Haswell"], Accelerator.KVM, Accelerator.TCG
+        for configured, facts, accelerator, models in (
+            (kvm, x86, kvm, both),
+            (kvm, x86, tcg, [x86.emulated_cpu]),
+            (kvm, arm, kvm, ["host-passthrough"]),
+            (tcg, x86, tcg, both),
+            (tcg, arm, tcg, [arm.emulated_cpu]),
         ):
-            with self.subTest(facts=facts.name, accelerator=accelerator):
+            defaults = tuning.CpuDefaults(
+                kvm_mode="host-model",
+                tcg_models={},
+                models=both,
+                configured=configured,
+                architecture="x86_64",
+            )
+            with self.subTest(facts=facts.name, configured=configured, accelerator=accelerator):
                 self.assertEqual(models, tuning.default_models(facts, accelerator, defaults))
 
 
@@ -74,7 +80,7 @@ class CpuTest(unittest.TestCase):
                 self.assertEqual(Cpu(), got)
 
     def test_first_model_of_the_operator_is_for_the_host_s_architecture(self) -> None:
-        more = {"kvm_models": ["Haswell", "Nehalem"], "architecture": "x86_64"}
+        more = {"models": ["Haswell", "Nehalem"], "architecture": "x86_64"}
         self.assertEqual("Haswell", cpu(accelerator=Accelerator.KVM, more=more).model)
         self.assertEqual(
             "host-model", cpu(name="i686", accelerator=Accelerator.KVM, more=more).model
@@ -83,7 +89,7 @@ class CpuTest(unittest.TestCase):
 
     def test_features_of_the_operator_hold_for_one_accelerator(self) -> None:
         features = ["+pcid", "+avx", "-vme", "-aes"]
-        more = {"features": features, "featured": Accelerator.TCG, "architecture": "x86_64"}
+        more = {"features": features, "configured": Accelerator.TCG, "architecture": "x86_64"}
         wanted = Cpu(model="Nehalem", enable=("aes",), disable=("avx",))
         self.assertEqual(
             Cpu(model="Nehalem", enable=("aes", "pcid"), disable=("avx", "vme")),

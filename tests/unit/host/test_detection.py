@@ -42,13 +42,13 @@ class ArchitecturesTest(DetectionTestCase):
     def test_features_are_those_of_all_models_that_the_operator_names(self) -> None:
         for options, features in (
             ({}, ("avx2", "sse4.1", "sse4.2")),
-            ({"kvm_cpu_models": ["Nehalem"]}, ("sse4.1", "sse4.2")),
-            ({"kvm_cpu_models": ["Nehalem", "Westmere"]}, ("aes", "sse4.1", "sse4.2")),
+            ({"cpu_models": ["Nehalem"]}, ("sse4.1", "sse4.2")),
+            ({"cpu_models": ["Nehalem", "Westmere"]}, ("aes", "sse4.1", "sse4.2")),
             (
-                {"kvm_cpu_models": ["Nehalem"], "cpu_features": ["+pcid", "-sse4.2"]},
+                {"cpu_models": ["Nehalem"], "cpu_features": ["+pcid", "-sse4.2"]},
                 ("pcid", "sse4.1"),
             ),
-            ({"kvm_cpu_models": ["unknown"]}, ()),
+            ({"cpu_models": ["unknown"]}, ()),
         ):
             with self.subTest(options):
                 own, *_others = self.detection(**options).architectures()

@@ -105,12 +105,24 @@ class ReportTest(unittest.TestCase):
         told = [f"{line.effect}: {line.text}" for line in lines if line.effect not in silent]
         self.assertEqual(expected, sorted(told, key=lambda line: line.startswith("warning")))
 
+    def test_no_line_shows_a_password(self) -> None:
+        for name, value, shown in (
+            ("connection_uri", "qemu+tls://nova:pw@host/system", "qemu+tls://nova:***@host/system"),
+            ("smbfs_mount_options", "-o username=n,password=pw,vers=3", "password=***,vers=3"),
+            ("smbfs_mount_options", "-o user=n,PASS=pw", "PASS=***"),
+            ("ceph_mount_options", "name=n,secret=pw==", "name=n,secret=***"),
+        ):
+            with self.subTest(name, value=value):
+                (line,) = report.lines({("libvirt", name): value})
+                self.assertIn(shown, line.text)
+                self.assertNotIn("pw", line.text)
+
     def test_options_that_work_name_the_own_option(self) -> None:
         told = {(line.group, line.name): line for line in report.lines(read(FULL))}
         for group, name, effect, words in (
             ("DEFAULT", "preallocate_images", Effect.WORKS, "[hypervisor] preallocate_disks"),
             ("compute", "cpu_shared_set", Effect.WORKS, "[hypervisor] guest_cpus"),
-            ("libvirt", "cpu_models", Effect.WORKS, "= Haswell: .*kvm_cpu_models"),
+            ("libvirt", "cpu_models", Effect.WORKS, "= Haswell: .*cpu_models"),
             ("vnc", "enabled", Effect.WORKS, "vnc_listen"),
             ("libvirt", "volume_clear", Effect.NEEDLESS, "only for images_type lvm"),
             ("libvirt", "snapshot_compression", Effect.NEEDLESS, "changes nothing"),
