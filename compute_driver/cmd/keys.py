@@ -16,7 +16,8 @@ from compute_driver import exceptions
 from compute_driver.system import programs, tools
 from compute_driver.system.filesystem import host_errors
 
-_MAX_KEY_FILE_BYTES = 65536
+#: The largest size of a file of SSH keys.
+MAX_FILE_BYTES = 65536
 _LINE = re.compile(r"(?P<kind>[a-z0-9@.-]+) (?P<key>[A-Za-z0-9+/]+={0,2})( .*)?")
 _ACCEPTED = "a file of public SSH keys, such as ~/.ssh/id_ed25519.pub"
 
@@ -46,7 +47,7 @@ def public_keys(paths: Sequence[str]) -> dict[str, str]:
     """
     keys: dict[str, str] = {}
     for path in paths:
-        text = read_file("--key", path, _MAX_KEY_FILE_BYTES).decode("utf-8-sig", "replace")
+        text = read_file("--key", path, MAX_FILE_BYTES).decode("utf-8-sig", "replace")
         lines = [line.strip() for line in text.splitlines()]
         lines = [line for line in lines if line and not line.startswith("#")]
         if not lines or not all(map(_is_public_key, lines)):

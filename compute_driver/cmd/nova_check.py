@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
+import logging
 
 from oslo_config import cfg
 
 from compute_driver import conf, exceptions
 from compute_driver.cmd import errors, verb
 from compute_driver.conf import sources
+
+LOG = logging.getLogger(__name__)
 
 
 class NovaCheck(verb.Verb):
@@ -20,7 +22,7 @@ class NovaCheck(verb.Verb):
     usual files. Environment variables such as OS_LIBVIRT__VIRT_TYPE count, too. Nova need not be
     installed; where it is, the values are checked as nova itself does. A warning means that
     nova-compute logs the line when it starts; with a refused option nova-compute does not start.
-    Exit status 1 if there is a warning or a refused option, else 0.
+    Exit status 1 if there is a warning or a refused option, 2 if a file cannot be read, else 0.
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -41,9 +43,11 @@ class NovaCheck(verb.Verb):
         settings = sources.written(paths, report.TABLE)
         values = report.of_settings(settings)
         refused: dict[tuple[str, str], str] = {}
-        with contextlib.suppress(ImportError):  # nova is not installed
+        try:
             from compute_driver.nova import configuration
-
+        except ImportError:
+            LOG.warning("Nova is not installed here, so nothing checks whether values are usable")
+        else:
             values, refused = configuration.checked(paths, settings)
         lines = [line for line in report.lines(values) if (line.group, line.name) not in refused]
         faults = conf.problems(files, directories) + sorted(refused.values())

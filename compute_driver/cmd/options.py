@@ -7,7 +7,9 @@ import argparse
 import contextlib
 import dataclasses
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -246,11 +248,20 @@ def _refuse_without(needed: str, words: argparse.Namespace, options: Iterable[Op
 def _location(flag: str, text: str) -> str:
     """Return an image's path or URL; a path is made absolute.
 
-    :raises InvalidParameter: if the text is empty.
+    :raises InvalidParameter: if the text is neither a URL nor the path of a file.
     """
-    if not text:
-        raise exceptions.InvalidParameter(flag, text, "a local path or a URL")
-    return text if "://" in text else verb.absolute(flag, text)
+    if "://" in text:
+        return text
+    path = verb.absolute(flag, text)
+    try:
+        is_file = bool(text) and not stat.S_ISDIR(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        is_file = False
+    except OSError:
+        is_file = True  # the driver says why it cannot read the file
+    if not is_file:
+        raise exceptions.InvalidParameter(flag, text, "the path of a file, or a URL")
+    return path
 
 
 def gib(flag: str, size: float) -> int:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import logging
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -38,6 +40,9 @@ _OWN_KEY = (
     " --key; --identity names another key"
 )
 
+#: The first port of the host that a remedy proposes.
+_FIRST_PORT = 2222
+
 #: Seconds that a server may take to greet.
 _ANSWER = 5.0
 
@@ -63,7 +68,12 @@ class Ssh(verb.Verb):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _Parser(description=self.get_description(), prog=prog_name)
         verb.add_guest(parser)
-        parser.add_argument("--user", default="root", help="account in the guest (default: root)")
+        parser.add_argument(
+            "--user",
+            type=verb.words,
+            default="root",
+            help="account in the guest (default: root)",
+        )
         parser.add_argument(
             "--identity",
             type=verb.path,
@@ -82,15 +92,18 @@ class Ssh(verb.Verb):
             metavar="COMMAND",
             nargs="*",
             default=[],  # without a default, argparse calls the command required
-            help="command for the guest; after --, if the command has options",
+            help="command for the guest's shell, its words joined by blanks as ssh does; after --,"
+            " if the command has options",
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
+        if parsed_args.identity is not None:
+            keys.read_file("--identity", parsed_args.identity, keys.MAX_FILE_BYTES)
         uuid, program = self.find(parsed_args.guest), tools.require_program("ssh")
         state = Path(self.driver.conf.hypervisor.state_path)
         guest = self.driver.show(uuid).guest
-        _require_way(guest)
+        self._require_way(guest)
         identity = parsed_args.identity or str(keys.own_key(state))
         if guest.config_drive is None and parsed_args.identity is None:
             LOG.warning("Guest %s has no config drive: %s", guest.name, _OWN_KEY)
@@ -115,9 +128,29 @@ class Ssh(verb.Verb):
             target = ["-i", identity, "-p", str(address.port), "-l", parsed_args.user]
             # After "--", ssh takes no word for an option.
             status = _run([program, *options, *target, "--", address.host, *parsed_args.command])
-        if status == _SSH_FAILED and parsed_args.identity is None:
+        if status == _SSH_FAILED and parsed_args.identity is None and guest.config_drive:
             LOG.warning("If guest %s has refused the key: %s", guest.name, _OWN_KEY)
         return status
+
+    def _require_way(self, guest: Guest) -> None:
+        """Refuse a guest that no program can reach by SSH.
+
+        :raises GuestError: names the remedy.
+        """
+        if not guest.interfaces:
+            raise exceptions.GuestError(f"guest {guest.name!r} has no network interface")
+        if not _has_network(guest) and not _published(guest):
+            taken = {
+                port.port
+                for info in self.driver.list()
+                for port in info.guest.published
+                if port.protocol is Protocol.TCP
+            }
+            free = next(port for port in itertools.count(_FIRST_PORT) if port not in taken)
+            raise exceptions.GuestError(
+                f"no port of the host leads to the SSH server of guest {guest.name!r};"
+                f" 'compute-driver publish {guest.name} {free}:{SSH_PORT}' publishes its port"
+            )
 
     def _wait_for_keys(self, guest: Guest, deadline: float) -> None:
         """Return when the guest has told the key of its SSH server.
@@ -125,6 +158,12 @@ class Ssh(verb.Verb):
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
         :raises OperationTimeout: if the guest does not tell.
         """
+        begun = time.monotonic()
+        if sys.stderr.isatty() and not self.driver.ssh_host_keys(guest.uuid):
+            self.app.stderr.write(
+                f"compute-driver: waiting until guest {guest.name} tells the key of its SSH server,"
+                f" at most {deadline - begun:.0f} s\n"
+            )
         for left in _remaining(deadline):
             searched = len(self.driver.console_log(guest.uuid))
             if self.driver.ssh_host_keys(guest.uuid):
@@ -135,8 +174,10 @@ class Ssh(verb.Verb):
                     guest.uuid, consoles.HOST_KEYS_END, timeout=seconds, skip_bytes=searched
                 )
         raise exceptions.OperationTimeout(
-            f"guest {guest.name!r} has not told the key of its SSH server; cloud-init writes this"
-            " key to the serial console, and the guest agent can read the key"
+            f"guest {guest.name!r} has not told the key of its SSH server in"
+            f" {time.monotonic() - begun:.0f} s; cloud-init writes this key to the serial console,"
+            " and the guest agent can read the key; 'compute-driver console log"
+            f" {guest.name}' shows how far the guest is"
         )
 
     def _wait_for_server(self, guest: Guest, deadline: float) -> Address:
@@ -187,20 +228,6 @@ def _published(guest: Guest) -> list[Address]:
         for port in guest.published
         if (port.guest_port, port.protocol) == (SSH_PORT, Protocol.TCP)
     ]
-
-
-def _require_way(guest: Guest) -> None:
-    """Refuse a guest that no program can reach by SSH.
-
-    :raises GuestError: names the remedy.
-    """
-    if not guest.interfaces:
-        raise exceptions.GuestError(f"guest {guest.name!r} has no network interface")
-    if not _has_network(guest) and not _published(guest):
-        raise exceptions.GuestError(
-            f"no port of the host leads to the SSH server of guest {guest.name!r};"
-            f" 'compute-driver publish {guest.name} 2222:{SSH_PORT}' publishes its port"
-        )
 
 
 def _remaining(deadline: float) -> Iterator[float]:

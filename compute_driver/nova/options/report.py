@@ -15,9 +15,9 @@ from compute_driver.hardware import architecture, tuning
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
 
-#: A password in a URI or among mount options, which no line shows; mount.cifs(8), mount.ceph(8).
+#: A password in a URI or among mount options, which no line shows: mount.cifs(8), mount.ceph(8).
 _PASSWORD = re.compile(
-    r"(://[^/@:]*:)[^@/]*(?=@)|\b((?:pass(?:word)?2?|secret)=)[^,\s]*", re.IGNORECASE
+    r"(://[^/@:]*:)[^@/]*(?=@)|\b((?:pass\w*|secret|token)=)[^,&\s]*", re.IGNORECASE
 )
 
 #: Groups all of whose options have a rule; an option without a rule is unknown.
@@ -87,10 +87,16 @@ def of_settings(settings: Iterable[Setting]) -> Values:
 
 
 def lines(values: Values) -> Iterator[Line]:
-    """Yield one line for each option with a rule, then one for each forbidden combination.
+    """Yield a line for each option with a rule, then for each combination and value that fails.
 
     :param values: the values of the options that the operator has set, or of all options.
     """
+    special = [
+        *_combinations(values),
+        *_machines(values.get(("libvirt", "hw_machine_type"), "")),
+        *_replaced(values),
+    ]
+    named = {(line.group, line.name) for line in special}
     for (group, name), value in values.items():
         rule = TABLE.get(group, {}).get(name)
         if rule is not None:
@@ -100,12 +106,11 @@ def lines(values: Values) -> Iterator[Line]:
                 accepted = ", ".join(word or "unset" for word in rule.accepted)
                 words = f"{rule.lack}; accepted: {accepted}"
             shown = _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", value)
-            yield Line(effect, group, name, f"[{group}] {name} = {shown}: {words}")
+            if effect is not Effect.WORKS or (group, name) not in named:
+                yield Line(effect, group, name, f"[{group}] {name} = {shown}: {words}")
         elif group in WHOLE:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
-    yield from _combinations(values)
-    yield from _machines(values.get(("libvirt", "hw_machine_type"), ""))
-    yield from _replaced(values)
+    yield from special
 
 
 def origins(own: str) -> list[tuple[str, str]]:

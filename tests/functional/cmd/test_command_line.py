@@ -284,6 +284,9 @@ BAD_USAGE = {
     ("spawn", "x", "--disk", "1", "--memory", "1g"): "accepted: a whole number",
     ("spawn", "x", "--disk", "1", "--nic", "wifi"): "accepted: user, network=NAME, bridge=NAME",
     ("spawn", "x", "--image", "ftp://host/disk"): "URL with one of the schemes",
+    ("spawn", "x", "--image", "/nonexistent"): "--image: '/nonexistent' is not usable",
+    ("spawn", "x", "--image", "/tmp"): "--image: '/tmp' is not usable",
+    ("spawn", "x", "--kernel", "/nonexistent"): "--kernel: '/nonexistent' is not usable",
     ("--config-file", "/nonexistent", "list"): "/nonexistent cannot be read",
 }
 
@@ -292,7 +295,6 @@ REFUSED = {
     ("show", "nosuch"): "no such guest: 'nosuch'",
     ("console", "attach", "nosuch"): "no such guest: 'nosuch'",
     ("reboot", str(uuid.UUID(int=1))): f"no such guest: '{uuid.UUID(int=1)}'",
-    ("spawn", "x", "--image", "/nonexistent"): "there is no image /nonexistent",
     ("spawn", "x", "--disk", "1", "--machine", "pdp11"): "machine: 'pdp11' is not usable",
     ("spawn", "x", "--disk", "1", "--nic", "bridge=nosuch"): "nic: 'bridge=nosuch'",
     ("spawn", "x", "--disk", "1", "--memory", "9999999"): "memory: 9999999 is not usable",

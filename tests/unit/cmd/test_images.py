@@ -34,4 +34,4 @@ class ImagesTest(CommandLineCase):
             "image-format: 'img'",
             self.refused(2, "image", "cache", self.image, "--image-format", "img"),
         )
-        self.assertIn("no image at", self.refused(1, "image", "cache", "/nowhere"))
+        self.assertIn("'/nowhere' is not usable", self.refused(2, "image", "cache", "/nowhere"))

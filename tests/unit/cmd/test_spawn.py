@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from unittest import mock
 
@@ -97,8 +98,10 @@ BAD_OPTIONS = {
     ("--nic", "user,mtu=1400,mtu=1500"): "--nic: 'mtu=1500' is not usable; accepted: mtu once",
     ("--meta", "a=1", "--meta", "a=2"): "--meta: 'a=2' is not usable; accepted: a once",
     ("--wait", ""): "argument --wait: '' is not usable; accepted: one character or more",
-    ("--kernel", ""): "--kernel: '' is not usable; accepted: a local path or a URL",
-    ("--kernel", "/a", "--ramdisk", ""): "--ramdisk: '' is not usable",
+    ("--kernel", ""): "--kernel: '' is not usable; accepted: the path of a file, or a URL",
+    ("--kernel", "/tmp"): "--kernel: '/tmp' is not usable",
+    ("--kernel", __file__, "--ramdisk", ""): "--ramdisk: '' is not usable",
+    ("--kernel", f"{__file__}/x"): "/x' is not usable",
     ("--nic", "user", "--nic", "none"): "nic: 'none' is not usable",
     ("--hw", "hw_magic=1"): "property: 'hw_magic' is not usable; accepted: properties such as",
     ("--hw", "HW_disk_buss=ide"): "accepted: properties such as hw_disk_bus, ",
@@ -149,12 +152,13 @@ class Described(SpawnCase):
 
     def test_everything(self) -> None:
         identity = str(uuid.uuid4())
+        kernel, ramdisk = self.file("k", b"kernel"), self.file("r", b"ramdisk")
         guest = self.guest(
             *("--uuid", identity.upper(), "--vcpus", "3", "--memory", "2048", "--arch", "amd64"),
             *("--machine", "pc", "--cpu", "Nehalem", "--firmware", "BIOS", "--video", "vga"),
             *("--disk", "1.5", "--ephemeral", "0.5", "--ephemeral", "2", "--swap", "64"),
             *("--disk-bus", "sata", "--image-format", "qcow2", "--checksum", "md5:" + "0" * 32),
-            *("--kernel", "/k", "--ramdisk", "/r", "--cmdline", "console=ttyS0 quiet"),
+            *("--kernel", kernel, "--ramdisk", ramdisk, "--cmdline", "console=ttyS0 quiet"),
         )
         self.assertEqual(identity, guest.uuid)
         self.assertEqual((3, 2048, "x86_64"), (guest.vcpus, guest.memory_mib, guest.architecture))
@@ -166,7 +170,9 @@ class Described(SpawnCase):
         )
         self.assertEqual({DiskBus.SATA}, {disk.bus for disk in disks})
         self.assertIs(guest.image.format, DiskFormat.QCOW2)
-        self.assertEqual(("/k", "/r"), (guest.boot.kernel.location, guest.boot.ramdisk.location))
+        self.assertEqual(
+            (kernel, ramdisk), (guest.boot.kernel.location, guest.boot.ramdisk.location)
+        )
         self.assertEqual("console=ttyS0 quiet", guest.boot.cmdline)
 
     def test_options_win_over_limits(self) -> None:
@@ -180,15 +186,15 @@ class Described(SpawnCase):
         with mock.patch.object(
             fake.FakeDriver, "spawn", autospec=True, side_effect=exceptions.ImageError("x")
         ) as spawn:
-            self.run_command("spawn", "a", "--image", "disk.qcow2")
+            self.run_command("spawn", "a", "--image", os.path.relpath(self.image))
             self.run_command("spawn", "a", "--image", "http://host/disk.qcow2")
         relative, url = (call.args[-1].image.location for call in spawn.mock_calls)
-        self.assertTrue(relative.startswith("/") and relative.endswith("/disk.qcow2"))
+        self.assertEqual(self.image, os.path.normpath(relative))
         self.assertEqual("http://host/disk.qcow2", url)
 
     def test_without_image(self) -> None:
         self.done("spawn", "a", "--disk", "1")
-        self.done("spawn", "b", "--kernel", "/k")
+        self.done("spawn", "b", "--kernel", self.file("k", b"kernel"))
         guests = {info.guest.name: info.guest for info in self.driver.list()}
         self.assertEqual(GIB, guests["a"].root.size_bytes)
         self.assertIsNone(guests["b"].root)
@@ -343,7 +349,8 @@ class Refused(SpawnCase):
     def test_what_the_driver_refuses(self) -> None:
         self.done("spawn", "a", "--image", self.image)
         self.assertIn("there is a guest 'a'", self.refused(1, "spawn", "a", "--image", self.image))
-        self.assertIn("no image at", self.refused(1, "spawn", "b", "--image", "/nonexistent/x"))
+        words = ("spawn", "b", "--image", "/nonexistent/x")
+        self.assertIn("--image: '/nonexistent/x' is not usable", self.refused(2, *words))
         text = self.refused(
             2, "spawn", "c", "--image", self.image, "--arch", "s390x", "--disk-bus", "sata"
         )

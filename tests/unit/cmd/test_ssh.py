@@ -57,6 +57,19 @@ class OwnKey(CommandLineCase):
 
 
 class Refusals(CommandLineCase):
+    def test_bad_words(self) -> None:
+        self.done("spawn", "a", "--disk", "1", "-f", "json")
+        for words, text in (
+            (("--identity", "/nonexistent/x"), "identity: '/nonexistent/x' is not usable"),
+            (("--user", ""), "--user: '' is not usable"),
+        ):
+            self.assertIn(text, self.refused(2, "ssh", "a", *words))
+
+    def test_remedy_names_a_port_that_no_other_guest_has(self) -> None:
+        self.done("spawn", "a", "--disk", "1", "--publish", "2222:22", "-f", "json")
+        self.done("spawn", "b", "--disk", "1", "-f", "json")
+        self.assertIn("'compute-driver publish b 2223:22'", self.run_command("ssh", "b").err)
+
     def test_guest_that_cannot_be_reached_is_refused_with_the_remedy(self) -> None:
         self.done("spawn", "a", "--disk", "1", "-f", "json")
         outcome = self.run_command("ssh", "a")

@@ -111,6 +111,7 @@ class ReportTest(unittest.TestCase):
             ("smbfs_mount_options", "-o username=n,password=pw,vers=3", "password=***,vers=3"),
             ("smbfs_mount_options", "-o user=n,PASS=pw", "PASS=***"),
             ("ceph_mount_options", "name=n,secret=pw==", "name=n,secret=***"),
+            ("live_migration_uri", "qemu+ssh://h/system?passwd=pw&x=1", "?passwd=***&x=1"),
         ):
             with self.subTest(name, value=value):
                 (line,) = report.lines({("libvirt", name): value})
