@@ -314,7 +314,7 @@ class Refusals(CommandLineTestCase):
 
     def test_refused_spawn_tells_of_no_emulation(self) -> None:
         line = CommandLine.of_root(OS_HYPERVISOR__VIRT_TYPE="kvm")
-        line.refused(1, "spawn", "x", "--image", "/nonexistent")
+        line.refused(1, "spawn", "x", "--image", "file:///nonexistent")
 
     def test_bad_option(self) -> None:
         line = CommandLine.of_root(OS_HYPERVISOR__VIRT_TYPE="xen")
