@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import command, measure, ways
 from benchmarks.report import Report, Span
+from compute_driver import exceptions
 from compute_driver.guest import Guest, Image
 from tests.functional import base, boot_sectors
 
@@ -56,11 +57,18 @@ def live(
         "spawn": lambda member: member.spawn(),
         "destroy": lambda member: member.destroy(),
     }
-    for phase, call in phases.items():
-        began = time.perf_counter()
-        with ThreadPoolExecutor(at_once) as pool:
-            spans[phase] = list(pool.map(functools.partial(_timed, call, began), members))
-        taken[phase] = time.perf_counter() - began
+    left = list(members)
+    try:
+        for phase, call in phases.items():
+            began = time.perf_counter()
+            with ThreadPoolExecutor(at_once) as pool:
+                spans[phase] = list(pool.map(functools.partial(_timed, call, began), members))
+            taken[phase] = time.perf_counter() - began
+        left.clear()
+    finally:
+        for member in left:  # a spawn has failed
+            with contextlib.suppress(exceptions.GuestNotFound):
+                member.destroy()
     return taken
 
 

@@ -50,8 +50,8 @@ def live(way: ways.Driver | ways.PlainLibvirt) -> measure.Sample:
     """Take one guest through all operations; return the seconds of each."""
     way.prepare()
     taken = {}
+    way.spawn()
     try:
-        way.spawn()
         way.wait()
         for name, (ours, plain) in OPERATIONS.items():
             began = time.perf_counter()

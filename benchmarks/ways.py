@@ -196,9 +196,11 @@ class PlainLibvirt(Plain):
 
     def stop(self) -> None:
         """Ask the guest to shut down, and return when the guest is off."""
-        domain = self.domain
+        domain, deadline = self.domain, time.monotonic() + base.BOOT_TIMEOUT
         domain.shutdown()
         while domain.isActive():
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{domain.name()} does not shut down")
             time.sleep(_AGAIN)
 
     def reset(self) -> None:

@@ -79,8 +79,9 @@ def own_key(state: Path) -> Path:
     """
     directory = state / "ssh"
     key = directory / "id_ed25519"
-    if key.exists():
-        return key
+    with host_errors(f"{key} cannot be read"):
+        if key.exists():
+            return key
     program = tools.require_program("ssh-keygen")
     with host_errors(f"{directory} cannot be made"):
         state.mkdir(parents=True, exist_ok=True)
@@ -110,7 +111,8 @@ def own_public_key(state: Path) -> str:
     """
     private = own_key(state)
     public = private.with_suffix(".pub")
-    text = public.read_text(errors="replace").strip() if public.exists() else ""
+    with host_errors(f"{public} cannot be read"):
+        text = public.read_text(errors="replace").strip() if public.exists() else ""
     if not _is_public_key(text):
         remedy = f"'ssh-keygen -y -f {private}' tells the key that belongs into the file"
         raise exceptions.HostError(f"{public} has no public SSH key; {remedy}")

@@ -10,7 +10,6 @@ import logging
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -129,7 +128,7 @@ class Ssh(verb.Verb):
             # After "--", ssh takes no word for an option.
             status = _run([program, *options, *target, "--", address.host, *parsed_args.command])
         if status == _SSH_FAILED and parsed_args.identity is None and guest.config_drive:
-            LOG.warning("If guest %s has refused the key: %s", guest.name, _OWN_KEY)
+            LOG.warning("If guest %s denies permission: %s", guest.name, _OWN_KEY)
         return status
 
     def _require_way(self, guest: Guest) -> None:
@@ -158,16 +157,17 @@ class Ssh(verb.Verb):
         :param deadline: when to give up, by :func:`time.monotonic`, in seconds.
         :raises OperationTimeout: if the guest does not tell.
         """
-        begun = time.monotonic()
-        if sys.stderr.isatty() and not self.driver.ssh_host_keys(guest.uuid):
-            self.app.stderr.write(
-                f"compute-driver: waiting until guest {guest.name} tells the key of its SSH server,"
-                f" at most {deadline - begun:.0f} s\n"
-            )
+        begun, told = time.monotonic(), False
         for left in _remaining(deadline):
             searched = len(self.driver.console_log(guest.uuid))
             if self.driver.ssh_host_keys(guest.uuid):
                 return
+            if not told and self.app.stderr.isatty():
+                self.app.stderr.write(
+                    f"compute-driver: guest {guest.name} has not told the key of its SSH server"
+                    f" yet; waiting {left:.0f} s at most\n"
+                )
+            told = True
             with contextlib.suppress(exceptions.OperationTimeout):  # the agent may answer by now
                 seconds = min(left, _ANSWER)
                 self.driver.console_wait(

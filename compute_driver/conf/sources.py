@@ -7,6 +7,7 @@ import codecs
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,13 @@ _GROUP = hypervisor.GROUP.name
 #: oslo.config's words before the reason of a refusal.
 _REASON = "is not valid: "
 _COMMON = "default"
+
+#: A password in a URI or its query, or among mount options; mount.cifs(8), mount.ceph(8).
+_PASSWORD = re.compile(
+    r"(://[^/@:]*:)[^@/]*(?=@)|([?&](?:pass\w*|secret|token)=)[^&\s]*"
+    r"|((?:^|[\s,])(?:pass\w*|secret)=)[^,\s]*",
+    re.IGNORECASE,
+)
 
 #: Similarity of a misspelt name to an option, from 0 to 1.  The names of nova and its libraries in
 #: [DEFAULT] have a similarity of at most 0.76 to the names of oslo.log.
@@ -67,6 +75,11 @@ def written(paths: Sequence[str], groups: Iterable[str] = ()) -> list[Setting]:
     ]
 
 
+def masked(value: str) -> str:
+    """Return the value of an option without the passwords in it, for logs and errors."""
+    return _PASSWORD.sub(lambda found: f"{found[1] or found[2] or found[3]}***", value)
+
+
 def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[Setting]) -> str:
     """Return one line about a bad value of *option*: its source, the value, the accepted values.
 
@@ -77,12 +90,13 @@ def complaint(group: str, option: cfg.Opt, error: Exception, settings: Sequence[
     if last is None:
         return f"{option.dest} in [{group}]: {' '.join(str(error).split())}"
     field = f"{option.dest} in {last.where} [{group}]"
+    value = masked(last.value)
     if isinstance(error, cfg.NoSuchOptError):
-        return f"{field}: {last.value!r} is not usable: there is no option {error.opt_name!r}"
+        return f"{field}: {value!r} is not usable: there is no option {error.opt_name!r}"
     accepted = _accepted(option.type)
     if getattr(option.type, "tells_reason", False):
         accepted += f" ({str(error).rpartition(_REASON)[2]})"
-    return str(exceptions.InvalidParameter(field, last.value, accepted))
+    return str(exceptions.InvalidParameter(field, value, accepted))
 
 
 def unknown_driver(settings: Sequence[Setting]) -> list[str]:

@@ -103,8 +103,8 @@ _DOCUMENTS = (b"<!doctype", b"<html", b"<head", b"<script", b"<!--", b"<?xml", b
 DOCUMENT = "a page of HTML, XML or JSON, such as the sign-in page of a server"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
-#: Bytes that no text contains; a disk has some of them in its first sector.
-_BINARY = bytes({*range(32), 127} - {*b"\t\n\v\f\r\x1b"})
+#: Bytes that no text contains: control characters, and those that UTF-8 does not have.
+_BINARY = bytes({*range(32), 127, 0xC0, 0xC1, *range(0xF5, 0x100)} - {*b"\t\n\v\f\r\x1b"})
 
 _INSIST = "give the format raw to use the bytes as a disk all the same (--image-format raw)"
 
@@ -298,7 +298,7 @@ def _refuse_packed(head: bytes, foot: bytes) -> None:
     kinds = _marks(head, _PACKED)
     if _begins_document(head):
         kinds.append(DOCUMENT)
-    elif head.translate(None, _BINARY) == head:
+    elif (head + foot).translate(None, _BINARY) == head + foot:
         kinds.append("a text")
     if foot.startswith(_DMG):
         kinds.append("a disk image of macOS, which 'qemu-img convert -f dmg' reads")

@@ -150,7 +150,7 @@ def _faults(nova_conf: cfg.ConfigOpts, defaults: dict[str, Any]) -> dict[tuple[s
             values = {key: rules_text(_value(nova_conf, *key)) for key in origins}
             for (group, name), value in values.items():
                 if value:
-                    faults[group, name] = f"[{group}] {name} = {value}: {error}"
+                    faults[group, name] = sources.masked(f"[{group}] {name} = {value}: {error}")
     return faults
 
 

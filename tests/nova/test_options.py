@@ -203,6 +203,14 @@ class OptionsTest(NovaCase):
                 self.assertIn(name, names)
                 self.assertNotIn("cpu_shared_set", names)
 
+    def test_refusals_show_no_password(self) -> None:
+        path = Path(self.enterContext(tempfile.TemporaryDirectory()), "nova.conf")
+        path.write_text("[libvirt]\nsmbfs_mount_options = -o password=hunter$nosuch\n")
+        _, faults = configuration.checked([str(path)], sources.written([str(path)]))
+        ((key, text),) = faults.items()
+        self.assertEqual(("libvirt", "smbfs_mount_options"), key)
+        self.assertNotIn("hunter", text)
+
     def test_flavor_with_traits_gets_the_first_model_with_the_features(self) -> None:
         CONF.set_override("cpu_models", ["Nehalem", "Haswell"], "hypervisor")
         self.addCleanup(CONF.clear_override, "cpu_models", "hypervisor")

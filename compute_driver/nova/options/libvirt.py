@@ -69,7 +69,9 @@ RULES: Mapping[str, Rule] = {
     "connection_uri": default_of("connection_uri"),
     "virt_type": default_of("virt_type", "kvm", "qemu", lack="the driver runs KVM and QEMU only"),
     # Processors
-    "cpu_mode": works("sets the defaults of [hypervisor] kvm_cpu_mode and tcg_cpu_models"),
+    "cpu_mode": works(
+        "sets the default of [hypervisor] kvm_cpu_mode or tcg_cpu_models, unless it is custom"
+    ),
     "cpu_models": works("sets the default of [hypervisor] cpu_models"),
     "cpu_model_extra_flags": default_of("cpu_features"),
     "cpu_power_governor_high": needless(_POWER),

@@ -4,21 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from compute_driver import exceptions
 from compute_driver.choices import VirtType
 from compute_driver.conf import hypervisor
-from compute_driver.conf.sources import Setting
+from compute_driver.conf.sources import Setting, masked
 from compute_driver.hardware import architecture, tuning
 from compute_driver.nova.options import compute, libvirt
 from compute_driver.nova.options.rules import Effect, Rule, text
-
-#: A password in a URI or among mount options, which no line shows: mount.cifs(8), mount.ceph(8).
-_PASSWORD = re.compile(
-    r"(://[^/@:]*:)[^@/]*(?=@)|\b((?:pass\w*|secret|token)=)[^,&\s]*", re.IGNORECASE
-)
 
 #: Groups all of whose options have a rule; an option without a rule is unknown.
 WHOLE: Mapping[str, Mapping[str, Rule]] = {"libvirt": libvirt.RULES, **compute.WHOLE}
@@ -105,9 +99,8 @@ def lines(values: Values) -> Iterator[Line]:
             if effect is not rule.effect:
                 accepted = ", ".join(word or "unset" for word in rule.accepted)
                 words = f"{rule.lack}; accepted: {accepted}"
-            shown = _PASSWORD.sub(lambda found: f"{found[1] or found[2]}***", value)
             if effect is not Effect.WORKS or (group, name) not in named:
-                yield Line(effect, group, name, f"[{group}] {name} = {shown}: {words}")
+                yield Line(effect, group, name, f"[{group}] {name} = {masked(value)}: {words}")
         elif group in WHOLE:
             yield Line(Effect.WARNED, group, name, f"[{group}] {name}: nova has no such option")
     yield from special

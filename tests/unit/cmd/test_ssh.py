@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import stat
+import time
+import unittest
 from pathlib import Path
 from unittest import mock
 
@@ -11,6 +13,7 @@ from compute_driver import exceptions
 from compute_driver.cmd import errors, keys, ssh
 from tests.keys import public_key
 from tests.ports import free_port
+from tests.unit import base
 from tests.unit.cmd.base import CommandLineCase
 
 
@@ -41,6 +44,10 @@ class OwnKey(CommandLineCase):
             with self.assertRaisesRegex(exceptions.HostError, "ssh-keygen -y"):
                 keys.own_public_key(self.directory)
         public.unlink()
+        public.mkdir()
+        with self.assertRaisesRegex(exceptions.HostError, f"{public} cannot be read"):
+            keys.own_public_key(self.directory)
+        public.rmdir()
         outcome = self.run_command("spawn", "a", "--disk", "1", "--config-drive", "-f", "json")
         self.assertEqual(0, outcome.status)
         self.assertIn(f"gets no SSH key: {public} has no public SSH key", outcome.err)
@@ -54,6 +61,18 @@ class OwnKey(CommandLineCase):
                 told = f"Guest {name} has no config drive: a guest knows"
                 self.assertEqual(name == "plain", told in self.run_command(*words).err)
                 self.assertNotIn(told, self.run_command(*words, "--identity", named).err)
+
+
+class Waiting(unittest.TestCase):
+    def test_person_at_a_terminal_is_told_once(self) -> None:
+        for is_terminal in (True, False):
+            app = mock.Mock()
+            app.stderr.isatty.return_value = is_terminal
+            app.driver.console_log.return_value = b""
+            app.driver.ssh_host_keys.side_effect = [[], [], ["ssh-ed25519 AAAA"]]
+            command = ssh.Ssh(app, None, "ssh")
+            command._wait_for_keys(base.describe(name="web"), time.monotonic() + 60)
+            self.assertEqual(int(is_terminal), app.stderr.write.call_count)
 
 
 class Refusals(CommandLineCase):

@@ -168,6 +168,10 @@ class RefusedTest(InspectCase):
         self.refuse(qcow2(encryption=1), "encrypted")
         self.refuse(b"LUKS\xba\xbe\x00\x01".ljust(4096, b"\0"), "luks; accepted: iso, qcow2")
 
+    def test_a_disk_that_is_text_only_in_part_is_raw(self) -> None:
+        for content in (b"\xff" * 4096, b" " * 512 + bytes(4096), bytes(4096) + b" " * 512):
+            self.assertEqual(DiskFormat.RAW, self.inspect(content).format)
+
     def test_a_text_is_refused_unless_the_user_insists(self) -> None:
         for content in (b"text\n" * 1000, "404: página ausente\r\n".encode(), b"\x1b[1mno\n"):
             self.refuse(content, "is a text; accepted: iso.*--image-format raw")

@@ -110,6 +110,7 @@ class ReportTest(unittest.TestCase):
             ("connection_uri", "qemu+tls://nova:pw@host/system", "qemu+tls://nova:***@host/system"),
             ("smbfs_mount_options", "-o username=n,password=pw,vers=3", "password=***,vers=3"),
             ("smbfs_mount_options", "-o user=n,PASS=pw", "PASS=***"),
+            ("smbfs_mount_options", "-o username=n,password=a&pw,vers=3", "password=***,vers=3"),
             ("ceph_mount_options", "name=n,secret=pw==", "name=n,secret=***"),
             ("live_migration_uri", "qemu+ssh://h/system?passwd=pw&x=1", "?passwd=***&x=1"),
         ):
