@@ -31,7 +31,7 @@ import re
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -127,12 +127,14 @@ class ImageCache:
         """
         return holding(guest)
 
-    def release(self, guest: str) -> None:
-        """Note that a guest is removed and needs no image any more.
+    def release(self, guest: str, but: Iterable[Path] = ()) -> None:
+        """Note that a guest needs no image any more, or only some.
 
+        :param but: files that the guest needs; those that are no images, nor second names of
+            images, do not count.
         :raises HostError: if the cache belongs to another user.
         """
-        self._users.release(guest)
+        self._users.release(guest, but)
 
     def entries(self) -> list[CacheEntry]:
         """Return the complete images, the latest used first, without their users."""

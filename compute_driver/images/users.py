@@ -23,7 +23,7 @@ import os
 import socket
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from oslo_config import cfg
@@ -139,16 +139,20 @@ class Users:
         """Drop the records of an image that is removed."""
         self._drop(f"*/{key}.*")
 
-    def release(self, guest: str) -> None:
-        """Drop the records of a guest of this driver that is removed."""
+    def release(self, guest: str, but: Iterable[Path] = ()) -> None:
+        """Drop the records of a guest of this driver.
+
+        :param but: see :meth:`ImageCache.release`.
+        """
         own = owner.read(self._instances)
         if own is not None:
-            self._drop(f"{own}/*.{guest}*")
+            self._drop(f"{own}/*.{guest}*", set(filter(None, map(_inode, but))))
 
-    def _drop(self, pattern: str) -> None:
+    def _drop(self, pattern: str, but: Collection[tuple[int, int]] = ()) -> None:
         with filesystem.host_errors(f"{self._users} cannot be written"):
             for path in self._users.glob(pattern):
-                path.unlink(missing_ok=True)
+                if _inode(self._cache / path.name.partition(".")[0]) not in but:
+                    path.unlink(missing_ok=True)
 
     def survey(self) -> Survey:
         """Find out what guests on record need, and all guests in other directories.
@@ -211,6 +215,15 @@ class Users:
 
     def _here(self) -> Directory:
         return Directory(host=socket.gethostname(), path=os.path.realpath(self._instances))
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of a file, which all its names share; None without the file."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _notes(record: Path) -> list[Path]:

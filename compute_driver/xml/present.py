@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,20 @@ class Present:
         running = [] if self.running is None else _added_disks(self.running)
         places = (disk.find("source[@file]") for disk in (*self.added_disks, *running))
         return [Path(place.get("file", "")) for place in places if place is not None]
+
+    def is_inside(self, directory: Path, outside: Collection[str]) -> bool:
+        """Tell whether all disks are the guest's own, or empty drives.
+
+        :param directory: the guest's directory.
+        :param outside: the addresses of the guest's own disks elsewhere.
+        """
+        places = (*self.disks.values(), *self.described.values())
+        own = [place.source for place in places if place.words != source.EMPTY]
+        return not (self.added_disks or self.added_files) and all(
+            place is not None
+            and (place.address in outside or Path(place.address).is_relative_to(directory))
+            for place in own
+        )
 
     @property
     def macs(self) -> set[str]:

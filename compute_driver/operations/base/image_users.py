@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from compute_driver.storage.layout import Role
 from compute_driver.system.filesystem import host_errors
 from compute_driver.xml import source as source_xml
 from compute_driver.xml.elements import Element
+
+LOG = logging.getLogger(__name__)
 
 #: Name of a file without a backing file: only this driver makes the file.
 _CONFIG_DRIVE = f"{Role.CONFIG_DRIVE}.{DiskFormat.ISO}"
@@ -54,6 +57,23 @@ def bases(parts: Parts) -> Mapping[Path, set[str]]:
             if home.is_directory_name(name) and path not in running.get(name, ()):
                 raise reason
     return found
+
+
+def release_unneeded(parts: Parts, uuid: str) -> None:
+    """Drop the records of the images that no disk of a guest is, or is based on, any more.
+
+    The records stay if another client of libvirt has put a disk elsewhere, or if a disk cannot be
+    read: then it is not known what the guest needs.
+    """
+    own, unreadable = parts.home(uuid), dict[Path, exceptions.HostError]()
+    try:
+        present, outside = parts.present(uuid), {source.address for source in own.outside()}
+        bases = [base for _path, base in own.bases(unreadable)]
+        if present is None or unreadable or not present.is_inside(own.directory, outside):
+            return
+        parts.images.release(uuid, but=[*bases, *own.directory.iterdir()])
+    except (OSError, exceptions.ComputeDriverError) as error:
+        LOG.debug("Guest %s keeps the records of all its images: %s", uuid, error)
 
 
 def real(path: Path) -> Path:

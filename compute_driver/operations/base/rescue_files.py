@@ -7,6 +7,7 @@ from pathlib import Path
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskFormat
+from compute_driver.operations.base import image_users
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import disks, layout
 from compute_driver.storage.source import FileSource, Source
@@ -18,9 +19,12 @@ def leftovers(parts: Parts, uuid: str) -> list[Path]:
 
 
 def mend(parts: Parts, uuid: str) -> None:
-    """Remove the disks and files that :func:`leftovers` names."""
-    for source in _leftovers(parts, uuid):
+    """Remove the disks and files that :func:`leftovers` names, and the need of their image."""
+    left = _leftovers(parts, uuid)
+    for source in left:
         disks.kind(source).remove(source)
+    if left:
+        image_users.release_unneeded(parts, uuid)
 
 
 def _leftovers(parts: Parts, uuid: str) -> list[Source]:

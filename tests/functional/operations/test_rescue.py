@@ -140,6 +140,49 @@ class TestInterrupted(tiny.TinyTestCase):
         self.assertIsNone(shown.guest.rescue)
         self.assertEqual([], self.rescue_files())
 
+    def test_image_is_not_needed_after_the_rescue(self) -> None:
+        disk = self.image.with_name("disk")
+        disk.write_bytes(bytes(MIB))
+        made = self.spawn_tiny(image=Image(location=str(disk)))
+        iso, removed = guests.build().iso, set()
+        for image in (self.image, iso, disk):
+            with self.subTest(image):
+                rescue = Rescue(image=Image(location=str(image)))
+                self.driver.rescue(made.uuid, rescue, timeout=0)
+                self.assertIn(made.uuid, self.users(image))
+                # Notes who needs the images, too.
+                removed |= {entry.source for entry in self.driver.image_prune(unused=0)}
+                self.driver.unrescue(made.uuid)
+                self.assertEqual([made.uuid] if image == disk else [], self.users(image))
+        self.assertLessEqual({str(self.image), str(iso)}, removed)
+        with self.subTest("guest of an ISO image"):
+            installer = self.spawn_tiny(image=Image(location=str(iso)))
+            self.driver.rescue(installer.uuid, self.wanted, timeout=0)
+            self.driver.unrescue(installer.uuid)
+            self.assertEqual([installer.uuid], self.users(iso))
+            self.assertEqual([], self.users(self.image))
+        self.assertEqual([made.uuid], self.users(disk))
+
+    def test_need_of_an_image_stays_if_another_client_has_added_a_disk(self) -> None:
+        self.driver.rescue(self.made.uuid, self.wanted, timeout=0)
+        added = self.image.with_name("added")
+        added.write_bytes(bytes(MIB))
+        xml = (
+            f"<disk type='file'><driver name='qemu' type='raw'/><source file='{added}'/>"
+            "<target dev='vdq' bus='virtio'/></disk>"
+        )
+        domain = tiny.libvirt_connection(self).lookupByUUIDString(self.made.uuid)
+        domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_CONFIG)
+        self.driver.unrescue(self.made.uuid)
+        self.assertEqual([self.made.uuid], self.users(self.image))
+        self.driver.destroy(self.made.uuid)
+        self.assertEqual([], self.users(self.image))
+
+    def users(self, image: Path) -> list[str]:
+        """Return the guests that need an image."""
+        entries = self.driver.image_list()
+        return [uuid for entry in entries if entry.source == str(image) for uuid in entry.guests]
+
     def test_killed_before_the_guest_is_redefined(self) -> None:
         for point in ("rescue files made", "guest powered off"):
             with self.subTest(point):

@@ -16,6 +16,8 @@ from compute_driver.libvirt.ownership import Ownership
 from compute_driver.operations.base import image_users, removal, rescue_files, settling
 from compute_driver.operations.base.context import Parts
 from compute_driver.storage import exchange
+from compute_driver.xml.elements import E
+from compute_driver.xml.present import Place, Present
 from tests import pool
 from tests.unit.base import configuration, describe
 
@@ -50,11 +52,24 @@ class PoolTest(unittest.TestCase):
         kernel = self.directory / "rescue-kernel"
         kernel.touch()
         stored = mock.Mock(guest=describe(uuid=UUID))
-        with mock.patch.object(Parts, "stored", return_value=stored):
+        places = {"root": Place(self.parts.home(UUID).locate("root"), str(root))}
+        present = Present(
+            stored=stored,
+            disks=places,
+            described=places,
+            domain=E.domain(),
+            running=None,
+            directory=self.directory,
+        )
+        with (
+            mock.patch.object(Parts, "stored", return_value=stored),
+            mock.patch.object(Parts, "present", return_value=present),
+        ):
             self.assertEqual([kernel, rescue], rescue_files.leftovers(self.parts, UUID))
             rescue_files.mend(self.parts, UUID)
             self.assertEqual([], rescue_files.leftovers(self.parts, UUID))
         self.assertEqual([root], list(self.pool.iterdir()))
+        self.parts.images.release.assert_called_once_with(UUID, but=[])
 
     def test_removal_leaves_no_disk(self) -> None:
         self.write("root", f"root.{exchange.KEPT}", f"root.{exchange.MAKING}")
