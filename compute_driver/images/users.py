@@ -10,9 +10,10 @@ Layout of ``users`` in the cache, private to the driver::
 OWNER is the UUID of :mod:`compute_driver.storage.owner`: a directory that moves keeps its records,
 and a copy of a directory has the owner of the first.
 A guest needs the images that it took as long as its own directory exists: another client may have
-put its disks anywhere.  The headers of the disks in a directory tell the images of guests from
-before the records.  While the directory with the owner cannot be read, all its guests on record may
-exist.  The removal of a guest removes its records.
+put its disks anywhere.  At the end of a rescue the driver looks, and keeps the records of the
+images that the guest's disks need.  The headers of the disks in a directory tell the images of
+guests from before the records.  While the directory with the owner cannot be read, all its guests
+on record may exist.  The removal of a guest removes its records.
 """
 
 from __future__ import annotations
