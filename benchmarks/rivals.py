@@ -27,7 +27,7 @@ class NovaLibvirt(ways.PlainLibvirt):
     :param describe: returns a new guest.
     """
 
-    def __init__(self, *, interpreter: str, describe: Callable[[], Guest]) -> None:
+    def __init__(self, *, interpreter: str, describe: Callable[[], Guest] = ways.describe) -> None:
         self._interpreter = interpreter
         super().__init__(cached=True, describe=describe, virt_type="qemu")
 

@@ -114,6 +114,7 @@ class CeilometerTest(GuestCase):
         instance = self.spawn_on(bridge)
         theirs = NovaGuest(bridge)
         self.addCleanup(theirs.close)
+        theirs.prepare()
         self.addCleanup(theirs.destroy)
         theirs.spawn()
         theirs.wait()
