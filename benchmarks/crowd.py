@@ -11,7 +11,7 @@ import copy
 import functools
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import command, measure, ways
@@ -57,18 +57,17 @@ def live(
         "spawn": lambda member: member.spawn(),
         "destroy": lambda member: member.destroy(),
     }
-    left = list(members)
     try:
         for phase, call in phases.items():
             began = time.perf_counter()
             with ThreadPoolExecutor(at_once) as pool:
                 spans[phase] = list(pool.map(functools.partial(_timed, call, began), members))
             taken[phase] = time.perf_counter() - began
-        left.clear()
-    finally:
-        for member in left:  # a spawn has failed
+    except BaseException:
+        for member in members:
             with contextlib.suppress(exceptions.GuestNotFound):
                 member.destroy()
+        raise
     return taken
 
 
@@ -78,16 +77,6 @@ def _timed(call: Callable[[ways.Way], None], origin: float, member: ways.Way) ->
     return began, time.perf_counter() - origin
 
 
-@contextlib.contextmanager
-def _opened() -> Iterator[dict[str, ways.Way]]:
-    with contextlib.ExitStack() as stack:
-        opened: dict[str, ways.Way] = {}
-        for name, kind in WAYS.items():
-            opened[name] = kind(cached=True, describe=describe)
-            stack.callback(opened[name].close)
-        yield opened
-
-
 def run(count: int, guests: int, at_once: int) -> Report:
     """Run the benchmark.
 
@@ -95,7 +84,8 @@ def run(count: int, guests: int, at_once: int) -> Report:
     :param guests: see :func:`live`.
     :param at_once: likewise.
     """
-    with _opened() as opened:
+    kinds = {name: functools.partial(kind, cached=True) for name, kind in WAYS.items()}
+    with ways.opened(kinds, describe) as opened:
         spans: dict[str, dict[str, Sequence[Span]]] = {name: {} for name in opened}
         runs = {
             name: functools.partial(live, way, guests, at_once, spans[name])

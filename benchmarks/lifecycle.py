@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import functools
 import sys
 import time
@@ -55,12 +54,9 @@ def run(count: int, *, cached: bool, boot: bool) -> Report:
     :param cached: whether the image is in the cache already.
     :param boot: whether the guests boot to their banner.
     """
-    with contextlib.ExitStack() as stack:
-        runs = {}
-        for name, kind in WAYS.items():
-            way = kind(cached=cached)
-            stack.callback(way.close)
-            runs[name] = functools.partial(live, way, boot=boot)
+    kinds = {name: functools.partial(kind, cached=cached) for name, kind in WAYS.items()}
+    with ways.opened(kinds) as opened:
+        runs = {name: functools.partial(live, way, boot=boot) for name, way in opened.items()}
         taken = measure.interleave(runs, command.rounds(count))
     return Report(
         benchmark="lifecycle",

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import sys
 import time
@@ -70,12 +69,9 @@ def run(count: int) -> Report:
 
     :param count: rounds.
     """
-    with contextlib.ExitStack() as stack:
-        runs = {}
-        for name, kind in WAYS.items():
-            way = kind(cached=True)
-            stack.callback(way.close)
-            runs[name] = functools.partial(live, way)
+    kinds = {name: functools.partial(kind, cached=True) for name, kind in WAYS.items()}
+    with ways.opened(kinds) as opened:
+        runs = {name: functools.partial(live, way) for name, way in opened.items()}
         taken = measure.interleave(runs, command.rounds(count))
     return Report(
         benchmark="operations", conditions={"rounds": count}, baseline=BASELINE, taken=taken

@@ -16,9 +16,9 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import libvirt
 import pycdlib
@@ -258,6 +258,26 @@ class PlainQemu(Plain):
                 process.wait()
             self._process = None
         self._remove_files()
+
+
+W = TypeVar("W", bound=Way)
+
+
+@contextlib.contextmanager
+def opened(
+    kinds: Mapping[str, Callable[..., W]], describe: Callable[[], Guest] = describe
+) -> Iterator[dict[str, W]]:
+    """Yield the ways by name, and close them in the end.
+
+    :param kinds: the classes of the ways.
+    :param describe: returns a new guest.
+    """
+    with contextlib.ExitStack() as stack:
+        made: dict[str, W] = {}
+        for name, kind in kinds.items():
+            made[name] = kind(describe=describe)
+            stack.callback(made[name].close)
+        yield made
 
 
 def _make_config_drive(guest: Guest, target: Path) -> None:

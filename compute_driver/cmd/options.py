@@ -254,7 +254,7 @@ def _location(flag: str, text: str) -> str:
         return text
     path = verb.absolute(flag, text)
     try:
-        is_file = bool(text) and not stat.S_ISDIR(os.stat(path).st_mode)
+        is_file = not stat.S_ISDIR(os.stat(path).st_mode)
     except (FileNotFoundError, NotADirectoryError):
         is_file = False
     except OSError:

@@ -38,6 +38,19 @@ class Place:
     source: Source | None
     words: str
 
+    def is_own(self, directory: Path, outside: Collection[str]) -> bool:
+        """Tell whether a guest's disk is where the driver puts such disks, or the drive is empty.
+
+        :param directory: the guest's directory.
+        :param outside: the addresses of the guest's own disks elsewhere.
+        """
+        if self.words == source.EMPTY:
+            return True
+        address = None if self.source is None else self.source.address
+        return address is not None and (
+            address in outside or Path(address).is_relative_to(directory)
+        )
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Present:
@@ -102,17 +115,10 @@ class Present:
         return [Path(place.get("file", "")) for place in places if place is not None]
 
     def is_inside(self, directory: Path, outside: Collection[str]) -> bool:
-        """Tell whether all disks are the guest's own, or empty drives.
-
-        :param directory: the guest's directory.
-        :param outside: the addresses of the guest's own disks elsewhere.
-        """
+        """Tell whether all disks are the guest's own; see :meth:`Place.is_own`."""
         places = (*self.disks.values(), *self.described.values())
-        own = [place.source for place in places if place.words != source.EMPTY]
         return not (self.added_disks or self.added_files) and all(
-            place is not None
-            and (place.address in outside or Path(place.address).is_relative_to(directory))
-            for place in own
+            place.is_own(directory, outside) for place in places
         )
 
     @property

@@ -218,11 +218,9 @@ def _outside(parts: Parts, uuid: str, places: Mapping[str, Place]) -> Iterator[s
     home = parts.home(uuid)
     own = {source.address for source in home.outside()}
     for name, place in places.items():
-        if place.words == source_xml.EMPTY:
-            continue
-        address = None if place.source is None else place.source.address
-        if address is None or not (address in own or _is_inside(address, home.directory)):
-            yield f"{address or place.words} stays, which was the {name} disk of guest"
+        if not place.is_own(home.directory, own):
+            address = place.words if place.source is None else place.source.address
+            yield f"{address} stays, which was the {name} disk of guest"
 
 
 def _kept(
