@@ -46,7 +46,6 @@ class Reboot(verb.Verb):
         parser.add_argument(
             "--wait-timeout",
             type=verb.seconds,
-            default=300.0,
             metavar="SECONDS",
             help="seconds to wait for TEXT (default: 300)",
         )
@@ -54,9 +53,9 @@ class Reboot(verb.Verb):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         uuid, text = self.find(parsed_args.guest), parsed_args.wait
+        seconds = verb.console_seconds("--wait-timeout", parsed_args.wait_timeout, text)
         skip_bytes = 0 if text is None else len(self.driver.console_log(uuid))
         kind = self.operate(uuid, kind=parsed_args.kind, timeout=parsed_args.timeout)
         self.app.stdout.write(f"{kind}\n")
         if text is not None:
-            timeout = parsed_args.wait_timeout
-            self.driver.console_wait(uuid, text, timeout=timeout, skip_bytes=skip_bytes)
+            self.driver.console_wait(uuid, text, timeout=seconds, skip_bytes=skip_bytes)

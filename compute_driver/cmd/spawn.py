@@ -16,7 +16,7 @@ from typing import Any
 
 from compute_driver import exceptions
 from compute_driver.choices import DiskBus
-from compute_driver.cmd import errors, keys, options, show
+from compute_driver.cmd import errors, keys, options, show, verb
 from compute_driver.cmd.columns import ShowOne
 from compute_driver.cmd.spawn_options import GROUPS, HARDWARE
 from compute_driver.guest import (
@@ -50,11 +50,12 @@ class Spawn(ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Any:
+        seconds = verb.console_seconds("--timeout", parsed_args.timeout, parsed_args.wait)
         with options.named(), self.progress() as report:
             guest = self._with_own_key(_guest(parsed_args), parsed_args)
             info = self.operate(guest, progress=report)
         if parsed_args.wait is not None:
-            self._wait(guest, parsed_args.wait, parsed_args.timeout)
+            self._wait(guest, parsed_args.wait, seconds)
         return self.dict2columns(show.describe(info))
 
     def _with_own_key(self, guest: Guest, words: argparse.Namespace) -> Guest:
@@ -154,10 +155,10 @@ def _interfaces(
     """Return the interfaces, and the static addresses by MAC address."""
     if "none" in specs:
         if len(specs) > 1:
-            raise exceptions.InvalidParameter("--nic", "none", "none without other interfaces")
+            raise exceptions.InvalidParameter("--nic", "none", "none alone")
         return (), {}
     parted = [options.static_addresses(spec) for spec in specs or ("user",)]
-    known = f"{options.SETTINGS}; {options.ADDRESSES}"
+    known = f"{options.SETTINGS}; {options.ADDRESSES}; or none alone"
     made = tuple(options.interface(spec, hardware, known) for spec, _addresses in parted)
     pairs = zip(made, parted, strict=True)
     return made, {nic.mac: addresses for nic, (_spec, addresses) in pairs if addresses}

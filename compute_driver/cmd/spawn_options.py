@@ -200,7 +200,6 @@ _WAITING = (
         "seconds to wait for TEXT (default: 300)",
         "SECONDS",
         verb.seconds,
-        settings={"default": 300.0},
     ),
 )
 

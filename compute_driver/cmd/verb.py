@@ -20,6 +20,10 @@ if typing.TYPE_CHECKING:  # slow to import, and not needed for help
     from compute_driver.driver import ComputeDriver, Progress
 
 
+#: Seconds that a text may take to show on the serial console, unless an option says otherwise.
+CONSOLE_SECONDS = 300.0
+
+
 class Parser(argparse.ArgumentParser):
     """Refuses a bad command line by one line, and takes no abbreviated options.
 
@@ -146,6 +150,20 @@ def seconds(text: str, longest: int = MAX_SECONDS) -> float:
         accepted = f"seconds, 0 to {longest}"
         raise argparse.ArgumentTypeError(f"{text!r} is not usable; accepted: {accepted}")
     return value
+
+
+def console_seconds(option: str, given: float | None, text: str | None) -> float:
+    """Return how long to wait for a text on the serial console.
+
+    :param option: gives the seconds.
+    :param text: of option ``--wait``.
+    :raises InvalidParameter: if the seconds are given without a text.
+    """
+    if given is None:
+        return CONSOLE_SECONDS
+    if text is None:
+        raise exceptions.InvalidParameter(option, given, "seconds beside --wait TEXT")
+    return given
 
 
 def age(text: str) -> float:

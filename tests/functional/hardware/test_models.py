@@ -72,7 +72,7 @@ class TestBuses(tiny.TinyTestCase):
         """Rescue a guest until its rescue system writes; return the disk's target."""
         before = len(self.driver.console_log(made.uuid))
         image = Image(location=str(self.image))
-        self.driver.rescue(made.uuid, Rescue(image=image, last=True, **wanted))
+        self.driver.rescue(made.uuid, Rescue(image=image, last=True, **wanted), timeout=0)
         self.driver.console_wait(made.uuid, "...", timeout=120, skip_bytes=before)
         *_, disk = inside.domain_xml(self.driver, made).iterfind("devices/disk")
         return {"device": disk.get("device", ""), **dict(disk.find("target").attrib)}

@@ -229,7 +229,9 @@ class Power(CommandLineCase):
             ("stop", "web", "--timeout", "-1"),
             ("reboot", "web", "--timeout=-1"),
             ("reboot", "web", "--timeout", "inf"),
+            ("reboot", "web", "--wait-timeout", "3"),
             ("reboot", "web", "--hard", "--soft"),
+            ("spawn", "other", "--timeout", "3"),
             ("console", "log", "web", "--bytes=-1"),
             ("console", "log", "web", "--bytes", "many"),
         ):
