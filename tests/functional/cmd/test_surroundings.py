@@ -18,6 +18,7 @@ import unittest
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tests.functional import tables
 from tests.functional.command import COMMAND, CommandLine, private_state
 from tests.outcome import Outcome
 
@@ -141,7 +142,7 @@ EmbeddedDaemon(Path(sys.argv[1])).stop()
 
 def show(name: str, cells: Iterable[str]) -> None:
     """Print one line of a table."""
-    print(f"{name:28}" + "".join(f"{cell:22}" for cell in cells))
+    tables.show("surroundings", [(name, *cells)])
 
 
 def said(outcome: Outcome) -> str:
@@ -170,7 +171,8 @@ class Surroundings(unittest.TestCase):
     def show_outcomes(self, faults: Mapping[str, Fault]) -> None:
         """Try all operations under all faults, and print the table."""
         show("", OPERATIONS)
-        for name, fault in faults.items():
+        whole = [*faults.items()]
+        for name, fault in tables.rows(whole, whole[::3]):
             show(name, self.row(name, fault))
         self.sound.nothing_is_left()
 

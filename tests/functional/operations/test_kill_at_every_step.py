@@ -81,7 +81,7 @@ class KillTestCase(switches.SwitchTestCase):
         numbered = [*enumerate(steps_taken)][steps_taken.index(since) :]
         table = [
             self.killed(action, prepare, number, step, accepted, last)
-            for number, step in tables.rows(numbered, numbered[::3])
+            for number, step in tables.rows(numbered, numbered[::4])
         ]
         tables.show("kill-at-every-step", [(self.id().rpartition(".")[2], *row) for row in table])
 
@@ -160,7 +160,7 @@ class KillTestCase(switches.SwitchTestCase):
         first = steps_taken.index(since) if since else 0
         last = steps_taken.index(until) if until else len(steps_taken)
         numbered = [*enumerate(steps_taken)][first:last]
-        for at, step in tables.rows(numbered, numbered[1::3]):
+        for at, step in tables.rows(numbered, numbered[1::4]):
             number = self.number(action, prepare)
             signals = iter([*[False] * at, True])
 
