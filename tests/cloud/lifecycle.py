@@ -20,7 +20,7 @@ import libvirt
 from tests import guests
 from tests.cloud import configuration, databases, install, network, populate, services
 from tests.cloud.errors import CloudError
-from tests.cloud.layout import ADDRESS, EXTERNAL_BRIDGE, PORTS, Layout
+from tests.cloud.layout import ADDRESS, PORTS, Layout
 from tests.cloud.processes import Process, end, eventually, marked
 from tests.cloud.services import SERVICES
 
@@ -343,12 +343,7 @@ def _down(cloud: Layout) -> None:
     # Children of services may outlive them.
     end(marked(cloud), 5)
     problems += [f"process {pid}" for pid in marked(cloud)]
-    problems += [f"interface {name}" for name in _interfaces()]
+    problems += [f"interface {name}" for name in network.interfaces()]
     shutil.rmtree(cloud.state)
     if problems:
         raise CloudError(f"the cloud leaves: {', '.join(problems)}")
-
-
-def _interfaces() -> list[str]:
-    names = ("br-int", "br-tun", EXTERNAL_BRIDGE, "ovs-netdev")
-    return [name for name in names if Path("/sys/class/net", name).exists()]

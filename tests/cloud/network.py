@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 from tests.cloud.errors import CloudError
 from tests.cloud.layout import EXTERNAL_BRIDGE, EXTERNAL_GATEWAY, EXTERNAL_NETWORK, Layout
@@ -35,8 +36,19 @@ def make_bridges(cloud: Layout) -> None:
 
 def remove_bridges(cloud: Layout) -> None:
     """Remove all bridges while Open vSwitch runs, as Open vSwitch removes the taps."""
-    for bridge in (*_BRIDGES, _TUNNELS):
-        vsctl(cloud, "--if-exists", "del-br", bridge)
+    try:
+        for bridge in (*_BRIDGES, _TUNNELS):
+            vsctl(cloud, "--if-exists", "del-br", bridge)
+    except CloudError:
+        # Open vSwitch has been killed: its interfaces stay without it.
+        for name in interfaces():
+            _run("ip", "link", "delete", name)
+
+
+def interfaces() -> list[str]:
+    """Return the interfaces in the kernel that belong to the cloud's bridges."""
+    names = (*_BRIDGES, _TUNNELS, "ovs-netdev")
+    return [name for name in names if Path("/sys/class/net", name).exists()]
 
 
 def namespaces(cloud: Layout) -> list[str]:
