@@ -47,7 +47,7 @@ class Reboot(verb.Verb):
             "--wait-timeout",
             type=verb.seconds,
             metavar="SECONDS",
-            help="seconds to wait for TEXT (default: 300)",
+            help=f"seconds to wait for TEXT (default: {verb.CONSOLE_SECONDS:g})",
         )
         return parser
 

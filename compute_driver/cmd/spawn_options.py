@@ -197,7 +197,7 @@ _WAITING = (
     Option("--wait", "return when the serial console has shown TEXT", "TEXT", verb.words),
     Option(
         "--timeout",
-        "seconds to wait for TEXT (default: 300)",
+        f"seconds to wait for TEXT (default: {verb.CONSOLE_SECONDS:g})",
         "SECONDS",
         verb.seconds,
     ),

@@ -10,6 +10,7 @@ from typing import Any
 import libvirt
 from lxml import etree
 
+from compute_driver.choices import RebootKind
 from compute_driver.driver import ComputeDriver
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import Guest
@@ -67,6 +68,19 @@ def domain_xml(driver: ComputeDriver, made: Guest) -> etree._Element:
 def machine(driver: ComputeDriver, made: Guest) -> str:
     """Return the machine type of a guest, ``pc-q35-7.2`` for example."""
     return domain_xml(driver, made).find("os/type").get("machine", "")
+
+
+class BootTestCase(base.HostTestCase):
+    """Tests of guests that boot more than once."""
+
+    def files(self, made: Guest) -> set[str]:
+        """Return the names of the guest's files."""
+        return {path.name for path in base.entries(base.state_path() / "instances" / made.uuid)}
+
+    def hard_reboot(self, made: Guest) -> None:
+        """Reboot a guest by its power, and wait until it has booted."""
+        with boots(self.driver, made):
+            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
 
 
 class SharedGuestTestCase(base.HostTestCase):

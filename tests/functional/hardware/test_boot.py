@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from compute_driver.choices import DiskFormat, Firmware, RebootKind
+from compute_driver.choices import DiskFormat, Firmware
 from compute_driver.drivers.libvirt import LibvirtDriver
 from compute_driver.guest import GIB, Disk, Guest, Image
 from compute_driver.hardware import tuning
@@ -16,17 +16,7 @@ VARIABLE = "/sys/firmware/efi/efivars/Mark-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 WRITE_VARIABLE = rf"printf '\007\000\000\000kept' >{VARIABLE}"
 
 
-class BootTestCase(base.HostTestCase):
-    def files(self, made: Guest) -> set[str]:
-        """Return the names of the guest's files."""
-        return {path.name for path in base.entries(base.state_path() / "instances" / made.uuid)}
-
-    def hard_reboot(self, made: Guest) -> None:
-        with inside.boots(self.driver, made):
-            self.driver.reboot(made.uuid, kind=RebootKind.HARD)
-
-
-class TestDiskImage(BootTestCase):
+class TestDiskImage(inside.BootTestCase):
     def test_bios_guest_keeps_its_disk_and_takes_new_configuration_at_hard_reboot(self) -> None:
         made = self.spawn()
         self.assertEqual(["bios"], self.fact(made, "FIRMWARE"))
@@ -63,7 +53,7 @@ class TestDiskImage(BootTestCase):
         self.assertFalse((base.state_path() / "instances" / made.uuid).exists())
 
 
-class TestWithoutDiskImage(BootTestCase):
+class TestWithoutDiskImage(inside.BootTestCase):
     def test_kernel_with_ramdisk_and_command_line(self) -> None:
         made = self.spawn(boot=base.kernel("mark=<a&b>"), interfaces=())
         for _twice in range(2):

@@ -12,7 +12,6 @@ from compute_driver.choices import DiskFormat
 from compute_driver.guest import Cpu, Disk, Image
 from tests import guests
 from tests.functional import inside
-from tests.functional.hardware.test_boot import BootTestCase
 
 #: Formats of images, with qemu-img's name and options.
 IMAGE_FORMATS = {
@@ -24,7 +23,7 @@ IMAGE_FORMATS = {
 }
 
 
-class TestImages(BootTestCase):
+class TestImages(inside.BootTestCase):
     def test_image_of_each_format_boots(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             for name, options in IMAGE_FORMATS.items():
@@ -42,7 +41,7 @@ class TestImages(BootTestCase):
         return Image(location=target, format=name)
 
 
-class TestRawDisk(BootTestCase):
+class TestRawDisk(inside.BootTestCase):
     options: ClassVar = {"disk_format": "raw"}
 
     def test_full_copy_on_the_older_machine_boots_again_and_again(self) -> None:
